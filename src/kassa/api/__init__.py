@@ -1,0 +1,1 @@
+"""The HTTP API of docs/api.md: no state of its own."""

@@ -1,0 +1,1 @@
+"""Talks to nodes. Knows `core` and nothing else: no database, no feature."""

@@ -1,0 +1,120 @@
+"""What a chain family offers. An optional part is absent (`None`), never a method that refuses."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kassa.core.facts import Block, Pending, Tip
+from kassa.core.money import Asset
+
+Keys = NDArray[np.int64]
+
+
+class Watched(Protocol):
+    """What to look for: sorted 64-bit keys of destinations and of spent outpoints.
+
+    A key that matches makes a candidate; the database decides by the whole script. An address that was committed before a
+    payer could see it must be found in the block that pays it, therefore: fetch first, then `refresh`, then look.
+    """
+
+    async def refresh(self) -> None: ...
+    @property
+    def destinations(self) -> Keys: ...
+    @property
+    def outpoints(self) -> Keys: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The public half of a wallet on one network: a canonical descriptor and the fingerprint a person compares."""
+
+    descriptor: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """One address of an account: its text, the bytes that a transfer names, and their 64-bit key."""
+
+    text: str
+    script: bytes
+    key: int
+
+
+class Addresses(Protocol):
+    """Addresses of one network. Pure."""
+
+    def account(self, text: str) -> Account:
+        """Read a descriptor or extended public key; raise `Invalid` (field `descriptor`) saying what is wrong."""
+        ...
+
+    def derive(self, descriptor: str, index: int) -> Derived:
+        """Derive the receiving address at `index` (0 ≤ index < 2**31) of a canonical descriptor."""
+        ...
+
+    def parse(self, text: str) -> bytes:
+        """Return the bytes that an address of THIS network stands for; raise `Invalid` (field `address`)."""
+        ...
+
+    def payment_uri(self, address: str, amount: str, label: str | None) -> str: ...
+
+
+class ChainSource(Protocol):
+    """Reads one network from one node. Raises only `ChainError`; concludes nothing from silence."""
+
+    async def check(self) -> None:
+        """Verify that this node is on this network and fit to be followed; raise `ChainInvalid` if it never can be."""
+        ...
+
+    async def tip(self) -> Tip: ...
+
+    async def blocks(self, first: int, last: int, watched: Watched) -> Sequence[Block]:
+        """Return the best chain's blocks of heights first..last, ascending and linked; raise `ChainMoved` if it changed."""
+        ...
+
+    async def pending(self, watched: Watched) -> Pending: ...
+
+    def wake(self, watched: Watched) -> AsyncIterator[None]:
+        """Yield whenever a look is worthwhile. A hint, never a fact: it may be lost, repeated or forged."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach a node: what a network's settings say about it."""
+
+    rpc_url: str
+    zmq: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What a family tells the rest of the house about one chain."""
+
+    name: str
+    livemode: bool
+    asset: Asset
+    caip19: str
+    addresses: Addresses
+    block_seconds: int
+    connect: Callable[[Connection], ChainSource]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A kind of chain: one folder, one entry in `registry.FAMILIES`.
+
+    `chain` makes the description of one chain under the name that the settings give its network.
+    """
+
+    name: str
+    chains: Sequence[str]
+    chain: Callable[[str, str], Chain]  # (chain name, network name)
+
+
+Families = Mapping[str, Family]

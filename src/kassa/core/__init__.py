@@ -1,0 +1,1 @@
+"""The words everyone uses: money, facts, ids, clock, errors. Standard library only."""

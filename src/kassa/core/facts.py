@@ -1,0 +1,97 @@
+"""Facts about chains, in the words of no family in particular: what a node told us, before anyone decides what it means."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TransferKey:
+    """Names one movement of money for ever: `position` ("out:0", "log:2") stays the same through a reorganisation."""
+
+    network: str
+    txid: str
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Money moved to a destination (`to`: the output script, or the address bytes).
+
+    `maturity` is the number of confirmations below which the chain itself forbids spending it (101 for a coinbase output,
+    otherwise 0).
+    """
+
+    key: TransferKey
+    to: bytes
+    asset: str
+    units: int
+    maturity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a transaction spends, as text ("txid:0") and as the 64-bit key by which blocks are searched for it."""
+
+    outpoint: str
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A transaction that may concern us: it pays a watched key or spends a watched one.
+
+    `replaceable` is true when it, or an unconfirmed ancestor, signals that it may be replaced. `first_seen_at` is the
+    time at which the node says it took the transaction into its mempool, if it says so.
+    """
+
+    txid: str
+    transfers: tuple[Transfer, ...]
+    inputs: tuple[Input, ...]
+    replaceable: bool = False
+    first_seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRef:
+    """A block by height and hash (hexadecimal, in the order in which explorers show it)."""
+
+    height: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block, reduced to the transactions that may concern us. `time` is the miner's claim."""
+
+    ref: BlockRef
+    parent: str
+    time: datetime
+    transactions: tuple[Transaction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """The end of the node's best chain.
+
+    `best_header` is the highest header that the node knows (above `ref.height` while it catches up); `syncing` is its own
+    word for being behind. `final` is the height of the newest block that the network calls final, where it does.
+    """
+
+    ref: BlockRef
+    time: datetime
+    best_header: int
+    syncing: bool
+    final: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A look into the mempool.
+
+    `tip` is the node's tip, read AFTER the mempool: the look counts only for someone who stands on that block. `complete`
+    says that the whole mempool was read; only then may the absence of a transaction be concluded.
+    """
+
+    tip: BlockRef
+    complete: bool
+    transactions: tuple[Transaction, ...]

@@ -1,0 +1,65 @@
+"""Connections and transactions. Only `api`, `workers` and the command line open a transaction."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from random import random
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg.pool import Pool, PoolConnectionProxy
+
+T = TypeVar("T")
+Tx: TypeAlias = "PoolConnectionProxy[Any]"
+
+ATTEMPTS = 8  # of a transaction that lost against another one
+_LOST = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+
+
+class Database:
+    """A pool of connections to one PostgreSQL."""
+
+    def __init__(self, pool: "Pool[Any]") -> None:
+        self.pool = pool
+
+    @classmethod
+    async def open(cls, url: str, *, connections: int = 10, name: str = "kassa") -> "Database":
+        """Connect to the PostgreSQL at `url`; raises what asyncpg raises when it cannot."""
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=connections,
+            command_timeout=60,
+            reset=_leave_as_it_is,
+            server_settings={"application_name": name, "timezone": "UTC"},
+        )
+        return cls(pool)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        """Open one transaction: committed at the end of the block, rolled back by an exception."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            yield connection
+
+    async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run `work` in a transaction, and again from its start when it lost against another (deadlock, serialisation).
+
+        `work` must have no effect outside the transaction. The last loss is raised.
+        """
+        for attempt in range(1, ATTEMPTS):
+            try:
+                async with self.transaction() as tx:
+                    return await work(tx)
+            except _LOST:
+                await asyncio.sleep(random() * 0.01 * 2**attempt)
+        async with self.transaction() as tx:
+            return await work(tx)
+
+    async def close(self) -> None:
+        """Close every connection, those in use after their transaction ends."""
+        await self.pool.close()
+
+
+async def _leave_as_it_is(_connection: object) -> None:
+    # asyncpg's reset query costs a round trip at every release, and we set nothing on a session that must be undone.
+    return None

@@ -1,0 +1,1 @@
+"""The outbox: what was announced, in order, for ever."""

@@ -1,0 +1,52 @@
+"""An event: something of a store changed, and this is what it looked like then."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kassa.core.ids import EventId, InvoiceId, StoreId
+
+TYPES = frozenset(
+    {
+        "invoice.created",
+        "invoice.processing",
+        "invoice.settled",
+        "invoice.expired",
+        "invoice.invalid",
+        "invoice.reopened",
+        "invoice.updated",
+        "payment.detected",
+        "payment.confirming",
+        "payment.settled",
+        "payment.replaced",
+        "payment.dropped",
+        "payment.reversed",
+        "alert.opened",
+        "alert.closed",
+        "webhook.test",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event about to be written. `object` is the public resource as it is now, ready to be written as JSON."""
+
+    store_id: StoreId
+    type: str
+    object: Mapping[str, Any]  # JSON
+    invoice_id: InvoiceId | None = None
+    webhook_url: str | None = None  # an invoice's own receiver, besides the store's endpoints
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as it was published. `object` is JSON text, unchanged since it was written."""
+
+    id: EventId
+    store_id: StoreId
+    type: str
+    sequence: int
+    created_at: datetime
+    object: str

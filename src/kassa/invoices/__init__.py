@@ -1,0 +1,1 @@
+"""What was asked, and where it stands."""

@@ -1,0 +1,144 @@
+"""An invoice: its terms, a person's decisions, and the standing that follows from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+
+from kassa.core.ids import AddressId, InvoiceId, PaymentId, StoreId
+from kassa.core.money import Asset, Currency
+from kassa.payments.model import Status as PaymentStatus
+
+
+class Status(StrEnum):
+    """Where an invoice stands."""
+
+    NEW = "new"
+    PROCESSING = "processing"
+    SETTLED = "settled"
+    EXPIRED = "expired"
+    INVALID = "invalid"
+
+
+class Flag(StrEnum):
+    """What a person should know besides the status. Written in this order."""
+
+    UNDERPAID = "underpaid"
+    OVERPAID = "overpaid"
+    LATE = "late"
+    REVERSED = "reversed"
+    MARKED = "marked"
+
+
+class Decision(StrEnum):
+    """A person's word on an invoice; the last one counts."""
+
+    SETTLED = "settled"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Up to and including `up_to` asset units (None: any amount), `blocks` confirmations are required."""
+
+    up_to: int | None
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One way to pay: an asset, the address issued for it, what is due, and the locked rate."""
+
+    asset: Asset
+    address_id: AddressId
+    address: str
+    due_units: int
+    rate: Fraction
+    rate_source: str
+    rate_at: datetime
+    tiers: tuple[Tier, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What was agreed when the invoice was made; none of it ever changes.
+
+    `tolerance` is the share of the price that may be missing (0 ≤ tolerance < 1).
+    """
+
+    id: InvoiceId
+    store_id: StoreId
+    livemode: bool
+    amount_units: int
+    currency: Currency
+    tolerance: Fraction
+    created_at: datetime
+    expires_at: datetime
+    options: tuple[Option, ...]
+    reference: str | None = None
+    description: str | None = None
+    metadata: str = "{}"  # JSON text, kept as it was sent
+    customer_id: str | None = None
+    redirect_url: str | None = None
+    webhook_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How much has been seen of the chains: what "now" means for a decision.
+
+    `heights` is our height per network. `observed_at` is the earliest moment, over the invoice's networks, up to which
+    everything was seen: an invoice expires only when nothing that came in time can still turn up.
+    """
+
+    now: datetime
+    observed_at: datetime
+    heights: Mapping[str, int]
+    drop_after_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentStanding:
+    """Where one payment stands. `value_units` is what it is worth in the invoice's currency (rounded half-even)."""
+
+    id: PaymentId
+    status: PaymentStatus
+    confirmations: int
+    confirmations_required: int
+    value_units: int
+    rate: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an invoice stands: a pure function of terms, payments, decisions and view.
+
+    `paid_share` and `settled_share` are exact shares of the price by living payments. `deadline` is the next moment at
+    which the clock alone may change this standing.
+    """
+
+    status: Status
+    flags: tuple[Flag, ...]
+    is_final: bool
+    paid_units: int
+    settled_units: int
+    due_units: int
+    over_units: int
+    paid_share: Fraction
+    settled_share: Fraction
+    payments: tuple[PaymentStanding, ...]
+    deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The standing that was last announced."""
+
+    status: Status
+    flags: tuple[Flag, ...]
+    is_final: bool
+    paid_units: int
+    settled_units: int
+    settled_at: datetime | None
+    deadline: datetime | None

@@ -1,0 +1,1 @@
+"""The books: balanced entries that are only ever added."""

@@ -1,0 +1,1 @@
+"""Transfers that reached our addresses."""

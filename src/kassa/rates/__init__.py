@@ -1,0 +1,1 @@
+"""What one asset is worth in a currency, from where and since when."""

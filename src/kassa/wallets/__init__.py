@@ -1,0 +1,1 @@
+"""The public halves of merchants' wallets, and every address ever issued from them."""

@@ -1,0 +1,57 @@
+"""Wallets and addresses."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from kassa.core.ids import AddressId, InvoiceId, StoreId, WalletId
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """A store's wallet on one network. Its keychain (descriptor and counter) may serve several stores."""
+
+    id: WalletId
+    store_id: StoreId
+    network: str
+    keychain_id: int
+    descriptor: str
+    fingerprint: str
+    next_index: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewAddress:
+    """An address about to be issued: `script` are the bytes a transfer names, `key` their 64-bit search key."""
+
+    id: AddressId
+    network: str
+    text: str
+    script: bytes
+    key: int
+    keychain_id: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose address it is."""
+
+    address_id: AddressId
+    network: str
+    script: bytes
+    store_id: StoreId | None
+    invoice_id: InvoiceId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an address text comes from: derive it again and compare before showing it."""
+
+    descriptor: str
+    index: int
+
+
+Derive = Callable[[str, str, int], tuple[str, bytes, int]]
+"""(network, descriptor, index) → (text, script, key): how a feature derives an address without knowing chains."""

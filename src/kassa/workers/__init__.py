@@ -1,0 +1,1 @@
+"""Every endless loop, one file each: wait, take work, decide, commit."""
