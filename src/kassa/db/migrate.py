@@ -1,0 +1,53 @@
+"""Forward migrations in plain SQL, each applied once, in the order of their numbers."""
+
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+
+from kassa.core.errors import DatabaseError
+
+_LOCK = 0x6B61737361  # "kassa": one migration at a time, whoever starts first
+
+
+async def migrate(connection: "asyncpg.Connection[Any]") -> list[str]:
+    """Apply what is missing under an advisory lock and return the names applied.
+
+    Raises `DatabaseError` when an applied migration differs from the file of its name, or is unknown here (the database
+    is newer than this program).
+    """
+    await connection.execute("select pg_advisory_lock($1)", _LOCK)
+    try:
+        return await _apply_missing(connection)
+    finally:
+        await connection.execute("select pg_advisory_unlock($1)", _LOCK)
+
+
+async def _apply_missing(connection: "asyncpg.Connection[Any]") -> list[str]:
+    await connection.execute(
+        "create table if not exists migrations"
+        " (name text primary key, sha256 text not null, applied_at timestamptz not null default now())"
+    )
+    applied = {row["name"]: row["sha256"] for row in await connection.fetch("select name, sha256 from migrations")}
+    known = _migrations()
+    if newer := sorted(applied.keys() - known.keys()):
+        raise DatabaseError(f"the database was migrated by a newer Kassa ({newer[-1]}): start that version instead")
+    done = []
+    for name, text in known.items():
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if name in applied:
+            if applied[name] != digest:
+                raise DatabaseError(f"migration {name} is not the one that was applied: restore the original file")
+            continue
+        async with connection.transaction():
+            await connection.execute(text)
+            await connection.execute("insert into migrations (name, sha256) values ($1, $2)", name, digest)
+        done.append(name)
+    return done
+
+
+def _migrations() -> dict[str, str]:
+    folder = files("kassa.db") / "migrations"
+    found = [item for item in folder.iterdir() if item.name.endswith(".sql")]
+    return {item.name: item.read_text("utf-8") for item in sorted(found, key=lambda item: item.name)}

@@ -1,0 +1,67 @@
+"""One frozen value of everything that can be set, read once at start."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """Where we listen, and the address that payers and merchants use for us (no slash at its end)."""
+
+    listen: str = "127.0.0.1:8080"
+    public_url: str = "http://127.0.0.1:8080"
+    ops_listen: str = "127.0.0.1:9464"
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmations:
+    """Amounts up to and including `up_to` (whole units of `currency`; None: any amount) need `blocks` confirmations."""
+
+    blocks: int
+    up_to: Fraction | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network that we follow. `name` is what API and assets call it."""
+
+    name: str
+    family: str
+    chain: str
+    rpc_url: str
+    zmq: tuple[str, ...] = ()
+    confirmations: tuple[Confirmations, ...] = (Confirmations(blocks=6),)
+    max_reorg: int = 100
+    poll_seconds: int = 5
+    drop_after_seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Where prices come from; `fixed` ("BTC/EUR") overrides the sources."""
+
+    sources: tuple[str, ...] = ()
+    max_age_seconds: int = 300
+    fixed: Mapping[str, Fraction] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """Whether targets that are not on the public internet are allowed: for local development only."""
+
+    allow_private_addresses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set."""
+
+    database_url: str = "embedded"
+    data_dir: Path = Path("kassa-data")
+    http: Http = Http()
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    rates: Rates = Rates()
+    webhooks: Webhooks = Webhooks()
