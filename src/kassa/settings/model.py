@@ -1,4 +1,4 @@
-"""One frozen value of everything that can be set, read once at start."""
+"""The values. What may hold a password is left out of every repr, so that no log or error can show it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,12 +7,23 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a server accepts connections. Port 0: any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Http:
     """Where we listen, and the address that payers and merchants use for us (no slash at its end)."""
 
-    listen: str = "127.0.0.1:8080"
+    listen: Listen = Listen("127.0.0.1", 8080)
     public_url: str = "http://127.0.0.1:8080"
-    ops_listen: str = "127.0.0.1:9464"
+    ops_listen: Listen = Listen("127.0.0.1", 9464)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +42,7 @@ class Network:
     name: str
     family: str
     chain: str
-    rpc_url: str
+    rpc_url: str = field(repr=False)  # carries the node's user and password
     zmq: tuple[str, ...] = ()
     confirmations: tuple[Confirmations, ...] = (Confirmations(blocks=6),)
     max_reorg: int = 100
@@ -59,7 +70,7 @@ class Webhooks:
 class Settings:
     """Everything that can be set."""
 
-    database_url: str = "embedded"
+    database_url: str = field(default="embedded", repr=False)  # may carry the database's password
     data_dir: Path = Path("kassa-data")
     http: Http = Http()
     networks: Mapping[str, Network] = field(default_factory=dict)

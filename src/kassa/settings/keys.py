@@ -1,0 +1,204 @@
+"""Every key of kassa.toml and what it accepts. A parser raises `ValueError` saying what it expects."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from kassa.core.errors import Invalid
+from kassa.core.money import currency, parse_rate
+from kassa.settings.model import Confirmations, Listen
+
+_SYMBOL = re.compile(r"[A-Z0-9]{2,12}\Z")
+_SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,30}\Z")
+_HOST = re.compile(r"[A-Za-z0-9.:_-]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: its parser, the field it fills where that has another name, and whether its value must not be shown.
+
+    `verbatim`: an environment variable holds the value itself. The other keys' variables hold TOML, as in the file.
+    """
+
+    parse: Callable[[object], object]
+    field: str | None = None
+    secret: bool = False
+    verbatim: bool = False
+
+
+def _text(value: object, expected: str) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError(expected)
+    return value
+
+
+def _name(value: object) -> str:
+    return _text(value, "a name in quotes")
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def _whole(first: int, last: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if type(value) is not int or not first <= value <= last:
+            raise ValueError(f"a whole number from {first} to {last}")
+        return value
+
+    return parse
+
+
+def _folder(value: object) -> Path:
+    return Path(_text(value, 'a folder such as "./kassa-data"'))
+
+
+def _split(value: object, schemes: tuple[str, ...], expected: str) -> SplitResult:
+    parts = urlsplit(_text(value, expected))
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError(expected) from None  # its own message would show the value
+    if parts.scheme not in schemes or not parts.hostname or port == 0:
+        raise ValueError(expected)
+    return parts
+
+
+def _database_url(value: object) -> str:
+    expected = '"embedded" or postgresql://user:password@host/database'
+    text = _text(value, expected)
+    if text != "embedded" and urlsplit(text).scheme not in ("postgresql", "postgres"):
+        raise ValueError(expected)
+    return text
+
+
+def _rpc_url(value: object) -> str:
+    expected = "http(s)://user:password@host:port"
+    parts = _split(value, ("http", "https"), expected)
+    if parts.query or parts.fragment:
+        raise ValueError(expected)
+    return parts.geturl()
+
+
+def _public_url(value: object) -> str:
+    expected = "http(s)://host[:port][/path] as payers reach it"
+    parts = _split(value, ("http", "https"), expected)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError(f"{expected}, without user, query or fragment")
+    return parts.geturl().rstrip("/")
+
+
+def _listen(value: object) -> Listen:
+    expected = 'host:port such as "127.0.0.1:8080" or "[::1]:8080"'
+    host, colon, port = _text(value, expected).rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(expected)
+    if not colon or not _HOST.match(host) or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(expected)
+    return Listen(host, int(port))
+
+
+def _zmq(value: object) -> tuple[str, ...]:
+    expected = 'a list of addresses such as ["tcp://127.0.0.1:28332"]'
+    if not isinstance(value, list):
+        raise ValueError(expected)
+    return tuple(_split(item, ("tcp",), expected).geturl() for item in value)
+
+
+def _sources(value: object) -> tuple[str, ...]:
+    expected = 'a list of different names such as ["kraken", "coinbase"]'
+    if not isinstance(value, list) or not all(isinstance(item, str) and _SOURCE.match(item) for item in value):
+        raise ValueError(expected)
+    if len(set(value)) != len(value):
+        raise ValueError(expected)
+    return tuple(value)
+
+
+def _fixed(value: object) -> Mapping[str, Fraction]:
+    expected = 'a table of pairs and positive decimal texts such as { "BTC/EUR" = "60000" }'
+    if not isinstance(value, dict):
+        raise ValueError(expected)
+    rates = {}
+    for pair, text in value.items():
+        symbol, _, code = pair.partition("/")
+        try:
+            currency(code)
+            rates[pair] = parse_rate(_text(text, expected))
+        except (Invalid, ValueError) as fault:
+            raise ValueError(f"{expected} ({pair}: {fault})") from None
+        if not _SYMBOL.match(symbol):
+            raise ValueError(f"{expected} ({pair[:40]!r} does not begin with a symbol)")
+    return rates
+
+
+def _confirmations(value: object) -> tuple[Confirmations, ...]:
+    expected = 'a list of tiers such as [{ up_to = "100 EUR", blocks = 1 }, { blocks = 6 }]'
+    if not isinstance(value, list) or not value:
+        raise ValueError(expected)
+    tiers = tuple(_tier(item, expected) for item in value)
+    closed, last = tiers[:-1], tiers[-1]
+    if last.up_to is not None or any(tier.up_to is None for tier in closed):
+        raise ValueError(f"{expected}: the last tier, and it alone, has no up_to")
+    if len({tier.currency for tier in closed}) > 1:
+        raise ValueError(f"{expected}: every up_to in the same currency")
+    limits = [tier.up_to or Fraction(0) for tier in closed]
+    if any(one >= two for one, two in pairwise(limits)):
+        raise ValueError(f"{expected}: each up_to above the one before it")
+    if any(one.blocks > two.blocks for one, two in pairwise(tiers)):
+        raise ValueError(f"{expected}: a higher amount never needs fewer blocks")
+    if last.blocks == 0:
+        raise ValueError(f"{expected}: blocks = 0 only beside an up_to, never for any amount")
+    return tiers
+
+
+def _tier(value: object, expected: str) -> Confirmations:
+    if not isinstance(value, dict) or not {"blocks"} <= value.keys() <= {"blocks", "up_to"}:
+        raise ValueError(expected)
+    blocks = _whole(0, 10_000)(value["blocks"])
+    if "up_to" not in value:
+        return Confirmations(blocks)
+    amount, _, code = _text(value["up_to"], expected).partition(" ")
+    try:
+        return Confirmations(blocks, parse_rate(amount), currency(code).code)
+    except (Invalid, ValueError) as fault:
+        raise ValueError(f"{expected} ({fault})") from None
+
+
+ROOT = {
+    "database_url": Key(_database_url, secret=True, verbatim=True),
+    "data_dir": Key(_folder, verbatim=True),
+}
+SECTIONS = {
+    "http": {
+        "listen": Key(_listen, verbatim=True),
+        "public_url": Key(_public_url, verbatim=True),
+        "ops_listen": Key(_listen, verbatim=True),
+    },
+    "rates": {
+        "sources": Key(_sources),
+        "max_age": Key(_whole(1, 86_400), field="max_age_seconds"),
+        "fixed": Key(_fixed),
+    },
+    "webhooks": {"allow_private_addresses": Key(_flag)},
+}
+_BITCOIN = {
+    "family": Key(_name, verbatim=True),
+    "chain": Key(_name, verbatim=True),
+    "rpc_url": Key(_rpc_url, secret=True, verbatim=True),
+    "zmq": Key(_zmq),
+    "confirmations": Key(_confirmations),
+    "max_reorg": Key(_whole(1, 100_000)),
+    "poll_seconds": Key(_whole(1, 3_600)),
+    "drop_after_seconds": Key(_whole(1, 86_400)),
+}
+FAMILIES = {"bitcoin": _BITCOIN}
+"""The keys of a network, by the family that it names. tests/meta holds the names to those of chains.registry."""
+REQUIRED = ("family", "chain", "rpc_url")

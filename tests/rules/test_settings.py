@@ -1,0 +1,215 @@
+"""kassa.toml and the environment become one value, or a refusal that says where and why."""
+
+import os
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from kassa.core.errors import SettingsError
+from kassa.settings import Confirmations, Listen, Settings, read_settings
+
+FULL = """
+database_url = "postgresql://kassa:hunter2@db.example/kassa"
+data_dir = "./kassa-data"
+[http]
+listen = "127.0.0.1:8080"
+public_url = "https://pay.example/"
+ops_listen = "[::1]:9464"
+[networks.bitcoin-regtest]
+family = "bitcoin"
+chain = "bitcoin-regtest"
+rpc_url = "http://user:hunter2@127.0.0.1:18443"
+zmq = ["tcp://127.0.0.1:28332"]
+confirmations = [{ up_to = "100 EUR", blocks = 1 }, { up_to = "1000 EUR", blocks = 3 }, { blocks = 6 }]
+max_reorg = 100
+[rates]
+sources = ["kraken", "coinbase", "bitstamp"]
+max_age = 300
+fixed = { "BTC/EUR" = "60000" }
+[webhooks]
+allow_private_addresses = false
+"""
+NETWORK = """
+[networks.bitcoin-regtest]
+family = "bitcoin"
+chain = "bitcoin-regtest"
+rpc_url = "http://user:hunter2@127.0.0.1:18443"
+"""
+
+
+def read(folder: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
+    path = folder / "kassa.toml"
+    path.write_text(text)
+    return read_settings(path, environ or {})
+
+
+def refusal(folder: Path, text: str, environ: Mapping[str, str] | None = None) -> str:
+    with pytest.raises(SettingsError) as caught:
+        read(folder, text, environ)
+    assert "hunter2" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_documented_file_is_read_whole(tmp_path: Path) -> None:
+    settings = read(tmp_path, FULL)
+    network = settings.networks["bitcoin-regtest"]
+    assert settings.data_dir == tmp_path / "kassa-data"
+    assert settings.http.ops_listen == Listen("::1", 9464)
+    assert settings.http.public_url == "https://pay.example"
+    assert network.confirmations == (
+        Confirmations(1, Fraction(100), "EUR"),
+        Confirmations(3, Fraction(1000), "EUR"),
+        Confirmations(6),
+    )
+    assert network.zmq == ("tcp://127.0.0.1:28332",)
+    assert settings.rates.max_age_seconds == 300
+    assert settings.rates.fixed == {"BTC/EUR": Fraction(60000)}
+
+
+def test_nothing_written_gives_the_defaults() -> None:
+    settings = read_settings(None, {})
+    assert settings.database_url == "embedded"
+    assert settings.data_dir == Path("kassa-data").resolve()
+    assert settings.networks == {}
+    assert not settings.webhooks.allow_private_addresses
+
+
+def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:
+    assert "hunter2" not in repr(read(tmp_path, FULL))
+
+
+def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
+    environ = {
+        "KASSA_DATABASE_URL": "embedded",
+        "KASSA_HTTP__LISTEN": "0.0.0.0:80",
+        "KASSA_NETWORKS__BITCOIN_REGTEST__RPC_URL": "http://127.0.0.1:1",
+        "KASSA_NETWORKS__BITCOIN_REGTEST__CONFIRMATIONS": "[{ blocks = 2 }]",
+        "KASSA_NETWORKS__BITCOIN_REGTEST__MAX_REORG": "7",
+        "KASSA_WEBHOOKS__ALLOW_PRIVATE_ADDRESSES": "true",
+        "KASSA_RATES__FIXED": '{ "LTC/EUR" = "80" }',
+        "KASSA_CONFIG": "elsewhere.toml",
+        "HOME": "/root",
+    }
+    settings = read(tmp_path, FULL, environ)
+    network = settings.networks["bitcoin-regtest"]
+    assert settings.database_url == "embedded"
+    assert settings.http.listen == Listen("0.0.0.0", 80)
+    assert (network.rpc_url, network.max_reorg) == ("http://127.0.0.1:1", 7)
+    assert network.confirmations == (Confirmations(2),)
+    assert settings.webhooks.allow_private_addresses
+    assert settings.rates.fixed == {"LTC/EUR": Fraction(80)}
+
+
+def test_a_network_may_come_from_variables_alone() -> None:
+    prefix = "KASSA_NETWORKS__BITCOIN_REGTEST__"
+    environ = {prefix + "FAMILY": "bitcoin", prefix + "CHAIN": "bitcoin-regtest", prefix + "RPC_URL": "http://node:1"}
+    assert read_settings(None, environ).networks["bitcoin-regtest"].chain == "bitcoin-regtest"
+
+
+def test_a_relative_data_dir_from_a_variable_counts_from_the_working_directory(tmp_path: Path) -> None:
+    settings = read(tmp_path, FULL, {"KASSA_DATA_DIR": "there"})
+    assert settings.data_dir == Path("there").resolve()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("databse_url = 'embedded'", "line 1, databse_url: there is no such setting; did you mean database_url?"),
+        ("[http]\nlisen = '127.0.0.1:1'", "line 2, [http] lisen: there is no such setting; did you mean listen?"),
+        ("[htp]\nlisten = '127.0.0.1:1'", "htp: there is no such setting; did you mean http?"),
+        (NETWORK + "max_reog = 1", "line 6, [networks.bitcoin-regtest] max_reog: there is no such setting; did you"),
+        (NETWORK + "chain_id = 1", "chain_id: there is no such setting"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("http = 1", "http: must be a section [http]"),
+        ("networks = []", "networks: must be a section [networks]"),
+        ("database_url = 5", 'must be "embedded" or postgresql://'),
+        ("database_url = 'mysql://root:hunter2@db'", 'must be "embedded" or postgresql://'),
+        ("[http]\nlisten = '8080'", "must be host:port such as"),
+        ("[http]\nlisten = '::1:8080'", "must be host:port such as"),
+        ("[http]\nlisten = '127.0.0.1:70000'", "must be host:port such as"),
+        ("[http]\npublic_url = 'pay.example'", "must be http(s)://host"),
+        ("[http]\npublic_url = 'https://u@pay.example'", "without user, query or fragment"),
+        ("[rates]\nmax_age = '300'", "must be a whole number from 1 to 86400; it is '300'"),
+        ("[rates]\nmax_age = true", "must be a whole number from 1 to 86400"),
+        ("[rates]\nmax_age = 0", "must be a whole number from 1 to 86400"),
+        ("[rates]\nfixed = { 'BTC/EUR' = 60000 }", "positive decimal texts"),
+        ("[rates]\nfixed = { 'BTC/EUR' = '0' }", "positive decimal texts"),
+        ("[rates]\nfixed = { 'BTC/XXX' = '1' }", "not a known currency"),
+        ("[webhooks]\nallow_private_addresses = 'yes'", "must be true or false"),
+        (NETWORK + "zmq = 'tcp://127.0.0.1:1'", "must be a list of addresses"),
+        (NETWORK + "zmq = ['http://127.0.0.1:1']", "must be a list of addresses"),
+        (NETWORK + "max_reorg = 0", "must be a whole number from 1 to 100000"),
+        (NETWORK.replace("http://user:hunter2@127.0.0.1:18443", "user:hunter2"), "must be http(s)://user:password@"),
+        (NETWORK.replace("127.0.0.1:18443", "127.0.0.1:hunter2"), "must be http(s)://user:password@"),
+        (NETWORK.replace('chain = "bitcoin-regtest"', ""), "[networks] bitcoin-regtest: chain is missing"),
+        (NETWORK.replace('family = "bitcoin"', 'family = "evm"\ntokens = []'), "'evm' is not in this version; known: "),
+        (NETWORK.replace("networks.bitcoin-regtest", "networks.BTC"), "lower-case letters, digits and hyphens"),
+        ("[http", "is not valid TOML"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_expected(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("tiers", "message"),
+    [
+        ("[]", "a list of tiers"),
+        ("6", "a list of tiers"),
+        ("[{ blocks = 1, up_t = '100 EUR' }]", "a list of tiers"),
+        ("[{ up_to = '100 EUR', blocks = 1 }]", "the last tier, and it alone, has no up_to"),
+        ("[{ blocks = 1 }, { blocks = 6 }]", "the last tier, and it alone, has no up_to"),
+        ("[{ up_to = '9 EUR', blocks = 1 }, { up_to = '9 EUR', blocks = 3 }, { blocks = 6 }]", "above the one before"),
+        ("[{ up_to = '9 EUR', blocks = 1 }, { up_to = '10 USD', blocks = 3 }, { blocks = 6 }]", "the same currency"),
+        ("[{ up_to = '9 EUR', blocks = 3 }, { blocks = 2 }]", "never needs fewer blocks"),
+        ("[{ up_to = '-9 EUR', blocks = 3 }, { blocks = 6 }]", "not a positive decimal number"),
+        ("[{ up_to = '9 EURO', blocks = 3 }, { blocks = 6 }]", "not a known currency"),
+        ("[{ up_to = 9, blocks = 3 }, { blocks = 6 }]", "a list of tiers"),
+        ("[{ blocks = 0 }]", "blocks = 0 only beside an up_to"),
+        ("[{ blocks = 1.0 }]", "a whole number from 0"),
+    ],
+)
+def test_tiers_that_cannot_be_meant_are_refused(tmp_path: Path, tiers: str, message: str) -> None:
+    assert message in refusal(tmp_path, f"{NETWORK}confirmations = {tiers}")
+
+
+def test_zero_confirmations_are_possible_up_to_an_amount(tmp_path: Path) -> None:
+    settings = read(tmp_path, NETWORK + "confirmations = [{ up_to = '10 EUR', blocks = 0 }, { blocks = 1 }]")
+    assert settings.networks["bitcoin-regtest"].confirmations[0] == Confirmations(0, Fraction(10), "EUR")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("KASSA_HTTP__LISTN", "127.0.0.1:1", "KASSA_HTTP__LISTN names no setting; did you mean KASSA_HTTP__LISTEN?"),
+        ("KASSA_HTTP_LISTEN", "127.0.0.1:1", "KASSA_HTTP_LISTEN names no setting; did you mean KASSA_HTTP__LISTEN?"),
+        ("KASSA_HTTP__LISTEN", "nowhere", "environment variable KASSA_HTTP__LISTEN: must be host:port"),
+        ("KASSA_RATES__MAX_AGE", "soon", "environment variable KASSA_RATES__MAX_AGE: must hold a TOML value"),
+        ("KASSA_RATES__MAX_AGE", "1\nother = 2", "environment variable KASSA_RATES__MAX_AGE: must hold a TOML value"),
+        ("KASSA_DATABASE_URL", "hunter2", 'environment variable KASSA_DATABASE_URL: must be "embedded" or'),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_its_name(tmp_path: Path, variable: str, text: str, message: str) -> None:
+    assert message in refusal(tmp_path, NETWORK, {variable: text})
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no file"):
+        read_settings(tmp_path / "kassa.toml", {})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kassa.toml").touch(mode=0)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_settings(tmp_path / "kassa.toml", {})
