@@ -39,3 +39,4 @@ class ApiKey:
     scopes: frozenset[str]
     expires_at: datetime | None
     revoked_at: datetime | None
+    last_used_at: datetime | None = None

@@ -1,0 +1,171 @@
+"""Stores, their API keys, and the answers kept for repeated requests: the SQL."""
+
+import base64
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from asyncpg import Record, UniqueViolationError
+from asyncpg.pool import Pool
+
+from kassa.core.errors import Conflict, NotFound
+from kassa.core.ids import KeyId, StoreId, new_id
+from kassa.core.money import currency as known_currency
+from kassa.db.pool import Tx
+from kassa.stores.model import SCOPES, ApiKey, Store
+from kassa.stores.rules import SECRET_BYTES, checked_name, checked_scopes, key_hash, key_text
+
+_STORES = "select s.id, s.name, s.currency, s.livemode, s.tolerance_ppm, s.webhook_secret, s.created_at from stores s"
+_KEY = """
+select s.id, s.name, s.currency, s.livemode, s.tolerance_ppm, s.webhook_secret, s.created_at,
+    k.id as key_id, k.scopes, k.expires_at, k.revoked_at, k.last_used_at
+from api_keys k join stores s on s.id = k.store_id where k.hash = $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered to a request with an `Idempotency-Key`; `request_hash` tells which request that was."""
+
+    request_hash: bytes
+    status: int
+    body: bytes
+
+
+async def create_store(
+    tx: Tx, name: str, currency: str, livemode: bool, now: datetime, *, tolerance_ppm: int = 0
+) -> Store:
+    """Write a new store. `tolerance_ppm` is the share of a price that may be missing; raises `Invalid`."""
+    store = Store(
+        id=StoreId(new_id("sto", now)),
+        name=checked_name(name),
+        currency=known_currency(currency).code,
+        livemode=livemode,
+        tolerance_ppm=tolerance_ppm,
+        webhook_secret="whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        created_at=now,
+    )
+    await tx.execute(
+        "insert into stores (id, name, currency, livemode, tolerance_ppm, webhook_secret, created_at)"
+        " values ($1, $2, $3, $4, $5, $6, $7)",
+        store.id, store.name, store.currency, livemode, tolerance_ppm, store.webhook_secret, now,
+    )  # fmt: skip
+    return store
+
+
+async def get_store(tx: Tx, store_id: str) -> Store:
+    """Return a store; raises `NotFound`."""
+    row = await tx.fetchrow(f"{_STORES} where id = $1", store_id)
+    if row is None:
+        raise NotFound(f"there is no store {store_id!r}; see `kassa store list`")
+    return _store(row)
+
+
+async def list_stores(tx: Tx) -> list[Store]:
+    """Return every store, oldest first: for the operator, never for a tenant."""
+    return [_store(row) for row in await tx.fetch(f"{_STORES} order by id")]
+
+
+async def create_key(
+    tx: Tx,
+    store: Store,
+    now: datetime,
+    *,
+    scopes: Iterable[str] = SCOPES,
+    label: str = "",
+    expires_at: datetime | None = None,
+) -> tuple[KeyId, str]:
+    """Make an API key and return its id and its text: the only time the text exists outside the caller's hands."""
+    text = key_text(store.livemode, secrets.token_bytes(SECRET_BYTES))
+    key_id = KeyId(new_id("key", now))
+    await tx.execute(
+        "insert into api_keys (id, store_id, hash, scopes, label, created_at, expires_at)"
+        " values ($1, $2, $3, $4, $5, $6, $7)",
+        key_id, store.id, key_hash(text), list(checked_scopes(scopes)), label, now, expires_at,
+    )  # fmt: skip
+    return key_id, text
+
+
+async def find_key(pool: "Pool[Any]", hashed: bytes) -> ApiKey | None:
+    """Return the key of a hash with its store, revoked and expired ones too.
+
+    One query and no cache, so revocation is instant. Found by the unique index over hashes of 256 random bits, so the
+    time taken tells nothing about a key.
+    """
+    row = await pool.fetchrow(_KEY, hashed)
+    if row is None:
+        return None
+    return ApiKey(
+        id=KeyId(row["key_id"]),
+        store=_store(row),
+        scopes=frozenset(row["scopes"]),
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        last_used_at=row["last_used_at"],
+    )
+
+
+async def revoke_key(tx: Tx, key_id: str, now: datetime) -> None:
+    """End a key at once; a key that is revoked already keeps its first time. Raises `NotFound`."""
+    done = await tx.execute("update api_keys set revoked_at = coalesce(revoked_at, $2) where id = $1", key_id, now)
+    if done != "UPDATE 1":
+        raise NotFound(f"there is no key {key_id!r}")
+
+
+async def note_use(pool: "Pool[Any]", keys: Sequence[KeyId], now: datetime) -> None:
+    """Write when keys were last used: in a transaction of its own, rows locked in id order."""
+    await pool.execute(
+        "with chosen as (select id from api_keys where id = any($1::text[]) order by id for update)"
+        " update api_keys k set last_used_at = greatest(k.last_used_at, $2) from chosen where k.id = chosen.id",
+        keys,
+        now,
+    )
+
+
+async def recall(tx: "Tx | Pool[Any]", store_id: str, key: str) -> Answer | None:
+    """Return the answer that was committed under an `Idempotency-Key` of a store."""
+    row = await tx.fetchrow(
+        "select request_hash, status, body from idempotency_keys where store_id = $1 and key = $2", store_id, key
+    )
+    return None if row is None else Answer(row["request_hash"], row["status"], row["body"])
+
+
+async def remember(tx: Tx, store_id: str, key: str, answer: Answer, now: datetime) -> None:
+    """Keep an answer in the transaction of the work that it answers.
+
+    Waits for another transaction that writes the same key. Raises `Conflict` (`idempotency_in_progress`) when that one
+    committed: roll back, then `recall`.
+    """
+    try:
+        await tx.execute(
+            "insert into idempotency_keys (store_id, key, request_hash, status, body, created_at)"
+            " values ($1, $2, $3, $4, $5, $6)",
+            store_id, key, answer.request_hash, answer.status, answer.body, now,
+        )  # fmt: skip
+    except UniqueViolationError as repeat:
+        if repeat.constraint_name != "idempotency_keys_key":
+            raise
+        raise Conflict(
+            "a request with this Idempotency-Key was running; send it again to get its answer",
+            code="idempotency_in_progress",
+        ) from repeat
+
+
+async def forget_answers(tx: Tx, before: datetime) -> int:
+    """Delete answers that were kept since before a moment; return how many."""
+    done: str = await tx.execute("delete from idempotency_keys where created_at < $1", before)
+    return int(done.removeprefix("DELETE "))
+
+
+def _store(row: Record) -> Store:
+    return Store(
+        id=StoreId(row["id"]),
+        name=row["name"],
+        currency=row["currency"],
+        livemode=row["livemode"],
+        tolerance_ppm=row["tolerance_ppm"],
+        webhook_secret=row["webhook_secret"],
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,33 @@
+"""Wallets as the API shows them."""
+
+from typing import Any
+
+from kassa.core.clock import rfc3339
+from kassa.wallets.model import Wallet
+from kassa.wallets.store import Issued
+
+
+def wallet_resource(wallet: Wallet) -> dict[str, Any]:  # JSON
+    """Return the public form of a wallet. The fingerprint is what a person compares with the signing device."""
+    return {
+        "object": "wallet",
+        "id": wallet.id,
+        "store_id": wallet.store_id,
+        "network": wallet.network,
+        "descriptor": wallet.descriptor,
+        "fingerprint": wallet.fingerprint,
+        "created_at": rfc3339(wallet.created_at),
+    }
+
+
+def address_resource(issued: Issued, network: str) -> dict[str, Any]:  # JSON
+    """Return the public form of an issued address."""
+    return {
+        "object": "address",
+        "id": issued.id,
+        "network": network,
+        "address": issued.address,
+        "index": issued.index,
+        "invoice_id": issued.invoice_id,
+        "created_at": rfc3339(issued.created_at),
+    }

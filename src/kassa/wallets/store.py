@@ -1,0 +1,163 @@
+"""Wallets, keychains and the addresses issued from them: the SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from asyncpg import CheckViolationError, Record, UniqueViolationError
+from asyncpg.pool import Pool
+
+from kassa.core.errors import Conflict, NotFound
+from kassa.core.ids import AddressId, InvoiceId, StoreId, WalletId, new_id
+from kassa.db.pool import Tx
+from kassa.wallets.model import Owner, Wallet
+
+_WALLET = (
+    "select w.id, w.store_id, w.network, w.keychain_id, w.created_at, k.descriptor, k.fingerprint, k.next_index"
+    " from wallets w join keychains k on k.id = w.keychain_id"
+)
+
+# The row lock of a keychain is what parallel invoices of a store queue for, so this commit does not wait for the disk
+# (synchronous_commit off, for this transaction only). Safe: the log is flushed in order, therefore the later, durable
+# commit of the invoice that uses the index takes this one to disk with it; and an index whose invoice was never
+# committed was shown to nobody, so losing it in a crash loses nothing.
+# The CTE is materialised and read, otherwise it would not be evaluated; rows are locked in the order of their ids.
+_ALLOCATE = """
+with relaxed as materialized (select set_config('synchronous_commit', 'off', true) as value),
+chosen as (
+    select keychains.id from keychains, relaxed
+    where keychains.id = any($1::bigint[]) and relaxed.value = 'off'
+    order by keychains.id for update of keychains
+)
+update keychains k set next_index = k.next_index + 1 from chosen where k.id = chosen.id
+returning k.id, k.next_index - 1 as index
+"""
+
+
+class Account(Protocol):
+    """A wallet's canonical descriptor and its fingerprint: what `Addresses.account` returns."""
+
+    @property
+    def descriptor(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """An address that was issued from a wallet."""
+
+    id: AddressId
+    address: str
+    index: int
+    invoice_id: InvoiceId | None
+    created_at: datetime
+
+
+async def add_wallet(tx: Tx, store_id: str, network: str, account: Account, now: datetime) -> Wallet:
+    """Give a store a wallet on a network; the keychain of a descriptor is made once and shared, with its one counter.
+
+    Raises `Conflict` when the store has a wallet on this network.
+    """
+    # An update that changes nothing makes the row lockable and returned also when it existed.
+    keychain = await tx.fetchrow(
+        "insert into keychains (network, descriptor, fingerprint, created_at) values ($1, $2, $3, $4)"
+        " on conflict on constraint keychains_descriptor do update set descriptor = excluded.descriptor"
+        " returning id, fingerprint, next_index",
+        network, account.descriptor, account.fingerprint, now,
+    )  # fmt: skip
+    wallet = Wallet(
+        id=WalletId(new_id("wal", now)),
+        store_id=StoreId(store_id),
+        network=network,
+        keychain_id=keychain["id"],
+        descriptor=account.descriptor,
+        fingerprint=keychain["fingerprint"],
+        next_index=keychain["next_index"],
+        created_at=now,
+    )
+    try:
+        await tx.execute(
+            "insert into wallets (id, store_id, network, keychain_id, created_at) values ($1, $2, $3, $4, $5)",
+            wallet.id, store_id, network, wallet.keychain_id, now,
+        )  # fmt: skip
+    except UniqueViolationError as repeat:
+        if repeat.constraint_name != "wallets_network":
+            raise
+        raise Conflict(f"the store already has a wallet on {network}", code="wallet_exists") from repeat
+    return wallet
+
+
+async def wallets_of(
+    tx: "Tx | Pool[Any]", store_id: str, *, before: str | None = None, limit: int | None = None
+) -> list[Wallet]:
+    """Return a store's wallets, newest first; with `before`, those older than that id."""
+    rows = await tx.fetch(
+        f"{_WALLET} where w.store_id = $1 and ($2::text is null or w.id < $2) order by w.id desc limit $3",
+        store_id,
+        before,
+        limit,
+    )
+    return [_wallet(row) for row in rows]
+
+
+async def get_wallet(tx: "Tx | Pool[Any]", store_id: str, wallet_id: str) -> Wallet:
+    """Return a store's wallet; raises `NotFound`."""
+    row = await tx.fetchrow(f"{_WALLET} where w.store_id = $1 and w.id = $2", store_id, wallet_id)
+    if row is None:
+        raise NotFound("there is no such wallet in this store")
+    return _wallet(row)
+
+
+async def allocate(pool: "Pool[Any]", keychain_ids: Sequence[int]) -> Mapping[int, int]:
+    """Hand out the next index of each keychain, once and for ever, in a transaction of its own.
+
+    Must not be called inside a caller's transaction: the row lock would last as long as that. Raises `Conflict` when a
+    keychain has no index left (2**31 of them), `NotFound` when there is no such keychain.
+    """
+    try:
+        rows = await pool.fetch(_ALLOCATE, keychain_ids)
+    except CheckViolationError as full:
+        raise Conflict("the wallet has issued every address it has; add another", code="wallet_exhausted") from full
+    indexes = {row["id"]: row["index"] for row in rows}
+    if missing := set(keychain_ids) - indexes.keys():
+        raise NotFound(f"there is no keychain {min(missing)}")
+    return indexes
+
+
+async def owners(tx: "Tx | Pool[Any]", network: str, scripts: Sequence[bytes]) -> list[Owner]:
+    """Return who owns the addresses among `scripts`, compared whole: a matching search key proves nothing."""
+    rows = await tx.fetch(
+        "select id, network, script, store_id, invoice_id from addresses"
+        " where network = $1 and script = any($2::bytea[])",
+        network,
+        scripts,
+    )
+    return [Owner(AddressId(r["id"]), r["network"], r["script"], r["store_id"], r["invoice_id"]) for r in rows]
+
+
+async def addresses_of(
+    tx: "Tx | Pool[Any]", wallet: Wallet, *, below: int | None = None, limit: int = 100
+) -> list[Issued]:
+    """Return the addresses issued from a wallet to its own store, newest first; with `below`, of smaller index."""
+    rows = await tx.fetch(
+        "select id, address, index, invoice_id, created_at from addresses"
+        " where keychain_id = $1 and store_id = $2 and ($3::bigint is null or index < $3)"
+        " order by index desc limit $4",
+        wallet.keychain_id, wallet.store_id, below, limit,
+    )  # fmt: skip
+    return [Issued(r["id"], r["address"], r["index"], r["invoice_id"], r["created_at"]) for r in rows]
+
+
+def _wallet(row: Record) -> Wallet:
+    return Wallet(
+        id=WalletId(row["id"]),
+        store_id=StoreId(row["store_id"]),
+        network=row["network"],
+        keychain_id=row["keychain_id"],
+        descriptor=row["descriptor"],
+        fingerprint=row["fingerprint"],
+        next_index=row["next_index"],
+        created_at=row["created_at"],
+    )
