@@ -63,8 +63,14 @@ def test_a_key_carries_all_256_bits() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "kassa_test_", "kassa_test_" + "a" * 42, "kassa_prod_" + "a" * 43, "kassa_test_" + "é" * 43]
-    + ["kassa_test_" + "a" * 43 + "\n"],
+    [
+        "",
+        "kassa_test_",
+        "kassa_test_" + "a" * 42,
+        "kassa_prod_" + "a" * 43,
+        "kassa_test_" + "é" * 43,
+        "kassa_test_" + "a" * 43 + "\n",
+    ],
 )
 def test_what_cannot_be_a_key_is_never_looked_up(text: str) -> None:
     assert key_hash(text) is None
