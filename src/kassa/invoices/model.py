@@ -39,6 +39,22 @@ class Decision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """What a merchant asks for: well formed, but not yet priced or even possible."""
+
+    amount: str
+    currency: str
+    payment_options: tuple[str, ...] | None = None
+    reference: str | None = None
+    description: str | None = None
+    metadata_json: str = "{}"
+    customer_id: str | None = None
+    expires_in: int = 900
+    redirect_url: str | None = None
+    webhook_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tier:
     """Up to and including `up_to` asset units (None: any amount), `blocks` confirmations are required."""
 
@@ -108,6 +124,7 @@ class PaymentStanding:
     confirmations_required: int
     value_units: int
     rate: Fraction
+    late: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A stored payment. `status` and `settled_at` are what was last announced, not what is true now.
+    """A stored payment. `status` and `settled_at` are what was last announced, not what is true now (None: nothing yet).
 
     `rate` is set for a payment first seen after the lock on its option's rate had ended.
     """
@@ -59,7 +59,7 @@ class Payment:
     sighting: Sighting
     late_rate: Fraction | None
     late_rate_source: str | None
-    status: Status
+    status: Status | None
     value_units: int
     confirmations_required: int
     settled_at: datetime | None

@@ -211,8 +211,8 @@ create table payments (
     -- Rate at the moment first seen, when that was after the lock on the option's rate had ended.
     late_rate text,
     late_rate_source text,
-    -- the state last announced
-    status text not null check (status in ('detected', 'confirming', 'settled', 'replaced', 'dropped', 'reversed')),
+    -- the state last announced; null: nothing yet
+    status text check (status in ('detected', 'confirming', 'settled', 'replaced', 'dropped', 'reversed')),
     value_units numeric(78,0) not null default 0,
     confirmations_required integer not null default 0,
     settled_at timestamptz,

@@ -1,0 +1,100 @@
+"""From an order to terms: which assets are offered, at what rate, for how much, against how many confirmations. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from kassa.core.errors import FieldFault, Invalid, Unavailable
+from kassa.core.money import Asset, Currency, currency, due_units, parse_amount
+from kassa.invoices.model import Order, Tier
+from kassa.rates.model import Rate
+
+MAX_OPTIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What an order asks for, read and checked."""
+
+    units: int
+    currency: Currency
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """An asset's part of the terms: everything but the address."""
+
+    asset: Asset
+    due_units: int
+    rate: Rate
+    tiers: tuple[Tier, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Amounts up to `up_to` whole units of `currency` (None: any amount) need `blocks` confirmations."""
+
+    blocks: int
+    up_to: Fraction | None
+    currency: str | None
+
+
+def price(order: Order) -> Price:
+    """Read an order's amount; raise `Invalid` for a malformed or impossible one."""
+    known = currency(order.currency)
+    units = parse_amount(order.amount, known.decimals)
+    if units == 0:
+        raise Invalid(FieldFault("amount", "must be more than zero"))
+    return Price(units, known)
+
+
+def choose(order: Order, accepted: Sequence[Asset]) -> tuple[Asset, ...]:
+    """Return the assets an order offers: those it names, or all that the store accepts.
+
+    Raises `Invalid` for one that the store does not accept, that is named twice, or when nothing is left.
+    """
+    if order.payment_options is None:
+        if not accepted:
+            raise Invalid(FieldFault("payment_options", "this store has no wallet yet; add one by POST /v1/wallets"))
+        return tuple(accepted)
+    by_id = {asset.id: asset for asset in accepted}
+    chosen = order.payment_options
+    if not 1 <= len(chosen) <= MAX_OPTIONS:
+        raise Invalid(FieldFault("payment_options", f"must name 1 to {MAX_OPTIONS} assets"))
+    for place, name in enumerate(chosen):
+        if name not in by_id:
+            known = ", ".join(sorted(by_id)) or "none; add a wallet by POST /v1/wallets"
+            raise Invalid(FieldFault(f"payment_options.{place}", f"is not an asset that this store accepts ({known})"))
+        if name in chosen[:place]:
+            raise Invalid(FieldFault(f"payment_options.{place}", "is named twice"))
+    return tuple(by_id[name] for name in chosen)
+
+
+def quote(
+    wanted: Price, asset: Asset, rate: Rate | None, limits: Sequence[Limit], limit_rates: Mapping[str, Rate]
+) -> Quote:
+    """Fix what is due in one asset. `limit_rates` are the asset's rates in the currencies that `limits` name.
+
+    Raises `Unavailable` (code `rate_unavailable`) without a rate, and `Invalid` for an amount too large to be due.
+    """
+    if rate is None:
+        raise Unavailable(
+            f"there is no rate for {asset.symbol}/{wanted.currency.code} now; try again later or offer another asset",
+            code="rate_unavailable",
+        )
+    due = due_units(wanted.units, wanted.currency.decimals, rate.value, asset.decimals)
+    if due >= 10 ** (asset.decimals + 12):
+        raise Invalid(FieldFault("amount", f"is more {asset.symbol} than can be asked for in one invoice"))
+    return Quote(asset, due, rate, _tiers(limits, asset, limit_rates))
+
+
+def _tiers(limits: Sequence[Limit], asset: Asset, rates: Mapping[str, Rate]) -> tuple[Tier, ...]:
+    tiers = []
+    for limit in limits:
+        if limit.up_to is None or limit.currency is None:
+            tiers.append(Tier(None, limit.blocks))
+        elif limit.currency in rates:
+            # The bound rounds down: an amount in between falls to the stricter side.
+            tiers.append(Tier(int(limit.up_to / rates[limit.currency].value * 10**asset.decimals), limit.blocks))
+        # A bound that cannot be valued now is left out: its amounts fall to the next, stricter tier.
+    return tuple(tiers)

@@ -1,0 +1,183 @@
+"""Where an invoice stands, and what must be said about it. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from kassa.invoices.model import (
+    Announced,
+    Decision,
+    Flag,
+    Option,
+    PaymentStanding,
+    Standing,
+    Status,
+    Terms,
+    Tier,
+    View,
+)
+from kassa.payments.model import Payment
+from kassa.payments.model import Status as PaymentStatus
+
+_PROGRESS = {Status.NEW: 0, Status.EXPIRED: 0, Status.INVALID: 0, Status.PROCESSING: 1, Status.SETTLED: 2}
+
+
+def evaluate(terms: Terms, payments: Sequence[Payment], decisions: Sequence[Decision], view: View) -> Standing:
+    """Decide where an invoice stands, afresh, from everything known of it.
+
+    Total and free of order: every set of payments has a standing, and their order does not matter. `decisions` are in the
+    order in which they were made; the last one counts.
+    """
+    options = {option.asset.id: option for option in terms.options}
+    judged = sorted(((p, _judge(terms, options[p.asset], p, view)) for p in payments), key=lambda pair: pair[1].id)
+    alive = [(share_of(options[p.asset], p, terms), s) for p, s in judged if s.status.alive]
+    need = 1 - terms.tolerance
+    paid = sum((share for share, _ in alive), Fraction(0))
+    settled = sum((share for share, s in alive if s.status is PaymentStatus.SETTLED), Fraction(0))
+    paid_in_time = sum((share for share, s in alive if not s.late), Fraction(0))
+    settled_in_time = sum((share for share, s in alive if not s.late and s.status is PaymentStatus.SETTLED), Fraction(0))
+    time_over = min(view.now, view.observed_at) > terms.expires_at
+
+    decision = decisions[-1] if decisions else None
+    if decision is not None:
+        status = Status.SETTLED if decision is Decision.SETTLED else Status.INVALID
+    elif settled_in_time >= need:
+        status = Status.SETTLED
+    elif paid_in_time >= need:
+        status = Status.PROCESSING
+    else:
+        status = Status.EXPIRED if time_over else Status.NEW
+
+    paid_units = _worth(paid, need, terms)
+    flags = {
+        Flag.UNDERPAID: 0 < paid < need and status in (Status.EXPIRED, Status.SETTLED, Status.INVALID),
+        Flag.OVERPAID: paid_units > terms.amount_units,
+        Flag.LATE: paid_in_time < need <= paid,
+        Flag.REVERSED: any(p.settled_at is not None and s.status is not PaymentStatus.SETTLED for p, s in judged),
+        Flag.MARKED: decision is not None,
+    }
+    in_flight = any(s.status in (PaymentStatus.DETECTED, PaymentStatus.CONFIRMING) for _, s in judged)
+    return Standing(
+        status=status,
+        flags=tuple(flag for flag, raised in flags.items() if raised),
+        is_final=status in (Status.SETTLED, Status.EXPIRED, Status.INVALID) and not in_flight,
+        paid_units=paid_units,
+        settled_units=_worth(settled, need, terms),
+        due_units=0 if paid >= need else terms.amount_units - paid_units,
+        over_units=max(0, paid_units - terms.amount_units),
+        paid_share=paid,
+        settled_share=settled,
+        payments=tuple(s for _, s in judged),
+        deadline=_deadline(terms, judged, time_over, view),
+    )
+
+
+def changes(before: Announced | None, after: Standing) -> tuple[str, ...]:
+    """Return the event types that lead from what was last announced to what is true now: none, or exactly one."""
+    if before is None:
+        return ("invoice.created",)
+    if before.status is not after.status:
+        fell_back = _PROGRESS[after.status] < _PROGRESS[before.status] and after.status is not Status.INVALID
+        return ("invoice.reopened",) if fell_back or after.status is Status.NEW else (f"invoice.{after.status}",)
+    said = (before.flags, before.paid_units, before.settled_units, before.is_final)
+    if said != (after.flags, after.paid_units, after.settled_units, after.is_final):
+        return ("invoice.updated",)
+    return ()
+
+
+def payment_changes(payment: Payment, after: PaymentStanding) -> tuple[str, ...]:
+    """Return the event types that a payment's new standing must announce: none, or exactly one."""
+    return () if payment.status is after.status else (f"payment.{after.status}",)
+
+
+def share_of(option: Option, payment: Payment, terms: Terms) -> Fraction:
+    """Return the exact share of the price that a payment is: by the locked amount, or by its late rate.
+
+    A payment in time is measured against what was due in its asset, so paying exactly that is exactly everything.
+    """
+    if payment.late_rate is None:
+        return Fraction(payment.units, option.due_units)
+    price = Fraction(terms.amount_units, 10**terms.currency.decimals)
+    return Fraction(payment.units, 10**option.asset.decimals) * payment.late_rate / price
+
+
+def required_confirmations(tiers: Sequence[Tier], units: int) -> int:
+    """Return the confirmations that an amount requires; a bound belongs to its own tier.
+
+    Without a tier that reaches so far, the strictest one holds.
+    """
+    for tier in tiers:
+        if tier.up_to is None or units <= tier.up_to:
+            return tier.blocks
+    return max((tier.blocks for tier in tiers), default=1)
+
+
+def option_paid(option: Option, payments: Sequence[Payment], standing: Standing) -> int:
+    """Return the units of an option's asset that living payments brought."""
+    alive = {s.id for s in standing.payments if s.status.alive}
+    return sum(p.units for p in payments if p.asset == option.asset.id and p.id in alive)
+
+
+def option_due(option: Option, standing: Standing, terms: Terms) -> int:
+    """Return the units of an option's asset that would complete the payment now; rounded UP, in the merchant's favour."""
+    missing = 1 - standing.paid_share
+    if missing <= terms.tolerance:
+        return 0
+    exact = missing * option.due_units
+    return -(-exact.numerator // exact.denominator)
+
+
+def _judge(terms: Terms, option: Option, payment: Payment, view: View) -> PaymentStanding:
+    sighting = payment.sighting
+    # The larger of invoice and payment decides: splitting a price into small payments must not lower its threshold.
+    required = required_confirmations(option.tiers, max(option.due_units, payment.units))
+    if required == 0 and payment.replaceable:
+        required = 1
+    required = max(required, payment.maturity)
+    depth = 0
+    if sighting.block is not None:
+        depth = max(0, view.heights[payment.key.network] - sighting.block.height + 1)
+    rate = option.rate if payment.late_rate is None else payment.late_rate
+    return PaymentStanding(
+        id=payment.id,
+        status=_status(payment, depth, required, view),
+        confirmations=depth,
+        confirmations_required=required,
+        value_units=round(share_of(option, payment, terms) * terms.amount_units),
+        rate=rate,
+        late=payment.first_seen_at > terms.expires_at,
+    )
+
+
+def _status(payment: Payment, depth: int, required: int, view: View) -> PaymentStatus:
+    sighting = payment.sighting
+    if depth == 0:
+        lost = payment.settled_at is not None
+        if sighting.conflict_txid is not None:
+            return PaymentStatus.REVERSED if lost else PaymentStatus.REPLACED
+        if sighting.missing_since is not None and _drops_at(sighting.missing_since, view) <= view.observed_at:
+            return PaymentStatus.REVERSED if lost else PaymentStatus.DROPPED
+        if required > 0 or sighting.missing_since is not None:
+            return PaymentStatus.DETECTED
+    return PaymentStatus.SETTLED if depth >= required else PaymentStatus.CONFIRMING
+
+
+def _drops_at(missing_since: datetime, view: View) -> datetime:
+    return missing_since + timedelta(seconds=view.drop_after_seconds)
+
+
+def _worth(share: Fraction, need: Fraction, terms: Terms) -> int:
+    # Half-even, but never rounded up to the whole price while something is missing.
+    units = round(share * terms.amount_units)
+    return min(units, terms.amount_units - 1) if share < need and units >= terms.amount_units else units
+
+
+def _deadline(
+    terms: Terms, judged: Sequence[tuple[Payment, PaymentStanding]], time_over: bool, view: View
+) -> datetime | None:
+    moments = [] if time_over else [terms.expires_at]
+    for payment, standing in judged:
+        missing_since = payment.sighting.missing_since
+        if missing_since is not None and standing.status in (PaymentStatus.DETECTED, PaymentStatus.SETTLED):
+            moments.append(_drops_at(missing_since, view))
+    return min(moments, default=None)

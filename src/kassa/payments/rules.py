@@ -1,0 +1,110 @@
+"""What a look at the chain says about our payments. Pure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from kassa.core.facts import Block, BlockRef, Pending, Transaction, Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A transfer to a watched key, and what was seen of it: in `block`, or in the mempool (None)."""
+
+    transfer: Transfer
+    transaction: Transaction
+    block: BlockRef | None
+    first_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """`txid` cannot confirm while `by` stands: `by` spends one of its inputs (in the block at `height`, or nowhere yet)."""
+
+    txid: str
+    by: str
+    height: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A payment's transaction without a block, as last noted."""
+
+    txid: str
+    replaceable: bool
+    missing_since: datetime | None
+    conflict_txid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look into the mempool changes: transactions seen (again), those whose replaceability changed, those missing."""
+
+    seen: frozenset[str]
+    missing: frozenset[str]
+
+
+def first_seen(claim: datetime | None, observed_at: datetime | None, now: datetime) -> datetime:
+    """Return when a transaction was first seen, on our clock.
+
+    The node's or the miner's `claim` fills the time in which we did not look, and never more: not before the last moment
+    at which we had seen everything, not after now.
+    """
+    if claim is None:
+        return now
+    moment = min(claim, now)
+    return moment if observed_at is None else min(now, max(moment, observed_at))
+
+
+def found_in_blocks(blocks: Sequence[Block], observed_at: datetime | None, now: datetime) -> list[Found]:
+    """List every candidate transfer of some blocks, in the order of the chain."""
+    return [
+        Found(transfer, transaction, block.ref, first_seen(block.time, observed_at, now))
+        for block in blocks
+        for transaction in block.transactions
+        for transfer in transaction.transfers
+    ]
+
+
+def found_in_mempool(pending: Pending, observed_at: datetime | None, now: datetime) -> list[Found]:
+    """List every candidate transfer of a look into the mempool."""
+    return [
+        Found(transfer, transaction, None, first_seen(transaction.first_seen_at, observed_at, now))
+        for transaction in pending.transactions
+        for transfer in transaction.transfers
+    ]
+
+
+def conflicts(
+    spenders: Sequence[tuple[Transaction, int | None]], victims: Mapping[str, Collection[str]]
+) -> list[Conflict]:
+    """List which of our transactions were overtaken. `victims`: our txids by an outpoint that each of them spends."""
+    return [
+        Conflict(txid, transaction.txid, height)
+        for transaction, height in spenders
+        for spent in transaction.inputs
+        for txid in victims.get(spent.outpoint, ())
+        if txid != transaction.txid
+    ]
+
+
+def look(known: Sequence[Unconfirmed], pending: Pending) -> Look:
+    """Compare our unconfirmed payments with the mempool. Absence says something only when the look was complete.
+
+    A transaction that is there again is no longer missing and no longer replaced. One that a conflicting transaction
+    has overtaken is not also missing.
+    """
+    present = {transaction.txid: transaction for transaction in pending.transactions}
+    seen = frozenset(
+        note.txid
+        for note in known
+        if note.txid in present
+        and (
+            note.missing_since is not None
+            or note.conflict_txid is not None
+            or note.replaceable is not present[note.txid].replaceable
+        )
+    )
+    gone = (note for note in known if note.txid not in present and note.missing_since is None)
+    missing = frozenset(note.txid for note in gone if note.conflict_txid is None) if pending.complete else frozenset()
+    return Look(seen, missing)

@@ -1,0 +1,39 @@
+"""Which blocks are the best chain. Pure."""
+
+from collections.abc import Sequence
+
+from kassa.core.facts import Block, BlockRef
+from kassa.watch.model import ChainUpdate, Extension, Older, TooDeep
+
+
+def extend(held: Sequence[BlockRef], offered: Sequence[Block], max_reorg: int) -> Extension:
+    """Decide what the node's blocks mean for our chain.
+
+    `held` is the upper end of our chain, ascending and without holes, down to where we began or at least to the parent of
+    the first offered block. `offered` is a linked piece of the node's best chain, ascending.
+
+    Only a different hash at a height that we hold undoes anything, and only together with blocks up to at least our old
+    height: a shorter answer is a lagging node, or a branch that has not overtaken ours.
+    """
+    if not offered:
+        return None
+    if not held:
+        return ChainUpdate((), tuple(offered))
+    ours = {ref.height: ref.hash for ref in held}
+    tip, bottom = held[-1].height, held[0].height
+    fresh = [block for block in offered if ours.get(block.ref.height) != block.ref.hash]
+    if not fresh or offered[-1].ref.height < tip:
+        return None
+    first = fresh[0]
+    below = first.ref.height - 1
+    if below > tip:
+        return Older(tip + 1)
+    depth = tip - below
+    linked = ours.get(below) == first.parent or first.ref.height <= bottom
+    if depth > max_reorg or (not linked and depth >= max_reorg):
+        return TooDeep(depth if linked else depth + 1)
+    if not linked:
+        # Twice as far back each time: the parting is found in a few questions, however deep it lies.
+        return Older(max(tip - max_reorg + 1, below - depth, 0))
+    undo = tuple(ref for ref in reversed(held) if ref.height > below)
+    return ChainUpdate(undo, tuple(fresh))
