@@ -1,0 +1,65 @@
+# Each target says what it does and, when it fails, what to do. `make setup` first; the others call it when needed.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.kassa-installed
+SOURCES_OF_INSTALL := requirements-dev.lock pyproject.toml $(wildcard setup.py) $(shell find src -name '*.c' 2>/dev/null)
+NODES ?= bitcoind litecoind
+ARGS ?=
+WORKERS ?= 2
+
+.PHONY: help setup nodes demo test check format bench lock clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: $(INSTALLED) nodes  ## Install everything: Python packages, Kassa itself, the local nodes
+	@echo "setup: ready. Try: make demo"
+
+$(INSTALLED): $(SOURCES_OF_INSTALL)
+	@.ci/install
+
+nodes: $(INSTALLED)
+	@echo "setup: local nodes ($(NODES))"
+	@$(BIN)/python -m kassa.sandbox.nodes $(NODES)
+
+demo: setup  ## Show one payment from invoice to webhook on a local chain (ARGS= for other options)
+	@$(BIN)/kassa sandbox $(if $(ARGS),$(ARGS),--once)
+
+test: setup  ## Run every test against real PostgreSQL and real nodes (ARGS="tests/rules -k name" for some)
+	@echo "test: pytest with $(WORKERS) processes"
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+check: $(INSTALLED)  ## Check style, types, imports between parts, and the rules that the repository keeps about itself
+	@echo "check: ruff, style and likely mistakes"
+	@$(BIN)/ruff check . || { echo "check: many of these are mended by 'make format'"; exit 1; }
+	@echo "check: ruff, layout"
+	@$(BIN)/ruff format --check . || { echo "check: run 'make format'"; exit 1; }
+	@echo "check: mypy --strict"
+	@$(BIN)/mypy
+	@echo "check: imports point down only"
+	@$(BIN)/lint-imports
+	@echo "check: the repository's own rules"
+	@$(BIN)/python -m pytest -q tests/meta
+
+format: $(INSTALLED)  ## Lay out the code and mend what can be mended without thought
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: setup  ## Run every benchmark beside its own limit (ARGS="name" for one)
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: $(INSTALLED)  ## Resolve the dependencies anew (ARGS=--upgrade to raise versions); no registry host is written
+	@for name in requirements requirements-dev; do \
+		echo "lock: $$name.lock"; \
+		[ $$name = requirements ] && group="" || group="--group dev -c requirements.lock"; \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+			--no-emit-index-url --no-emit-find-links $(ARGS) $$group pyproject.toml -o $$name.lock; \
+	done
+
+clean:  ## Remove the virtual environment and what builds and caches left (data and downloaded nodes stay)
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
