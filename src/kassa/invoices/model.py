@@ -9,6 +9,7 @@ from fractions import Fraction
 from kassa.core.ids import AddressId, InvoiceId, PaymentId, StoreId
 from kassa.core.money import Asset, Currency
 from kassa.payments.model import Status as PaymentStatus
+from kassa.wallets.model import Place
 
 
 class Status(StrEnum):
@@ -64,11 +65,12 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way to pay: an asset, the address issued for it, what is due, and the locked rate."""
+    """One way to pay: an asset, the address issued for it and where that comes from, what is due, the locked rate."""
 
     asset: Asset
     address_id: AddressId
     address: str
+    place: Place
     due_units: int
     rate: Fraction
     rate_source: str
@@ -101,17 +103,28 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """How much has been seen of the chains: what "now" means for a decision.
+class Sight:
+    """How far we see on one network: our height, and the moment up to which everything was seen.
 
-    `heights` is our height per network. `observed_at` is the earliest moment, over the invoice's networks, up to which
-    everything was seen: an invoice expires only when nothing that came in time can still turn up.
+    A payment that complete looks have not found for `drop_after_seconds` is dropped.
     """
 
-    now: datetime
+    height: int
     observed_at: datetime
-    heights: Mapping[str, int]
     drop_after_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What "now" means for a decision: our clock, and how far we see on each network of the invoice."""
+
+    now: datetime
+    sights: Mapping[str, Sight]
+
+    @property
+    def judged_at(self) -> datetime:
+        """The moment up to which nothing can still turn up: an invoice expires by this, not by the clock alone."""
+        return min([self.now, *(sight.observed_at for sight in self.sights.values())])
 
 
 @dataclass(frozen=True, slots=True)

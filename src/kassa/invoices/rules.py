@@ -10,6 +10,7 @@ from kassa.invoices.model import (
     Flag,
     Option,
     PaymentStanding,
+    Sight,
     Standing,
     Status,
     Terms,
@@ -26,17 +27,23 @@ def evaluate(terms: Terms, payments: Sequence[Payment], decisions: Sequence[Deci
     """Decide where an invoice stands, afresh, from everything known of it.
 
     Total and free of order: every set of payments has a standing, and their order does not matter. `decisions` are in the
-    order in which they were made; the last one counts.
+    order in which they were made; the last one counts. A payment in an asset that was not offered counts for nothing.
     """
     options = {option.asset.id: option for option in terms.options}
-    judged = sorted(((p, _judge(terms, options[p.asset], p, view)) for p in payments), key=lambda pair: pair[1].id)
+    judged = [
+        (p, _judge(terms, options[p.asset], p, view))
+        for p in sorted(payments, key=lambda payment: payment.id)
+        if p.asset in options
+    ]
     alive = [(share_of(options[p.asset], p, terms), s) for p, s in judged if s.status.alive]
     need = 1 - terms.tolerance
     paid = sum((share for share, _ in alive), Fraction(0))
     settled = sum((share for share, s in alive if s.status is PaymentStatus.SETTLED), Fraction(0))
     paid_in_time = sum((share for share, s in alive if not s.late), Fraction(0))
-    settled_in_time = sum((share for share, s in alive if not s.late and s.status is PaymentStatus.SETTLED), Fraction(0))
-    time_over = min(view.now, view.observed_at) > terms.expires_at
+    settled_in_time = sum(
+        (share for share, s in alive if not s.late and s.status is PaymentStatus.SETTLED), Fraction(0)
+    )
+    time_over = view.judged_at > terms.expires_at
 
     decision = decisions[-1] if decisions else None
     if decision is not None:
@@ -128,48 +135,45 @@ def option_due(option: Option, standing: Standing, terms: Terms) -> int:
 
 
 def _judge(terms: Terms, option: Option, payment: Payment, view: View) -> PaymentStanding:
-    sighting = payment.sighting
     # The larger of invoice and payment decides: splitting a price into small payments must not lower its threshold.
     required = required_confirmations(option.tiers, max(option.due_units, payment.units))
     if required == 0 and payment.replaceable:
         required = 1
     required = max(required, payment.maturity)
-    depth = 0
-    if sighting.block is not None:
-        depth = max(0, view.heights[payment.key.network] - sighting.block.height + 1)
-    rate = option.rate if payment.late_rate is None else payment.late_rate
+    sight, block = view.sights[payment.key.network], payment.sighting.block
+    depth = 0 if block is None else max(0, sight.height - block.height + 1)
     return PaymentStanding(
         id=payment.id,
-        status=_status(payment, depth, required, view),
+        status=_status(payment, depth, required, sight),
         confirmations=depth,
         confirmations_required=required,
         value_units=round(share_of(option, payment, terms) * terms.amount_units),
-        rate=rate,
+        rate=option.rate if payment.late_rate is None else payment.late_rate,
         late=payment.first_seen_at > terms.expires_at,
     )
 
 
-def _status(payment: Payment, depth: int, required: int, view: View) -> PaymentStatus:
+def _status(payment: Payment, depth: int, required: int, sight: Sight) -> PaymentStatus:
+    if depth > 0:
+        return PaymentStatus.SETTLED if depth >= required else PaymentStatus.CONFIRMING
     sighting = payment.sighting
-    if depth == 0:
-        lost = payment.settled_at is not None
-        if sighting.conflict_txid is not None:
-            return PaymentStatus.REVERSED if lost else PaymentStatus.REPLACED
-        if sighting.missing_since is not None and _drops_at(sighting.missing_since, view) <= view.observed_at:
-            return PaymentStatus.REVERSED if lost else PaymentStatus.DROPPED
-        if required > 0 or sighting.missing_since is not None:
-            return PaymentStatus.DETECTED
-    return PaymentStatus.SETTLED if depth >= required else PaymentStatus.CONFIRMING
+    if sighting.conflict_txid is not None:
+        return PaymentStatus.REPLACED if payment.settled_at is None else PaymentStatus.REVERSED
+    if sighting.missing_since is None:
+        return PaymentStatus.SETTLED if required == 0 else PaymentStatus.DETECTED
+    if sight.observed_at < _drops_at(sighting.missing_since, sight):
+        return PaymentStatus.DETECTED
+    return PaymentStatus.DROPPED if payment.settled_at is None else PaymentStatus.REVERSED
 
 
-def _drops_at(missing_since: datetime, view: View) -> datetime:
-    return missing_since + timedelta(seconds=view.drop_after_seconds)
+def _drops_at(missing_since: datetime, sight: Sight) -> datetime:
+    return missing_since + timedelta(seconds=sight.drop_after_seconds)
 
 
 def _worth(share: Fraction, need: Fraction, terms: Terms) -> int:
     # Half-even, but never rounded up to the whole price while something is missing.
     units = round(share * terms.amount_units)
-    return min(units, terms.amount_units - 1) if share < need and units >= terms.amount_units else units
+    return min(units, terms.amount_units - 1) if share < need else units
 
 
 def _deadline(
@@ -178,6 +182,6 @@ def _deadline(
     moments = [] if time_over else [terms.expires_at]
     for payment, standing in judged:
         missing_since = payment.sighting.missing_since
-        if missing_since is not None and standing.status in (PaymentStatus.DETECTED, PaymentStatus.SETTLED):
-            moments.append(_drops_at(missing_since, view))
+        if missing_since is not None and standing.status is PaymentStatus.DETECTED:
+            moments.append(_drops_at(missing_since, view.sights[payment.key.network]))
     return min(moments, default=None)

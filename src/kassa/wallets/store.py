@@ -137,6 +137,12 @@ async def owners(tx: "Tx | Pool[Any]", network: str, scripts: Sequence[bytes]) -
     return [Owner(AddressId(r["id"]), r["network"], r["script"], r["store_id"], r["invoice_id"]) for r in rows]
 
 
+async def stores_on(tx: Tx, network: str) -> list[StoreId]:
+    """Return the stores that have a wallet on a network."""
+    rows = await tx.fetch("select store_id from wallets where network = $1 order by store_id", network)
+    return [StoreId(row["store_id"]) for row in rows]
+
+
 async def addresses_of(
     tx: "Tx | Pool[Any]", wallet: Wallet, *, below: int | None = None, limit: int = 100
 ) -> list[Issued]:

@@ -1,8 +1,9 @@
 """Which blocks are the best chain. Pure."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from kassa.core.facts import Block, BlockRef
+from kassa.core.facts import Block, BlockRef, Tip
 from kassa.watch.model import ChainUpdate, Extension, Older, TooDeep
 
 
@@ -37,3 +38,19 @@ def extend(held: Sequence[BlockRef], offered: Sequence[Block], max_reorg: int) -
         return Older(max(tip - max_reorg + 1, below - depth, 0))
     undo = tuple(ref for ref in reversed(held) if ref.height > below)
     return ChainUpdate(undo, tuple(fresh))
+
+
+def node_state(tip: Tip, at: BlockRef | None, stalled_after_seconds: int | None, now: datetime) -> tuple[str, str]:
+    """Return a network's state by what its node says ("ok", "syncing", "stalled") and, for people, why.
+
+    `stalled_after_seconds` is the age at which the node's newest block is too old to be believed the newest; None where
+    blocks come only on demand.
+    """
+    if tip.syncing or tip.best_header > tip.ref.height + 1:
+        return "syncing", f"the node itself is catching up ({tip.ref.height} of {tip.best_header} blocks)"
+    age = (now - tip.time).total_seconds()
+    if stalled_after_seconds is not None and age > stalled_after_seconds:
+        return "stalled", f"the node's newest block is {int(age // 60)} minutes old; does it have peers?"
+    if at is None or at.height < tip.ref.height - 1:
+        return "syncing", f"{tip.ref.height - at.height} blocks to go" if at is not None else "starting"
+    return "ok", ""

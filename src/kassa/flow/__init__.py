@@ -1,0 +1,30 @@
+"""The path of a payment: the only room that joins the features.
+
+`opening` makes an invoice. Four gates lead to what happens to it afterwards: a change of the chain and a look into the
+mempool (`chain`), the clock and a person's decision (`standing`). All of them end in `standing.reassess`, which works out
+afresh where invoices stand and writes the difference: announcements, book entries, events. `showing` only reads.
+"""
+
+from kassa.flow.chain import halt_network, note_node, on_chain_update, on_pending, resume_network
+from kassa.flow.opening import Opening, open_invoice, quote_invoice
+from kassa.flow.showing import invoice_list, invoice_resource, payment_list, payment_resource, public_invoice
+from kassa.flow.standing import mark_invoice, on_deadlines, reassess
+
+__all__ = [
+    "Opening",
+    "halt_network",
+    "invoice_list",
+    "invoice_resource",
+    "mark_invoice",
+    "note_node",
+    "on_chain_update",
+    "on_deadlines",
+    "on_pending",
+    "open_invoice",
+    "payment_list",
+    "payment_resource",
+    "public_invoice",
+    "quote_invoice",
+    "reassess",
+    "resume_network",
+]

@@ -1,0 +1,145 @@
+"""Two gates: our best chain changed, or we looked into the mempool."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+import kassa.events.store as events
+import kassa.invoices.store as invoices
+import kassa.payments.store as payments
+import kassa.wallets.store as wallets
+import kassa.watch.store as watch
+from kassa.core.clock import rfc3339
+from kassa.core.crashpoint import crashpoint
+from kassa.core.errors import NotFound
+from kassa.core.facts import Pending, Tip
+from kassa.core.ids import InvoiceId
+from kassa.db.pool import Tx
+from kassa.events.model import NewEvent
+from kassa.flow.standing import reassess
+from kassa.house import House
+from kassa.payments.rules import Found, conflicts, found_in_blocks, found_in_mempool, look
+from kassa.rates.model import Rate
+from kassa.rates.rules import find
+from kassa.wallets.model import Owner
+from kassa.watch.model import ChainUpdate, Position
+
+log = structlog.get_logger()
+
+
+async def on_chain_update(
+    tx: Tx, house: House, position: Position, update: ChainUpdate, lease_seconds: int, now: datetime
+) -> Position:
+    """Move a network to new blocks, with all that follows from them, and return where we stand then.
+
+    An update that does not start where we stand (it was applied already) changes nothing. Raises `LeaseLost` when another
+    process follows the network.
+    """
+    network = position.network
+    held = await watch.hold(tx, network, position.fence, lease_seconds)
+    if held.tip != position.tip:
+        return held
+    crashpoint("chain.held")
+    touched = set()
+    if update.undo:
+        touched |= await payments.undo(tx, network, update.undo[-1].height - 1)
+        crashpoint("chain.undone")
+    tip = await watch.put_update(tx, network, update)
+    crashpoint("chain.blocks")
+    touched |= await _put_found(tx, house, network, found_in_blocks(update.apply, held.observed_at, now), now)
+    crashpoint("chain.payments")
+    spenders = [(transaction, block.ref.height) for block in update.apply for transaction in block.transactions]
+    victims = await payments.victims(tx, network, [transaction for transaction, _ in spenders])
+    touched |= await payments.put_conflicts(tx, network, conflicts(spenders, victims))
+    crashpoint("chain.conflicts")
+    touched |= await payments.ripe(tx, network, tip.height)
+    await reassess(tx, house, touched, now)
+    crashpoint("chain.commit")
+    return replace(held, tip=tip, allowed_reorg=None)
+
+
+async def on_pending(
+    tx: Tx, house: House, position: Position, pending: Pending, read_at: datetime, lease_seconds: int, now: datetime
+) -> bool:
+    """Note a look into the mempool, begun at `read_at`, with all that follows; return whether it counted.
+
+    It counts only when the node's tip, read after it, is the block that we stand on.
+    """
+    network = position.network
+    held = await watch.hold(tx, network, position.fence, lease_seconds)
+    if held.tip != pending.tip:
+        return False
+    known = await payments.unconfirmed(tx, network)
+    said = look(known, pending)
+    noted = {note.txid for note in known}
+    fresh = [
+        found
+        for found in found_in_mempool(pending, held.observed_at, now)
+        if found.transaction.txid not in noted or found.transaction.txid in said.seen
+    ]
+    touched = await _put_found(tx, house, network, fresh, now)
+    crashpoint("mempool.payments")
+    spenders = [(transaction, None) for transaction in pending.transactions]
+    victims = await payments.victims(tx, network, pending.transactions)
+    touched |= await payments.put_conflicts(tx, network, conflicts(spenders, victims))
+    touched |= await payments.put_missing(tx, network, sorted(said.missing), read_at)
+    if pending.complete:
+        await watch.note_observed(tx, network, read_at)
+    await reassess(tx, house, touched, now)
+    crashpoint("mempool.commit")
+    return True
+
+
+async def note_node(tx: Tx, position: Position, tip: Tip | None, state: str, detail: str, now: datetime) -> bool:
+    """Note what a network's node says of itself; return whether the network's state changed by it."""
+    return await watch.note_node(tx, position.network, position.fence, tip, state, detail, now)
+
+
+async def halt_network(tx: Tx, position: Position, reason: str, now: datetime) -> None:
+    """Stop following a network until an operator decides; say so to every store that uses it."""
+    if await watch.note_node(tx, position.network, position.fence, None, "halted", reason, now):
+        await watch.decide(tx, position.network, "halted", reason, now)
+        await _alert(tx, position.network, "alert.opened", reason, now)
+
+
+async def resume_network(tx: Tx, network: str, depth: int, now: datetime) -> None:
+    """Follow a halted network again, allowing one reorganisation of up to `depth` blocks; raises `NotFound`."""
+    if not await watch.resume(tx, network, depth):
+        raise NotFound(f"{network!r} is not halted; see `kassa doctor`")
+    await watch.decide(tx, network, "resumed", f"reorganisations of up to {depth} blocks allowed once", now)
+    await _alert(tx, network, "alert.closed", f"an operator resumed {network}", now)
+
+
+async def _alert(tx: Tx, network: str, type_: str, reason: str, now: datetime) -> None:
+    body = {"object": "alert", "network": network, "reason": reason, "at": rfc3339(now)}
+    await events.write(tx, [NewEvent(store, type_, body) for store in await wallets.stores_on(tx, network)], now)
+
+
+async def _put_found(tx: Tx, house: House, network: str, found: Sequence[Found], now: datetime) -> set[InvoiceId]:
+    if not found:
+        return set()
+    scripts = list({f.transfer.to for f in found})
+    owners = {owner.script: owner for owner in await wallets.owners(tx, network, scripts)}
+    ours = [(f, owners[f.transfer.to]) for f in found if f.transfer.to in owners and f.transfer.units > 0]
+    late = await _late_rates(tx, house, ours, now)
+    return await payments.put(tx, ours, late, now)
+
+
+async def _late_rates(tx: Tx, house: House, found: Sequence[tuple[Found, Owner]], now: datetime) -> dict[int, Rate]:
+    """Return the rates of the moment for transfers first seen after the lock on their invoice's rate had ended."""
+    ids = sorted({owner.invoice_id for _, owner in found if owner.invoice_id is not None})
+    expiries = await invoices.expiries(tx, ids) if ids else {}
+    rates = {}
+    for place, (f, owner) in enumerate(found):
+        if owner.invoice_id is None:
+            continue
+        expires_at, currency = expiries[owner.invoice_id]
+        symbol = f.transfer.asset.partition("@")[0]
+        rate = find(symbol, currency, house.settings.rates.fixed, now)
+        if f.first_seen_at > expires_at and rate is not None:
+            rates[place] = rate
+        elif f.first_seen_at > expires_at:
+            log.warning("no rate for a late payment: valued at the locked rate", invoice=owner.invoice_id, asset=symbol)
+    return rates

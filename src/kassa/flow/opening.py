@@ -1,0 +1,146 @@
+"""Make an invoice: price it, issue its addresses, write it with its event. No node is asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+import kassa.events.store as events
+import kassa.invoices.store as invoices
+import kassa.wallets.store as wallets
+import kassa.watch.store as watch
+from kassa.chains.base import Chain
+from kassa.core.crashpoint import crashpoint
+from kassa.core.errors import Unavailable
+from kassa.core.ids import AddressId, InvoiceId, new_id
+from kassa.core.money import Asset
+from kassa.db.pool import Tx
+from kassa.events.model import NewEvent
+from kassa.flow import picture as pictures
+from kassa.flow.picture import Picture
+from kassa.house import House
+from kassa.invoices import quote as quotes
+from kassa.invoices.model import Announced, Option, Order, Sight, Terms, View
+from kassa.invoices.rules import evaluate
+from kassa.rates.rules import find
+from kassa.settings import Network
+from kassa.stores.model import Store
+from kassa.wallets.model import NewAddress, Place, Wallet
+
+CLOSED = ("halted", "stalled", "unreachable")
+"""States of a network in which nobody may be asked to pay on it: we might not see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """An invoice that is priced and has its addresses, but is not yet written."""
+
+    terms: Terms
+    addresses: tuple[NewAddress, ...]
+
+
+async def quote_invoice(house: House, store: Store, order: Order, now: datetime) -> Opening:
+    """Price an order and issue its addresses.
+
+    Not to be called within a transaction: indexes are handed out in one of their own, so that orders do not wait for
+    each other. An order that fails later leaves a hole in the indexes, never an address issued twice. Raises `Invalid`,
+    or `Unavailable` when nothing that the order names can be offered now.
+    """
+    price = quotes.price(order)
+    pool = house.database.pool
+    mine = {wallet.network: wallet for wallet in await wallets.wallets_of(pool, store.id)}
+    accepted = [chain.asset for name, chain in house.chains.items() if name in mine]
+    chosen = quotes.choose(order, accepted)
+    chosen = await _open_networks(house, order, chosen)
+    priced = [_quote(house, price, asset, now) for asset in chosen]
+    keychains = {mine[asset.network].keychain_id for asset in chosen}
+    indexes = await wallets.allocate(pool, sorted(keychains))
+    issued = {asset.network: _issue(house.chains[asset.network], mine[asset.network], indexes, now) for asset in chosen}
+    for network, address in issued.items():
+        # No index leaves the process before the mark outside the database covers it: an old backup must not reissue it.
+        await house.marks.cover(mine[network], address.index)
+    options = tuple(_option(quote, issued[quote.asset.network], mine[quote.asset.network]) for quote in priced)
+    terms = Terms(
+        id=InvoiceId(new_id("inv", now)),
+        store_id=store.id,
+        livemode=store.livemode,
+        amount_units=price.units,
+        currency=price.currency,
+        tolerance=Fraction(store.tolerance_ppm, 1_000_000),
+        created_at=now,
+        expires_at=now + timedelta(seconds=order.expires_in),
+        options=options,
+        reference=order.reference,
+        description=order.description,
+        metadata=order.metadata_json,
+        customer_id=order.customer_id,
+        redirect_url=order.redirect_url,
+        webhook_url=order.webhook_url,
+    )
+    return Opening(terms, tuple(issued.values()))
+
+
+async def open_invoice(tx: Tx, house: House, opening: Opening, now: datetime) -> dict[str, Any]:  # JSON
+    """Write a priced invoice and its `invoice.created`; return its resource."""
+    terms = opening.terms
+    await invoices.put(tx, terms, opening.addresses)
+    crashpoint("invoice.written")
+    networks = {option.asset.network for option in terms.options}
+    view = View(now, {network: Sight(-1, now, 0) for network in networks})
+    standing = evaluate(terms, (), (), view)
+    announced = Announced(standing.status, (), False, 0, 0, None, standing.deadline)
+    resource = pictures.resource(house, Picture(terms, announced, (), standing))
+    event = NewEvent(terms.store_id, "invoice.created", resource, terms.id, terms.webhook_url)
+    await events.write(tx, [event], now)
+    crashpoint("invoice.commit")
+    return resource
+
+
+async def _open_networks(house: House, order: Order, chosen: Sequence[Asset]) -> tuple[Asset, ...]:
+    """Leave out networks that we cannot watch now; an order that names one of them is refused instead."""
+    rows = await watch.positions(house.database.pool, sorted({asset.network for asset in chosen}))
+    shut = {asset.network for asset in chosen if asset.network not in rows or rows[asset.network].state in CLOSED}
+    left = tuple(asset for asset in chosen if asset.network not in shut)
+    if not left or (shut and order.payment_options is not None):
+        raise Unavailable(
+            f"payments on {', '.join(sorted(shut))} cannot be followed now; try again later or offer another asset",
+            code="network_unavailable",
+        )
+    return left
+
+
+def _quote(house: House, price: quotes.Price, asset: Asset, now: datetime) -> quotes.Quote:
+    fixed = house.settings.rates.fixed
+    limits = _limits(house.settings.networks[asset.network])
+    limit_rates = {
+        limit.currency: rate
+        for limit in limits
+        if limit.currency is not None and (rate := find(asset.symbol, limit.currency, fixed, now)) is not None
+    }
+    return quotes.quote(price, asset, find(asset.symbol, price.currency.code, fixed, now), limits, limit_rates)
+
+
+def _limits(network: Network) -> list[quotes.Limit]:
+    return [quotes.Limit(tier.blocks, tier.up_to, tier.currency) for tier in network.confirmations]
+
+
+def _issue(chain: Chain, wallet: Wallet, indexes: Mapping[int, int], now: datetime) -> NewAddress:
+    index = indexes[wallet.keychain_id]
+    derived = chain.addresses.derive(wallet.descriptor, index)
+    id_ = AddressId(new_id("adr", now))
+    return NewAddress(id_, wallet.network, derived.text, derived.script, derived.key, wallet.keychain_id, index)
+
+
+def _option(quote: quotes.Quote, address: NewAddress, wallet: Wallet) -> Option:
+    return Option(
+        asset=quote.asset,
+        address_id=address.id,
+        address=address.text,
+        place=Place(wallet.descriptor, address.index),
+        due_units=quote.due_units,
+        rate=quote.rate.value,
+        rate_source=quote.rate.source,
+        rate_at=quote.rate.at,
+        tiers=quote.tiers,
+    )

@@ -1,0 +1,81 @@
+"""Everything known of an invoice at one moment, and the standing that follows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import kassa.invoices.store as invoices
+import kassa.payments.store as payments
+import kassa.watch.store as watch
+from kassa.core.ids import InvoiceId, StoreId
+from kassa.core.money import Asset
+from kassa.db.pool import Tx
+from kassa.house import House
+from kassa.invoices.model import Announced, Sight, Standing, Terms, View
+from kassa.invoices.resource import Face, Shown
+from kassa.invoices.resource import invoice_resource as render
+from kassa.invoices.rules import evaluate
+from kassa.payments.model import Payment
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_DROP_AFTER_SECONDS = 60  # for a network that is no longer configured
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An invoice's terms, what was last announced of it, its payments, and where it stands now."""
+
+    terms: Terms
+    announced: Announced
+    payments: Sequence[Payment]
+    standing: Standing
+
+
+def assets(house: House) -> dict[str, Asset]:
+    """Return every configured asset by its id."""
+    return {chain.asset.id: chain.asset for chain in house.chains.values()}
+
+
+async def take(
+    tx: Tx, house: House, ids: Sequence[InvoiceId], now: datetime, *, store_id: StoreId | None = None
+) -> list[Picture]:
+    """Read invoices and work out where they stand; unknown ones (or of another store, if one is given) are left out."""
+    loaded = await invoices.load(tx, ids, assets(house), store_id=store_id)
+    known = [terms.id for terms, _ in loaded]
+    arrived = await payments.of_invoices(tx, known)
+    decided = await invoices.decisions(tx, known)
+    sights = await _sights(tx, house, {option.asset.network for terms, _ in loaded for option in terms.options})
+    pictures = []
+    for terms, announced in loaded:
+        view = View(now, {option.asset.network: sights[option.asset.network] for option in terms.options})
+        standing = evaluate(terms, arrived[terms.id], decided.get(terms.id, ()), view)
+        pictures.append(Picture(terms, announced, arrived[terms.id], standing))
+    return pictures
+
+
+async def _sights(tx: Tx, house: House, networks: set[str]) -> dict[str, Sight]:
+    positions = await watch.positions(tx, sorted(networks))
+    sights = {}
+    for network in networks:
+        configured = house.settings.networks.get(network)
+        drop_after = _DROP_AFTER_SECONDS if configured is None else configured.drop_after_seconds
+        position = positions.get(network)
+        height = -1 if position is None or position.tip is None else position.tip.height
+        observed_at = None if position is None else position.observed_at
+        sights[network] = Sight(height, observed_at or _NEVER, drop_after)
+    return sights
+
+
+def shown(house: House, picture: Picture, settled_at: datetime | None, arrived: Sequence[Payment]) -> Shown:
+    """Put together what an invoice's resource is rendered from."""
+    faces = {}
+    for chain in house.chains.values():
+        faces[chain.asset.id] = Face(chain.caip19, chain.addresses.payment_uri)
+    url = house.checkout_url(picture.terms.id)
+    return Shown(picture.terms, picture.standing, arrived, settled_at, url, faces)
+
+
+def resource(house: House, picture: Picture) -> dict[str, Any]:  # JSON
+    """Return an invoice's resource as it is now."""
+    return render(shown(house, picture, picture.announced.settled_at, picture.payments))

@@ -1,0 +1,120 @@
+"""Invoices and payments as the API, events and pages show them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kassa.core.clock import rfc3339
+from kassa.core.money import format_rate, format_units
+from kassa.invoices.model import Option, PaymentStanding, Standing, Terms
+from kassa.invoices.rules import option_due, option_paid, required_confirmations
+from kassa.payments.model import Payment
+from kassa.payments.model import Status as PaymentStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What only the chain knows of an asset: its CAIP-19 name, and how to ask a payer's wallet for it."""
+
+    caip19: str
+    payment_uri: Callable[[str, str, str | None], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Everything that an invoice's picture is made of."""
+
+    terms: Terms
+    standing: Standing
+    payments: Sequence[Payment]
+    settled_at: datetime | None
+    checkout_url: str
+    faces: Mapping[str, Face]
+
+
+def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
+    """Return an invoice as JSON-ready values."""
+    terms, standing = shown.terms, shown.standing
+    decimals = terms.currency.decimals
+    return {
+        "object": "invoice",
+        "id": terms.id,
+        "store_id": terms.store_id,
+        "livemode": terms.livemode,
+        "status": standing.status.value,
+        "flags": [flag.value for flag in standing.flags],
+        "is_final": standing.is_final,
+        "amount": format_units(terms.amount_units, decimals),
+        "currency": terms.currency.code,
+        "amount_paid": format_units(standing.paid_units, decimals),
+        "amount_settled": format_units(standing.settled_units, decimals),
+        "amount_due": format_units(standing.due_units, decimals),
+        "amount_over": format_units(standing.over_units, decimals),
+        "reference": terms.reference,
+        "description": terms.description,
+        "metadata": json.loads(terms.metadata),
+        "customer_id": terms.customer_id,
+        "created_at": rfc3339(terms.created_at),
+        "expires_at": rfc3339(terms.expires_at),
+        "settled_at": None if shown.settled_at is None else rfc3339(shown.settled_at),
+        "checkout_url": shown.checkout_url,
+        "redirect_url": terms.redirect_url,
+        "payment_options": [_option(option, shown) for option in terms.options],
+        "payments": payment_resources(shown),
+    }
+
+
+def payment_resources(shown: Shown) -> list[dict[str, Any]]:  # JSON
+    """Return an invoice's payments as JSON-ready values, oldest first, the dead ones too."""
+    options = {option.asset.id: option for option in shown.terms.options}
+    payments = {payment.id: payment for payment in shown.payments}
+    return [_payment(payments[s.id], s, options[payments[s.id].asset], shown) for s in shown.standing.payments]
+
+
+def _option(option: Option, shown: Shown) -> dict[str, Any]:
+    asset, face = option.asset, shown.faces.get(option.asset.id)
+    due = format_units(option_due(option, shown.standing, shown.terms), asset.decimals)
+    return {
+        "asset": asset.id,
+        "symbol": asset.symbol,
+        "network": asset.network,
+        "caip19": None if face is None else face.caip19,
+        "decimals": asset.decimals,
+        "address": option.address,
+        "amount": format_units(option.due_units, asset.decimals),
+        "amount_paid": format_units(option_paid(option, shown.payments, shown.standing), asset.decimals),
+        "amount_due": due,
+        "rate": format_rate(option.rate),
+        "rate_source": option.rate_source,
+        "rate_at": rfc3339(option.rate_at),
+        "confirmations_required": required_confirmations(option.tiers, option.due_units),
+        "uri": None if face is None else face.payment_uri(option.address, due, shown.terms.description),
+    }
+
+
+def _payment(payment: Payment, standing: PaymentStanding, option: Option, shown: Shown) -> dict[str, Any]:
+    sighting, currency = payment.sighting, shown.terms.currency
+    settled = standing.status is PaymentStatus.SETTLED and payment.settled_at is not None
+    return {
+        "object": "payment",
+        "id": payment.id,
+        "invoice_id": shown.terms.id,
+        "asset": payment.asset,
+        "address": option.address,
+        "txid": payment.key.txid,
+        "position": payment.key.position,
+        "amount": format_units(payment.units, option.asset.decimals),
+        "value": format_units(standing.value_units, currency.decimals),
+        "currency": currency.code,
+        "rate": format_rate(standing.rate),
+        "status": standing.status.value,
+        "confirmations": standing.confirmations,
+        "confirmations_required": standing.confirmations_required,
+        "block_height": None if sighting.block is None else sighting.block.height,
+        "block_hash": None if sighting.block is None else sighting.block.hash,
+        "first_seen_at": rfc3339(payment.first_seen_at),
+        "settled_at": rfc3339(payment.settled_at) if settled and payment.settled_at is not None else None,
+        "replaced_by": sighting.conflict_txid,
+    }

@@ -1,0 +1,251 @@
+"""Invoices in the database: terms written once, standings announced, pages read."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+from kassa.core.ids import AddressId, InvoiceId, StoreId
+from kassa.core.money import Asset, currency
+from kassa.db.pool import Tx
+from kassa.invoices.model import Announced, Decision, Flag, Option, Status, Terms, Tier
+from kassa.wallets.model import NewAddress, Place
+
+Assets = Mapping[str, Asset]
+"""Every asset that is configured, by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which invoices of a store to list; None: any."""
+
+    status: str | None = None
+    reference: str | None = None
+    customer_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+async def put(tx: Tx, terms: Terms, addresses: Sequence[NewAddress]) -> None:
+    """Write a new invoice with its addresses and options, in one statement.
+
+    The unique constraints on scripts and indexes refuse an address that was ever issued before.
+    """
+    await tx.execute(
+        """
+        with invoice as (
+            insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
+                description, metadata, customer_id, redirect_url, webhook_url, status, deadline)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'new', $7)
+        ), issued as (
+            insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id,
+                created_at)
+            select a.*, $2, $1, $6 from unnest($14::text[], $15::text[], $16::bytea[], $17::text[], $18::bigint[],
+                $19::bigint[], $20::bigint[]) as a
+        )
+        insert into payment_options (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at,
+            confirmations)
+        select $1, o.* from unnest($21::text[], $15::text[], $14::text[], $22::numeric[], $23::text[], $24::text[],
+            $25::timestamptz[], $26::jsonb[]) as o""",
+        terms.id,
+        terms.store_id,
+        terms.amount_units,
+        terms.currency.code,
+        int(terms.tolerance * 1_000_000),
+        terms.created_at,
+        terms.expires_at,
+        terms.reference,
+        terms.description,
+        terms.metadata,
+        terms.customer_id,
+        terms.redirect_url,
+        terms.webhook_url,
+        [address.id for address in addresses],
+        [address.network for address in addresses],
+        [address.script for address in addresses],
+        [address.text for address in addresses],
+        [address.key for address in addresses],
+        [address.keychain_id for address in addresses],
+        [address.index for address in addresses],
+        [option.asset.id for option in terms.options],
+        [option.due_units for option in terms.options],
+        [str(option.rate) for option in terms.options],
+        [option.rate_source for option in terms.options],
+        [option.rate_at for option in terms.options],
+        [json.dumps([[tier.up_to, tier.blocks] for tier in option.tiers]) for option in terms.options],
+    )
+
+
+async def lock(tx: Tx, invoices: Sequence[InvoiceId]) -> None:
+    """Lock invoices, in id order."""
+    await tx.execute("select from invoices where id = any($1) order by id for update", sorted(invoices))
+
+
+async def load(
+    tx: Tx, invoices: Sequence[InvoiceId], assets: Assets, *, store_id: StoreId | None = None
+) -> list[tuple[Terms, Announced]]:
+    """Read invoices with their options (in the order of `invoices`; of one store, if given; unknown ones are left out).
+
+    An asset that is no longer configured keeps its invoices readable, with the decimals its amounts were written with.
+    """
+    rows = await tx.fetch(
+        """select i.*, s.livemode from invoices i join stores s on s.id = i.store_id
+           where i.id = any($1) and ($2::text is null or i.store_id = $2)""",
+        invoices,
+        store_id,
+    )
+    options = await tx.fetch(
+        """select o.*, a.address, a.index, k.descriptor
+           from payment_options o join addresses a on a.id = o.address_id join keychains k on k.id = a.keychain_id
+           where o.invoice_id = any($1) order by o.asset""",
+        invoices,
+    )
+    of_invoice: dict[str, list[Option]] = {}
+    for option in options:
+        of_invoice.setdefault(option["invoice_id"], []).append(_option(option, assets))
+    found = {row["id"]: row for row in rows}
+    return [
+        (_terms(found[id_], tuple(of_invoice.get(id_, ()))), _announced(found[id_])) for id_ in invoices if id_ in found
+    ]
+
+
+async def decisions(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, list[Decision]]:
+    """Return what people decided on invoices, in the order of deciding."""
+    rows = await tx.fetch(
+        "select invoice_id, decision from invoice_decisions where invoice_id = any($1) order by id", invoices
+    )
+    made: dict[InvoiceId, list[Decision]] = {}
+    for row in rows:
+        made.setdefault(InvoiceId(row["invoice_id"]), []).append(Decision(row["decision"]))
+    return made
+
+
+async def put_decision(tx: Tx, invoice: InvoiceId, decision: Decision, by: str, now: datetime) -> None:
+    """Add a person's word on an invoice."""
+    await tx.execute(
+        "insert into invoice_decisions (invoice_id, decision, decided_at, decided_by) values ($1, $2, $3, $4)",
+        invoice,
+        decision.value,
+        now,
+        by,
+    )
+
+
+async def announce(tx: Tx, said: Sequence[tuple[InvoiceId, Announced]]) -> None:
+    """Store what was announced of invoices."""
+    if not said:
+        return
+    await tx.execute(
+        """update invoices i set status = s.status, flags = string_to_array(s.flags, ' '), is_final = s.is_final,
+               paid_units = s.paid, settled_units = s.settled, settled_at = s.settled_at, deadline = s.deadline
+           from unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::numeric[], $6::numeric[], $7::timestamptz[],
+               $8::timestamptz[]) as s (id, status, flags, is_final, paid, settled, settled_at, deadline)
+           where i.id = s.id""",
+        [id_ for id_, _ in said],
+        [a.status.value for _, a in said],
+        [" ".join(a.flags) for _, a in said],
+        [a.is_final for _, a in said],
+        [a.paid_units for _, a in said],
+        [a.settled_units for _, a in said],
+        [a.settled_at for _, a in said],
+        [a.deadline for _, a in said],
+    )
+
+
+async def due(tx: Tx, now: datetime, limit: int) -> list[InvoiceId]:
+    """Lock and return invoices whose deadline has passed on every network that they could be paid on.
+
+    A network that has not been looked at since the deadline holds it: money that came in time may still turn up there.
+    Rows that another worker holds are left to it.
+    """
+    rows = await tx.fetch(
+        """select i.id from invoices i
+           where i.deadline < $1 and not exists (
+               select from payment_options o left join networks n on n.id = o.network
+               where o.invoice_id = i.id and (n.observed_at is null or n.observed_at <= i.deadline))
+           order by i.deadline limit $2 for update skip locked""",
+        now,
+        limit,
+    )
+    return [InvoiceId(row["id"]) for row in rows]
+
+
+async def expiries(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, tuple[datetime, str]]:
+    """Return when the locked rates of invoices end, and the currency they are in."""
+    rows = await tx.fetch("select id, expires_at, currency from invoices where id = any($1)", invoices)
+    return {InvoiceId(row["id"]): (row["expires_at"], row["currency"]) for row in rows}
+
+
+async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, limit: int) -> list[InvoiceId]:
+    """Return the ids of a store's invoices, newest first, those before an id."""
+    rows = await tx.fetch(
+        """select id from invoices
+           where store_id = $1 and ($2::text is null or id < $2) and ($3::text is null or status = $3)
+             and ($4::text is null or reference = $4) and ($5::text is null or customer_id = $5)
+             and ($6::timestamptz is null or created_at > $6) and ($7::timestamptz is null or created_at < $7)
+           order by id desc limit $8""",
+        store_id,
+        before,
+        filters.status,
+        filters.reference,
+        filters.customer_id,
+        filters.created_after,
+        filters.created_before,
+        limit,
+    )
+    return [InvoiceId(row["id"]) for row in rows]
+
+
+async def store_of(tx: Tx, invoice: str) -> StoreId | None:
+    """Return the store of an invoice."""
+    found = await tx.fetchval("select store_id from invoices where id = $1", invoice)
+    return None if found is None else StoreId(found)
+
+
+def _terms(row: Mapping[str, Any], options: tuple[Option, ...]) -> Terms:
+    return Terms(
+        id=InvoiceId(row["id"]),
+        store_id=StoreId(row["store_id"]),
+        livemode=row["livemode"],
+        amount_units=int(row["amount_units"]),
+        currency=currency(row["currency"]),
+        tolerance=Fraction(row["tolerance_ppm"], 1_000_000),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        options=options,
+        reference=row["reference"],
+        description=row["description"],
+        metadata=row["metadata"],
+        customer_id=row["customer_id"],
+        redirect_url=row["redirect_url"],
+        webhook_url=row["webhook_url"],
+    )
+
+
+def _option(row: Mapping[str, Any], assets: Assets) -> Option:
+    symbol, _, network = row["asset"].partition("@")
+    return Option(
+        asset=assets.get(row["asset"]) or Asset(symbol, network, currency(symbol).decimals),
+        address_id=AddressId(row["address_id"]),
+        address=row["address"],
+        place=Place(row["descriptor"], row["index"]),
+        due_units=int(row["due_units"]),
+        rate=Fraction(row["rate"]),
+        rate_source=row["rate_source"],
+        rate_at=row["rate_at"],
+        tiers=tuple(Tier(up_to, blocks) for up_to, blocks in json.loads(row["confirmations"])),
+    )
+
+
+def _announced(row: Mapping[str, Any]) -> Announced:
+    return Announced(
+        status=Status(row["status"]),
+        flags=tuple(Flag(flag) for flag in row["flags"]),
+        is_final=row["is_final"],
+        paid_units=int(row["paid_units"]),
+        settled_units=int(row["settled_units"]),
+        settled_at=row["settled_at"],
+        deadline=row["deadline"],
+    )

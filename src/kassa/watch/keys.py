@@ -1,0 +1,56 @@
+"""What to look for in blocks: the search keys of all our addresses and of what our payments spend.
+
+Eight bytes per address, sorted, so a million addresses take 8 MB and a block's outputs are searched in one vector
+operation. The database decides every match by the whole script; a key only says where to look.
+"""
+
+from typing import Any
+
+import numpy as np
+from asyncpg.pool import Pool
+from numpy.typing import NDArray
+
+Keys = NDArray[np.int64]
+_EMPTY: Keys = np.empty(0, np.int64)
+_REFRESH = """
+select pg_snapshot_xmin(pg_current_snapshot())::text as horizon,
+    (select array_agg(watch_key) from addresses where network = $1 and made_by >= $2::text::xid8) as destinations,
+    (select array_agg(watch_key) from payment_inputs where network = $1 and made_by >= $2::text::xid8) as outpoints
+"""
+
+
+class WatchedKeys:
+    """The keys of one network, kept in step with the database by `refresh`.
+
+    A row's id, or its time, is handed out before its transaction commits, so "newer than the newest seen" would lose
+    rows. Every row carries the transaction that made it; a refresh asks for all rows of transactions that were not yet
+    finished at the refresh before.
+    """
+
+    def __init__(self, pool: "Pool[Any]", network: str) -> None:
+        self._pool = pool
+        self._network = network
+        self._unfinished = "0"
+        self.destinations: Keys = _EMPTY
+        self.outpoints: Keys = _EMPTY
+
+    async def refresh(self) -> None:
+        """Add the keys committed since the last refresh."""
+        # One statement, one snapshot: its xmin is the oldest transaction that may still bring rows.
+        row = await self._pool.fetchrow(_REFRESH, self._network, self._unfinished)
+        self._unfinished = row["horizon"]
+        self.destinations = _merged(self.destinations, row["destinations"])
+        self.outpoints = _merged(self.outpoints, row["outpoints"])
+
+
+def _merged(held: Keys, found: list[int] | None) -> Keys:
+    if found is None:
+        return held
+    fresh = np.array(found, np.int64)
+    if held.size:
+        places = np.minimum(np.searchsorted(held, fresh), held.size - 1)
+        fresh = fresh[held[places] != fresh]
+    if fresh.size == 0:
+        return held
+    # The array is replaced, never changed: a scan that runs in a thread keeps the one it began with.
+    return np.unique(np.concatenate((held, fresh)))

@@ -1,0 +1,166 @@
+"""Where we stand on each network, in the database; and who may move it: one holder of a lease, fenced by a number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kassa.core.errors import LeaseLost
+from kassa.core.facts import BlockRef, Tip
+from kassa.db.pool import Tx
+from kassa.watch.model import ChainUpdate, Position
+
+_POSITION = "id, fence, height, hash, state, observed_at, allowed_reorg"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRow:
+    """What is known of a network, for those who only look at it."""
+
+    name: str
+    chain: str
+    state: str
+    detail: str
+    height: int | None
+    hash: str | None
+    node_height: int | None
+    node_time: datetime | None
+    contacted_at: datetime | None
+    observed_at: datetime | None
+    followed: bool
+
+
+async def register(tx: Tx, network: str, chain: str) -> None:
+    """Make sure that a network has its row; raise nothing when it has."""
+    await tx.execute("insert into networks (id, chain) values ($1, $2) on conflict (id) do nothing", network, chain)
+
+
+async def take_lease(tx: Tx, network: str, holder: str, seconds: int) -> Position | None:
+    """Become the one follower of a network, or return None while another one's lease runs.
+
+    By the database's clock. Each taking raises the fence: whoever held the lease before can commit nothing more.
+    """
+    row = await tx.fetchrow(
+        f"""update networks set fence = fence + 1, holder = $2, lease_until = now() + make_interval(secs => $3)
+            where id = $1 and (lease_until is null or lease_until < now()) returning {_POSITION}""",
+        network,
+        holder,
+        seconds,
+    )
+    return None if row is None else _position(row)
+
+
+async def release_lease(tx: Tx, network: str, fence: int) -> None:
+    """Let the next follower start at once."""
+    await tx.execute("update networks set lease_until = null where id = $1 and fence = $2", network, fence)
+
+
+async def hold(tx: Tx, network: str, fence: int, seconds: int) -> Position:
+    """Lock the network's row for this transaction and prolong the lease; raise `LeaseLost` if another took it."""
+    row = await tx.fetchrow(
+        f"""update networks set lease_until = now() + make_interval(secs => $3)
+            where id = $1 and fence = $2 returning {_POSITION}""",
+        network,
+        fence,
+        seconds,
+    )
+    if row is None:
+        raise LeaseLost(f"another process follows {network} now")
+    return _position(row)
+
+
+async def held_blocks(tx: Tx, network: str, first: int) -> list[BlockRef]:
+    """Return our chain from a height upwards, ascending."""
+    rows = await tx.fetch(
+        "select height, hash from blocks where network = $1 and height >= $2 order by height", network, first
+    )
+    return [BlockRef(row["height"], row["hash"]) for row in rows]
+
+
+async def put_update(tx: Tx, network: str, update: ChainUpdate) -> BlockRef:
+    """Replace the upper end of our chain and return its new tip. The caller holds the network's row."""
+    if update.undo:
+        await tx.execute("delete from blocks where network = $1 and height >= $2", network, update.undo[-1].height)
+    await tx.execute(
+        """insert into blocks (network, height, hash, parent, time)
+           select $1, * from unnest($2::bigint[], $3::text[], $4::text[], $5::timestamptz[])""",
+        network,
+        [block.ref.height for block in update.apply],
+        [block.ref.hash for block in update.apply],
+        [block.parent for block in update.apply],
+        [block.time for block in update.apply],
+    )
+    tip = update.apply[-1].ref
+    await tx.execute(
+        "update networks set height = $2, hash = $3, allowed_reorg = null where id = $1", network, tip.height, tip.hash
+    )
+    return tip
+
+
+async def note_observed(tx: Tx, network: str, moment: datetime) -> None:
+    """Note that everything the node had at a moment has been seen; the moment never goes back."""
+    await tx.execute("update networks set observed_at = greatest(observed_at, $2) where id = $1", network, moment)
+
+
+async def note_node(tx: Tx, network: str, fence: int, tip: Tip | None, state: str, detail: str, now: datetime) -> bool:
+    """Note what the node says of itself (None: nothing was heard) and the state that follows; return whether it changed."""
+    row = await tx.fetchrow(
+        """update networks n set state = $4, detail = $5, node_height = coalesce($3, n.node_height),
+               node_time = coalesce($6, n.node_time),
+               contacted_at = case when $3::bigint is null then n.contacted_at else $7 end
+           from (select state from networks where id = $1 for update) as before
+           where n.id = $1 and n.fence = $2 returning before.state is distinct from n.state as changed""",
+        network,
+        fence,
+        None if tip is None else tip.best_header,
+        state,
+        detail,
+        None if tip is None else tip.time,
+        now,
+    )
+    if row is None:
+        raise LeaseLost(f"another process follows {network} now")
+    return bool(row["changed"])
+
+
+async def decide(tx: Tx, network: str, decision: str, detail: str, now: datetime) -> None:
+    """Keep an operator's decision about a network, or what the system did on its own account."""
+    await tx.execute(
+        "insert into network_decisions (network, decided_at, decision, detail) values ($1, $2, $3, $4)",
+        network,
+        now,
+        decision,
+        detail,
+    )
+
+
+async def resume(tx: Tx, network: str, depth: int) -> bool:
+    """End a halt, allowing one reorganisation of up to `depth` blocks; return whether the network is known and halted."""
+    done = await tx.fetchval(
+        """update networks set state = 'syncing', detail = '', allowed_reorg = $2
+           where id = $1 and state = 'halted' returning id""",
+        network,
+        depth,
+    )
+    return done is not None
+
+
+async def positions(tx: Tx, networks: Sequence[str]) -> dict[str, Position]:
+    """Return where we stand on some networks; those never followed are left out."""
+    rows = await tx.fetch(f"select {_POSITION} from networks where id = any($1)", networks)
+    return {row["id"]: _position(row) for row in rows}
+
+
+async def network_rows(tx: Any) -> list[NetworkRow]:  # a transaction or the pool
+    """Return what is known of every network."""
+    rows = await tx.fetch(
+        """select id, chain, state, detail, height, hash, node_height, node_time, contacted_at, observed_at,
+               coalesce(lease_until > now(), false) as followed
+           from networks order by id"""
+    )
+    return [NetworkRow(*row.values()) for row in rows]
+
+
+def _position(row: Any) -> Position:  # an asyncpg record
+    tip = None if row["height"] is None else BlockRef(row["height"], row["hash"])
+    return Position(row["id"], row["fence"], tip, row["state"], row["observed_at"], row["allowed_reorg"])

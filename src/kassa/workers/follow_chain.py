@@ -1,0 +1,242 @@
+"""Follow one network: blocks first, then the mempool, for as long as this process holds the network's lease."""
+
+import asyncio
+import os
+import socket
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import asyncpg
+import structlog
+
+import kassa.watch.store as watch
+from kassa import flow
+from kassa.chains.base import ChainSource, Connection
+from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable
+from kassa.core.facts import Tip
+from kassa.house import House
+from kassa.settings import Network
+from kassa.watch.keys import WatchedKeys
+from kassa.watch.model import ChainUpdate, Extension, Older, Position, TooDeep
+from kassa.watch.rules import extend, node_state
+
+log = structlog.get_logger()
+
+LEASE_SECONDS = 10
+BLOCKS_AT_ONCE = 100
+"""Blocks that are read and committed together while catching up."""
+UNREACHABLE_AFTER = timedelta(seconds=60)
+_MOVED_PAUSE_SECONDS = 0.05
+_MAX_PAUSE_SECONDS = 30
+
+
+async def follow_chain(house: House, network: str) -> None:
+    """Follow a network until cancelled, whatever its node does; stand by while another process holds its lease.
+
+    Ends with `LeaseLost` when another process took the lease over: the caller starts it again, from what is stored.
+    """
+    configured, chain = house.settings.networks[network], house.chains[network]
+    source = chain.connect(Connection(configured.rpc_url, configured.zmq))
+    try:
+        position = await _wait_for_lease(house, configured)
+        log.info("following", network=network, height=None if position.tip is None else position.tip.height)
+        try:
+            await _Follower(house, configured, source, position).run()
+        finally:
+            await _release(house, position)
+    finally:
+        await source.close()
+
+
+async def _wait_for_lease(house: House, network: Network) -> Position:
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    async with house.database.transaction() as tx:
+        await watch.register(tx, network.name, network.chain)
+    while True:
+        async with house.database.transaction() as tx:
+            position = await watch.take_lease(tx, network.name, holder, LEASE_SECONDS)
+        if position is not None:
+            return position
+        await asyncio.sleep(LEASE_SECONDS / 5)
+
+
+async def _release(house: House, position: Position) -> None:
+    try:
+        async with house.database.transaction() as tx:
+            await watch.release_lease(tx, position.network, position.fence)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+        # It runs out by itself; the next follower only starts a few seconds later.
+        log.warning("the lease could not be released", network=position.network, fault=str(fault))
+
+
+class _Follower:
+    """What changes while a network is followed: where we stand, and when the node was last heard."""
+
+    def __init__(self, house: House, network: Network, source: ChainSource, position: Position) -> None:
+        self._house = house
+        self._network = network
+        self._source = source
+        self._position = position
+        self._keys = WatchedKeys(house.database.pool, network.name)
+        self._woken = asyncio.Event()
+        self._checked = False
+        self._heard_at = house.clock.now()
+        self._pause = 0.0
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_lease())
+            group.create_task(self._listen())
+            group.create_task(self._look_for_ever())
+
+    async def _keep_lease(self) -> None:
+        # Reading may take longer than the lease; what is committed in between prolongs it as well.
+        while True:
+            async with self._house.database.transaction() as tx:
+                await watch.hold(tx, self._network.name, self._position.fence, LEASE_SECONDS)
+            await asyncio.sleep(LEASE_SECONDS / 4)
+
+    async def _listen(self) -> None:
+        async for _ in self._source.wake(self._keys):
+            self._woken.set()
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            self._woken.clear()
+            await self._look_safely()
+            await self._wait()
+
+    async def _wait(self) -> None:
+        if self._pause:
+            await asyncio.sleep(self._pause)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._network.poll_seconds):
+                await self._woken.wait()
+
+    async def _look_safely(self) -> None:
+        try:
+            await self._look()
+        except ChainMoved:
+            self._pause = _MOVED_PAUSE_SECONDS
+        except ChainUnavailable as fault:
+            await self._not_heard(fault)
+        except ChainInvalid as fault:
+            if self._checked:
+                await self._halt(str(fault))
+            else:
+                await self._refuse(fault)
+        else:
+            self._pause = 0.0
+
+    async def _look(self) -> None:
+        if await self._halted():
+            return
+        if not self._checked:
+            await self._source.check()
+            self._checked = True
+        read_at = self._house.clock.now()
+        tip = await self._source.tip()
+        await self._note(tip)
+        await self._follow_blocks(tip)
+        if self._position.tip == tip.ref:
+            await self._look_into_mempool(tip, read_at)
+        await self._note(tip)
+
+    async def _halted(self) -> bool:
+        if self._position.state != "halted":
+            return False
+        async with self._house.database.transaction() as tx:
+            stored = (await watch.positions(tx, [self._network.name]))[self._network.name]
+        self._position = replace(stored, fence=self._position.fence)
+        return stored.state == "halted"
+
+    async def _follow_blocks(self, tip: Tip) -> None:
+        while (at := self._position.tip) != tip.ref:
+            if at is not None and tip.ref.height < at.height:
+                return  # a lagging node, or a branch that has not overtaken ours
+            extension = await self._extension(tip)
+            if isinstance(extension, TooDeep):
+                await self._halt(
+                    f"the node's chain parts from ours {extension.depth} or more blocks below our tip"
+                    f" (max_reorg is {self._network.max_reorg}); look at the chain, then `kassa network resume`"
+                )
+                return
+            if not isinstance(extension, ChainUpdate):
+                return
+            await self._move(extension)
+
+    async def _extension(self, tip: Tip) -> Extension:
+        at = self._position.tip
+        if at is None:
+            return extend((), await self._source.blocks(tip.ref.height, tip.ref.height, self._keys), 0)
+        first, held = min(at.height + 1, tip.ref.height), [at]
+        max_reorg = max(self._network.max_reorg, self._position.allowed_reorg or 0)
+        while True:
+            # Up to our old height at least: a reorganisation lands whole or not at all.
+            last = max(at.height, min(tip.ref.height, first + BLOCKS_AT_ONCE - 1))
+            offered = await self._source.blocks(first, last, self._keys)
+            if first <= at.height:
+                async with self._house.database.transaction() as tx:
+                    held = await watch.held_blocks(tx, self._network.name, max(0, first - 1))
+            extension = extend(held, offered, max_reorg)
+            if not isinstance(extension, Older):
+                return extension
+            first = extension.first
+
+    async def _move(self, update: ChainUpdate) -> None:
+        now = self._house.clock.now()
+        self._position = await self._house.database.run(
+            lambda tx: flow.on_chain_update(tx, self._house, self._position, update, LEASE_SECONDS, now)
+        )
+        if update.undo:
+            log.warning(
+                "reorganisation", network=self._network.name, undone=len(update.undo), applied=len(update.apply)
+            )
+
+    async def _look_into_mempool(self, tip: Tip, read_at: datetime) -> None:
+        pending = await self._source.pending(self._keys)
+        if self._state(tip)[0] != "ok":
+            # What a lagging or stalled node does not show proves nothing.
+            pending = replace(pending, complete=False)
+        now = self._house.clock.now()
+        await self._house.database.run(
+            lambda tx: flow.on_pending(tx, self._house, self._position, pending, read_at, LEASE_SECONDS, now)
+        )
+
+    def _state(self, tip: Tip) -> tuple[str, str]:
+        return node_state(tip, self._position.tip, self._network.stalled_after_seconds, self._house.clock.now())
+
+    async def _note(self, tip: Tip) -> None:
+        if self._position.state == "halted":
+            return
+        self._heard_at = self._house.clock.now()
+        state, detail = self._state(tip)
+        await self._put_state(tip, state, detail)
+
+    async def _put_state(self, tip: Tip | None, state: str, detail: str) -> None:
+        now = self._house.clock.now()
+        async with self._house.database.transaction() as tx:
+            changed = await flow.note_node(tx, self._position, tip, state, detail, now)
+        self._position = replace(self._position, state=state)
+        if changed:
+            log.info("network", network=self._network.name, state=state, detail=detail)
+
+    async def _not_heard(self, fault: ChainUnavailable) -> None:
+        self._checked = False
+        self._pause = min(_MAX_PAUSE_SECONDS, max(0.25, self._pause * 2))
+        log.warning("the node did not answer", network=self._network.name, fault=str(fault), again_in=self._pause)
+        if self._house.clock.now() - self._heard_at > UNREACHABLE_AFTER and self._position.state != "halted":
+            await self._put_state(None, "unreachable", str(fault))
+
+    async def _refuse(self, fault: ChainInvalid) -> None:
+        self._pause = _MAX_PAUSE_SECONDS
+        log.error("this node is refused", network=self._network.name, fault=str(fault))
+        await self._put_state(None, "unreachable", f"the node is refused: {fault}")
+
+    async def _halt(self, reason: str) -> None:
+        log.error("halted", network=self._network.name, reason=reason)
+        async with self._house.database.transaction() as tx:
+            await flow.halt_network(tx, self._position, reason, self._house.clock.now())
+        self._position = replace(self._position, state="halted")

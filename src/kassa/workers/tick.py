@@ -1,0 +1,26 @@
+"""The clock's gate: invoices whose deadline has passed, and answers that need not be kept any longer."""
+
+import asyncio
+from datetime import timedelta
+
+import kassa.stores.store as stores
+from kassa import flow
+from kassa.house import House
+
+TICK_SECONDS = 0.5
+BATCH = 100
+KEEP_ANSWERS = timedelta(hours=48)
+_FORGET_EVERY = timedelta(minutes=10)
+
+
+async def tick(house: House) -> None:
+    """Reassess invoices at their deadlines until cancelled; any number of processes may do it side by side."""
+    forgotten_at = house.clock.now()
+    while True:
+        now = house.clock.now()
+        done = await house.database.run(lambda tx, now=now: flow.on_deadlines(tx, house, now, BATCH))  # type: ignore[misc]
+        if now - forgotten_at > _FORGET_EVERY:
+            await house.database.run(lambda tx, now=now: stores.forget_answers(tx, now - KEEP_ANSWERS))  # type: ignore[misc]
+            forgotten_at = now
+        if done < BATCH:
+            await asyncio.sleep(TICK_SECONDS)
