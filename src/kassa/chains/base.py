@@ -93,6 +93,15 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """A node program on this machine: how to start it (`argv` comes before its own options) and what it calls itself."""
+
+    name: str
+    argv: tuple[str, ...]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """What a family tells the rest of the house about one chain."""
 
