@@ -198,6 +198,7 @@ _BITCOIN = {
     "max_reorg": Key(_whole(1, 100_000)),
     "poll_seconds": Key(_whole(1, 3_600)),
     "drop_after_seconds": Key(_whole(1, 86_400)),
+    "stalled_after_seconds": Key(_whole(60, 604_800)),
 }
 FAMILIES = {"bitcoin": _BITCOIN}
 """The keys of a network, by the family that it names. tests/meta holds the names to those of chains.registry."""

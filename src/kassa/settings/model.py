@@ -48,6 +48,7 @@ class Network:
     max_reorg: int = 100
     poll_seconds: int = 5
     drop_after_seconds: int = 60
+    stalled_after_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

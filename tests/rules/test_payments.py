@@ -1,0 +1,75 @@
+"""What a look at the chain says about payments."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kassa.core.facts import BlockRef, Input, Pending, Transaction
+from kassa.payments.rules import Conflict, Unconfirmed, conflicts, first_seen, look
+from tests.rules.build import at
+
+TIP = BlockRef(1, "a1")
+
+
+def transaction(txid: str, *spends: str, replaceable: bool = False) -> Transaction:
+    return Transaction(txid, (), tuple(Input(outpoint, 0) for outpoint in spends), replaceable)
+
+
+def pending(*txids: str, complete: bool = True) -> Pending:
+    return Pending(TIP, complete, tuple(transaction(txid) for txid in txids))
+
+
+def test_what_was_seen_just_now_was_first_seen_now() -> None:
+    assert first_seen(None, at(5), at(10)) == at(10)
+
+
+def test_a_claim_fills_only_the_time_in_which_nobody_looked() -> None:
+    assert first_seen(at(7), at(5), at(10)) == at(7)
+    assert first_seen(at(3), at(5), at(10)) == at(5)
+    assert first_seen(at(99), at(5), at(10)) == at(10)
+    assert first_seen(at(3), None, at(10)) == at(3)
+
+
+def test_a_look_ahead_of_the_clock_does_not_move_it() -> None:
+    assert first_seen(at(3), at(12), at(10)) == at(10)
+
+
+def test_absence_from_a_complete_look_is_noted_once() -> None:
+    known = [Unconfirmed("a", False, None, None), Unconfirmed("b", False, at(1), None)]
+    assert look(known, pending()).missing == {"a"}
+
+
+def test_absence_from_a_partial_look_says_nothing() -> None:
+    assert look([Unconfirmed("a", False, None, None)], pending(complete=False)).missing == frozenset()
+
+
+def test_a_replaced_transaction_is_not_also_missing() -> None:
+    assert look([Unconfirmed("a", False, None, "by")], pending()).missing == frozenset()
+
+
+def test_a_transaction_that_is_back_is_seen_again() -> None:
+    known = [Unconfirmed("a", False, at(1), None), Unconfirmed("b", False, None, "c"), Unconfirmed("d", False, None, None)]
+    assert look(known, pending("a", "b", "d")).seen == {"a", "b"}
+
+
+def test_a_change_of_replaceability_is_noticed() -> None:
+    seen = Pending(TIP, True, (transaction("a", replaceable=True),))
+    assert look([Unconfirmed("a", False, None, None)], seen).seen == {"a"}
+
+
+def test_another_spend_of_an_input_is_a_conflict_and_ones_own_is_not() -> None:
+    spenders = [(transaction("new", "x:0"), None), (transaction("old", "x:0"), 7)]
+    assert conflicts(spenders, {"x:0": ["old"]}) == [Conflict("old", "new", None)]
+
+
+def test_one_transaction_may_overtake_several() -> None:
+    found = conflicts([(transaction("new", "x:0", "y:1"), 7)], {"x:0": ["a"], "y:1": ["b"]})
+    assert found == [Conflict("a", "new", 7), Conflict("b", "new", 7)]
+
+
+@given(st.sets(st.sampled_from("abcdef")), st.sets(st.sampled_from("abcdef")), st.booleans())
+def test_a_transaction_is_never_both_seen_and_missing(known: set[str], present: set[str], complete: bool) -> None:
+    notes = [Unconfirmed(txid, False, at(1) if txid < "c" else None, None) for txid in sorted(known)]
+    said = look(notes, pending(*present, complete=complete))
+    assert not said.seen & said.missing
+    assert said.seen <= present
+    assert said.missing <= known - present

@@ -1,0 +1,269 @@
+"""Where an invoice stands: a named example at every boundary, and properties over random histories."""
+
+from fractions import Fraction
+from itertools import permutations
+
+import pytest
+from tests.rules.build import BTC, LTC, at, option, payment, terms, view
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kassa.invoices.model import Announced, Decision, Flag, Standing, Status, Tier
+from kassa.invoices.rules import changes, evaluate, option_due, option_paid, payment_changes, required_confirmations
+from kassa.payments.model import Payment
+from kassa.payments.model import Status as PaymentStatus
+
+
+def status(*payments: Payment, now: float = 20, **more: object) -> Status:
+    return evaluate(terms(), payments, (), view(now, **more)).status  # type: ignore[arg-type]
+
+
+def said(standing: Standing) -> Announced:
+    return Announced(
+        standing.status, standing.flags, standing.is_final, standing.paid_units, standing.settled_units, None, None
+    )
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"), [(99_999, Status.NEW), (100_000, Status.PROCESSING), (100_001, Status.PROCESSING)]
+)
+def test_exactly_what_is_due_is_everything(units: int, expected: Status) -> None:
+    assert status(payment(units)) is expected
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"), [(98_999, Status.NEW), (99_000, Status.PROCESSING), (99_001, Status.PROCESSING)]
+)
+def test_the_tolerance_itself_is_tolerated(units: int, expected: Status) -> None:
+    agreed = terms(tolerance=Fraction(1, 100))
+    standing = evaluate(agreed, [payment(units)], (), view())
+    assert standing.status is expected
+    assert (option_due(agreed.options[0], standing, agreed) == 0) is (expected is Status.PROCESSING)
+    assert (standing.due_units == 0) is (expected is Status.PROCESSING)
+
+
+@pytest.mark.parametrize(("now", "expected"), [(899, Status.NEW), (900, Status.NEW), (900.001, Status.EXPIRED)])
+def test_an_invoice_expires_after_its_last_moment(now: float, expected: Status) -> None:
+    assert status(now=now) is expected
+
+
+def test_an_invoice_does_not_expire_before_its_network_was_seen_past_the_deadline() -> None:
+    assert status(now=5_000, observed=900) is Status.NEW
+    assert status(now=5_000, observed=900.001) is Status.EXPIRED
+
+
+@pytest.mark.parametrize(("seen", "expected"), [(899.999, False), (900, False), (900.001, True)])
+def test_late_is_first_seen_after_expiry(seen: float, expected: bool) -> None:
+    standing = evaluate(terms(), [payment(seen=seen)], (), view(2_000))
+    assert (Flag.LATE in standing.flags) is expected
+    assert standing.status is (Status.EXPIRED if expected else Status.PROCESSING)
+
+
+def test_a_payment_in_time_settles_however_late_it_is_mined() -> None:
+    assert status(payment(seen=899, block=100), now=90_000) is Status.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("height", "expected"),
+    [(99, PaymentStatus.DETECTED), (100, PaymentStatus.CONFIRMING), (102, PaymentStatus.SETTLED)],
+)
+def test_depth_is_counted_from_the_payments_own_block(height: int, expected: PaymentStatus) -> None:
+    agreed = terms(option(tiers=(Tier(None, 3),)))
+    standing = evaluate(agreed, [payment(block=100)], (), view(height=height))
+    assert standing.payments[0].status is expected
+
+
+@pytest.mark.parametrize(("units", "blocks"), [(99, 0), (100, 0), (101, 1), (1_000, 1), (1_001, 6)])
+def test_a_bound_belongs_to_its_own_tier(units: int, blocks: int) -> None:
+    assert required_confirmations((Tier(100, 0), Tier(1_000, 1), Tier(None, 6)), units) == blocks
+
+
+def test_without_an_open_tier_the_strictest_holds() -> None:
+    assert required_confirmations((Tier(100, 0), Tier(1_000, 3)), 1_001) == 3
+
+
+def test_small_payments_do_not_lower_the_threshold_of_a_large_invoice() -> None:
+    agreed = terms(option(due=100_000, tiers=(Tier(50_000, 1), Tier(None, 6))))
+    standing = evaluate(agreed, [payment(50_000, block=100), payment(50_000, number=2, block=100)], (), view())
+    assert [p.confirmations_required for p in standing.payments] == [6, 6]
+
+
+def test_zero_confirmations_settle_at_once_only_what_cannot_be_replaced() -> None:
+    agreed = terms(option(tiers=(Tier(100_000, 0), Tier(None, 1))))
+    assert evaluate(agreed, [payment()], (), view()).status is Status.SETTLED
+    assert evaluate(agreed, [payment(replaceable=True)], (), view()).status is Status.PROCESSING
+    assert evaluate(agreed, [payment(100_001)], (), view()).status is Status.PROCESSING
+
+
+def test_zero_confirmations_end_when_the_transaction_is_missing() -> None:
+    agreed = terms(option(tiers=(Tier(None, 0),)))
+    standing = evaluate(agreed, [payment(missing=19, settled=11)], (), view())
+    assert standing.status is Status.PROCESSING
+    assert standing.flags == (Flag.REVERSED,)
+
+
+@pytest.mark.parametrize(("height", "expected"), [(199, PaymentStatus.CONFIRMING), (200, PaymentStatus.SETTLED)])
+def test_coinbase_money_settles_only_when_it_can_be_spent(height: int, expected: PaymentStatus) -> None:
+    standing = evaluate(terms(), [payment(block=100, maturity=101)], (), view(height=height))
+    assert standing.payments[0].status is expected
+
+
+@pytest.mark.parametrize(("observed", "expected"), [(79.9, PaymentStatus.DETECTED), (80, PaymentStatus.DROPPED)])
+def test_a_missing_payment_is_dropped_only_after_looks_for_the_whole_time(
+    observed: float, expected: PaymentStatus
+) -> None:
+    standing = evaluate(terms(), [payment(missing=20)], (), view(500, observed=observed))
+    assert standing.payments[0].status is expected
+
+
+def test_a_replaced_payment_counts_for_nothing_and_stays_listed() -> None:
+    standing = evaluate(terms(), [payment(conflict="other")], (), view())
+    assert (standing.status, standing.paid_units) == (Status.NEW, 0)
+    assert [p.status for p in standing.payments] == [PaymentStatus.REPLACED]
+
+
+def test_a_settled_payment_that_is_overtaken_is_reversed() -> None:
+    standing = evaluate(terms(), [payment(conflict="other", settled=15)], (), view())
+    assert standing.payments[0].status is PaymentStatus.REVERSED
+    assert (standing.status, standing.flags) == (Status.NEW, (Flag.REVERSED,))
+
+
+def test_an_undone_settled_payment_waits_as_detected() -> None:
+    standing = evaluate(terms(), [payment(settled=15)], (), view())
+    assert standing.payments[0].status is PaymentStatus.DETECTED
+    assert (standing.status, standing.flags) == (Status.PROCESSING, (Flag.REVERSED,))
+
+
+def test_a_reversal_that_healed_is_no_longer_flagged() -> None:
+    standing = evaluate(terms(), [payment(settled=15, block=100)], (), view())
+    assert (standing.status, standing.flags) == (Status.SETTLED, ())
+
+
+def test_two_assets_settle_one_invoice_by_shares() -> None:
+    agreed = terms(option(BTC, 100_000), option(LTC, 3_000_000))
+    half = [payment(50_000, block=100), payment(1_500_000, number=2, asset=LTC, block=100)]
+    assert evaluate(agreed, half, (), view()).status is Status.SETTLED
+    assert evaluate(agreed, half[:1], (), view()).due_units == 2_500
+
+
+def test_what_is_missing_is_rounded_up_in_each_asset() -> None:
+    agreed = terms(option(due=100_000), option(LTC, 33))
+    standing = evaluate(agreed, [payment(50_001)], (), view())
+    assert [option_due(o, standing, agreed) for o in agreed.options] == [49_999, 17]
+    assert [option_paid(o, [payment(50_001)], standing) for o in agreed.options] == [50_001, 0]
+
+
+def test_a_missing_satoshi_is_never_rounded_away() -> None:
+    standing = evaluate(terms(), [payment(99_999)], (), view())
+    assert (standing.paid_units, standing.due_units) == (4_999, 1)
+
+
+def test_three_times_the_price_shows_its_surplus() -> None:
+    many = [payment(number=n, block=100) for n in (1, 2, 3)]
+    standing = evaluate(terms(), many, (), view())
+    assert (standing.due_units, standing.over_units, standing.flags) == (0, 10_000, (Flag.OVERPAID,))
+
+
+def test_a_short_payment_after_the_end_is_flagged() -> None:
+    assert evaluate(terms(), [payment(10)], (), view(1_000)).flags == (Flag.UNDERPAID,)
+
+
+def test_a_late_payment_is_valued_at_its_own_rate() -> None:
+    # Half the locked rate: the same coins are worth half the price.
+    standing = evaluate(terms(), [payment(seen=901, late_rate=Fraction(25_000))], (), view(1_000))
+    assert (standing.paid_units, standing.status) == (2_500, Status.EXPIRED)
+
+
+def test_the_last_decision_counts() -> None:
+    standing = evaluate(terms(), (), (Decision.INVALID, Decision.SETTLED), view())
+    assert (standing.status, standing.flags) == (Status.SETTLED, (Flag.MARKED,))
+    assert evaluate(terms(), [payment(block=1)], (Decision.INVALID,), view()).status is Status.INVALID
+
+
+def test_money_in_an_asset_that_was_not_offered_counts_for_nothing() -> None:
+    assert evaluate(terms(), [payment(asset=LTC)], (), view()).payments == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (Status.NEW, Status.PROCESSING, "invoice.processing"),
+        (Status.NEW, Status.SETTLED, "invoice.settled"),
+        (Status.NEW, Status.EXPIRED, "invoice.expired"),
+        (Status.PROCESSING, Status.SETTLED, "invoice.settled"),
+        (Status.PROCESSING, Status.NEW, "invoice.reopened"),
+        (Status.PROCESSING, Status.EXPIRED, "invoice.reopened"),
+        (Status.SETTLED, Status.PROCESSING, "invoice.reopened"),
+        (Status.SETTLED, Status.NEW, "invoice.reopened"),
+        (Status.SETTLED, Status.EXPIRED, "invoice.reopened"),
+        (Status.SETTLED, Status.INVALID, "invoice.invalid"),
+        (Status.INVALID, Status.SETTLED, "invoice.settled"),
+        (Status.EXPIRED, Status.SETTLED, "invoice.settled"),
+    ],
+)
+def test_each_change_of_status_has_one_event(before: Status, after: Status, expected: str) -> None:
+    standing = evaluate(terms(), (), (), view())
+    announced = Announced(before, (), False, 0, 0, None, None)
+    changed = Standing(after, (), False, 0, 0, 0, 0, standing.paid_share, standing.settled_share, (), None)
+    assert changes(announced, changed) == (expected,)
+
+
+histories = st.lists(
+    st.builds(
+        payment,
+        st.integers(1, 150_000),
+        number=st.integers(1, 10**6),
+        seen=st.integers(0, 1_200),
+        block=st.none() | st.integers(95, 103),
+        missing=st.none() | st.integers(0, 1_000),
+        conflict=st.none() | st.just("other"),
+        settled=st.none() | st.integers(0, 1_000),
+        replaceable=st.booleans(),
+        maturity=st.sampled_from([0, 101]),
+        late_rate=st.none() | st.fractions(min_value=1, max_value=10**6),
+    ),
+    max_size=5,
+    unique_by=lambda p: p.id,
+)
+decided = st.lists(st.sampled_from(list(Decision)), max_size=2)
+views = st.builds(view, st.integers(0, 2_000), height=st.integers(95, 110), observed=st.integers(0, 2_000))
+
+
+@given(histories, decided, views)
+def test_a_standing_is_free_of_the_order_of_payments(history: list[Payment], decisions: list[Decision], seen) -> None:  # type: ignore[no-untyped-def]
+    afresh = {evaluate(terms(), order, decisions, seen) for order in permutations(history[:4])}
+    assert len(afresh) == 1
+
+
+@given(histories, decided, views)
+def test_announcing_a_standing_leaves_nothing_to_announce(history, decisions, seen) -> None:  # type: ignore[no-untyped-def]
+    standing = evaluate(terms(), history, decisions, seen)
+    assert changes(said(standing), standing) == ()
+    for p, s in zip(sorted(history, key=lambda p: p.id), standing.payments, strict=True):
+        again = payment(number=0, status=s.status)
+        assert payment_changes(again, s) == ()
+        assert p.id == s.id
+
+
+@given(histories, decided, views)
+def test_a_standing_keeps_its_sums(history, decisions, seen) -> None:  # type: ignore[no-untyped-def]
+    agreed = terms()
+    standing = evaluate(agreed, history, decisions, seen)
+    assert 0 <= standing.settled_share <= standing.paid_share
+    assert standing.due_units >= 0
+    assert standing.over_units >= 0
+    assert (standing.due_units > 0) == (standing.paid_share < 1)
+    assert (Flag.MARKED in standing.flags) == bool(decisions)
+    assert all(s.status.alive or s.confirmations == 0 for s in standing.payments)
+
+
+@given(histories, views)
+def test_a_deadline_lies_ahead_of_what_was_seen(history, seen) -> None:  # type: ignore[no-untyped-def]
+    standing = evaluate(terms(), history, (), seen)
+    assert standing.deadline is None or standing.deadline >= seen.judged_at
+
+
+def test_the_first_deadline_is_the_expiry() -> None:
+    assert evaluate(terms(), (), (), view()).deadline == at(900)
+    assert evaluate(terms(), (), (), view(901)).deadline is None
+    assert evaluate(terms(), [payment(missing=100)], (), view(120)).deadline == at(160)

@@ -1,0 +1,130 @@
+"""Which blocks are the best chain.
+
+    held     a1 - a2 - a3 - a4
+                   \
+    offered         b3 - b4 - b5
+"""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kassa.core.facts import Block, BlockRef, Tip
+from kassa.watch.model import ChainUpdate, Older, TooDeep
+from kassa.watch.rules import extend, node_state
+from tests.rules.build import START, block, chain
+
+
+def branch(first: int, last: int, parent: str, name: str = "b") -> list[Block]:
+    return [block(h, name, parent if h == first else None) for h in range(first, last + 1)]
+
+
+def test_nothing_offered_changes_nothing() -> None:
+    assert extend(chain(1, 4), [], 10) is None
+
+
+def test_the_first_block_is_taken_as_it_is() -> None:
+    assert extend([], [block(7)], 10) == ChainUpdate((), (block(7),))
+
+
+def test_a_block_on_our_tip_is_applied() -> None:
+    assert extend(chain(4, 4), [block(5)], 10) == ChainUpdate((), (block(5),))
+
+
+def test_our_own_blocks_again_change_nothing() -> None:
+    assert extend(chain(1, 4), [block(3), block(4)], 10) is None
+
+
+def test_a_shorter_answer_is_a_lagging_node() -> None:
+    assert extend(chain(1, 4), branch(2, 3, "a1"), 10) is None
+
+
+def test_a_branch_of_our_height_is_followed() -> None:
+    update = extend(chain(1, 4), branch(3, 4, "a2"), 10)
+    assert update == ChainUpdate((BlockRef(4, "a4"), BlockRef(3, "a3")), tuple(branch(3, 4, "a2")))
+
+
+def test_known_blocks_below_the_parting_are_not_undone() -> None:
+    update = extend(chain(1, 4), [block(2), *branch(3, 5, "a2")], 10)
+    assert update == ChainUpdate((BlockRef(4, "a4"), BlockRef(3, "a3")), tuple(branch(3, 5, "a2")))
+
+
+def test_blocks_that_do_not_link_ask_for_older_ones_twice_as_far_back_each_time() -> None:
+    assert extend(chain(100, 100), branch(101, 102, "b100"), 50) == Older(100)
+    assert extend(chain(99, 100), branch(100, 102, "b99"), 50) == Older(98)
+    assert extend(chain(97, 100), branch(98, 102, "b97"), 50) == Older(94)
+
+
+def test_a_hole_asks_for_what_is_missing() -> None:
+    assert extend(chain(1, 4), [block(7)], 10) == Older(5)
+
+
+@pytest.mark.parametrize(("depth", "followed"), [(9, True), (10, True), (11, False)])
+def test_a_reorganisation_may_be_as_deep_as_allowed(depth: int, followed: bool) -> None:
+    parting = 100 - depth
+    answer = extend(chain(50, 100), branch(parting + 1, 101, f"a{parting}"), 10)
+    assert isinstance(answer, ChainUpdate) is followed
+    assert followed or answer == TooDeep(depth)
+
+
+def test_what_does_not_link_at_the_allowed_depth_is_too_deep() -> None:
+    assert extend(chain(90, 100), branch(91, 101, "b90"), 10) == TooDeep(11)
+
+
+def test_below_our_first_block_nothing_of_ours_can_be() -> None:
+    update = extend(chain(5, 6), branch(5, 7, "b4"), 10)
+    assert isinstance(update, ChainUpdate)
+    assert [ref.height for ref in update.undo] == [6, 5]
+
+
+@given(ours=st.integers(1, 12), parting=st.integers(0, 12), theirs=st.integers(1, 14), room=st.integers(0, 12))
+def test_searching_backwards_finds_the_parting_or_refuses(ours: int, parting: int, theirs: int, room: int) -> None:
+    """The node's chain a1..a<parting>, b<parting+1>..b<theirs>, ours a1..a<ours>: compare with a plain comparison."""
+    parting = min(parting, ours, theirs)
+    node = [block(h) for h in range(1, parting + 1)]
+    node += branch(parting + 1, theirs, f"a{parting}") if theirs > parting else []
+    held, first = chain(1, ours), min(ours + 1, theirs)
+    for _ in range(20):
+        offered = [b for b in node if first <= b.ref.height]
+        answer = extend([ref for ref in held if ref.height >= first - 1], offered, room)
+        if not isinstance(answer, Older):
+            break
+        assert answer.first < first
+        first = answer.first
+    depth = ours - parting
+    if theirs < ours or (theirs == ours == parting):
+        assert answer is None
+    elif depth > room:
+        assert isinstance(answer, TooDeep)
+    else:
+        assert isinstance(answer, ChainUpdate)
+        assert [ref.height for ref in answer.undo] == list(range(ours, parting, -1))
+        assert [b.ref.height for b in answer.apply] == list(range(parting + 1, theirs + 1))
+
+
+def tip(height: int = 10, *, header: int | None = None, syncing: bool = False) -> Tip:
+    return Tip(BlockRef(height, f"a{height}"), START, height if header is None else header, syncing)
+
+
+@pytest.mark.parametrize(
+    ("said", "at", "age", "expected"),
+    [
+        (tip(), BlockRef(10, "a10"), 0, "ok"),
+        (tip(), BlockRef(9, "a9"), 0, "ok"),
+        (tip(), BlockRef(8, "a8"), 0, "syncing"),
+        (tip(), None, 0, "syncing"),
+        (tip(syncing=True), BlockRef(10, "a10"), 0, "syncing"),
+        (tip(header=11), BlockRef(10, "a10"), 0, "ok"),
+        (tip(header=12), BlockRef(10, "a10"), 0, "syncing"),
+        (tip(), BlockRef(10, "a10"), 7200, "ok"),
+        (tip(), BlockRef(10, "a10"), 7201, "stalled"),
+    ],
+)
+def test_a_networks_state_follows_from_what_its_node_says(said: Tip, at: BlockRef, age: int, expected: str) -> None:
+    assert node_state(said, at, 7200, START + timedelta(seconds=age))[0] == expected
+
+
+def test_where_blocks_come_on_demand_no_tip_is_too_old() -> None:
+    assert node_state(tip(), BlockRef(10, "a10"), None, START + timedelta(days=30))[0] == "ok"
