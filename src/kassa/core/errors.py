@@ -9,6 +9,7 @@ KassaError
 │   ├── NotFound             no such thing in this store
 │   ├── Conflict             true in itself, but not in the present state
 │   ├── TooLarge             the body is over the limit
+│   ├── UnsupportedMedia     the body is not of the type that is read here
 │   └── Unavailable          cannot be done now; the same request may succeed later
 ├── ChainError               something about a network's node
 │   ├── ChainUnavailable     no usable answer: try again
@@ -94,6 +95,13 @@ class TooLarge(Rejected):
 
     status = 413
     code = "body_too_large"
+
+
+class UnsupportedMedia(Rejected):
+    """The body is not of the type, or in the encoding, that is read here."""
+
+    status = 415
+    code = "unsupported_media_type"
 
 
 class Unavailable(Rejected):
