@@ -1,4 +1,4 @@
-"""What every role is handed at start: the settings, the database, the chains and the clock. Built in `main.py` alone."""
+"""What every role is handed at start: settings, database, chains, clock, address marks. Built in `main.py` alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from kassa.chains.base import Chain
 from kassa.core.clock import Clock
 from kassa.db.pool import Database
 from kassa.settings import Settings
+from kassa.wallets.mark import AddressMarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class House:
     database: Database
     chains: Mapping[str, Chain]
     clock: Clock
+    marks: AddressMarks
 
     def checkout_url(self, invoice_id: str) -> str:
         """Return the address of an invoice's page for its payer."""

@@ -55,6 +55,17 @@ class Issued:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Keychain:
+    """A descriptor on a network and its counter."""
+
+    id: int
+    network: str
+    descriptor: str
+    next_index: int
+    created_at: datetime
+
+
 async def add_wallet(tx: Tx, store_id: str, network: str, account: Account, now: datetime) -> Wallet:
     """Give a store a wallet on a network; the keychain of a descriptor is made once and shared, with its one counter.
 
@@ -124,6 +135,38 @@ async def allocate(pool: "Pool[Any]", keychain_ids: Sequence[int]) -> Mapping[in
     if missing := set(keychain_ids) - indexes.keys():
         raise NotFound(f"there is no keychain {min(missing)}")
     return indexes
+
+
+async def keychains(tx: "Tx | Pool[Any]") -> list[Keychain]:
+    """Return every keychain of every store, in the order of their ids."""
+    rows = await tx.fetch("select id, network, descriptor, next_index, created_at from keychains order by id")
+    return [Keychain(**row) for row in rows]
+
+
+async def keychain(tx: "Tx | Pool[Any]", keychain_id: int) -> Keychain:
+    """Return a keychain; raises `NotFound`."""
+    row = await tx.fetchrow(
+        "select id, network, descriptor, next_index, created_at from keychains where id = $1", keychain_id
+    )
+    if row is None:
+        raise NotFound(f"there is no keychain {keychain_id}")
+    return Keychain(**row)
+
+
+async def jump(tx: Tx, keychain_id: int, to_index: int, reason: str) -> bool:
+    """Move a counter up to `to_index` and keep why; return False when it stands there or higher."""
+    from_index = await tx.fetchval("select next_index from keychains where id = $1 for update", keychain_id)
+    if from_index is None or from_index >= to_index:
+        return False
+    await tx.execute("update keychains set next_index = $2 where id = $1", keychain_id, to_index)
+    await tx.execute(
+        "insert into keychain_jumps (keychain_id, from_index, to_index, reason) values ($1, $2, $3, $4)",
+        keychain_id,
+        from_index,
+        to_index,
+        reason,
+    )
+    return True
 
 
 async def owners(tx: "Tx | Pool[Any]", network: str, scripts: Sequence[bytes]) -> list[Owner]:

@@ -1,0 +1,216 @@
+"""The high-water mark of issued addresses, kept outside the database: a restored backup must not issue them again.
+
+No index at or above its keychain's mark leaves this process before the mark has been raised past it on disk. A clean
+exit lowers the mark to the counter; after any other end it stands a little higher, and the next start moves the counter
+up to it. Those skipped addresses are never issued, so a step stays below the gap of 20 that wallets bridge by default
+(BIP 44); it grows only while addresses are issued so fast that the disk would become the limit.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import asyncpg
+import structlog
+
+import kassa.wallets.store as wallets
+from kassa.core.errors import DatabaseError, Unavailable
+from kassa.db.pool import Database
+from kassa.wallets.model import Wallet
+from kassa.wallets.store import Keychain
+
+log = structlog.get_logger()
+
+STEP, LARGEST_STEP = 16, 1024
+FILE = "address-marks.json"
+
+Marks = dict[str, "Mark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Indexes below `index` may have been issued. `made` tells a keychain from its namesake of an earlier life."""
+
+    index: int
+    made: str
+
+
+class AddressMarks:
+    """The marks of one data folder. Processes may share it; the highest mark holds."""
+
+    def __init__(self, database: Database, data_dir: Path) -> None:
+        self._database = database
+        self._path = data_dir / FILE
+        self._known: dict[int, Mark] = {}
+        self._issued: dict[int, int] = {}
+        self._steps: dict[int, tuple[int, float]] = {}
+        self._raising = asyncio.Lock()
+        self._users = -1
+
+    @classmethod
+    async def start(cls, database: Database, data_dir: Path) -> "AddressMarks":
+        """Read the marks and move every counter that stands below its mark up to it; such a jump is logged and kept.
+
+        Raises `DatabaseError` when the file cannot be read.
+        """
+        marks = cls(database, data_dir)
+        await asyncio.to_thread(marks._open)
+        stored = await asyncio.to_thread(_read, marks._path)
+        for keychain in await wallets.keychains(database.pool):
+            mark = stored.get(mark_name(keychain))
+            if mark is not None:
+                await marks._keep_above(keychain, mark)
+        return marks
+
+    async def cover(self, wallet: Wallet, index: int) -> None:
+        """Return when the mark on disk is above `index`: from then on the address may be shown.
+
+        Raises `Unavailable` when the wallet's counter had to be moved first: the same request will succeed.
+        """
+        mark = self._known.get(wallet.keychain_id)
+        if mark is None or index >= mark.index:
+            await self._raise(wallet, index)
+        self._issued[wallet.keychain_id] = max(index, self._issued.get(wallet.keychain_id, 0))
+
+    async def close(self) -> None:
+        """Lower the marks to the counters, unless another process works with the same file."""
+        async with self._raising:
+            if self._users < 0:
+                return
+            try:
+                counters = {mark_name(keychain): keychain for keychain in await wallets.keychains(self._database.pool)}
+                await asyncio.to_thread(self._settle, counters)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+                log.warning("address marks stay as they are", fault=str(fault))
+            finally:
+                os.close(self._users)
+                self._users = -1
+
+    async def _raise(self, wallet: Wallet, index: int) -> None:
+        async with self._raising:
+            known = self._known.get(wallet.keychain_id)
+            if known is not None and index < known.index:
+                return
+            keychain = await wallets.keychain(self._database.pool, wallet.keychain_id)
+            if known is None:
+                stored = (await asyncio.to_thread(_read, self._path)).get(mark_name(keychain))
+                if stored is not None and stored.made != _made(keychain) and index < stored.index:
+                    await self._keep_above(keychain, stored)
+                    raise Unavailable(
+                        "this wallet's addresses were issued before the database was restored; its counter has been"
+                        " moved past them: send the request again",
+                        code="wallet_counter_moved",
+                    )
+            mark = Mark(min(index + self._step(wallet.keychain_id), 2**31), _made(keychain))
+            self._known[wallet.keychain_id] = await asyncio.to_thread(self._write, mark_name(keychain), mark)
+
+    def _step(self, keychain_id: int) -> int:
+        step, at = self._steps.get(keychain_id, (STEP, 0.0))
+        now = monotonic()
+        step = min(step * 2, LARGEST_STEP) if now - at < 1 else STEP
+        self._steps[keychain_id] = step, now
+        return step
+
+    async def _keep_above(self, keychain: Keychain, mark: Mark) -> None:
+        if keychain.next_index < mark.index:
+            reason = f"{FILE} stands at {mark.index}: Kassa was not stopped cleanly, or the database is an older backup"
+            async with self._database.transaction() as tx:
+                moved = await wallets.jump(tx, keychain.id, mark.index, reason)
+            if moved:
+                log.warning("address counter moved", network=keychain.network, to_index=mark.index, reason=reason)
+        self._known[keychain.id] = await asyncio.to_thread(
+            self._write, mark_name(keychain), Mark(mark.index, _made(keychain))
+        )
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._users = os.open(self._path.with_suffix(".users"), os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+
+    def _write(self, name: str, mark: Mark) -> Mark:
+        def raised(marks: Marks) -> Marks:
+            old = marks.get(name, mark)
+            return marks | {name: Mark(max(old.index, mark.index), mark.made)}
+
+        return _change(self._path, raised)[name]
+
+    def _settle(self, counters: Mapping[str, Keychain]) -> None:
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+
+        def lowered(marks: Marks) -> Marks:
+            return {name: self._lowest(mark, counters.get(name)) for name, mark in marks.items()}
+
+        _change(self._path, lowered)
+
+    def _lowest(self, mark: Mark, keychain: Keychain | None) -> Mark:
+        if keychain is None or mark.made != _made(keychain):
+            return mark
+        issued = self._issued.get(keychain.id, -1)
+        return Mark(min(mark.index, max(keychain.next_index, issued + 1)), mark.made)
+
+
+def read_marks(data_dir: Path) -> Mapping[str, Mark]:
+    """Return the marks on disk by the name that `mark_name` gives a keychain; raises `DatabaseError`."""
+    return _read(data_dir / FILE)
+
+
+def mark_name(keychain: Keychain) -> str:
+    """Return the name under which a keychain's mark is kept: its network and a digest of its descriptor."""
+    return f"{keychain.network}/{sha256(keychain.descriptor.encode()).hexdigest()}"
+
+
+def _made(keychain: Keychain) -> str:
+    return keychain.created_at.isoformat()
+
+
+def _read(path: Path) -> Marks:
+    try:
+        document: Any = json.loads(path.read_text("utf-8"))
+        return {name: Mark(int(mark["index"]), str(mark["made"])) for name, mark in document.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:
+        raise DatabaseError(
+            f"{path} cannot be read ({type(fault).__name__}: {fault}): restore it, or remove it if you are certain that"
+            " the database is not an older backup"
+        ) from fault
+
+
+def _change(path: Path, change: Callable[[Marks], Marks]) -> Marks:
+    """Replace the file as a whole: after a crash of the machine it holds the old marks or the new ones."""
+    with _lock(path):
+        marks = change(_read(path))
+        text = json.dumps({name: {"index": mark.index, "made": mark.made} for name, mark in sorted(marks.items())})
+        new = path.with_suffix(".new")
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return marks
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
