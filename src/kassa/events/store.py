@@ -1,0 +1,136 @@
+"""The outbox: events written with what they announce, numbered after commit, read in order."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from kassa.core.errors import FieldFault, Invalid
+from kassa.core.ids import EventId, StoreId, WebhookId, new_id
+from kassa.db.pool import Tx
+from kassa.events.model import Event, NewEvent
+
+CHANNEL = "kassa_events"
+_NUMBERING = 0x65766E74  # "evnt": the class of the advisory locks below
+
+# One statement, because invoice creation waits for it. A delivery's id is a digest of its event and its receiver, so one
+# event can never be queued twice for one receiver; hexadecimal digits are Crockford digits too.
+_WRITE = f"""
+with asked as (
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+        with ordinality as a (id, store_id, type, invoice_id, object, own_url, n)
+), written as (
+    insert into events (id, store_id, type, invoice_id, object, created_at)
+    select id, store_id, type, invoice_id, object, $7 from asked order by n
+    returning id, position
+), receivers as (
+    select a.id, a.store_id, a.invoice_id, w.id as webhook_id, w.url, a.store_id || ' ' || w.id as lane
+    from asked a join webhooks w on w.store_id = a.store_id and w.deleted_at is null and w.disabled_at is null
+        and case when $8::text is null
+            then w.events && array['*', a.type, split_part(a.type, '.', 1) || '.*']
+            else w.id = $8 end
+    union all
+    select id, store_id, invoice_id, null, own_url, store_id || ' ' || substring(own_url from '^[^/]*//[^/?#]*')
+    from asked where own_url is not null
+), queued as (
+    insert into deliveries
+        (id, event_id, store_id, webhook_id, url, lane, invoice_id, position, state, created_at, due_at)
+    select 'dlv_' || substr(r.id, 5, 10) || left(encode(sha256(convert_to(r.id || r.lane, 'UTF8')), 'hex'), 19),
+        r.id, r.store_id, r.webhook_id, r.url, r.lane, r.invoice_id, w.position, 'due', $7, $7
+    from receivers r join written w on w.id = r.id
+)
+select pg_notify('{CHANNEL}', '')
+"""
+
+
+async def write(tx: Tx, events: Sequence[NewEvent], now: datetime, *, only: WebhookId | None = None) -> None:
+    """Write events in this order, queue a delivery for each receiver, and wake the senders after commit.
+
+    Receivers are the store's live endpoints whose filter takes the type, and the event's own `webhook_url`; with
+    `only`, that endpoint whatever its filter.
+    """
+    if not events:
+        return
+    await tx.fetch(
+        _WRITE,
+        [new_id("evt", now) for _ in events],
+        [event.store_id for event in events],
+        [event.type for event in events],
+        [event.invoice_id for event in events],
+        [msgspec.json.encode(event.object).decode() for event in events],
+        [event.webhook_url for event in events],
+        now,
+        only,
+    )
+
+
+async def number(tx: Tx, store_id: StoreId | None = None) -> int:
+    """Give the committed events of one store, or of all, their place in its sequence; return how many were numbered.
+
+    Safe with any number of callers: numbering waits for the numbering of the same store, never for its writers. Events
+    of one invoice keep their order, since its row is locked by whoever writes them. Needs READ COMMITTED: the second
+    statement must see what the holder of the lock before us committed.
+    """
+    stores = await tx.fetch(
+        "select store_id, pg_advisory_xact_lock($1, hashtext(store_id)) from ("
+        "  select store_id from events where sequence is null and ($2::text is null or store_id = $2)"
+        "  group by store_id order by hashtext(store_id) offset 0"
+        ") as unnumbered",
+        _NUMBERING,
+        store_id,
+    )
+    if not stores:
+        return 0
+    done = await tx.execute(
+        "update events e set sequence = n.sequence from ("
+        "  select u.id, row_number() over (partition by u.store_id order by u.position) + l.last as sequence"
+        "  from unnest($1::text[]) as s (store_id)"
+        "  cross join lateral (select coalesce(max(sequence), 0) as last from events where store_id = s.store_id) l"
+        "  join events u on u.store_id = s.store_id and u.sequence is null"
+        ") as n where e.id = n.id",
+        [row["store_id"] for row in stores],
+    )
+    return int(done.removeprefix("UPDATE "))
+
+
+async def list_after(tx: Tx, store_id: StoreId, after: EventId | None, kind: str | None, limit: int) -> list[Event]:
+    """Return up to `limit` numbered events after one event, in sequence; a `kind` is exact or ends in `.*`.
+
+    Call `number` first, so that a caller reads its own writes. Raises `Invalid` when `after` is not an event of the
+    store.
+    """
+    last = 0
+    if after is not None:
+        found = await tx.fetchval(
+            "select sequence from events where id = $1 and store_id = $2 and sequence is not null", after, store_id
+        )
+        if found is None:
+            raise Invalid(FieldFault("after", f"no event {after!r} in this store; leave it out to read from the start"))
+        last = found
+    rows = await tx.fetch(
+        "select id, store_id, type, sequence, created_at, object from events"
+        " where store_id = $1 and sequence > $2"
+        " and ($3::text is null or type = $3 or (right($3, 2) = '.*' and starts_with(type, left($3, -1))))"
+        " order by sequence limit $4",
+        store_id,
+        last,
+        kind,
+        limit,
+    )
+    return [_event(row) for row in rows]
+
+
+async def get(tx: Tx, store_id: StoreId, event_id: EventId) -> Event | None:
+    """Return a numbered event of the store."""
+    row = await tx.fetchrow(
+        "select id, store_id, type, sequence, created_at, object from events"
+        " where id = $1 and store_id = $2 and sequence is not null",
+        event_id,
+        store_id,
+    )
+    return None if row is None else _event(row)
+
+
+def _event(row: Any) -> Event:  # asyncpg's record
+    return Event(row["id"], row["store_id"], row["type"], row["sequence"], row["created_at"], row["object"])
