@@ -1,0 +1,34 @@
+"""What the family offers to the rest of the house."""
+
+from kassa.chains.base import Chain, Connection, Family
+from kassa.chains.bitcoin.addresses import BitcoinAddresses
+from kassa.chains.bitcoin.blocks import Names
+from kassa.chains.bitcoin.networks import NETWORKS
+from kassa.chains.bitcoin.source import BitcoinSource
+from kassa.core.errors import SettingsError
+from kassa.core.money import Asset
+
+
+def chain(name: str, network: str) -> Chain:
+    """Describe a chain such as "bitcoin-regtest" under the name of its network; raise `SettingsError` if unknown."""
+    record = NETWORKS.get(name)
+    if record is None:
+        raise SettingsError(f"networks.{network}.chain {name!r} is not known; choose one of: {', '.join(NETWORKS)}")
+    asset = Asset(record.symbol, network, record.decimals)
+    names = Names(network, asset.id, record)
+
+    def connect(connection: Connection) -> BitcoinSource:
+        return BitcoinSource(connection, names)
+
+    return Chain(
+        name=name,
+        livemode=record.livemode,
+        asset=asset,
+        caip19=record.caip19,
+        addresses=BitcoinAddresses(record),
+        block_seconds=record.block_seconds,
+        connect=connect,
+    )
+
+
+FAMILY = Family("bitcoin", tuple(NETWORKS), chain)

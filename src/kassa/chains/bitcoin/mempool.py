@@ -1,0 +1,248 @@
+"""What the node's mempool holds that may concern us, kept from one look to the next.
+
+A transaction is fetched once, when its id first appears. Of those that do not concern us only the 64-bit keys are kept,
+because what we watch grows: an outpoint becomes watched when a payment that spends it is booked, and a rival of that
+payment may have been seen before it (the payment came in a block that was reorganised away, and the rival was back in the
+mempool before the next look). When the watched keys have grown, the kept keys are compared with the new ones, and a match
+is fetched again.
+"""
+
+import asyncio
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kassa.chains.base import Keys, Watched
+from kassa.chains.bitcoin.blocks import (
+    Damaged,
+    Names,
+    RawTransaction,
+    describe,
+    members,
+    read_transaction,
+    transaction_keys,
+)
+from kassa.chains.rpc import Fault, JsonRpc
+from kassa.core.errors import ChainUnavailable
+from kassa.core.facts import Transaction
+
+FETCHED_AT_ONCE = 100
+LOOK_SECONDS = 10.0  # a look that takes longer ends incomplete and is continued by the next
+
+_NO_KEYS = np.empty(0, np.int64)
+_NO_OWNERS = np.empty(0, np.int32)
+
+
+class _Info(msgspec.Struct):
+    loaded: bool
+
+
+class _Entry(msgspec.Struct):
+    """What we read of `getmempoolentry`; its replaceability includes the unconfirmed ancestors'."""
+
+    time: Annotated[int, msgspec.Meta(ge=0, le=2**32)]
+    replaceable: bool | None = msgspec.field(name="bip125-replaceable", default=None)
+
+
+TxidList = list[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]]
+
+
+class Mempool:
+    """The memory behind `pending`."""
+
+    def __init__(self, rpc: JsonRpc, names: Names) -> None:
+        self._rpc = rpc
+        self._names = names
+        self._seen = _Seen()
+        self._ours: dict[str, Transaction] = {}
+        self._dated: set[str] = set()
+        self._dated_at = ""
+        self._destinations = _NO_KEYS
+        self._outpoints = _NO_KEYS
+
+    def concerns_us(self, txid: str) -> bool:
+        """Tell whether the last look reported this transaction."""
+        return txid in self._ours
+
+    async def look(self, watched: Watched) -> tuple[bool, tuple[Transaction, ...]]:
+        """Return whether the whole mempool was read, and the transactions in it that touch a watched key."""
+        loaded, listed, tip = await self._listing()
+        self._forget(listed)
+        complete = await self._fetch_new(listed, watched) and loaded
+        await self._match_grown(watched)
+        await self._date(tip)
+        return complete, tuple(self._ours.values())
+
+    async def _listing(self) -> tuple[bool, TxidList, str]:
+        # In this order: a mempool that says it is loaded was so when it was listed.
+        names = ("getmempoolinfo", "getrawmempool", "getbestblockhash")
+        answers = []
+        for method, answer in zip(names, await self._rpc.batch_raw([(name, ()) for name in names]), strict=True):
+            if isinstance(answer, Fault):
+                raise self._rpc.refused(method, answer)
+            answers.append(answer)
+        info = self._rpc.read(_Info, answers[0], names[0])
+        listed = self._rpc.read(TxidList, answers[1], names[1])
+        return info.loaded, listed, self._rpc.read(str, answers[2], names[2])
+
+    def _forget(self, listed: TxidList) -> None:
+        for txid in self._seen.keep_only(listed):
+            self._ours.pop(txid, None)
+            self._dated.discard(txid)
+
+    async def _fetch_new(self, listed: TxidList, watched: Watched) -> bool:
+        """Fetch and match what appeared since the last look; tell whether all of it was done in time."""
+        new = [txid for txid in listed if txid not in self._seen]
+        deadline = asyncio.get_running_loop().time() + LOOK_SECONDS
+        for start in range(0, len(new), FETCHED_AT_ONCE):
+            if start and asyncio.get_running_loop().time() > deadline:
+                return False
+            fetched = await self._fetch(new[start : start + FETCHED_AT_ONCE])
+            await watched.refresh()
+            hits = self._seen.add(fetched, watched.destinations, watched.outpoints)
+            self._adopt([fetched[hit] for hit in hits], watched)
+        if not new:
+            await watched.refresh()
+        return True
+
+    async def _match_grown(self, watched: Watched) -> None:
+        """Compare what was seen before with the keys that were not watched then."""
+        destinations, outpoints = watched.destinations, watched.outpoints
+        if destinations is self._destinations and outpoints is self._outpoints:
+            return
+        txids = self._seen.matching(
+            _grown(self._destinations, destinations, self._seen.size),
+            _grown(self._outpoints, outpoints, self._seen.size),
+        )
+        for start in range(0, len(txids), FETCHED_AT_ONCE):
+            self._adopt(await self._fetch(txids[start : start + FETCHED_AT_ONCE]), watched)
+        self._destinations, self._outpoints = destinations, outpoints
+
+    def _adopt(self, transactions: Iterable[RawTransaction], watched: Watched) -> None:
+        for raw in transactions:
+            self._ours[raw.txid] = describe(raw, watched.destinations, self._names)
+            self._dated.discard(raw.txid)
+
+    async def _fetch(self, txids: Sequence[str]) -> list[RawTransaction]:
+        """Fetch and decode transactions; those that left the mempool meanwhile are left out."""
+        answers = await self._rpc.batch(str, [("getrawtransaction", (txid, False)) for txid in txids])
+        return [_decode(txid, raw) for txid, raw in zip(txids, answers, strict=True) if isinstance(raw, str)]
+
+    async def _date(self, tip: str) -> None:
+        """Ask when the node took our transactions in, and whether they or their ancestors can be replaced.
+
+        Ancestors leave when a block confirms them, so everything is asked again at each new tip.
+        """
+        if tip != self._dated_at:
+            self._dated.clear()
+            self._dated_at = tip
+        undated = [txid for txid in self._ours if txid not in self._dated]
+        for start in range(0, len(undated), FETCHED_AT_ONCE):
+            txids = undated[start : start + FETCHED_AT_ONCE]
+            answers = await self._rpc.batch(_Entry, [("getmempoolentry", (txid,)) for txid in txids])
+            for txid, entry in zip(txids, answers, strict=True):
+                if isinstance(entry, Fault):  # it has just left the mempool
+                    continue
+                ours = self._ours[txid]
+                self._ours[txid] = replace(
+                    ours,
+                    replaceable=ours.replaceable if entry.replaceable is None else entry.replaceable,
+                    first_seen_at=datetime.fromtimestamp(entry.time, UTC),
+                )
+                self._dated.add(txid)
+
+
+class _Seen:
+    """The ids in the mempool, and the keys of each transaction in flat arrays: about 200 bytes for a transaction."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._txids: list[str] = []
+        self._pays, self._paid_by = _NO_KEYS, _NO_OWNERS
+        self._spends, self._spent_by = _NO_KEYS, _NO_OWNERS
+
+    def __contains__(self, txid: str) -> bool:
+        return txid in self._numbers
+
+    @property
+    def size(self) -> int:
+        return int(self._pays.size + self._spends.size)
+
+    def keep_only(self, listed: TxidList) -> list[str]:
+        """Forget every transaction that is not listed; return the forgotten."""
+        gone = list(self._numbers.keys() - set(listed))
+        for txid in gone:
+            del self._numbers[txid]
+        if len(self._txids) > 2 * len(self._numbers) + 1000:
+            self._compact()
+        return gone
+
+    def add(self, fetched: Sequence[RawTransaction], destinations: Keys, outpoints: Keys) -> list[int]:
+        """Keep the keys of new transactions; return the places of those that touch a watched key."""
+        base = len(self._txids)
+        keys = [transaction_keys(raw) for raw in fetched]
+        pays, paid_by = _flat([pair[0] for pair in keys])
+        spends, spent_by = _flat([pair[1] for pair in keys])
+        for number, raw in enumerate(fetched, base):
+            self._numbers[raw.txid] = number
+            self._txids.append(raw.txid)
+        self._pays, self._paid_by = np.concatenate((self._pays, pays)), np.concatenate((self._paid_by, paid_by + base))
+        self._spends = np.concatenate((self._spends, spends))
+        self._spent_by = np.concatenate((self._spent_by, spent_by + base))
+        hits = {*paid_by[members(pays, destinations)].tolist(), *spent_by[members(spends, outpoints)].tolist()}
+        return sorted(hits)
+
+    def matching(self, destinations: Keys, outpoints: Keys) -> list[str]:
+        """Return the ids of the transactions that pay or spend one of these keys."""
+        numbers = {
+            *self._paid_by[members(self._pays, destinations)].tolist(),
+            *self._spent_by[members(self._spends, outpoints)].tolist(),
+        }
+        return [txid for number in sorted(numbers) if self._numbers.get(txid := self._txids[number]) == number]
+
+    def _compact(self) -> None:
+        kept = sorted(self._numbers.values())
+        renumbered = np.full(len(self._txids), -1, np.int32)
+        renumbered[kept] = np.arange(len(kept), dtype=np.int32)
+        self._txids = [self._txids[number] for number in kept]
+        self._numbers = {txid: number for number, txid in enumerate(self._txids)}
+        self._pays, self._paid_by = _alive(self._pays, renumbered[self._paid_by])
+        self._spends, self._spent_by = _alive(self._spends, renumbered[self._spent_by])
+
+
+def _alive(keys: Keys, owners: NDArray[np.int32]) -> tuple[Keys, NDArray[np.int32]]:
+    kept = owners >= 0
+    return keys[kept], owners[kept]
+
+
+def _flat(parts: Sequence[Keys]) -> tuple[Keys, NDArray[np.int32]]:
+    if not parts:
+        return _NO_KEYS, _NO_OWNERS
+    return np.concatenate(parts), np.repeat(np.arange(len(parts), dtype=np.int32), [part.size for part in parts])
+
+
+def _grown(before: Keys, now: Keys, seen: int) -> Keys:
+    """Return the keys that are new in `now`, or all of them where comparing everything costs less than finding out."""
+    if before is now:
+        return _NO_KEYS
+    if seen * 8 < now.size or not before.size:
+        return now
+    return now[~members(now, before)]
+
+
+def _decode(txid: str, raw: str) -> RawTransaction:
+    try:
+        decoded = read_transaction(bytes.fromhex(raw), alone=True)
+    except (Damaged, IndexError, ValueError, struct.error) as error:
+        raise ChainUnavailable(f"transaction {txid} arrived damaged ({error}): asking again") from None
+    if decoded.txid == txid:
+        return decoded
+    if decoded.outpoints or decoded.outputs:
+        raise ChainUnavailable(f"the node answered with another transaction than {txid}")
+    return replace(decoded, txid=txid)  # wholly inside MWEB: see read_transaction
