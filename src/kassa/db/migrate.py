@@ -24,6 +24,12 @@ async def migrate(connection: "asyncpg.Connection[Any]") -> list[str]:
         await connection.execute("select pg_advisory_unlock($1)", _LOCK)
 
 
+async def missing(connection: "asyncpg.Connection[Any]") -> list[str]:
+    """Return the names of migrations that this program knows and the database lacks."""
+    applied = {row["name"] for row in await connection.fetch("select name from migrations")}
+    return [name for name in _migrations() if name not in applied]
+
+
 async def _apply_missing(connection: "asyncpg.Connection[Any]") -> list[str]:
     await connection.execute(
         "create table if not exists migrations"

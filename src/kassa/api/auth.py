@@ -1,0 +1,78 @@
+"""Who is asking: Bearer keys and scopes, and nothing else. No password, no Basic, no cookie ever opens this API."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+import structlog
+
+from kassa.api.errors import DATABASE_AWAY
+from kassa.core.errors import Forbidden, Unauthorized
+from kassa.core.ids import KeyId
+from kassa.db.pool import Database
+from kassa.stores.model import SCOPES, ApiKey
+from kassa.stores.rules import key_hash, opens
+from kassa.stores.store import find_key, note_use
+
+log = structlog.get_logger()
+
+PUBLIC = "public"
+ANY_KEY = "any key"
+ACCESSES = frozenset({PUBLIC, ANY_KEY, *SCOPES})
+
+_REFUSED = "send a valid API key as `Authorization: Bearer kassa_…`"
+_NOTE_EVERY = timedelta(minutes=1)
+
+
+async def authenticate(database: Database, authorization: bytes | None, now: datetime) -> ApiKey:
+    """Return the key that a request carries. Unknown, expired and revoked keys are refused with the same words."""
+    scheme, _, text = (authorization or b"").decode("latin-1").partition(" ")
+    hashed = key_hash(text.strip()) if scheme.lower() == "bearer" else None
+    key = None if hashed is None else await find_key(database.pool, hashed)
+    if key is None or not opens(key, now):
+        raise Unauthorized(_REFUSED)
+    return key
+
+
+def authorize(key: ApiKey, access: str) -> None:
+    """Raise `Forbidden` unless the key has the scope; an access that is not known opens nothing."""
+    if access != ANY_KEY and access not in key.scopes:
+        raise Forbidden(f"this key lacks the scope {access}")
+
+
+class Uses:
+    """Collects which keys were used, and writes it down apart from the requests: at most once a minute for each."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[KeyId, datetime] = {}
+
+    def note(self, key: ApiKey, now: datetime) -> None:
+        """Remember that a key was used now, unless that was written within the last minute."""
+        if key.last_used_at is None or now - key.last_used_at > _NOTE_EVERY:
+            self._waiting[key.id] = now
+
+    async def write(self) -> None:
+        """Write what was noted; a failure loses a note, never a request."""
+        if self._waiting:
+            noted, self._waiting = self._waiting, {}
+            await note_use(self._database.pool, list(noted), max(noted.values()))
+
+    @asynccontextmanager
+    async def writing(self, seconds: float = 2) -> AsyncIterator[None]:
+        """Write every few seconds while the block runs."""
+        async with asyncio.TaskGroup() as group:
+            loop = group.create_task(self._loop(seconds))
+            try:
+                yield
+            finally:
+                loop.cancel()
+
+    async def _loop(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await self.write()
+            except DATABASE_AWAY as error:
+                log.warning("the use of API keys could not be noted", error=type(error).__name__)

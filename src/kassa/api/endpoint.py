@@ -1,0 +1,64 @@
+"""One endpoint: what it is called, who may call it, what goes in and out, and what it does.
+
+The routes, the checks before each call and the OpenAPI document all come from these declarations.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from kassa.api.auth import ACCESSES
+from kassa.db.pool import Tx
+from kassa.house import House
+from kassa.stores.model import Store
+
+
+@dataclass(slots=True)
+class Call:
+    """A call that was let in: whose it is, and what it says. `body` and `query` are the endpoint's own structs."""
+
+    house: House
+    store: Store
+    key_id: str
+    now: datetime
+    id: str = ""
+    body: Any = None  # the struct that the endpoint declares
+    query: Any = None  # the same
+    prepared: Any = None  # what the endpoint's `prepare` returned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Declares an endpoint.
+
+    `access` is a scope, `ANY_KEY` or `PUBLIC`; there is no default. `id_of` is the prefix of the id in the path.
+    `prepare` runs outside any transaction, `work` inside one (or, for a reading endpoint, on a bare connection) and
+    returns what is answered. A `repeatable` endpoint honours `Idempotency-Key`. `result` is only for the document.
+    """
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    name: str
+    summary: str
+    access: str
+    work: Callable[[Tx, Call], Awaitable[Any]]  # JSON
+    result: Any  # a type, or None for 204
+    status: int = 200
+    id_of: str | None = None
+    body: type[msgspec.Struct] | None = None
+    query: type[msgspec.Struct] | None = None
+    prepare: Callable[[Call], Awaitable[Any]] | None = None
+    repeatable: bool = False
+    conflicts: bool = False
+    example: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.access not in ACCESSES:
+            raise AssertionError(f"{self.method} {self.path} declares no known access: {self.access!r}")
+
+    @property
+    def writes(self) -> bool:
+        return self.method != "GET"

@@ -1,0 +1,167 @@
+"""Invoices: make, read, list, mark."""
+
+import json
+import math
+import re
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from kassa import flow
+from kassa.api import shapes
+from kassa.api.endpoint import Call, Endpoint
+from kassa.api.lists import page, read_cursor
+from kassa.core.errors import FieldFault, Invalid
+from kassa.core.ids import is_id
+from kassa.db.pool import Tx
+from kassa.invoices.model import Decision, Order
+from kassa.invoices.store import Filters
+
+MAX_METADATA = 8_192
+MAX_DEPTH = 32
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_BLANK = re.compile(r"[\s\\\"<>^`{|}]|[^\x21-\x7e]")
+_YEARS = range(1971, 9000)
+
+
+async def _quote(call: Call) -> flow.Opening:
+    order: shapes.InvoiceOrder = call.body
+    return await flow.quote_invoice(call.house, call.store, read_order(order), call.now)
+
+
+async def _open(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    return await flow.open_invoice(tx, call.house, call.prepared, call.now)
+
+
+async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    return await flow.invoice_resource(tx, call.house, call.store, call.id, call.now)
+
+
+async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    query: shapes.InvoiceQuery = call.query
+    filters = Filters(
+        status=query.status,
+        reference=_line("reference", query.reference),
+        customer_id=_line("customer_id", query.customer_id),
+        created_after=_moment("created_after", query.created_after),
+        created_before=_moment("created_before", query.created_before),
+    )
+    before = read_cursor("inv", query.cursor)
+    return page(
+        await flow.invoice_list(tx, call.house, call.store, filters, before, query.limit + 1, call.now), query.limit
+    )
+
+
+async def _mark(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    mark: shapes.Mark = call.body
+    return await flow.mark_invoice(tx, call.house, call.store, call.id, Decision(mark.as_), call.key_id, call.now)
+
+
+def read_order(body: shapes.InvoiceOrder) -> Order:
+    """Check what a schema cannot say and return the order; raise `Invalid` naming every field that is wrong."""
+    faults = [
+        *_line_faults("reference", body.reference),
+        *_line_faults("description", body.description),
+        *_url_faults("redirect_url", body.redirect_url),
+        *_url_faults("webhook_url", body.webhook_url),
+    ]
+    if body.customer_id is not None and not is_id("cus", body.customer_id):
+        faults.append(FieldFault("customer_id", "is not a customer of this store"))
+    metadata, fault = _metadata(body.metadata)
+    if faults or fault:
+        raise Invalid(*faults, *([fault] if fault else []))
+    return Order(
+        amount=body.amount,
+        currency=body.currency,
+        payment_options=None if body.payment_options is None else tuple(body.payment_options),
+        reference=body.reference,
+        description=body.description,
+        metadata_json=metadata,
+        customer_id=body.customer_id,
+        expires_in=body.expires_in,
+        redirect_url=body.redirect_url,
+        webhook_url=body.webhook_url,
+    )
+
+
+def _metadata(raw: "msgspec.Raw | None") -> tuple[str, FieldFault | None]:
+    text = b"{}" if raw is None or bytes(raw) == b"null" else msgspec.json.format(bytes(raw), indent=-1)
+    if len(text) > MAX_METADATA:
+        return "", FieldFault("metadata", f"is over {MAX_METADATA} bytes of JSON")
+    if not text.startswith(b"{"):
+        return "", FieldFault("metadata", "must be a JSON object")
+    try:
+        sound = _storable(json.loads(text), MAX_DEPTH)
+    except (RecursionError, ValueError):
+        sound = False
+    if not sound:
+        return "", FieldFault("metadata", f"numbers must fit 64 bits, and {MAX_DEPTH} levels are the most")
+    return text.decode(), None
+
+
+def _storable(value: Any, levels: int) -> bool:  # JSON
+    # What is echoed must be what was sent: other readers lose the digits of larger numbers.
+    match value:
+        case dict():
+            return levels > 0 and all(_storable(each, levels - 1) for each in value.values())
+        case list():
+            return levels > 0 and all(_storable(each, levels - 1) for each in value)
+        case int():
+            return -(2**63) <= value < 2**63
+        case float():
+            return math.isfinite(value)
+        case _:
+            return True
+
+
+def _line_faults(field: str, text: str | None) -> list[FieldFault]:
+    return [FieldFault(field, "must not contain control characters")] if text and _CONTROL.search(text) else []
+
+
+def _line(field: str, text: str | None) -> str | None:
+    if faults := _line_faults(field, text):
+        raise Invalid(*faults)
+    return text
+
+
+def _url_faults(field: str, url: str | None) -> list[FieldFault]:
+    if url is None:
+        return []
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        sound = sound and parts.username is None and parts.password is None and not _BLANK.search(url)
+    except ValueError:
+        sound = False
+    return [] if sound else [FieldFault(field, "must be an http or https URL in ASCII, without user or password")]
+
+
+def _moment(field: str, moment: datetime | None) -> datetime | None:
+    if moment is not None and moment.year not in _YEARS:
+        raise Invalid(FieldFault(field, "is out of range"))
+    return moment
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST", path="/v1/invoices", name="create_invoice", summary="Create an invoice",
+        access="invoices:write", body=shapes.InvoiceOrder, prepare=_quote, work=_open, result=shapes.Invoice,
+        status=201, repeatable=True,
+        example={"amount": "49.90", "currency": "EUR", "reference": "order-1001", "expires_in": 900},
+    ),
+    Endpoint(
+        method="GET", path="/v1/invoices", name="list_invoices", summary="List invoices, newest first",
+        access="invoices:read", query=shapes.InvoiceQuery, work=_list, result=shapes.Page[shapes.Invoice],
+    ),
+    Endpoint(
+        method="GET", path="/v1/invoices/{id}", name="get_invoice", summary="Read an invoice as it stands now",
+        access="invoices:read", id_of="inv", work=_read, result=shapes.Invoice,
+    ),
+    Endpoint(
+        method="POST", path="/v1/invoices/{id}/mark", name="mark_invoice", summary="Decide on an invoice by hand",
+        access="invoices:write", id_of="inv", body=shapes.Mark, work=_mark, result=shapes.Invoice, repeatable=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,31 @@
+"""Payments: read and list."""
+
+from typing import Any
+
+from kassa import flow
+from kassa.api import shapes
+from kassa.api.endpoint import Call, Endpoint
+from kassa.api.lists import page, read_cursor
+from kassa.db.pool import Tx
+
+
+async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    return await flow.payment_resource(tx, call.house, call.store, call.id, call.now)
+
+
+async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    query: shapes.PageQuery = call.query
+    before = read_cursor("pay", query.cursor)
+    return page(await flow.payment_list(tx, call.house, call.store, before, query.limit + 1, call.now), query.limit)
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET", path="/v1/payments", name="list_payments", summary="List payments, newest first",
+        access="payments:read", query=shapes.PageQuery, work=_list, result=shapes.Page[shapes.Payment],
+    ),
+    Endpoint(
+        method="GET", path="/v1/payments/{id}", name="get_payment", summary="Read a payment as it stands now",
+        access="payments:read", id_of="pay", work=_read, result=shapes.Payment,
+    ),
+)  # fmt: skip

@@ -1,0 +1,73 @@
+"""Wallets: give a store the public half of one, list them and their addresses."""
+
+import asyncio
+from typing import Any
+
+from kassa.api import shapes
+from kassa.api.endpoint import Call, Endpoint
+from kassa.api.lists import page, read_cursor
+from kassa.chains.base import Account
+from kassa.core.errors import FieldFault, Invalid
+from kassa.db.pool import Tx
+from kassa.wallets import store as wallets
+from kassa.wallets.resource import address_resource, wallet_resource
+from kassa.wallets.rules import check_mode
+
+
+async def _account(call: Call) -> Account:
+    order: shapes.WalletOrder = call.body
+    chain = call.house.chains.get(order.network)
+    if chain is None:
+        known = ", ".join(name for name, c in call.house.chains.items() if c.livemode == call.store.livemode)
+        raise Invalid(FieldFault("network", f"is not followed here; followed are {known or 'none'}"))
+    check_mode(order.network, chain.livemode, call.store.livemode)
+    # Hostile text through key arithmetic: not on the thread that serves everyone.
+    return await asyncio.to_thread(chain.addresses.account, order.descriptor)
+
+
+async def _add(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    order: shapes.WalletOrder = call.body
+    return wallet_resource(await wallets.add_wallet(tx, call.store.id, order.network, call.prepared, call.now))
+
+
+async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    query: shapes.PageQuery = call.query
+    before = read_cursor("wal", query.cursor)
+    found = await wallets.wallets_of(tx, call.store.id, before=before, limit=query.limit + 1)
+    return page([wallet_resource(wallet) for wallet in found], query.limit)
+
+
+async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    return wallet_resource(await wallets.get_wallet(tx, call.store.id, call.id))
+
+
+async def _addresses(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    query: shapes.PageQuery = call.query
+    if query.cursor is not None and not (query.cursor.isascii() and query.cursor.isdigit() and len(query.cursor) < 11):
+        raise Invalid(FieldFault("cursor", "is not a cursor of this list; use next_cursor as it was given"))
+    wallet = await wallets.get_wallet(tx, call.store.id, call.id)
+    below = None if query.cursor is None else int(query.cursor)
+    found = await wallets.addresses_of(tx, wallet, below=below, limit=query.limit + 1)
+    return page([address_resource(issued, wallet.network) for issued in found], query.limit, "index")
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST", path="/v1/wallets", name="add_wallet", summary="Give the store a wallet on a network",
+        access="wallets:write", body=shapes.WalletOrder, prepare=_account, work=_add, result=shapes.Wallet, status=201,
+        repeatable=True, conflicts=True,
+    ),
+    Endpoint(
+        method="GET", path="/v1/wallets", name="list_wallets", summary="List wallets, newest first",
+        access="wallets:read", query=shapes.PageQuery, work=_list, result=shapes.Page[shapes.Wallet],
+    ),
+    Endpoint(
+        method="GET", path="/v1/wallets/{id}", name="get_wallet", summary="Read a wallet",
+        access="wallets:read", id_of="wal", work=_read, result=shapes.Wallet,
+    ),
+    Endpoint(
+        method="GET", path="/v1/wallets/{id}/addresses", name="list_addresses",
+        summary="List the addresses issued from a wallet, newest first",
+        access="wallets:read", id_of="wal", query=shapes.PageQuery, work=_addresses, result=shapes.Page[shapes.Address],
+    ),
+)  # fmt: skip

@@ -1,0 +1,104 @@
+"""The way of one request through an endpoint: who, what, whether it was asked before, the work, the answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from litestar import Request
+
+from kassa.api.auth import ANY_KEY, Uses, authenticate, authorize
+from kassa.api.endpoint import Call, Endpoint
+from kassa.api.errors import DATABASE_AWAY, from_away, from_rejection
+from kassa.api.idempotency import Repeats, fingerprint, read_key
+from kassa.api.incoming import decode_body, decode_query, read_body, read_headers
+from kassa.api.reply import Reply, json_reply
+from kassa.core.errors import NotFound, Rejected
+from kassa.core.ids import is_id
+from kassa.db.pool import Tx
+from kassa.house import House
+
+ANSWER_SECONDS = 15
+"""Within this time a caller gets an answer, whatever the database does."""
+
+AnyRequest = Request[Any, Any, Any]
+Keep = Callable[[Tx, Reply], Awaitable[None]]
+
+
+class Desk:
+    """Serves endpoints. Nothing here outlives a request but notes that may be lost."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.uses = Uses(house.database)
+        self._repeats = Repeats()
+
+    def handler(self, endpoint: Endpoint) -> Callable[[Any], Awaitable[Reply]]:
+        """Make the function that serves an endpoint."""
+        decoder = None if endpoint.body is None else msgspec.json.Decoder(endpoint.body)
+
+        async def handle(request: AnyRequest) -> Reply:
+            return await _bounded(self._serve(endpoint, decoder, request))
+
+        return handle
+
+    async def show(self, request: AnyRequest, reply: Reply) -> Reply:
+        """Give a ready answer to whoever has a key."""
+
+        async def check() -> Reply:
+            await self._admit(read_headers(request.scope["headers"]), ANY_KEY)
+            return reply
+
+        return await _bounded(check())
+
+    async def _serve(
+        self, endpoint: Endpoint, decoder: "msgspec.json.Decoder[Any] | None", request: AnyRequest
+    ) -> Reply:
+        scope = request.scope
+        headers = read_headers(scope["headers"])
+        call = await self._admit(headers, endpoint.access)
+        if endpoint.id_of is not None:
+            call.id = scope["path_params"]["id"]
+            if not is_id(endpoint.id_of, call.id):
+                raise NotFound("")
+        call.query = decode_query(scope["query_string"], endpoint.query)
+        if not endpoint.writes:
+            async with self.house.database.pool.acquire() as connection:
+                return json_reply(endpoint.status, await endpoint.work(connection, call))
+        body = await read_body(headers, request.receive)
+        repeat = read_key(headers.get(b"idempotency-key")) if endpoint.repeatable else None
+        if decoder is not None:
+            call.body = decode_body(headers, body, decoder)
+        if repeat is None:
+            return await self._work(endpoint, call, None)
+        print_ = fingerprint(endpoint.method, scope["path"], body)
+        return await self._repeats.answer(call, repeat, print_, lambda keep: self._work(endpoint, call, keep))
+
+    async def _admit(self, headers: Mapping[bytes, bytes], access: str) -> Call:
+        now = self.house.clock.now()
+        key = await authenticate(self.house.database, headers.get(b"authorization"), now)
+        self.uses.note(key, now)
+        authorize(key, access)
+        return Call(self.house, key.store, key.id, now)
+
+    async def _work(self, endpoint: Endpoint, call: Call, keep: Keep | None) -> Reply:
+        if endpoint.prepare is not None:
+            call.prepared = await endpoint.prepare(call)
+
+        async def work(tx: Tx) -> Reply:
+            reply = json_reply(endpoint.status, await endpoint.work(tx, call))
+            if keep is not None:
+                await keep(tx, reply)
+            return reply
+
+        return await self.house.database.run(work)
+
+
+async def _bounded(serving: Awaitable[Reply]) -> Reply:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await serving
+    except Rejected as error:
+        return from_rejection(error)
+    except DATABASE_AWAY as error:
+        return from_away(error)

@@ -1,0 +1,294 @@
+"""What goes in and out, as msgspec structs: bodies are decoded into them, and the OpenAPI document is made of them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+
+from kassa.api.errors import Problem
+
+__all__ = ["Problem"]
+
+T = TypeVar("T")
+
+# A schema is what a caller can check beforehand; the grammar itself is checked in one place, core.money.parse_amount.
+Amount = Annotated[
+    str,
+    Meta(
+        description="A decimal string in whole units; never a number, never an exponent.",
+        examples=["49.90"],
+        extra_json_schema={"pattern": r"^(0|[1-9][0-9]{0,59})(\.[0-9]{1,59})?$", "maxLength": 60},
+    ),
+]
+Time = Annotated[str, Meta(description="RFC 3339 in UTC.", examples=["2026-01-02T03:04:05.678Z"])]
+AssetId = Annotated[str, Meta(description="SYMBOL@network", examples=["BTC@bitcoin-regtest"])]
+Status = Literal["new", "processing", "settled", "expired", "invalid"]
+Flag = Literal["underpaid", "overpaid", "late", "reversed", "marked"]
+PaymentStatus = Literal["detected", "confirming", "settled", "replaced", "dropped", "reversed"]
+
+
+class Page(Struct, Generic[T]):
+    """A part of a list. `next_cursor` asks for the next part; null at the end."""
+
+    data: list[T]
+    next_cursor: str | None
+
+
+# ---------------------------------------------------------------- invoices and payments
+
+
+class Payment(Struct):
+    """A movement on a chain that reached one of our addresses."""
+
+    object: Literal["payment"]
+    id: str
+    invoice_id: str | None
+    asset: AssetId
+    address: str
+    txid: str
+    position: Annotated[str, Meta(description="The movement inside its transaction.", examples=["out:0"])]
+    amount: Amount
+    value: Amount
+    currency: str
+    rate: Amount
+    status: PaymentStatus
+    confirmations: int
+    confirmations_required: int
+    block_height: int | None
+    block_hash: str | None
+    first_seen_at: Time
+    settled_at: Time | None
+    replaced_by: str | None
+
+
+class PaymentOption(Struct):
+    """One way to pay an invoice."""
+
+    asset: AssetId
+    symbol: str
+    network: str
+    caip19: str | None
+    decimals: int
+    address: str
+    amount: Amount
+    amount_paid: Amount
+    amount_due: Amount
+    rate: Amount
+    rate_source: str
+    rate_at: Time
+    confirmations_required: int
+    uri: str | None
+
+
+class Invoice(Struct):
+    """What was asked, and where it stands now."""
+
+    object: Literal["invoice"]
+    id: str
+    store_id: str
+    livemode: bool
+    status: Status
+    flags: list[Flag]
+    is_final: bool
+    amount: Amount
+    currency: str
+    amount_paid: Amount
+    amount_settled: Amount
+    amount_due: Amount
+    amount_over: Amount
+    reference: str | None
+    description: str | None
+    metadata: dict[str, Any]  # JSON
+    customer_id: str | None
+    created_at: Time
+    expires_at: Time
+    settled_at: Time | None
+    checkout_url: str
+    redirect_url: str | None
+    payment_options: list[PaymentOption]
+    payments: list[Payment]
+
+
+_LINE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
+
+
+class InvoiceOrder(Struct, forbid_unknown_fields=True, frozen=True):
+    """What to ask for."""
+
+    amount: Amount
+    currency: Annotated[str, Meta(description="A currency code.", examples=["EUR"])]
+    payment_options: (
+        Annotated[list[AssetId], Meta(min_length=1, max_length=20, description="Default: every accepted asset.")] | None
+    ) = None
+    reference: (
+        Annotated[str, Meta(max_length=200, extra_json_schema={"pattern": _LINE}, examples=["order-1001"])] | None
+    ) = None
+    description: Annotated[str, Meta(max_length=1000, extra_json_schema={"pattern": _LINE})] | None = None
+    metadata: Annotated[
+        Raw | None,
+        Meta(
+            description="Any JSON object of at most 8 KiB; its numbers must fit 64 bits.",
+            extra_json_schema={"type": ["object", "null"]},
+        ),
+    ] = None
+    customer_id: Annotated[str, Meta(max_length=60)] | None = None
+    expires_in: Annotated[int, Meta(ge=60, le=604_800, description="Seconds that the rate is held.")] = 900
+    redirect_url: Annotated[str, Meta(max_length=2048, extra_json_schema={"format": "uri"})] | None = None
+    webhook_url: Annotated[str, Meta(max_length=2048, extra_json_schema={"format": "uri"})] | None = None
+
+
+class Mark(Struct, forbid_unknown_fields=True, frozen=True):
+    """A person's word on an invoice; the last one counts."""
+
+    as_: Literal["settled", "invalid"] = field(name="as")
+
+
+class PageQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """Which part of a list."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 25
+    cursor: Annotated[str, Meta(max_length=100)] | None = None
+
+
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
+class InvoiceQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
+    """Which invoices."""
+
+    status: Status | None = None
+    reference: Annotated[str, Meta(max_length=200)] | None = None
+    customer_id: Annotated[str, Meta(max_length=60)] | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+
+# ---------------------------------------------------------------- events and webhooks
+
+
+class EventData(Struct):
+    """The resource as it was when the event happened."""
+
+    object: dict[str, Any]  # JSON
+
+
+class Event(Struct):
+    """Something changed, and this is what it looked like then."""
+
+    object: Literal["event"]
+    id: str
+    type: str
+    sequence: int
+    created_at: Time
+    livemode: bool
+    data: EventData
+
+
+class EventQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """Which events, oldest first. `cursor` is another name for `after`."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 25
+    after: Annotated[str, Meta(max_length=100)] | None = None
+    cursor: Annotated[str, Meta(max_length=100)] | None = None
+    type: Annotated[str, Meta(max_length=60)] | None = None
+
+
+Url = Annotated[str, Meta(max_length=2048, extra_json_schema={"format": "uri"}, examples=["https://shop.example/hook"])]
+Types = Annotated[list[str], Meta(min_length=1, max_length=50, examples=[["*"]])]
+Secret = Annotated[str, Meta(max_length=200, description="whsec_ and 24 to 64 bytes in base 64.")]
+
+
+class WebhookOrder(Struct, forbid_unknown_fields=True, frozen=True):
+    """Where to send events, and which."""
+
+    url: Url
+    events: Types = field(default_factory=lambda: ["*"])
+    secret: Secret | None = None
+
+
+class WebhookChange(Struct, forbid_unknown_fields=True, frozen=True):
+    """What to change of an endpoint. A new secret is given beside the old one, which stays valid for a day."""
+
+    url: Url | UnsetType = UNSET
+    events: Types | UnsetType = UNSET
+    secret: Secret | UnsetType = UNSET
+    disabled: bool | UnsetType = UNSET
+
+
+# ---------------------------------------------------------------- wallets, assets, networks, rates
+
+
+class Wallet(Struct):
+    """The public half of a wallet on one network."""
+
+    object: Literal["wallet"]
+    id: str
+    store_id: str
+    network: str
+    descriptor: str
+    fingerprint: Annotated[str, Meta(description="Compare it with what the signing device shows.")]
+    created_at: Time
+
+
+class WalletOrder(Struct, forbid_unknown_fields=True, frozen=True):
+    """A network, and the descriptor or extended PUBLIC key of a wallet there."""
+
+    network: Annotated[str, Meta(max_length=60, examples=["bitcoin-regtest"])]
+    descriptor: Annotated[str, Meta(max_length=2000)]
+
+
+class Address(Struct):
+    """An address that was issued."""
+
+    object: Literal["address"]
+    id: str
+    network: str
+    address: str
+    index: int
+    invoice_id: str | None
+    created_at: Time
+
+
+class Asset(Struct):
+    """What can be asked for. `accepted`: this store has a wallet for it."""
+
+    object: Literal["asset"]
+    id: AssetId
+    symbol: str
+    network: str
+    decimals: int
+    caip19: str
+    accepted: bool
+
+
+class Network(Struct):
+    """How far a network is followed: our height, the node's, and the difference."""
+
+    object: Literal["network"]
+    id: str
+    chain: str
+    state: Literal["ok", "syncing", "stalled", "halted", "unreachable"]
+    height: int | None
+    hash: str | None
+    node_height: int | None
+    lag_blocks: int | None
+    lag_seconds: Annotated[int | None, Meta(description="Since everything the node had was last seen.")]
+    contacted_at: Time | None
+
+
+class Rate(Struct):
+    """Whole units of `quote` per whole unit of `base`."""
+
+    object: Literal["rate"]
+    base: str
+    quote: str
+    rate: Amount
+    source: str
+    at: Time
+
+
+class RateQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """Which pair."""
+
+    base: Annotated[str, Meta(max_length=12, examples=["BTC"])]
+    quote: Annotated[str, Meta(max_length=12, examples=["EUR"])]
