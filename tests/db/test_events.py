@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ async def write(database: Database, *events: NewEvent) -> None:
 
 async def read(
     database: Database, store_id: StoreId, after: EventId | None = None, kind: str | None = None, limit: int = 1000
-) -> list[str]:
+) -> list[Any]:
     async with database.transaction() as tx:
         await store.number(tx, store_id)
         return [json.loads(e.object)["n"] for e in await store.list_after(tx, store_id, after, kind, limit)]

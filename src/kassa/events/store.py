@@ -12,10 +12,14 @@ from kassa.db.pool import Tx
 from kassa.events.model import Event, NewEvent
 
 CHANNEL = "kassa_events"
+"""Notified after events were committed: a hint. Look at once, and again some milliseconds later (see `_WAKING`)."""
 _NUMBERING = 0x65766E74  # "evnt": the class of the advisory locks below
+# Transactions that notify commit one after the other, each waiting for the disk of the one before. So only one at a time
+# does, and whoever listens looks a second time for those that kept silent beside it.
+_WAKING = 0x77616B65  # "wake"
 
-# One statement, because invoice creation waits for it. A delivery's id is a digest of its event and its receiver, so one
-# event can never be queued twice for one receiver; hexadecimal digits are Crockford digits too.
+# One statement, because invoice creation waits for it. A delivery id is a digest of event and receiver: one event can
+# never be queued twice for one receiver; hexadecimal digits are Crockford digits too.
 _WRITE = f"""
 with asked as (
     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
@@ -40,7 +44,7 @@ with asked as (
         r.id, r.store_id, r.webhook_id, r.url, r.lane, r.invoice_id, w.position, 'due', $7, $7
     from receivers r join written w on w.id = r.id
 )
-select pg_notify('{CHANNEL}', '')
+select case when pg_try_advisory_xact_lock({_WAKING}, 0) then pg_notify('{CHANNEL}', '') end
 """
 
 
