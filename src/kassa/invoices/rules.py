@@ -32,7 +32,7 @@ def evaluate(terms: Terms, payments: Sequence[Payment], decisions: Sequence[Deci
     options = {option.asset.id: option for option in terms.options}
     judged = [
         (p, _judge(terms, options[p.asset], p, view))
-        for p in sorted(payments, key=lambda payment: payment.id)
+        for p in sorted(payments, key=_order)
         if p.asset in options
     ]
     alive = [(share_of(options[p.asset], p, terms), s) for p, s in judged if s.status.alive]
@@ -132,6 +132,11 @@ def option_due(option: Option, standing: Standing, terms: Terms) -> int:
         return 0
     exact = missing * option.due_units
     return -(-exact.numerator // exact.denominator)
+
+
+def _order(payment: Payment) -> tuple[object, ...]:
+    # Outputs of one transaction in the order of their numbers: "out:2" before "out:10".
+    return payment.first_seen_at, payment.key.txid, len(payment.key.position), payment.key.position
 
 
 def _judge(terms: Terms, option: Option, payment: Payment, view: View) -> PaymentStanding:

@@ -145,9 +145,7 @@ async def unconfirmed(tx: Tx, network: str) -> list[Unconfirmed]:
            where network = $1 and block_height is null""",
         network,
     )
-    return [
-        Unconfirmed(row["txid"], row["replaceable"], row["missing_since"], row["conflict_txid"]) for row in rows
-    ]
+    return [Unconfirmed(row["txid"], row["replaceable"], row["missing_since"], row["conflict_txid"]) for row in rows]
 
 
 async def put_missing(tx: Tx, network: str, txids: Sequence[str], since: datetime) -> set[InvoiceId]:
@@ -185,9 +183,7 @@ async def of_invoices(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, 
     return found
 
 
-async def announce(
-    tx: Tx, said: Sequence[tuple[PaymentId, Status, int, int, datetime | None]]
-) -> None:
+async def announce(tx: Tx, said: Sequence[tuple[PaymentId, Status, int, int, datetime | None]]) -> None:
     """Store what was announced of payments: (id, status, value units, required confirmations, settled at)."""
     if said:
         await tx.execute(

@@ -26,6 +26,8 @@ log = structlog.get_logger()
 LEASE_SECONDS = 10
 BLOCKS_AT_ONCE = 100
 """Blocks that are read and committed together while catching up."""
+STALLED_AFTER_INTERVALS = 12
+"""On a live network, a tip older than this many block intervals is a stalled node: chance 0.0006 % per block."""
 UNREACHABLE_AFTER = timedelta(seconds=60)
 _MOVED_PAUSE_SECONDS = 0.05
 _MAX_PAUSE_SECONDS = 30
@@ -206,7 +208,10 @@ class _Follower:
         )
 
     def _state(self, tip: Tip) -> tuple[str, str]:
-        return node_state(tip, self._position.tip, self._network.stalled_after_seconds, self._house.clock.now())
+        chain, stalled_after = self._house.chains[self._network.name], self._network.stalled_after_seconds
+        if stalled_after is None and chain.livemode:
+            stalled_after = chain.block_seconds * STALLED_AFTER_INTERVALS
+        return node_state(tip, self._position.tip, stalled_after, self._house.clock.now())
 
     async def _note(self, tip: Tip) -> None:
         if self._position.state == "halted":

@@ -1,0 +1,335 @@
+"""The path of a payment on a real PostgreSQL, with facts given by hand: what each gate writes."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from kassa import flow
+from kassa.core.facts import Block, BlockRef, Input, Pending, Tip, Transaction, Transfer, TransferKey
+from kassa.db.pool import Database
+from kassa.house import House
+from kassa.invoices.model import Decision, Order
+from kassa.stores.model import Store
+from kassa.watch import store as watch
+from kassa.watch.model import ChainUpdate, Position
+from tests.house import BITCOIN, SetClock, add_store, build_house
+
+LEASE = 60
+
+
+@dataclass
+class World:
+    """A store on a toy chain: blocks are numbered, transactions are named."""
+
+    house: House
+    clock: SetClock
+    store: Store
+    position: Position
+    blocks: list[Block] = field(default_factory=list)
+    names: count = field(default_factory=count)  # type: ignore[type-arg]
+
+    async def invoice(self, amount: str = "50.00", **more: object) -> dict:  # type: ignore[type-arg]
+        now = self.clock.now()
+        order = Order(amount, "EUR", **more)  # type: ignore[arg-type]
+        opening = await flow.quote_invoice(self.house, self.store, order, now)
+        async with self.house.database.transaction() as tx:
+            return await flow.open_invoice(tx, self.house, opening, now)
+
+    def paying(self, txid: str, *invoices: dict, units: int = 100_000, spends: str = "", **more: object) -> Transaction:  # type: ignore[type-arg]
+        parse = self.house.chains[BITCOIN].addresses.parse
+        transfers = tuple(
+            Transfer(
+                TransferKey(BITCOIN, txid, f"out:{place}"),
+                parse(invoice["payment_options"][0]["address"]),
+                "BTC@bitcoin-regtest",
+                units,
+            )
+            for place, invoice in enumerate(invoices)
+        )
+        return Transaction(txid, transfers, (Input(spends or f"coin-of-{txid}:0", 7),), **more)  # type: ignore[arg-type]
+
+    async def mine(self, *transactions: Transaction, undo: int = 0, empty: int = 0) -> None:
+        """Add a block with transactions and `empty` more on top, after undoing some."""
+        undone = [block.ref for block in reversed(self.blocks[len(self.blocks) - undo :])]
+        del self.blocks[len(self.blocks) - undo :]
+        fresh = []
+        for holding in (transactions, *[()] * empty):
+            below = self.blocks[-1].ref if self.blocks else BlockRef(99, "begin")
+            ref = BlockRef(below.height + 1, f"block{next(self.names)}")
+            fresh.append(Block(ref, below.hash, self.clock.now(), tuple(holding)))
+            self.blocks.append(fresh[-1])
+        update = ChainUpdate(tuple(undone), tuple(fresh))
+        now = self.clock.now()
+        self.position = await self.house.database.run(
+            lambda tx: flow.on_chain_update(tx, self.house, self.position, update, LEASE, now)
+        )
+
+    async def look(self, *transactions: Transaction, complete: bool = True) -> bool:
+        """Look into a mempool that holds these."""
+        now = self.clock.now()
+        pending = Pending(self.blocks[-1].ref, complete, transactions)
+        return await self.house.database.run(
+            lambda tx: flow.on_pending(tx, self.house, self.position, pending, now, LEASE, now)
+        )
+
+    async def tick(self) -> int:
+        return await self.house.database.run(lambda tx: flow.on_deadlines(tx, self.house, self.clock.now()))
+
+    async def shown(self, invoice: dict) -> dict:  # type: ignore[type-arg]
+        async with self.house.database.transaction() as tx:
+            return await flow.invoice_resource(tx, self.house, self.store, invoice["id"], self.clock.now())
+
+    async def events(self, after: int = 0) -> list[str]:
+        rows = await self.house.database.pool.fetch("select type from events order by position offset $1", after)
+        return [row["type"] for row in rows]
+
+    async def books(self) -> dict[str, int]:
+        rows = await self.house.database.pool.fetch(
+            "select account, sum(units) as units from postings group by 1 having sum(units) <> 0"
+        )
+        return {row["account"]: int(row["units"]) for row in rows}
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
+    clock = SetClock()
+    house = await build_house(database, tmp_path, clock=clock)
+    async with database.transaction() as tx:
+        await watch.register(tx, BITCOIN, "bitcoin-regtest")
+        position = await watch.take_lease(tx, BITCOIN, "test", LEASE)
+        assert position is not None
+        store = await add_store(tx, house)
+    made = World(house, clock, store, position)
+    await made.mine()
+    tip = Tip(made.blocks[-1].ref, clock.now(), made.blocks[-1].ref.height, False)
+    async with database.transaction() as tx:
+        await flow.note_node(tx, made.position, tip, "ok", "", clock.now())
+    await made.look()
+    yield made
+    await house.marks.close()
+
+
+async def test_a_payment_goes_from_mempool_to_settled(world: World) -> None:
+    invoice = await world.invoice()
+    assert invoice["payment_options"][0]["amount"] == "0.00100000"
+    paid = world.paying("a", invoice)
+    await world.look(paid)
+    assert (await world.shown(invoice))["status"] == "processing"
+    assert await world.books() == {}
+    await world.mine(paid)
+    shown = await world.shown(invoice)
+    assert (shown["status"], shown["amount_settled"], shown["is_final"]) == ("settled", "50.00", True)
+    assert shown["payments"][0]["confirmations"] == 1
+    assert await world.books() == {"chain:bitcoin-regtest": 100_000, "sales": -100_000}
+    assert await world.events() == [
+        "invoice.created", "payment.detected", "invoice.processing", "payment.settled", "invoice.settled",
+    ]  # fmt: skip
+
+
+async def test_events_carry_the_resource_as_it_was(world: World) -> None:
+    invoice = await world.invoice()
+    await world.look(world.paying("a", invoice))
+    rows = await world.house.database.pool.fetch("select type, object from events order by position")
+    assert json.loads(rows[0]["object"]) == invoice
+    assert json.loads(rows[1]["object"])["status"] == "detected"
+    assert json.loads(rows[2]["object"])["payments"] == [json.loads(rows[1]["object"])]
+
+
+async def test_the_same_block_twice_changes_nothing(world: World) -> None:
+    """D4: an update that was applied already is not applied again."""
+    invoice = await world.invoice()
+    before = world.position
+    await world.mine(world.paying("a", invoice))
+    said, books = await world.events(), await world.books()
+    world.position = before
+    update = ChainUpdate((), (world.blocks[-1],))
+    world.position = await world.house.database.run(
+        lambda tx: flow.on_chain_update(tx, world.house, before, update, LEASE, world.clock.now())
+    )
+    assert (await world.events(), await world.books()) == (said, books)
+    assert world.position.tip == world.blocks[-1].ref
+
+
+async def test_a_reorganisation_that_keeps_the_payment_says_nothing(world: World) -> None:
+    """A2: settled stays settled, in another block."""
+    invoice = await world.invoice()
+    paid = world.paying("a", invoice)
+    await world.mine(paid)
+    said = await world.events()
+    await world.mine(paid, undo=1, empty=1)
+    shown = await world.shown(invoice)
+    assert (shown["status"], shown["flags"]) == ("settled", [])
+    assert shown["payments"][0]["block_hash"] == world.blocks[-2].ref.hash
+    assert await world.events() == said
+
+
+async def test_a_reorganisation_that_drops_the_payment_reopens_the_invoice_and_it_can_settle_again(world: World) -> None:
+    invoice = await world.invoice()
+    paid = world.paying("a", invoice)
+    await world.mine(paid)
+    seen = len(await world.events())
+    await world.mine(undo=1, empty=1)
+    shown = await world.shown(invoice)
+    assert (shown["status"], shown["flags"], shown["settled_at"]) == ("processing", ["reversed"], None)
+    assert shown["payments"][0]["status"] == "detected"
+    assert await world.books() == {}
+    await world.mine(paid)
+    assert (await world.shown(invoice))["status"] == "settled"
+    assert await world.events(seen) == ["payment.detected", "invoice.reopened", "payment.settled", "invoice.settled"]
+
+
+async def test_a_double_spend_in_a_block_reverses_a_settled_payment(world: World) -> None:
+    """A3: compensating postings, never deleted rows."""
+    invoice = await world.invoice()
+    await world.mine(world.paying("a", invoice, spends="coin:0"))
+    await world.mine(world.paying("b", spends="coin:0"), undo=1, empty=1)
+    shown = await world.shown(invoice)
+    assert (shown["status"], shown["flags"]) == ("new", ["reversed"])
+    assert (shown["payments"][0]["status"], shown["payments"][0]["replaced_by"]) == ("reversed", "b")
+    assert (await world.events())[-2:] == ["payment.reversed", "invoice.reopened"]
+    assert await world.books() == {}
+    assert await world.house.database.pool.fetchval("select count(*) from postings") == 4
+
+
+async def test_a_replacement_in_the_mempool_takes_the_payment_back_at_once(world: World) -> None:
+    invoice = await world.invoice()
+    await world.look(world.paying("a", invoice, spends="coin:0", replaceable=True))
+    await world.look(world.paying("b", invoice, spends="coin:0", units=50_000))
+    shown = await world.shown(invoice)
+    assert (shown["status"], shown["amount_paid"]) == ("new", "25.00")
+    assert [(p["txid"], p["status"], p["replaced_by"]) for p in shown["payments"]] == [
+        ("a", "replaced", "b"),
+        ("b", "detected", None),
+    ]
+
+
+async def test_a_missing_payment_is_dropped_after_a_while_and_comes_back_as_the_same(world: World) -> None:
+    invoice = await world.invoice()
+    paid = world.paying("a", invoice)
+    await world.look(paid)
+    world.clock.move(1)
+    await world.look()
+    assert (await world.shown(invoice))["payments"][0]["status"] == "detected"
+    world.clock.move(11)
+    await world.look()
+    assert await world.tick() == 1
+    first = (await world.shown(invoice))["payments"]
+    assert first[0]["status"] == "dropped"
+    await world.look(paid)
+    again = (await world.shown(invoice))["payments"]
+    assert [(p["id"], p["status"]) for p in again] == [(first[0]["id"], "detected")]
+
+
+async def test_an_incomplete_look_concludes_nothing(world: World) -> None:
+    invoice = await world.invoice()
+    await world.look(world.paying("a", invoice))
+    world.clock.move(100)
+    await world.look(complete=False)
+    world.clock.move(100)
+    await world.look(complete=False)
+    assert (await world.shown(invoice))["payments"][0]["status"] == "detected"
+
+
+async def test_a_look_from_another_tip_does_not_count(world: World) -> None:
+    invoice = await world.invoice()
+    pending = Pending(BlockRef(100, "elsewhere"), True, (world.paying("a", invoice),))
+    now = world.clock.now()
+    counted = await world.house.database.run(
+        lambda tx: flow.on_pending(tx, world.house, world.position, pending, now, LEASE, now)
+    )
+    assert counted is False
+    assert (await world.shown(invoice))["payments"] == []
+
+
+async def test_an_invoice_expires_once_its_network_was_seen_after_the_deadline(world: World) -> None:
+    invoice = await world.invoice(expires_in=60)
+    world.clock.move(61)
+    assert await world.tick() == 0
+    assert (await world.shown(invoice))["status"] == "new"
+    await world.look()
+    assert await world.tick() == 1
+    assert (await world.shown(invoice))["status"] == "expired"
+    assert await world.tick() == 0
+    assert await world.events() == ["invoice.created", "invoice.expired"]
+
+
+async def test_a_payment_mined_while_nobody_looked_counts_by_its_blocks_time(world: World) -> None:
+    """A27: late detection is not late payment."""
+    invoice = await world.invoice(expires_in=60)
+    world.clock.move(30)
+    mined = Block(BlockRef(101, "while-away"), world.blocks[-1].ref.hash, world.clock.now(), (world.paying("a", invoice),))
+    world.clock.move(5_000)
+    world.blocks.append(mined)
+    world.position = await world.house.database.run(
+        lambda tx: flow.on_chain_update(tx, world.house, world.position, ChainUpdate((), (mined,)), LEASE, world.clock.now())
+    )
+    await world.look()
+    await world.tick()
+    shown = await world.shown(invoice)
+    assert (shown["status"], shown["flags"]) == ("settled", [])
+
+
+async def test_money_for_an_expired_invoice_is_booked_and_flagged(world: World) -> None:
+    """A19."""
+    invoice = await world.invoice(expires_in=60)
+    world.clock.move(100)
+    await world.look()
+    await world.tick()
+    world.clock.move(100)
+    await world.mine(world.paying("a", invoice))
+    shown = await world.shown(invoice)
+    assert (shown["status"], shown["flags"], shown["amount_paid"]) == ("expired", ["late"], "50.00")
+    assert await world.books() == {"chain:bitcoin-regtest": 100_000, "sales": -100_000}
+    assert (await world.events())[-2:] == ["payment.settled", "invoice.updated"]
+
+
+async def test_one_transaction_pays_several_invoices_and_one_reorganisation_takes_all_back(world: World) -> None:
+    """A20."""
+    invoices = [await world.invoice() for _ in range(5)]
+    await world.mine(world.paying("a", *invoices))
+    assert {(await world.shown(i))["status"] for i in invoices} == {"settled"}
+    await world.mine(undo=1, empty=1)
+    assert {(await world.shown(i))["status"] for i in invoices} == {"processing"}
+    assert await world.books() == {}
+
+
+async def test_several_outputs_to_one_address_all_count(world: World) -> None:
+    """A21."""
+    invoice = await world.invoice()
+    await world.mine(world.paying("a", invoice, invoice, invoice, units=30_000))
+    shown = await world.shown(invoice)
+    assert (shown["amount_paid"], [p["position"] for p in shown["payments"]]) == ("45.00", ["out:0", "out:1", "out:2"])
+
+
+async def test_a_decision_settles_and_is_flagged(world: World) -> None:
+    invoice = await world.invoice()
+    async with world.house.database.transaction() as tx:
+        marked = await flow.mark_invoice(
+            tx, world.house, world.store, invoice["id"], Decision.SETTLED, "key_x", world.clock.now()
+        )
+    assert (marked["status"], marked["flags"]) == ("settled", ["marked"])
+    assert (await world.events())[-1] == "invoice.settled"
+
+
+async def test_two_invoices_have_two_addresses(world: World) -> None:
+    first, second = await world.invoice(), await world.invoice()
+    assert first["payment_options"][0]["address"] != second["payment_options"][0]["address"]
+
+
+async def test_reassessing_twice_writes_nothing_more(world: World) -> None:
+    invoice = await world.invoice()
+    await world.mine(world.paying("a", invoice))
+    said = await world.events()
+
+    async def again(now: datetime) -> None:
+        async with world.house.database.transaction() as tx:
+            await flow.reassess(tx, world.house, [invoice["id"]], now)
+
+    await again(world.clock.move(1))
+    await again(world.clock.move(1))
+    assert await world.events() == said

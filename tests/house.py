@@ -1,0 +1,67 @@
+"""A house for tests: the real parts, on a fresh database, with fixed rates."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+from kassa.chains.registry import FAMILIES
+from kassa.db.pool import Database, Tx
+from kassa.house import House
+from kassa.settings import Confirmations, Http, Network, Rates, Settings
+from kassa.stores import store as stores
+from kassa.stores.model import Store
+from kassa.wallets import store as wallets
+from kassa.wallets.mark import AddressMarks
+
+BITCOIN = "bitcoin-regtest"
+# The account key of BIP 32's first test vector, as a regtest wallet: m/84h/1h/0h of nobody's money.
+TPUB = "tpubDC5FSnBiZDMmhiuCmWAYsLwgLYrrT9rAqvTySfuCCrgsWz8wxMXUS9Tb9iVMvcRbvFcAHGkMD5Kx8koh4GquNGNTfohfk7pgjhaPCdXpoba"
+RATES = {"BTC/EUR": Fraction(50_000), "LTC/EUR": Fraction(80)}
+
+
+class SetClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, now: datetime | None = None) -> None:
+        self._now = now or datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self._now
+
+    def move(self, seconds: float) -> datetime:
+        self._now += timedelta(seconds=seconds)
+        return self._now
+
+
+def regtest(name: str = BITCOIN, rpc_url: str = "http://127.0.0.1:1", **more: object) -> Network:
+    """Settings of a regtest network; one confirmation suffices."""
+    network = Network(name, "bitcoin", name, rpc_url, confirmations=(Confirmations(1),), drop_after_seconds=10)
+    return replace(network, **more)  # type: ignore[arg-type]
+
+
+async def build_house(
+    database: Database,
+    data_dir: Path,
+    networks: Mapping[str, Network] | None = None,
+    clock: SetClock | None = None,
+    http: Http | None = None,
+) -> House:
+    """Put a house together from real parts."""
+    configured = {BITCOIN: regtest()} if networks is None else dict(networks)
+    settings = Settings(
+        database_url="", data_dir=data_dir, http=http or Http(), networks=configured, rates=Rates(fixed=RATES)
+    )
+    chains = {n.name: FAMILIES[n.family].chain(n.chain, n.name) for n in configured.values()}
+    marks = await AddressMarks.start(database, data_dir)
+    return House(settings, database, chains, clock or SetClock(), marks)
+
+
+async def add_store(tx: Tx, house: House, network: str = BITCOIN, key: str = TPUB, tolerance_ppm: int = 0) -> Store:
+    """Make a test store with a wallet on a network."""
+    now = house.clock.now()
+    store = await stores.create_store(tx, "Test", "EUR", False, now, tolerance_ppm=tolerance_ppm)
+    account = house.chains[network].addresses.account(key)
+    await wallets.add_wallet(tx, store.id, network, account, now)
+    return store
