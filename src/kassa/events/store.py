@@ -14,8 +14,8 @@ from kassa.events.model import Event, NewEvent
 CHANNEL = "kassa_events"
 """Notified after events were committed: a hint. Look at once, and again some milliseconds later (see `_WAKING`)."""
 _NUMBERING = 0x65766E74  # "evnt": the class of the advisory locks below
-# Transactions that notify commit one after the other, each waiting for the disk of the one before. So only one at a time
-# does, and whoever listens looks a second time for those that kept silent beside it.
+# Transactions that notify commit one after the other, each waiting for the disk of the one before. So only one at a
+# time does, and whoever listens looks a second time for those that kept silent beside it.
 _WAKING = 0x77616B65  # "wake"
 
 # One statement, because invoice creation waits for it. A delivery id is a digest of event and receiver: one event can
@@ -48,17 +48,18 @@ select case when pg_try_advisory_xact_lock({_WAKING}, 0) then pg_notify('{CHANNE
 """
 
 
-async def write(tx: Tx, events: Sequence[NewEvent], now: datetime, *, only: WebhookId | None = None) -> None:
-    """Write events in this order, queue a delivery for each receiver, and wake the senders after commit.
+async def write(tx: Tx, events: Sequence[NewEvent], now: datetime, *, only: WebhookId | None = None) -> list[EventId]:
+    """Write events in this order, queue a delivery for each receiver, wake the senders after commit; return the ids.
 
     Receivers are the store's live endpoints whose filter takes the type, and the event's own `webhook_url`; with
     `only`, that endpoint whatever its filter.
     """
     if not events:
-        return
+        return []
+    ids = [EventId(new_id("evt", now)) for _ in events]
     await tx.fetch(
         _WRITE,
-        [new_id("evt", now) for _ in events],
+        ids,
         [event.store_id for event in events],
         [event.type for event in events],
         [event.invoice_id for event in events],
@@ -67,6 +68,7 @@ async def write(tx: Tx, events: Sequence[NewEvent], now: datetime, *, only: Webh
         now,
         only,
     )
+    return ids
 
 
 async def number(tx: Tx, store_id: StoreId | None = None) -> int:
