@@ -94,7 +94,7 @@ class JsonRpc:
         return answer
 
     async def batch(self, result: type[T], calls: Sequence[Call]) -> list[T | Fault]:
-        """Call several methods in one request; answer in the order of `calls`, refusals by the node as `Fault` values."""
+        """Call several methods in one request; answer in their order, refusals by the node as `Fault` values."""
         answers = await self.batch_raw(calls)
         return [
             answer if isinstance(answer, Fault) else self.read(result, answer, method)

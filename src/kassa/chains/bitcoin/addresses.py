@@ -10,9 +10,9 @@ from urllib.parse import quote
 import wallycore as wally  # type: ignore[import-untyped]  # ships no types
 
 from kassa.chains.base import Account, Derived
-from kassa.chains.bitcoin.blocks import script_key
 from kassa.chains.bitcoin.descriptors import Descriptor, Key, read
 from kassa.chains.bitcoin.networks import BitcoinNetwork
+from kassa.chains.bitcoin.transactions import script_key
 from kassa.core.errors import FieldFault, Invalid
 
 _PUBLIC = wally.BIP32_FLAG_KEY_PUBLIC | wally.BIP32_FLAG_SKIP_HASH

@@ -2,9 +2,9 @@
 
 from kassa.chains.base import Chain, Connection, Family
 from kassa.chains.bitcoin.addresses import BitcoinAddresses
-from kassa.chains.bitcoin.blocks import Names
 from kassa.chains.bitcoin.networks import NETWORKS
 from kassa.chains.bitcoin.source import BitcoinSource
+from kassa.chains.bitcoin.transactions import Names
 from kassa.core.errors import SettingsError
 from kassa.core.money import Asset
 

@@ -2,13 +2,12 @@
 
 A transaction is fetched once, when its id first appears. Of those that do not concern us only the 64-bit keys are kept,
 because what we watch grows: an outpoint becomes watched when a payment that spends it is booked, and a rival of that
-payment may have been seen before it (the payment came in a block that was reorganised away, and the rival was back in the
-mempool before the next look). When the watched keys have grown, the kept keys are compared with the new ones, and a match
-is fetched again.
+payment may have been seen before it (the payment came in a block that was reorganised away, and the rival was back in
+the mempool before the next look). When the watched keys have grown, the kept keys are compared with the new ones, and a
+match is fetched again.
 """
 
 import asyncio
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,15 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kassa.chains.base import Keys, Watched
-from kassa.chains.bitcoin.blocks import (
-    Damaged,
-    Names,
-    RawTransaction,
-    describe,
-    members,
-    read_transaction,
-    transaction_keys,
-)
+from kassa.chains.bitcoin.layout import NO_KEYS, members
+from kassa.chains.bitcoin.transactions import Names, RawTransaction, describe, read_transaction, transaction_keys
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainUnavailable
 from kassa.core.facts import Transaction
@@ -35,7 +27,6 @@ from kassa.core.facts import Transaction
 FETCHED_AT_ONCE = 100
 LOOK_SECONDS = 10.0  # a look that takes longer ends incomplete and is continued by the next
 
-_NO_KEYS = np.empty(0, np.int64)
 _NO_OWNERS = np.empty(0, np.int32)
 
 
@@ -63,8 +54,8 @@ class Mempool:
         self._ours: dict[str, Transaction] = {}
         self._dated: set[str] = set()
         self._dated_at = ""
-        self._destinations = _NO_KEYS
-        self._outpoints = _NO_KEYS
+        self._destinations = NO_KEYS
+        self._outpoints = NO_KEYS
 
     def concerns_us(self, txid: str) -> bool:
         """Tell whether the last look reported this transaction."""
@@ -164,8 +155,8 @@ class _Seen:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._txids: list[str] = []
-        self._pays, self._paid_by = _NO_KEYS, _NO_OWNERS
-        self._spends, self._spent_by = _NO_KEYS, _NO_OWNERS
+        self._pays, self._paid_by = NO_KEYS, _NO_OWNERS
+        self._spends, self._spent_by = NO_KEYS, _NO_OWNERS
 
     def __contains__(self, txid: str) -> bool:
         return txid in self._numbers
@@ -223,14 +214,14 @@ def _alive(keys: Keys, owners: NDArray[np.int32]) -> tuple[Keys, NDArray[np.int3
 
 def _flat(parts: Sequence[Keys]) -> tuple[Keys, NDArray[np.int32]]:
     if not parts:
-        return _NO_KEYS, _NO_OWNERS
+        return NO_KEYS, _NO_OWNERS
     return np.concatenate(parts), np.repeat(np.arange(len(parts), dtype=np.int32), [part.size for part in parts])
 
 
 def _grown(before: Keys, now: Keys, seen: int) -> Keys:
     """Return the keys that are new in `now`, or all of them where comparing everything costs less than finding out."""
     if before is now:
-        return _NO_KEYS
+        return NO_KEYS
     if seen * 8 < now.size or not before.size:
         return now
     return now[~members(now, before)]
@@ -239,7 +230,7 @@ def _grown(before: Keys, now: Keys, seen: int) -> Keys:
 def _decode(txid: str, raw: str) -> RawTransaction:
     try:
         decoded = read_transaction(bytes.fromhex(raw), alone=True)
-    except (Damaged, IndexError, ValueError, struct.error) as error:
+    except ValueError as error:
         raise ChainUnavailable(f"transaction {txid} arrived damaged ({error}): asking again") from None
     if decoded.txid == txid:
         return decoded

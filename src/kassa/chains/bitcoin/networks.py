@@ -11,7 +11,7 @@ class BitcoinNetwork:
     `core_chain` is what `getblockchaininfo` calls it. `p2pkh` and `p2sh` are base58 version bytes, `hrp` the bech32
     prefix. `public_keys` gives the script function that each version of an extended public key stands for (SLIP-132);
     `key_version` is the version that the network's own node writes, and the one that is stored. `coin_type` is the
-    number in BIP-44 paths, `slip44` the one that names the asset in CAIP-19. `max_units` is the most an output can hold.
+    number in BIP-44 paths, `slip44` the one of CAIP-19. `max_units` is the most an output can hold.
     """
 
     chain: str

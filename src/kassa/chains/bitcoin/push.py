@@ -1,7 +1,6 @@
 """Hints over ZMQ that a look is worthwhile. A message is never taken as a fact: it may be lost, repeated or forged."""
 
 import asyncio
-import struct
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
@@ -9,8 +8,9 @@ import zmq
 import zmq.asyncio
 
 from kassa.chains.base import Watched
-from kassa.chains.bitcoin.blocks import Damaged, RawTransaction, read_transaction, touches
+from kassa.chains.bitcoin.layout import Damaged
 from kassa.chains.bitcoin.mempool import Mempool
+from kassa.chains.bitcoin.transactions import RawTransaction, read_transaction, touches
 
 DEBOUNCE_SECONDS = 0.02
 MESSAGE_LIMIT = 8 * 2**20  # bytes
@@ -69,7 +69,7 @@ def _read(message: Sequence[bytes], mempool: Mempool) -> tuple[bool, RawTransact
         return False, None
     topic, body = message[0], message[1]
     if topic == b"rawtx":
-        with suppress(Damaged, IndexError, struct.error):
+        with suppress(Damaged):
             return False, read_transaction(body, alone=True)
         return False, None
     if topic == b"sequence":

@@ -10,9 +10,11 @@ from typing import Annotated
 import msgspec
 
 from kassa.chains.base import Connection, Watched
-from kassa.chains.bitcoin.blocks import HEADER_BYTES, Names, block_hash, block_time, read_block
+from kassa.chains.bitcoin.blocks import block_hash, block_time, read_block
+from kassa.chains.bitcoin.layout import HEADER_BYTES, NO_KEYS, WatchedKeys
 from kassa.chains.bitcoin.mempool import Mempool
 from kassa.chains.bitcoin.push import hints
+from kassa.chains.bitcoin.transactions import Names
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved, ChainUnavailable
 from kassa.core.facts import Block, BlockRef, Pending, Tip
@@ -46,6 +48,8 @@ class BitcoinSource:
         self._zmq = connection.zmq
         self._mempool = Mempool(self._rpc, names)
         self._rest = True
+        self._destinations = WatchedKeys(NO_KEYS)
+        self._outpoints = WatchedKeys(NO_KEYS)
 
     async def check(self) -> None:
         """Verify that the node is on this network; raise `ChainInvalid` if it is on another."""
@@ -79,7 +83,9 @@ class BitcoinSource:
         async with aclosing(self._bodies(refs)) as bodies:
             async for ref, body in bodies:
                 await watched.refresh()
-                block = read_block(body, ref, watched.destinations, watched.outpoints, self._names)
+                self._destinations = self._destinations.renewed(watched.destinations)
+                self._outpoints = self._outpoints.renewed(watched.outpoints)
+                block = read_block(body, ref, self._destinations, self._outpoints, self._names)
                 if found and block.parent != found[-1].ref.hash:
                     raise ChainMoved(f"block {ref.hash} does not follow {found[-1].ref.hash}: the best chain changed")
                 found.append(block)
@@ -117,7 +123,7 @@ class BitcoinSource:
         chain = self._names.chain
         if self._rpc.read(Hash, genesis, "getblockhash") != chain.genesis or info.chain != chain.core_chain:
             raise ChainInvalid(
-                f"{self._rpc.node} is not on {chain.chain}: it calls its chain {info.chain[:20]!r}, and its first block "
+                f"{self._rpc.node} is not on {chain.chain}: it calls its chain {info.chain[:20]!r}, its first block "
                 f"should be {chain.genesis}; check rpc_url and chain of network {self._names.network!r}"
             )
         return info
