@@ -168,7 +168,9 @@ async def test_a_reorganisation_that_keeps_the_payment_says_nothing(world: World
     assert await world.events() == said
 
 
-async def test_a_reorganisation_that_drops_the_payment_reopens_the_invoice_and_it_can_settle_again(world: World) -> None:
+async def test_a_reorganisation_that_drops_the_payment_reopens_the_invoice_and_it_can_settle_again(
+    world: World,
+) -> None:
     invoice = await world.invoice()
     paid = world.paying("a", invoice)
     await world.mine(paid)
@@ -262,11 +264,15 @@ async def test_a_payment_mined_while_nobody_looked_counts_by_its_blocks_time(wor
     """A27: late detection is not late payment."""
     invoice = await world.invoice(expires_in=60)
     world.clock.move(30)
-    mined = Block(BlockRef(101, "while-away"), world.blocks[-1].ref.hash, world.clock.now(), (world.paying("a", invoice),))
+    mined = Block(
+        BlockRef(101, "while-away"), world.blocks[-1].ref.hash, world.clock.now(), (world.paying("a", invoice),)
+    )
     world.clock.move(5_000)
     world.blocks.append(mined)
     world.position = await world.house.database.run(
-        lambda tx: flow.on_chain_update(tx, world.house, world.position, ChainUpdate((), (mined,)), LEASE, world.clock.now())
+        lambda tx: flow.on_chain_update(
+            tx, world.house, world.position, ChainUpdate((), (mined,)), LEASE, world.clock.now()
+        )
     )
     await world.look()
     await world.tick()

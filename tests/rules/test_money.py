@@ -43,7 +43,14 @@ def test_hostile_amounts_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "decimals", "units"),
-    [("0", 2, 0), ("1000", 0, 1000), ("1.234", 3, 1234), ("0.1", 8, 10_000_000), ("49.90", 2, 4990), ("5", 18, 5 * 10**18)],
+    [
+        ("0", 2, 0),
+        ("1000", 0, 1000),
+        ("1.234", 3, 1234),
+        ("0.1", 8, 10_000_000),
+        ("49.90", 2, 4990),
+        ("5", 18, 5 * 10**18),
+    ],
 )
 def test_amounts_in_order_are_read(text: str, decimals: int, units: int) -> None:
     assert parse_amount(text, decimals) == units

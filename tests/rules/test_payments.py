@@ -47,7 +47,11 @@ def test_a_replaced_transaction_is_not_also_missing() -> None:
 
 
 def test_a_transaction_that_is_back_is_seen_again() -> None:
-    known = [Unconfirmed("a", False, at(1), None), Unconfirmed("b", False, None, "c"), Unconfirmed("d", False, None, None)]
+    known = [
+        Unconfirmed("a", False, at(1), None),
+        Unconfirmed("b", False, None, "c"),
+        Unconfirmed("d", False, None, None),
+    ]
     assert look(known, pending("a", "b", "d")).seen == {"a", "b"}
 
 

@@ -4,7 +4,6 @@ from fractions import Fraction
 from itertools import permutations
 
 import pytest
-from tests.rules.build import BTC, LTC, at, option, payment, terms, view
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from kassa.invoices.model import Announced, Decision, Flag, Standing, Status, Ti
 from kassa.invoices.rules import changes, evaluate, option_due, option_paid, payment_changes, required_confirmations
 from kassa.payments.model import Payment
 from kassa.payments.model import Status as PaymentStatus
+from tests.rules.build import BTC, LTC, at, option, payment, terms, view
 
 
 def status(*payments: Payment, now: float = 20, **more: object) -> Status:

@@ -16,8 +16,8 @@ Keys = NDArray[np.int64]
 class Watched(Protocol):
     """What to look for: sorted 64-bit keys of destinations and of spent outpoints.
 
-    A key that matches makes a candidate; the database decides by the whole script. An address that was committed before a
-    payer could see it must be found in the block that pays it, therefore: fetch first, then `refresh`, then look.
+    A key that matches makes a candidate; the database decides by the whole script. An address that was committed before
+    a payer could see it must be found in the block that pays it, therefore: fetch first, then `refresh`, then look.
     """
 
     async def refresh(self) -> None: ...
@@ -72,7 +72,7 @@ class ChainSource(Protocol):
     async def tip(self) -> Tip: ...
 
     async def blocks(self, first: int, last: int, watched: Watched) -> Sequence[Block]:
-        """Return the best chain's blocks of heights first..last, ascending and linked; raise `ChainMoved` if it changed."""
+        """Return the best chain's blocks first..last, ascending and linked; raise `ChainMoved` if they changed."""
         ...
 
     async def pending(self, watched: Watched) -> Pending: ...
@@ -94,7 +94,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A node program on this machine: how to start it (`argv` comes before its own options) and what it calls itself."""
+    """A node program on this machine: how to start it (`argv`, before its own options) and what it calls itself."""
 
     name: str
     argv: tuple[str, ...]

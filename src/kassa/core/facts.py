@@ -1,4 +1,4 @@
-"""Facts about chains, in the words of no family in particular: what a node told us, before anyone decides what it means."""
+"""Facts about chains, in the words of no family: what a node told us, before anyone decides what it means."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +17,8 @@ class TransferKey:
 class Transfer:
     """Money moved to a destination (`to`: the output script, or the address bytes).
 
-    `maturity` is the number of confirmations below which the chain itself forbids spending it (101 for a coinbase output,
-    otherwise 0).
+    `maturity` is the number of confirmations below which the chain itself forbids spending it (101 for a coinbase
+    output, otherwise 0).
     """
 
     key: TransferKey
@@ -73,8 +73,8 @@ class Block:
 class Tip:
     """The end of the node's best chain.
 
-    `best_header` is the highest header that the node knows (above `ref.height` while it catches up); `syncing` is its own
-    word for being behind. `final` is the height of the newest block that the network calls final, where it does.
+    `best_header` is the highest header that the node knows (above `ref.height` while it catches up); `syncing` is its
+    own word for being behind. `final` is the height of the newest block that the network calls final, where it does.
     """
 
     ref: BlockRef
@@ -88,7 +88,7 @@ class Tip:
 class Pending:
     """A look into the mempool.
 
-    `tip` is the node's tip, read AFTER the mempool: the look counts only for someone who stands on that block. `complete`
+    `tip` is the node's tip, read AFTER the mempool: the look counts only for who stands on that block. `complete`
     says that the whole mempool was read; only then may the absence of a transaction be concluded.
     """
 

@@ -1,7 +1,8 @@
 """Money: a whole number of smallest units beside the name of what it counts. No float, no binary fraction.
 
-An `Asset` lives on a network ("BTC@bitcoin", 8 decimals); a `Currency` is what a merchant prices in ("EUR", 2 decimals).
-Shares and rates are `Fraction`, so nothing is rounded before the edge. Every rounding below says which way and for whom.
+An `Asset` lives on a network ("BTC@bitcoin", 8 decimals); a `Currency` is what a merchant prices in ("EUR", 2
+decimals). Shares and rates are `Fraction`, so nothing is rounded before the edge. Every rounding below says which way
+and for whom.
 """
 
 import re
@@ -93,7 +94,7 @@ def parse_rate(text: str) -> Fraction:
 
 
 def format_rate(rate: Fraction, decimals: int = 2) -> str:
-    """Write a rate with at least `decimals` decimals and as many more as it exactly has, 18 at most (rounded half-even)."""
+    """Write a rate with `decimals` decimals, or as many more as it exactly has; 18 at most (rounded half-even)."""
     text = format_units(round(rate * 10**18), 18)
     whole, fraction = text.split(".")
     kept = fraction.rstrip("0").ljust(decimals, "0")

@@ -1,8 +1,8 @@
 """The path of a payment: the only room that joins the features.
 
 `opening` makes an invoice. Four gates lead to what happens to it afterwards: a change of the chain and a look into the
-mempool (`chain`), the clock and a person's decision (`standing`). All of them end in `standing.reassess`, which works out
-afresh where invoices stand and writes the difference: announcements, book entries, events. `showing` only reads.
+mempool (`chain`), the clock and a person's decision (`standing`). All of them end in `standing.reassess`, which works
+out afresh where invoices stand and writes the difference: announcements, book entries, events. `showing` only reads.
 """
 
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_pending, resume_network

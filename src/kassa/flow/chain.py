@@ -34,8 +34,8 @@ async def on_chain_update(
 ) -> Position:
     """Move a network to new blocks, with all that follows from them, and return where we stand then.
 
-    An update that does not start where we stand (it was applied already) changes nothing. Raises `LeaseLost` when another
-    process follows the network.
+    An update that does not start where we stand (it was applied already) changes nothing. Raises `LeaseLost` when
+    another process follows the network.
     """
     network = position.network
     held = await watch.hold(tx, network, position.fence, lease_seconds)

@@ -27,6 +27,7 @@ from kassa.rates.rules import find
 from kassa.settings import Network
 from kassa.stores.model import Store
 from kassa.wallets.model import NewAddress, Place, Wallet
+from kassa.watch.model import Position
 
 CLOSED = ("halted", "stalled", "unreachable")
 """States of a network in which nobody may be asked to pay on it: we might not see it."""
@@ -100,7 +101,7 @@ async def open_invoice(tx: Tx, house: House, opening: Opening, now: datetime) ->
 async def _open_networks(house: House, order: Order, chosen: Sequence[Asset]) -> tuple[Asset, ...]:
     """Leave out networks that we cannot watch now; an order that names one of them is refused instead."""
     rows = await watch.positions(house.database.pool, sorted({asset.network for asset in chosen}))
-    shut = {asset.network for asset in chosen if asset.network not in rows or rows[asset.network].state in CLOSED}
+    shut = {asset.network for asset in chosen if not _is_open(rows.get(asset.network))}
     left = tuple(asset for asset in chosen if asset.network not in shut)
     if not left or (shut and order.payment_options is not None):
         raise Unavailable(
@@ -108,6 +109,11 @@ async def _open_networks(house: House, order: Order, chosen: Sequence[Asset]) ->
             code="network_unavailable",
         )
     return left
+
+
+def _is_open(position: Position | None) -> bool:
+    seen = position is not None and position.observed_at is not None
+    return position is not None and seen and position.state not in CLOSED
 
 
 def _quote(house: House, price: quotes.Price, asset: Asset, now: datetime) -> quotes.Quote:

@@ -61,7 +61,10 @@ async def payment_list(
 
 
 async def public_invoice(tx: Tx, house: House, invoice_id: str, now: datetime) -> dict[str, Any]:  # JSON
-    """Return what an invoice's payer may see of it; raises `NotFound`, or `Unavailable` for an address not its wallet's."""
+    """Return what an invoice's payer may see of it.
+
+    Raises `NotFound`, or `Unavailable` for an address that is not its wallet's.
+    """
     taken = await pictures.take(tx, house, [InvoiceId(invoice_id)], now)
     if not taken:
         raise NotFound("there is no such invoice")

@@ -1,4 +1,4 @@
-"""From an order to terms: which assets are offered, at what rate, for how much, against how many confirmations. Pure."""
+"""From an order to terms: which assets, at what rate, for how much, against how many confirmations. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -26,15 +26,11 @@ _PROGRESS = {Status.NEW: 0, Status.EXPIRED: 0, Status.INVALID: 0, Status.PROCESS
 def evaluate(terms: Terms, payments: Sequence[Payment], decisions: Sequence[Decision], view: View) -> Standing:
     """Decide where an invoice stands, afresh, from everything known of it.
 
-    Total and free of order: every set of payments has a standing, and their order does not matter. `decisions` are in the
-    order in which they were made; the last one counts. A payment in an asset that was not offered counts for nothing.
+    Total and free of order: every set of payments has a standing, and their order does not matter. `decisions` are in
+    the order in which they were made; the last one counts. A payment in an asset that was not offered counts nothing.
     """
     options = {option.asset.id: option for option in terms.options}
-    judged = [
-        (p, _judge(terms, options[p.asset], p, view))
-        for p in sorted(payments, key=_order)
-        if p.asset in options
-    ]
+    judged = [(p, _judge(terms, options[p.asset], p, view)) for p in sorted(payments, key=_order) if p.asset in options]
     alive = [(share_of(options[p.asset], p, terms), s) for p, s in judged if s.status.alive]
     need = 1 - terms.tolerance
     paid = sum((share for share, _ in alive), Fraction(0))
@@ -126,7 +122,7 @@ def option_paid(option: Option, payments: Sequence[Payment], standing: Standing)
 
 
 def option_due(option: Option, standing: Standing, terms: Terms) -> int:
-    """Return the units of an option's asset that would complete the payment now; rounded UP, in the merchant's favour."""
+    """Return the units of an option's asset that would complete the payment; rounded UP, in the merchant's favour."""
     missing = 1 - standing.paid_share
     if missing <= terms.tolerance:
         return 0

@@ -36,8 +36,8 @@ async def put(tx: Tx, terms: Terms, addresses: Sequence[NewAddress]) -> None:
     await tx.execute(
         """
         with invoice as (
-            insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
-                description, metadata, customer_id, redirect_url, webhook_url, status, deadline)
+            insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at,
+                reference, description, metadata, customer_id, redirect_url, webhook_url, status, deadline)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'new', $7)
         ), issued as (
             insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id,

@@ -20,7 +20,7 @@ async def posted(tx: Tx, payments: Sequence[PaymentId]) -> dict[PaymentId, Balan
     found: dict[PaymentId, dict[tuple[str, str], int]] = {}
     for row in rows:
         found.setdefault(PaymentId(row["payment_id"]), {})[row["account"], row["asset"]] = int(row["units"])
-    return {payment: balances for payment, balances in found.items()}
+    return dict(found)
 
 
 async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:

@@ -10,7 +10,7 @@ from kassa.core.ids import AddressId, InvoiceId, PaymentId, StoreId
 
 
 class Status(StrEnum):
-    """Where a payment stands. The first three are alive; the others count for nothing until the chain shows it again."""
+    """Where a payment stands. The first three are alive; the others count for nothing until it is seen again."""
 
     DETECTED = "detected"
     CONFIRMING = "confirming"
@@ -41,7 +41,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A stored payment. `status` and `settled_at` are what was last announced, not what is true now (None: nothing yet).
+    """A stored payment. `status` and `settled_at` are what was last announced (None: nothing), not what is true now.
 
     `rate` is set for a payment first seen after the lock on its option's rate had ended.
     """

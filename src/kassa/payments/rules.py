@@ -19,7 +19,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """`txid` cannot confirm while `by` stands: `by` spends one of its inputs (in the block at `height`, or nowhere yet)."""
+    """`txid` cannot confirm while `by` stands: that spends one of its inputs (at `height`, or unconfirmed)."""
 
     txid: str
     by: str
@@ -38,7 +38,7 @@ class Unconfirmed:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look into the mempool changes: transactions seen (again), those whose replaceability changed, those missing."""
+    """What a look into the mempool changes: which transactions were seen (again or otherwise), which are missing."""
 
     seen: frozenset[str]
     missing: frozenset[str]
@@ -47,8 +47,8 @@ class Look:
 def first_seen(claim: datetime | None, observed_at: datetime | None, now: datetime) -> datetime:
     """Return when a transaction was first seen, on our clock.
 
-    The node's or the miner's `claim` fills the time in which we did not look, and never more: not before the last moment
-    at which we had seen everything, not after now.
+    The node's or the miner's `claim` fills the time in which we did not look, and never more: not before the last
+    moment at which we had seen everything, not after now.
     """
     if claim is None:
         return now

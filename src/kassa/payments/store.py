@@ -31,8 +31,8 @@ async def put(
     rows = [_row(f, owner, late_rates.get(place), now) for place, (f, owner) in enumerate(found)]
     touched = await tx.fetch(
         """
-        insert into payments as p (id, network, txid, position, asset, units, maturity, address_id, store_id, invoice_id,
-            first_seen_at, replaceable, block_height, block_hash, late_rate, late_rate_source)
+        insert into payments as p (id, network, txid, position, asset, units, maturity, address_id, store_id,
+            invoice_id, first_seen_at, replaceable, block_height, block_hash, late_rate, late_rate_source)
         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::int[],
             $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::bool[], $13::bigint[], $14::text[],
             $15::text[], $16::text[])

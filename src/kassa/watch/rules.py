@@ -10,8 +10,8 @@ from kassa.watch.model import ChainUpdate, Extension, Older, TooDeep
 def extend(held: Sequence[BlockRef], offered: Sequence[Block], max_reorg: int) -> Extension:
     """Decide what the node's blocks mean for our chain.
 
-    `held` is the upper end of our chain, ascending and without holes, down to where we began or at least to the parent of
-    the first offered block. `offered` is a linked piece of the node's best chain, ascending.
+    `held` is the upper end of our chain, ascending and without holes, down to where we began or at least to the parent
+    of the first offered block. `offered` is a linked piece of the node's best chain, ascending.
 
     Only a different hash at a height that we hold undoes anything, and only together with blocks up to at least our old
     height: a shorter answer is a lagging node, or a branch that has not overtaken ours.

@@ -103,7 +103,10 @@ async def note_observed(tx: Tx, network: str, moment: datetime) -> None:
 
 
 async def note_node(tx: Tx, network: str, fence: int, tip: Tip | None, state: str, detail: str, now: datetime) -> bool:
-    """Note what the node says of itself (None: nothing was heard) and the state that follows; return whether it changed."""
+    """Note what the node says of itself (None: nothing was heard) and the state that follows.
+
+    Returns whether the state changed; raises `LeaseLost` when another process follows the network.
+    """
     row = await tx.fetchrow(
         """update networks n set state = $4, detail = $5, node_height = coalesce($3, n.node_height),
                node_time = coalesce($6, n.node_time),
@@ -135,7 +138,7 @@ async def decide(tx: Tx, network: str, decision: str, detail: str, now: datetime
 
 
 async def resume(tx: Tx, network: str, depth: int) -> bool:
-    """End a halt, allowing one reorganisation of up to `depth` blocks; return whether the network is known and halted."""
+    """End a halt, allowing one reorganisation of up to `depth` blocks; return whether the network was halted."""
     done = await tx.fetchval(
         """update networks set state = 'syncing', detail = '', allowed_reorg = $2
            where id = $1 and state = 'halted' returning id""",
