@@ -156,6 +156,17 @@ async def test_processes_share_a_file_and_the_last_to_leave_lowers_it(
     assert on_disk(tmp_path) == [2 * STEP]
 
 
+async def test_a_second_process_does_not_take_a_reserve_for_an_old_backup(
+    database: Database, wallet: Wallet, tmp_path: Path
+) -> None:
+    one = await AddressMarks.start(database, tmp_path)
+    await issue(database, one, wallet, 1)
+    two = await AddressMarks.start(database, tmp_path)
+    assert await issue(database, two, wallet, 1) == [1]
+    await one.close()
+    await two.close()
+
+
 async def test_a_busy_wallet_writes_its_mark_ever_more_rarely(
     database: Database, wallet: Wallet, tmp_path: Path
 ) -> None:

@@ -107,6 +107,16 @@ async def find_key(pool: "Pool[Any]", hashed: bytes) -> ApiKey | None:
     )
 
 
+async def list_keys(tx: Tx, store_id: str) -> list[Record]:
+    """Return id, label, scopes and the four moments of each key of a store, oldest first; the keys are not kept."""
+    rows: list[Record] = await tx.fetch(
+        "select id, label, scopes, created_at, expires_at, revoked_at, last_used_at from api_keys"
+        " where store_id = $1 order by id",
+        store_id,
+    )
+    return rows
+
+
 async def revoke_key(tx: Tx, key_id: str, now: datetime) -> None:
     """End a key at once; a key that is revoked already keeps its first time. Raises `NotFound`."""
     done = await tx.execute("update api_keys set revoked_at = coalesce(revoked_at, $2) where id = $1", key_id, now)

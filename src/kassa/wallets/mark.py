@@ -62,12 +62,17 @@ class AddressMarks:
         Raises `DatabaseError` when the file cannot be read.
         """
         marks = cls(database, data_dir)
-        await asyncio.to_thread(marks._open)
-        stored = await asyncio.to_thread(_read, marks._path)
-        for keychain in await wallets.keychains(database.pool):
-            mark = stored.get(mark_name(keychain))
-            if mark is not None:
-                await marks._keep_above(keychain, mark)
+        alone = await asyncio.to_thread(marks._open)
+        try:
+            stored = await asyncio.to_thread(_read, marks._path)
+            # Where others work with the file, a mark above the counter is their reserve, not the sign of an old backup.
+            for keychain in await wallets.keychains(database.pool) if alone else ():
+                if mark := stored.get(mark_name(keychain)):
+                    await marks._keep_above(keychain, mark)
+            fcntl.flock(marks._users, fcntl.LOCK_SH)
+        except BaseException:
+            os.close(marks._users)
+            raise
         return marks
 
     async def cover(self, wallet: Wallet, index: int) -> None:
@@ -130,10 +135,16 @@ class AddressMarks:
             self._write, mark_name(keychain), Mark(mark.index, _made(keychain))
         )
 
-    def _open(self) -> None:
+    def _open(self) -> bool:
+        """Join the users of the file and tell whether nobody else is one; waits for another's start."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._users = os.open(self._path.with_suffix(".users"), os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._users, fcntl.LOCK_SH)
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(self._users, fcntl.LOCK_SH)
+            return False
+        return True
 
     def _write(self, name: str, mark: Mark) -> Mark:
         def raised(marks: Marks) -> Marks:

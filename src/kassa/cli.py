@@ -1,0 +1,245 @@
+"""The command line. Heavy modules are imported inside the commands, so that `kassa --help` answers at once."""
+
+import json
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kassa import __version__
+from kassa.core.errors import KassaError, SettingsError
+
+if TYPE_CHECKING:
+    from kassa.settings import Settings
+
+app = typer.Typer(
+    name="kassa", help="Accept cryptocurrency on your own machine.", no_args_is_help=True,
+    pretty_exceptions_enable=False, add_completion=False,
+)  # fmt: skip
+store_app = typer.Typer(help="Stores: the tenants of this installation.", no_args_is_help=True)
+key_app = typer.Typer(help="API keys of a store.", no_args_is_help=True)
+wallet_app = typer.Typer(help="The public halves of a store's wallets.", no_args_is_help=True)
+network_app = typer.Typer(help="Networks that are followed.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+app.add_typer(key_app, name="key")
+app.add_typer(wallet_app, name="wallet")
+app.add_typer(network_app, name="network")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="KASSA_CONFIG", help="The settings file; kassa.toml here, if there is one."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer one JSON document, for programs.")]
+StoreId = Annotated[str, typer.Option("--store", help="The store's id: sto_…")]
+
+DEFAULT_FILE = Path("kassa.toml")
+
+
+def main() -> None:
+    """Run the command line; a foreseen error is one line on standard error and exit code 1."""
+    try:
+        app()
+    except KassaError as fault:
+        print(f"kassa: {fault}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output left; nothing is wrong here.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@app.command()
+def up(config: Config = None) -> None:
+    """Run every role in this process, on the embedded database if none is configured."""
+    _run(config, ("api", "watch", "work"))
+
+
+@app.command()
+def api(config: Config = None) -> None:
+    """Serve the HTTP API and the payment pages."""
+    _run(config, ("api",))
+
+
+@app.command()
+def watch(config: Config = None) -> None:
+    """Follow the configured networks."""
+    _run(config, ("watch",))
+
+
+@app.command()
+def work(config: Config = None) -> None:
+    """Send webhooks and keep deadlines."""
+    _run(config, ("work",))
+
+
+@app.command()
+def migrate(config: Config = None, as_json: AsJson = False) -> None:
+    """Bring the database to this version."""
+    from kassa import operations
+
+    told = _ask(operations.migrate(_settings(config)))
+    _tell(told, as_json, f"the database has {len(told['migrations'])} migrations, the last is {told['migrations'][-1]}")
+
+
+@app.command()
+def doctor(config: Config = None, as_json: AsJson = False) -> None:
+    """Check database, nodes, clocks, disk and counters; exit code 1 when something is broken."""
+    from kassa import doctor as examination
+
+    findings = _ask(examination.examine(_settings(config)))
+    examination.print_findings(findings, as_json=as_json)
+    if examination.is_ill(findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@store_app.command("create")
+def store_create(
+    name: Annotated[str, typer.Option(help="What people call it.")],
+    currency: Annotated[str, typer.Option(help="What it prices in: EUR, USD, BTC, …")],
+    test: Annotated[bool, typer.Option("--test", help="Test networks only, for ever.")] = False,
+    tolerance: Annotated[str, typer.Option(help="The share of a price that may be missing: 0.5%")] = "0%",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a store; its first API key is shown here and never again."""
+    from kassa import operations
+
+    told = _ask(operations.create_store(_settings(config), name, currency, test=test, tolerance=tolerance))
+    _tell(told, as_json, f"store    {told['store_id']}\nAPI key  {told['api_key']}   (shown only now: keep it)")
+
+
+@store_app.command("list")
+def store_list(config: Config = None, as_json: AsJson = False) -> None:
+    """List every store."""
+    from kassa import operations
+
+    told = _ask(operations.list_stores(_settings(config)))
+    _tell_table(told, as_json, ("id", "name", "currency", "livemode", "created_at"))
+
+
+@key_app.command("create")
+def key_create(
+    store: StoreId,
+    scope: Annotated[list[str] | None, typer.Option(help="A right, such as invoices:read; none: every one.")] = None,
+    label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make another API key; it is shown here and never again."""
+    from kassa import operations
+
+    told = _ask(operations.create_key(_settings(config), store, scope or (), label))
+    _tell(told, as_json, f"key      {told['key_id']}\nAPI key  {told['api_key']}   (shown only now: keep it)")
+
+
+@key_app.command("list")
+def key_list(store: StoreId, config: Config = None, as_json: AsJson = False) -> None:
+    """List a store's keys."""
+    from kassa import operations
+
+    told = _ask(operations.list_keys(_settings(config), store))
+    _tell_table(told, as_json, ("id", "label", "scopes", "created_at", "last_used_at", "revoked_at"))
+
+
+@key_app.command("revoke")
+def key_revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id: key_…")], config: Config = None, as_json: AsJson = False
+) -> None:
+    """End a key at once."""
+    from kassa import operations
+
+    told = _ask(operations.revoke_key(_settings(config), key_id))
+    _tell(told, as_json, f"{key_id} opens nothing any more")
+
+
+@wallet_app.command("add")
+def wallet_add(
+    store: StoreId,
+    network: Annotated[str, typer.Option(help="The network's name in the settings.")],
+    descriptor: Annotated[str, typer.Option(help="An output descriptor with an xpub; never a private key.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a store a wallet on a network."""
+    from kassa import operations
+
+    told = _ask(operations.add_wallet(_settings(config), store, network, descriptor))
+    first = "\n         ".join(told["first_addresses"])
+    words = f"wallet   {told['wallet_id']}\nkey      {told['fingerprint']}\nfirst    {first}"
+    _tell(told, as_json, f"{words}\nCompare fingerprint and addresses with what your signing wallet shows.")
+
+
+@network_app.command("resume")
+def network_resume(
+    network: Annotated[str, typer.Argument(help="The network's name in the settings.")],
+    depth: Annotated[int, typer.Option(min=1, help="The deepest reorganisation that is allowed, once.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a halted network again: your decision, which is kept."""
+    from kassa import operations
+
+    told = _ask(operations.resume_network(_settings(config), network, depth))
+    _tell(told, as_json, f"{network} is followed again; reorganisations of up to {depth} blocks are allowed once")
+
+
+def _settings(config: Path | None) -> "Settings":
+    from kassa.settings import read_settings
+
+    if config is None and DEFAULT_FILE.exists():
+        config = DEFAULT_FILE
+    return read_settings(config, os.environ)
+
+
+def _run(config: Path | None, roles: tuple[str, ...]) -> None:
+    from kassa import logs
+    from kassa.main import run
+
+    settings = _settings(config)
+    if "watch" in roles and not settings.networks:
+        raise SettingsError("no network is configured, so nothing could be paid: add a section [networks.…]")
+    logs.configure()
+    run(settings, roles)
+
+
+def _ask(question: Coroutine[Any, Any, Any]) -> Any:  # JSON, or a command's own value
+    import asyncio
+    import logging
+
+    from kassa import logs
+
+    logs.configure(level=logging.WARNING)
+    return asyncio.run(question)
+
+
+def _tell(told: dict[str, Any], as_json: bool, words: str) -> None:
+    print(json.dumps(told) if as_json else words)
+
+
+def _tell_table(told: dict[str, Any], as_json: bool, columns: tuple[str, ...]) -> None:
+    if as_json:
+        print(json.dumps(told))
+        return
+    # Ids must come out whole, to be copied: columns are as wide as they need to be, whatever the terminal.
+    rows = [columns, *([_cell(row[column]) for column in columns] for row in told["data"])]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:  # JSON
+    if value is None:
+        return "-"
+    text = ",".join(value) if isinstance(value, list) else str(value)
+    return "".join(character if character.isprintable() else "?" for character in text)

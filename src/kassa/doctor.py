@@ -1,0 +1,246 @@
+"""`kassa doctor`: looks at everything this installation leans on, and says what to do about what it finds."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+import kassa.wallets.store as wallets
+from kassa.chains.base import Chain, ChainSource, Connection, Keys
+from kassa.core.clock import SystemClock
+from kassa.core.errors import ChainError, ChainInvalid, DatabaseError, KassaError, SettingsError
+from kassa.db.migrate import missing
+from kassa.db.pool import Database
+from kassa.db.server import weak_settings
+from kassa.main import build_chains, open_server
+from kassa.settings import Network, Settings
+from kassa.wallets.mark import mark_name, read_marks
+from kassa.watch.store import network_rows
+
+CLOCK_SECONDS = 60
+WAIT_SECONDS = 5
+LEAST_FREE, LITTLE_FREE = 1 * 2**30, 5 * 2**30
+
+
+class Verdict(StrEnum):
+    """What a look came to."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was looked at, how it stands, and the remedy where one is needed."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+    remedy: str = ""
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Look at the database, each network, the disk and the address counters; never raises for what it finds there."""
+    findings = [_disk(settings.data_dir)]
+    try:
+        async with open_server(settings) as database:
+            findings += await _database(database, settings)
+            findings += await _follow_up(database)
+    except DatabaseError as fault:
+        findings.append(Finding("database", Verdict.FAIL, str(fault), "start it, or correct database_url"))
+    try:
+        chains = build_chains(settings)
+    except SettingsError as fault:
+        return [*findings, Finding("networks", Verdict.FAIL, str(fault), "correct the settings")]
+    if not chains:
+        findings.append(Finding("networks", Verdict.WARN, "none is configured", "add a section [networks.…]"))
+    looks = [_network(settings.networks[name], chain) for name, chain in chains.items()]
+    for found in await asyncio.gather(*looks):
+        findings += found
+    return findings
+
+
+def is_ill(findings: Sequence[Finding]) -> bool:
+    """Tell whether anything is broken."""
+    return any(finding.verdict is Verdict.FAIL for finding in findings)
+
+
+def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print a line for each finding, or one JSON document."""
+    if as_json:
+        print(json.dumps({"ok": not is_ill(findings), "findings": [asdict(finding) for finding in findings]}))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    colours = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+    for finding in findings:
+        line = Text(f"{finding.verdict:5}", style=colours[finding.verdict])
+        console.print(line.append(f"{finding.check}: {finding.detail}", style="default"))
+        if finding.remedy and finding.verdict is not Verdict.OK:
+            console.print(Text(f"     → {finding.remedy}"))
+
+
+def _disk(data_dir: Path) -> Finding:
+    folder = next(path for path in (data_dir, *data_dir.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / 2**30:.1f} GiB free under {folder}"
+    if free < LEAST_FREE:
+        return Finding("disk", Verdict.FAIL, detail, "make room: a full disk stops the database")
+    return Finding("disk", Verdict.WARN if free < LITTLE_FREE else Verdict.OK, detail, "make room soon")
+
+
+async def _database(database: Database, settings: Settings) -> list[Finding]:
+    async with database.pool.acquire() as connection:
+        version = await connection.fetchval("show server_version")
+        findings = [Finding("database", Verdict.OK, f"PostgreSQL {version} answers")]
+        if weak := await weak_settings(connection):
+            remedy = "set them on: a crash of the machine may lose what was committed"
+            findings.append(Finding("database durability", Verdict.FAIL, ", ".join(weak), remedy))
+        else:
+            findings.append(Finding("database durability", Verdict.OK, "commits survive a crash of the machine"))
+        findings.append(_skew("database clock", await connection.fetchval("select clock_timestamp()")))
+        if absent := await missing(connection):
+            detail = f"{len(absent)} migrations are missing"
+            return [*findings, Finding("migrations", Verdict.FAIL, detail, "run `kassa migrate`")]
+        findings.append(Finding("migrations", Verdict.OK, "the database is of this version"))
+    return findings + await _counters(database, settings)
+
+
+async def _counters(database: Database, settings: Settings) -> list[Finding]:
+    try:
+        marks = read_marks(settings.data_dir)
+    except DatabaseError as fault:
+        return [Finding("address counters", Verdict.FAIL, str(fault), "see the message")]
+    keychains = await wallets.keychains(database.pool)
+    unmarked = [k.id for k in keychains if k.next_index > 0 and mark_name(k) not in marks]
+    if unmarked:
+        detail = f"{len(unmarked)} of {len(keychains)} wallets have no mark in {settings.data_dir}"
+        remedy = "normal on a machine that issues no invoices; else restore address-marks.json beside the database"
+        return [Finding("address counters", Verdict.WARN, detail, remedy)]
+    return [Finding("address counters", Verdict.OK, f"{len(keychains)} wallets; counters below a mark jump at start")]
+
+
+async def _follow_up(database: Database) -> list[Finding]:
+    try:
+        rows = await network_rows(database.pool)
+    except asyncpg.UndefinedTableError:
+        return []
+    findings = []
+    for row in rows:
+        if row.state == "halted":
+            remedy = f"find out why; then `kassa network resume {row.name} --depth N`"
+            findings.append(Finding(f"{row.name} follower", Verdict.FAIL, f"halted: {row.detail}", remedy))
+        elif not row.followed:
+            findings.append(Finding(f"{row.name} follower", Verdict.WARN, "no process follows it", "run `kassa watch`"))
+        else:
+            findings.append(Finding(f"{row.name} follower", Verdict.OK, f"{row.state}, at height {row.height}"))
+    return findings
+
+
+async def _network(network: Network, chain: Chain) -> list[Finding]:
+    source = chain.connect(Connection(network.rpc_url, network.zmq))
+    try:
+        findings = [await _look(f"{network.name} node", source.check, _remedy(network))]
+        if findings[0].verdict is Verdict.OK:
+            findings += await _tip(network, chain, source)
+        findings += [await _endpoint(network.name, address) for address in network.zmq]
+        return findings
+    finally:
+        await source.close()
+
+
+async def _look(check: str, look: Callable[[], Awaitable[None]], remedy: str) -> Finding:
+    try:
+        async with asyncio.timeout(2 * WAIT_SECONDS):
+            await look()
+    except ChainInvalid as fault:
+        return Finding(check, Verdict.FAIL, str(fault), "point rpc_url at a node of the configured chain")
+    except ChainError as fault:
+        return Finding(check, Verdict.FAIL, str(fault), remedy)
+    except TimeoutError:
+        return Finding(check, Verdict.FAIL, f"no answer within {2 * WAIT_SECONDS} s", remedy)
+    return Finding(check, Verdict.OK, "answers, and is on the configured chain")
+
+
+def _remedy(network: Network) -> str:
+    at = urlsplit(network.rpc_url)
+    return f"start the node, or correct rpc_url (now {at.hostname}:{at.port}); it needs -server and -rest=1"
+
+
+async def _tip(network: Network, chain: Chain, source: ChainSource) -> list[Finding]:
+    check = f"{network.name} node"
+    try:
+        async with asyncio.timeout(2 * WAIT_SECONDS):
+            tip = await source.tip()
+            # Reads a whole block, over REST where the family has it.
+            await source.blocks(tip.ref.height, tip.ref.height, _Nothing())
+    except (KassaError, TimeoutError) as fault:
+        return [Finding(f"{check} blocks", Verdict.FAIL, str(fault) or "no answer", "start the node with -rest=1")]
+    found = [Finding(f"{check} blocks", Verdict.OK, f"block {tip.ref.height} was read")]
+    behind = tip.best_header - tip.ref.height
+    if tip.syncing or behind > 1:
+        found.append(
+            Finding(f"{check} sync", Verdict.WARN, f"{behind} blocks behind its headers", "wait until it is done")
+        )
+    else:
+        found.append(Finding(f"{check} sync", Verdict.OK, f"at height {tip.ref.height}"))
+    age = (SystemClock().now() - tip.time).total_seconds()
+    if chain.livemode and age > 6 * chain.block_seconds + 3600:
+        found.append(
+            Finding(f"{check} tip", Verdict.WARN, f"its last block is {age / 3600:.1f} hours old", "has it peers?")
+        )
+    if age < -2 * 3600:
+        remedy = "set this machine's clock (NTP)"
+        found.append(
+            Finding(f"{check} clock", Verdict.FAIL, f"its last block is {-age / 3600:.1f} hours ahead", remedy)
+        )
+    return found
+
+
+async def _endpoint(name: str, address: str) -> Finding:
+    check = f"{name} push {address}"
+    at = urlsplit(address)
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            _, writer = await asyncio.open_connection(at.hostname, at.port)
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+    except (OSError, TimeoutError) as fault:
+        remedy = "start the node with -zmqpubhashblock and -zmqpubrawtx at this address, or remove it from zmq"
+        return Finding(check, Verdict.FAIL, f"is not open: {fault or 'no answer'}", remedy)
+    return Finding(check, Verdict.OK, "is open")
+
+
+def _skew(check: str, other: datetime) -> Finding:
+    skew = (other - SystemClock().now()).total_seconds()
+    detail = f"{skew:+.1f} s from this machine's"
+    if abs(skew) < CLOCK_SECONDS:
+        return Finding(check, Verdict.OK, detail)
+    return Finding(check, Verdict.FAIL, detail, "run NTP on both machines")
+
+
+class _Nothing:
+    """Watches for nothing: a block is read for the reading's sake."""
+
+    async def refresh(self) -> None:
+        return None
+
+    @property
+    def destinations(self) -> Keys:
+        return np.empty(0, dtype=np.int64)
+
+    @property
+    def outpoints(self) -> Keys:
+        return np.empty(0, dtype=np.int64)

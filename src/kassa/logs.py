@@ -1,0 +1,71 @@
+"""What the log looks like: JSON lines, or columns on a terminal; no control characters, no secrets."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+LONGEST = 4_000  # of one text; a stack may be longer
+_LONGEST_STACK = 20_000
+_SECRET_NAME = re.compile(
+    r"passw|secret|token|authorization|api_?key|mnemonic|seed|private|rpc_url|database_url", re.IGNORECASE
+)
+_SECRETS = (
+    (re.compile(r"kassa_(live|test)_\w+"), r"kassa_\1_[redacted]"),
+    (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), "whsec_[redacted]"),
+    (re.compile(r"\b[a-zA-Z]prv[1-9A-HJ-NP-Za-km-z]{50,}"), "[redacted private key]"),
+    (re.compile(r"(?<=://)[^/\s@]+@"), "[redacted]@"),
+    (re.compile(r"(?i)\b(bearer|basic) +[A-Za-z0-9._~+/=-]+"), r"\1 [redacted]"),
+)
+
+Event = MutableMapping[str, Any]  # structlog's word for a line that is being made
+
+
+def configure(*, level: int = logging.INFO) -> None:
+    """Send our log lines and those of the libraries to standard error, in one form."""
+    steps: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _clean,
+    ]
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=True)
+    if sys.stderr.isatty():
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[*steps, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=steps, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def _clean(_logger: object, _method: str, event: Event) -> Event:
+    for name, value in event.items():
+        if name.startswith("_"):  # structlog's own
+            continue
+        event[name] = "[redacted]" if _SECRET_NAME.search(name) else cleaned(value, stack=name == "exception")
+    return event
+
+
+def cleaned(value: object, *, stack: bool = False) -> object:
+    """Return a value as it may be logged: numbers as they are, else text without secrets or control characters."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    text = str(value)[: _LONGEST_STACK if stack else LONGEST]
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    if text.isprintable():
+        return text
+    keep = "\n" if stack else ""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)

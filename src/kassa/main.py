@@ -1,0 +1,219 @@
+"""The wiring: the only place that builds the house, and the only one that starts a loop again whatever ended it."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
+from time import monotonic
+
+import structlog
+import uvloop
+from uvicorn import Server
+
+from kassa import __version__
+from kassa.api.app import create_app
+from kassa.api.server import make_server
+from kassa.chains.base import Chain
+from kassa.chains.registry import FAMILIES
+from kassa.core.clock import SystemClock
+from kassa.core.errors import DatabaseError, KassaError, LeaseLost, SettingsError
+from kassa.db import embedded
+from kassa.db.migrate import migrate, missing
+from kassa.db.pool import Database
+from kassa.db.server import open_database, weak_settings
+from kassa.house import House
+from kassa.settings import Listen, Settings
+from kassa.wallets.mark import AddressMarks
+from kassa.workers.follow_chain import follow_chain
+from kassa.workers.tick import tick
+
+log = structlog.get_logger()
+
+ROLES = ("api", "watch", "work")
+EXIT_SECONDS = 10
+"""Within this time after a signal the process is gone."""
+DRAIN_SECONDS = 5
+"""Of these, for answers that are being written."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 60
+CALM_SECONDS = 120
+"""A loop that ran this long before it failed starts again after the first, short pause."""
+CONNECTIONS = 20
+
+Loop = Callable[[], Awaitable[None]]
+
+
+def run(settings: Settings, roles: Sequence[str]) -> None:
+    """Run some roles until SIGTERM or SIGINT; raises `KassaError` when they cannot start."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings, roles))
+
+
+async def _run(settings: Settings, roles: Sequence[str]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _stop_soon, stop)
+    async with open_house(settings, migrating=set(roles) == set(ROLES)) as house:
+        await serve(house, roles, stop)
+
+
+def _stop_soon(stop: asyncio.Event) -> None:
+    if not stop.is_set():
+        log.info("stopping")
+        stop.set()
+        asyncio.get_running_loop().call_later(EXIT_SECONDS, os._exit, 1)
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIterator[House]:
+    """Build the house and tear it down.
+
+    The embedded database is always migrated, another one only when `migrating`: elsewhere an operator decides when.
+    Raises `SettingsError`, or `DatabaseError`.
+    """
+    chains = build_chains(settings)
+    async with open_books(settings, migrating=migrating) as database:
+        marks = await AddressMarks.start(database, settings.data_dir)
+        try:
+            yield House(settings, database, chains, SystemClock(), marks)
+        finally:
+            await marks.close()
+
+
+def build_chains(settings: Settings) -> Mapping[str, Chain]:
+    """Describe the chain of each configured network, by the network's name; raises `SettingsError`."""
+    chains = {}
+    for name, network in settings.networks.items():
+        family = FAMILIES.get(network.family)
+        if family is None:
+            raise SettingsError(f"networks.{name}.family {network.family!r} is unknown; known: {', '.join(FAMILIES)}")
+        chains[name] = family.chain(network.chain, name)
+    return chains
+
+
+@asynccontextmanager
+async def open_books(settings: Settings, *, migrating: bool = False) -> AsyncIterator[Database]:
+    """Open the database of the settings, ready to be used; raises `DatabaseError`."""
+    async with open_server(settings) as database:
+        embedded_one = settings.database_url == "embedded"
+        async with database.pool.acquire() as connection:
+            if embedded_one and (weak := await weak_settings(connection)):
+                raise DatabaseError(f"the embedded database may lose commits: remove {', '.join(weak)}")
+        await _prepare(database, migrating=migrating or embedded_one)
+        yield database
+
+
+@asynccontextmanager
+async def open_server(settings: Settings) -> AsyncIterator[Database]:
+    """Open the database as it is, starting the embedded server if that is meant; raises `DatabaseError`."""
+    server = None
+    if settings.database_url == "embedded":
+        server = await asyncio.to_thread(embedded.start, settings.data_dir)
+    try:
+        url = settings.database_url if server is None else server.url
+        database = await open_database(url, connections=CONNECTIONS)
+        try:
+            yield database
+        finally:
+            await database.close()
+    finally:
+        if server is not None:
+            await asyncio.to_thread(server.close)
+
+
+async def _prepare(database: Database, *, migrating: bool) -> None:
+    async with database.pool.acquire() as connection:
+        if migrating:
+            for name in await migrate(connection):
+                log.info("migrated", migration=name)
+        elif await missing(connection):
+            raise DatabaseError("the database lacks this version's migrations: run `kassa migrate`")
+
+
+async def serve(house: House, roles: Sequence[str], stop: asyncio.Event) -> None:
+    """Run roles until `stop` is set, then let answers be finished and loops end their work or undo it whole."""
+    server = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            if "api" in roles:
+                server = group.create_task(_serve_http(house, stop))
+            loops = [group.create_task(keep_running(name, loop)) for name, loop in _loops(house, roles).items()]
+            log.info("running", version=__version__, roles=",".join(roles), networks=",".join(house.chains))
+            await stop.wait()
+            if server is not None:
+                await asyncio.wait([server])
+            for loop in loops:
+                loop.cancel()
+    except ExceptionGroup as faults:
+        raise _innermost(faults) from None
+    log.info("stopped")
+
+
+def _innermost(fault: Exception) -> Exception:
+    while isinstance(fault, ExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault
+
+
+def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
+    loops: dict[str, Loop] = {}
+    if "watch" in roles:
+        loops |= {f"follow_chain {name}": partial(follow_chain, house, name) for name in house.chains}
+    if "work" in roles:
+        from kassa.workers.send_webhooks import send_webhooks  # type: ignore  # noqa
+
+        loops |= {"tick": partial(tick, house), "send_webhooks": partial(send_webhooks, house)}
+    return loops
+
+
+async def keep_running(name: str, loop: Loop) -> None:
+    """Run an endless loop, and again after a growing pause (at most a minute) whenever it ends, until cancelled."""
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        started = monotonic()
+        try:
+            await loop()
+            log.error("a loop ended that should not", loop=name)
+        except LeaseLost as lost:
+            log.info("stands by", loop=name, reason=str(lost))
+        except KassaError as fault:
+            log.error("a loop failed and starts again", loop=name, reason=str(fault))
+        except Exception:
+            # The one place that catches everything: a fault that nobody foresaw stops one loop for a moment, no more.
+            log.exception("a loop failed and starts again", loop=name)
+        if monotonic() - started > CALM_SECONDS:
+            pause = FIRST_PAUSE_SECONDS
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+async def _serve_http(house: House, stop: asyncio.Event) -> None:
+    listen = house.settings.http.listen
+    with _bound(listen, "http.listen") as bound:
+        server = make_server(create_app(house), listen.host, listen.port)
+        server.config.timeout_graceful_shutdown = DRAIN_SECONDS
+        # Signals are handled once, above.
+        server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
+        host, port = bound.getsockname()[:2]
+        log.info("listening", at=str(Listen(host, port)), public_url=house.settings.http.public_url)
+        async with asyncio.TaskGroup() as group:
+            ending = group.create_task(_end(server, stop))
+            await server.serve([bound])
+            ending.cancel()
+    if not stop.is_set():
+        raise KassaError("the HTTP server ended by itself; see the log above")
+
+
+async def _end(server: Server, stop: asyncio.Event) -> None:
+    await stop.wait()
+    server.should_exit = True
+
+
+def _bound(listen: Listen, key: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    try:
+        return socket.create_server((listen.host, listen.port), family=family, backlog=2048)
+    except OSError as fault:
+        raise SettingsError(f"cannot listen on {listen} ({fault.strerror}): change {key} or end who uses it") from None

@@ -1,0 +1,156 @@
+"""What an operator does from the command line: each changes one thing in one transaction and tells."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import asyncpg
+
+import kassa.stores.store as stores
+import kassa.wallets.store as wallets
+from kassa import flow
+from kassa.core.clock import SystemClock, rfc3339
+from kassa.core.errors import DatabaseError, FieldFault, Invalid
+from kassa.core.money import parse_amount
+from kassa.db.migrate import migrate as apply_migrations
+from kassa.db.pool import Tx
+from kassa.main import build_chains, open_books
+from kassa.settings import Settings
+from kassa.stores.model import SCOPES
+from kassa.stores.model import Store as StoreValue
+from kassa.wallets.resource import wallet_resource
+from kassa.wallets.rules import check_mode
+
+Told = dict[str, Any]  # JSON for programs, lines for people
+T = TypeVar("T")
+
+MAX_TOLERANCE_PPM = 500_000
+_SHOWN_ADDRESSES = 3
+
+
+async def migrate(settings: Settings) -> Told:
+    """Apply the missing migrations."""
+    async with open_books(settings, migrating=True) as database, database.pool.acquire() as connection:
+        await apply_migrations(connection)
+        return {"migrations": [row["name"] for row in await connection.fetch("select name from migrations order by 1")]}
+
+
+async def create_store(settings: Settings, name: str, currency: str, *, test: bool, tolerance: str) -> Told:
+    """Make a store with a first key for everything."""
+    ppm = tolerance_ppm(tolerance)
+
+    async def work(tx: Tx, now: datetime) -> Told:
+        store = await stores.create_store(tx, name, currency, not test, now, tolerance_ppm=ppm)
+        _, text = await stores.create_key(tx, store, now, label="made with the store")
+        return {"store_id": store.id, "api_key": text}
+
+    return await _in_transaction(settings, work)
+
+
+async def list_stores(settings: Settings) -> Told:
+    """Tell every store."""
+
+    async def work(tx: Tx, _now: datetime) -> Told:
+        return {"data": [_store(store) for store in await stores.list_stores(tx)]}
+
+    return await _in_transaction(settings, work)
+
+
+async def create_key(settings: Settings, store_id: str, scopes: Sequence[str], label: str) -> Told:
+    """Make another key for a store; without scopes, one for everything."""
+
+    async def work(tx: Tx, now: datetime) -> Told:
+        store = await stores.get_store(tx, store_id)
+        key_id, text = await stores.create_key(tx, store, now, scopes=scopes or SCOPES, label=label)
+        return {"key_id": key_id, "store_id": store.id, "api_key": text}
+
+    return await _in_transaction(settings, work)
+
+
+async def list_keys(settings: Settings, store_id: str) -> Told:
+    """Tell a store's keys, without their texts, which nobody has any more."""
+
+    async def work(tx: Tx, _now: datetime) -> Told:
+        await stores.get_store(tx, store_id)
+        return {"data": [_plain(dict(row)) for row in await stores.list_keys(tx, store_id)]}
+
+    return await _in_transaction(settings, work)
+
+
+async def revoke_key(settings: Settings, key_id: str) -> Told:
+    """End a key at once."""
+
+    async def work(tx: Tx, now: datetime) -> Told:
+        await stores.revoke_key(tx, key_id, now)
+        return {"key_id": key_id, "revoked": True}
+
+    return await _in_transaction(settings, work)
+
+
+async def add_wallet(settings: Settings, store_id: str, network: str, descriptor: str) -> Told:
+    """Give a store a wallet; tells its first addresses, to be compared with those that the signing wallet shows."""
+    chain = build_chains(settings).get(network)
+    if chain is None:
+        known = ", ".join(settings.networks) or "none"
+        raise Invalid(FieldFault("network", f"{network!r} is not in the settings; configured: {known}"))
+    account = chain.addresses.account(descriptor)
+
+    async def work(tx: Tx, now: datetime) -> Told:
+        store = await stores.get_store(tx, store_id)
+        check_mode(network, chain.livemode, store.livemode)
+        wallet = await wallets.add_wallet(tx, store.id, network, account, now)
+        first = [chain.addresses.derive(wallet.descriptor, index).text for index in range(_SHOWN_ADDRESSES)]
+        return {"wallet_id": wallet.id} | wallet_resource(wallet) | {"first_addresses": first}
+
+    return await _in_transaction(settings, work)
+
+
+async def resume_network(settings: Settings, network: str, depth: int) -> Told:
+    """Let a halted network be followed again."""
+
+    async def work(tx: Tx, now: datetime) -> Told:
+        await flow.resume_network(tx, network, depth, now)
+        return {"network": network, "allowed_reorg": depth}
+
+    return await _in_transaction(settings, work)
+
+
+def tolerance_ppm(text: str) -> int:
+    """Read a share such as "0.5%" into parts per million (exact; at most half); raises `Invalid`."""
+    fault = Invalid(
+        FieldFault("tolerance", f'{text[:20]!r} is not a share from "0%" to "50%" of at most four decimals')
+    )
+    if not text.endswith("%"):
+        raise fault
+    try:
+        ppm = parse_amount(text[:-1], 4)
+    except Invalid:
+        raise fault from None
+    if Fraction(ppm) > MAX_TOLERANCE_PPM:
+        raise fault
+    return ppm
+
+
+async def _in_transaction(settings: Settings, work: Callable[[Tx, datetime], Awaitable[T]]) -> T:
+    clock = SystemClock()
+    async with open_books(settings) as database:
+        try:
+            return await database.run(lambda tx: work(tx, clock.now()))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            raise DatabaseError(f"the database refused: {fault}; see `kassa doctor`") from fault
+
+
+def _store(store: StoreValue) -> Told:
+    return {
+        "id": store.id,
+        "name": store.name,
+        "currency": store.currency,
+        "livemode": store.livemode,
+        "tolerance_ppm": store.tolerance_ppm,
+        "created_at": rfc3339(store.created_at),
+    }
+
+
+def _plain(row: Told) -> Told:
+    return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}
