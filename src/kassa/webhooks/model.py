@@ -133,3 +133,11 @@ class Result:
     delivery: Claimed
     answer: Answer
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A claimed delivery that was not posted, and when to try it instead."""
+
+    delivery: Claimed
+    at: datetime
