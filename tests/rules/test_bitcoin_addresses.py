@@ -266,7 +266,7 @@ REFUSED = [
     "1",
     "bc1",
     "bc1q\x00",
-    "ｂｃ1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu",  # noqa: RUF001
+    "ｂｃ1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu",
 ]
 
 
