@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="kassa", help="Accept cryptocurrency on your own machine.", no_args_is_help=True,
-    pretty_exceptions_enable=False, add_completion=False,
+    pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None,  # rich costs half a second to import
 )  # fmt: skip
 store_app = typer.Typer(help="Stores: the tenants of this installation.", no_args_is_help=True)
 key_app = typer.Typer(help="API keys of a store.", no_args_is_help=True)
 wallet_app = typer.Typer(help="The public halves of a store's wallets.", no_args_is_help=True)
+webhook_app = typer.Typer(help="Receivers of a store's events.", no_args_is_help=True)
 network_app = typer.Typer(help="Networks that are followed.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
 app.add_typer(wallet_app, name="wallet")
+app.add_typer(webhook_app, name="webhook")
 app.add_typer(network_app, name="network")
 
 Config = Annotated[
@@ -178,6 +180,21 @@ def wallet_add(
     first = "\n         ".join(told["first_addresses"])
     words = f"wallet   {told['wallet_id']}\nkey      {told['fingerprint']}\nfirst    {first}"
     _tell(told, as_json, f"{words}\nCompare fingerprint and addresses with what your signing wallet shows.")
+
+
+@webhook_app.command("add")
+def webhook_add(
+    store: StoreId,
+    url: Annotated[str, typer.Option(help="Where to post.")],
+    events: Annotated[list[str] | None, typer.Option(help="A type such as invoice.settled; none: every one.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a receiver; the secret that signs its deliveries is shown here and never again."""
+    from kassa import operations
+
+    told = _ask(operations.add_webhook(_settings(config), store, url, events or ()))
+    _tell(told, as_json, f"webhook  {told['webhook_id']}\nsecret   {told['secret']}   (shown only now: keep it)")
 
 
 @network_app.command("resume")

@@ -28,6 +28,7 @@ from kassa.house import House
 from kassa.settings import Listen, Settings
 from kassa.wallets.mark import AddressMarks
 from kassa.workers.follow_chain import follow_chain
+from kassa.workers.send_webhooks import send_webhooks
 from kassa.workers.tick import tick
 
 log = structlog.get_logger()
@@ -162,8 +163,6 @@ def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
     if "watch" in roles:
         loops |= {f"follow_chain {name}": partial(follow_chain, house, name) for name in house.chains}
     if "work" in roles:
-        from kassa.workers.send_webhooks import send_webhooks  # type: ignore  # noqa
-
         loops |= {"tick": partial(tick, house), "send_webhooks": partial(send_webhooks, house)}
     return loops
 

@@ -1,5 +1,6 @@
 """What an operator does from the command line: each changes one thing in one transaction and tells."""
 
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from fractions import Fraction
@@ -9,10 +10,12 @@ import asyncpg
 
 import kassa.stores.store as stores
 import kassa.wallets.store as wallets
+import kassa.webhooks.store as webhooks
 from kassa import flow
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import DatabaseError, FieldFault, Invalid
 from kassa.core.money import parse_amount
+from kassa.db.migrate import applied_names
 from kassa.db.migrate import migrate as apply_migrations
 from kassa.db.pool import Tx
 from kassa.main import build_chains, open_books
@@ -21,19 +24,22 @@ from kassa.stores.model import SCOPES
 from kassa.stores.model import Store as StoreValue
 from kassa.wallets.resource import wallet_resource
 from kassa.wallets.rules import check_mode
+from kassa.webhooks.resource import endpoint_resource
+from kassa.webhooks.rules import check_filters, check_url, make_secret
 
 Told = dict[str, Any]  # JSON for programs, lines for people
 T = TypeVar("T")
 
 MAX_TOLERANCE_PPM = 500_000
 _SHOWN_ADDRESSES = 3
+_SECRET_BYTES = 32
 
 
 async def migrate(settings: Settings) -> Told:
     """Apply the missing migrations."""
     async with open_books(settings, migrating=True) as database, database.pool.acquire() as connection:
         await apply_migrations(connection)
-        return {"migrations": [row["name"] for row in await connection.fetch("select name from migrations order by 1")]}
+        return {"migrations": await applied_names(connection)}
 
 
 async def create_store(settings: Settings, name: str, currency: str, *, test: bool, tolerance: str) -> Told:
@@ -102,6 +108,20 @@ async def add_wallet(settings: Settings, store_id: str, network: str, descriptor
         wallet = await wallets.add_wallet(tx, store.id, network, account, now)
         first = [chain.addresses.derive(wallet.descriptor, index).text for index in range(_SHOWN_ADDRESSES)]
         return {"wallet_id": wallet.id} | wallet_resource(wallet) | {"first_addresses": first}
+
+    return await _in_transaction(settings, work)
+
+
+async def add_webhook(settings: Settings, store_id: str, url: str, events: Sequence[str]) -> Told:
+    """Add a receiver of a store's events; its secret is told here and never again."""
+    private = settings.webhooks.allow_private_addresses
+    checked, filters = check_url(url, private=private), check_filters(events or ("*",))
+    secret = make_secret(secrets.token_bytes(_SECRET_BYTES))
+
+    async def work(tx: Tx, now: datetime) -> Told:
+        store = await stores.get_store(tx, store_id)
+        endpoint = await webhooks.create_endpoint(tx, store.id, checked, filters, secret, now)
+        return {"webhook_id": endpoint.id} | endpoint_resource(endpoint) | {"secret": secret}
 
     return await _in_transaction(settings, work)
 

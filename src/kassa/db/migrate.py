@@ -25,9 +25,16 @@ async def migrate(connection: "asyncpg.Connection[Any]") -> list[str]:
 
 
 async def missing(connection: "asyncpg.Connection[Any]") -> list[str]:
-    """Return the names of migrations that this program knows and the database lacks."""
-    applied = {row["name"] for row in await connection.fetch("select name from migrations")}
+    """Return the names of migrations that this program knows and the database lacks: all of them in an empty one."""
+    if await connection.fetchval("select to_regclass('migrations')") is None:
+        return list(_migrations())
+    applied = set(await applied_names(connection))
     return [name for name in _migrations() if name not in applied]
+
+
+async def applied_names(connection: "asyncpg.Connection[Any]") -> list[str]:
+    """Return the names of the migrations that were applied, in their order."""
+    return [row["name"] for row in await connection.fetch("select name from migrations order by name")]
 
 
 async def _apply_missing(connection: "asyncpg.Connection[Any]") -> list[str]:

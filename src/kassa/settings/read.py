@@ -13,7 +13,7 @@ from kassa.settings.keys import FAMILIES, REQUIRED, ROOT, SECTIONS, Key
 from kassa.settings.model import Http, Network, Rates, Settings, Webhooks
 
 PREFIX = "KASSA_"
-NOT_SETTINGS = ("KASSA_CONFIG", "KASSA_CRASH", "KASSA_TEST_", "KASSA_SANDBOX_", "KASSA_NODE_")
+NOT_SETTINGS = ("KASSA_CONFIG", "KASSA_CRASH", "KASSA_TEST_", "KASSA_SANDBOX_", "KASSA_NODES_DIR")
 """Variables (or beginnings of their names) read elsewhere: which file to read, and what tests and sandbox use."""
 
 _NETWORK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}\Z")
