@@ -125,12 +125,12 @@ class InvoiceOrder(Struct, forbid_unknown_fields=True, frozen=True):
     ) = None
     description: Annotated[str, Meta(max_length=1000, extra_json_schema={"pattern": _LINE})] | None = None
     metadata: Annotated[
-        Raw | None,
+        Raw,
         Meta(
             description="Any JSON object of at most 8 KiB; its numbers must fit 64 bits.",
             extra_json_schema={"type": ["object", "null"]},
         ),
-    ] = None
+    ] = field(default_factory=Raw)
     customer_id: Annotated[str, Meta(max_length=60)] | None = None
     expires_in: Annotated[int, Meta(ge=60, le=604_800, description="Seconds that the rate is held.")] = 900
     redirect_url: Annotated[str, Meta(max_length=2048, extra_json_schema={"format": "uri"})] | None = None
@@ -193,9 +193,55 @@ class EventQuery(Struct, forbid_unknown_fields=True, frozen=True):
     type: Annotated[str, Meta(max_length=60)] | None = None
 
 
-Url = Annotated[str, Meta(max_length=2048, extra_json_schema={"format": "uri"}, examples=["https://shop.example/hook"])]
+Url = Annotated[str, Meta(max_length=2000, extra_json_schema={"format": "uri"}, examples=["https://shop.example/hook"])]
 Types = Annotated[list[str], Meta(min_length=1, max_length=50, examples=[["*"]])]
 Secret = Annotated[str, Meta(max_length=200, description="whsec_ and 24 to 64 bytes in base 64.")]
+
+
+class Webhook(Struct):
+    """A receiver of events."""
+
+    object: Literal["webhook"]
+    id: str
+    store_id: str
+    url: str
+    events: list[str]
+    created_at: Time
+    previous_secret_until: Time | None
+    disabled_at: Time | None
+    disabled_reason: str | None
+
+
+class NewWebhook(Webhook):
+    """A receiver that was just added, with the secret that signs what it gets."""
+
+    secret: str
+
+
+class Attempt(Struct):
+    """One try to deliver. Without a `status_code` there was no answer, and `error` says why."""
+
+    number: int
+    started_at: Time
+    duration_ms: int
+    status_code: int | None
+    error: str | None
+    response: Annotated[str | None, Meta(description="The start of the answer.")]
+
+
+class Delivery(Struct):
+    """An event on its way to a receiver. `webhook_id` is null for an invoice's own `webhook_url`."""
+
+    object: Literal["delivery"]
+    id: str
+    event_id: str
+    event_type: str
+    webhook_id: str | None
+    url: str
+    state: Literal["due", "delivered", "failed"]
+    created_at: Time
+    next_attempt_at: Time | None
+    attempts: list[Attempt]
 
 
 class WebhookOrder(Struct, forbid_unknown_fields=True, frozen=True):
@@ -290,5 +336,5 @@ class Rate(Struct):
 class RateQuery(Struct, forbid_unknown_fields=True, frozen=True):
     """Which pair."""
 
-    base: Annotated[str, Meta(max_length=12, examples=["BTC"])]
-    quote: Annotated[str, Meta(max_length=12, examples=["EUR"])]
+    base: Annotated[str, Meta(pattern="^[A-Z0-9]{2,12}$", examples=["BTC"])]
+    quote: Annotated[str, Meta(pattern="^[A-Z0-9]{2,12}$", examples=["EUR"])]

@@ -1,11 +1,13 @@
 """Every endpoint that needs a key."""
 
 from kassa.api.endpoint import Endpoint
-from kassa.api.routes import catalog, invoices, payments, wallets
+from kassa.api.routes import catalog, events, invoices, payments, wallets, webhooks
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *invoices.ENDPOINTS,
     *payments.ENDPOINTS,
+    *events.ENDPOINTS,
+    *webhooks.ENDPOINTS,
     *wallets.ENDPOINTS,
     *catalog.ENDPOINTS,
 )

@@ -18,6 +18,7 @@ from kassa.core.ids import is_id
 from kassa.db.pool import Tx
 from kassa.invoices.model import Decision, Order
 from kassa.invoices.store import Filters
+from kassa.webhooks.rules import check_url
 
 MAX_METADATA = 8_192
 MAX_DEPTH = 32
@@ -29,7 +30,8 @@ _YEARS = range(1971, 9000)
 
 async def _quote(call: Call) -> flow.Opening:
     order: shapes.InvoiceOrder = call.body
-    return await flow.quote_invoice(call.house, call.store, read_order(order), call.now)
+    private = call.house.settings.webhooks.allow_private_addresses
+    return await flow.quote_invoice(call.house, call.store, read_order(order, private=private), call.now)
 
 
 async def _open(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -60,14 +62,21 @@ async def _mark(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     return await flow.mark_invoice(tx, call.house, call.store, call.id, Decision(mark.as_), call.key_id, call.now)
 
 
-def read_order(body: shapes.InvoiceOrder) -> Order:
-    """Check what a schema cannot say and return the order; raise `Invalid` naming every field that is wrong."""
+def read_order(body: shapes.InvoiceOrder, *, private: bool) -> Order:
+    """Check what a schema cannot say and return the order; raise `Invalid` naming every field that is wrong.
+
+    `private` allows webhook URLs that are not on the public internet.
+    """
     faults = [
         *_line_faults("reference", body.reference),
         *_line_faults("description", body.description),
         *_url_faults("redirect_url", body.redirect_url),
-        *_url_faults("webhook_url", body.webhook_url),
     ]
+    if body.webhook_url is not None:
+        try:
+            check_url(body.webhook_url, private=private, field="webhook_url")
+        except Invalid as invalid:
+            faults += invalid.faults
     if body.customer_id is not None and not is_id("cus", body.customer_id):
         faults.append(FieldFault("customer_id", "is not a customer of this store"))
     metadata, fault = _metadata(body.metadata)
@@ -87,8 +96,9 @@ def read_order(body: shapes.InvoiceOrder) -> Order:
     )
 
 
-def _metadata(raw: "msgspec.Raw | None") -> tuple[str, FieldFault | None]:
-    text = b"{}" if raw is None or bytes(raw) == b"null" else msgspec.json.format(bytes(raw), indent=-1)
+def _metadata(raw: msgspec.Raw) -> tuple[str, FieldFault | None]:
+    given = bytes(raw)
+    text = b"{}" if given in (b"", b"null") else msgspec.json.format(given, indent=-1)
     if len(text) > MAX_METADATA:
         return "", FieldFault("metadata", f"is over {MAX_METADATA} bytes of JSON")
     if not text.startswith(b"{"):

@@ -1,0 +1,116 @@
+"""Webhook endpoints, their tests and the log of their deliveries."""
+
+import secrets
+from typing import Any
+
+from msgspec import UNSET
+
+from kassa.api import shapes
+from kassa.api.endpoint import Call, Endpoint
+from kassa.api.lists import page, read_cursor
+from kassa.core.ids import DeliveryId, WebhookId
+from kassa.db.pool import Tx
+from kassa.webhooks import store as webhooks
+from kassa.webhooks.model import Change
+from kassa.webhooks.resource import delivery_resource, endpoint_resource
+from kassa.webhooks.rules import check_filters, check_secret, check_url, make_secret
+
+_SECRET_BYTES = 32
+
+
+async def _create(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    order: shapes.WebhookOrder = call.body
+    secret = make_secret(secrets.token_bytes(_SECRET_BYTES)) if order.secret is None else check_secret(order.secret)
+    url, filters = check_url(order.url, private=_private(call)), check_filters(order.events)
+    made = await webhooks.create_endpoint(tx, call.store.id, url, filters, secret, call.now)
+    return endpoint_resource(made) | {"secret": secret}
+
+
+async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    query: shapes.PageQuery = call.query
+    before = read_cursor("whk", query.cursor)
+    found = await webhooks.list_endpoints(
+        tx, call.store.id, None if before is None else WebhookId(before), query.limit + 1
+    )
+    return page([endpoint_resource(endpoint) for endpoint in found], query.limit)
+
+
+async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    return endpoint_resource(await webhooks.get_endpoint(tx, call.store.id, WebhookId(call.id)))
+
+
+async def _change(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    asked: shapes.WebhookChange = call.body
+    change = Change(
+        url=None if asked.url is UNSET else check_url(asked.url, private=_private(call)),
+        events=None if asked.events is UNSET else check_filters(asked.events),
+        secret=None if asked.secret is UNSET else check_secret(asked.secret),
+        disabled=None if asked.disabled is UNSET else asked.disabled,
+    )
+    return endpoint_resource(await webhooks.update_endpoint(tx, call.store.id, WebhookId(call.id), change, call.now))
+
+
+async def _delete(tx: Tx, call: Call) -> None:
+    await webhooks.delete_endpoint(tx, call.store.id, WebhookId(call.id), call.now)
+
+
+async def _test(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    delivery = await webhooks.write_test_event(tx, call.store.id, WebhookId(call.id), call.now)
+    return delivery_resource(await webhooks.get_delivery(tx, call.store.id, delivery))
+
+
+async def _deliveries(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    query: shapes.PageQuery = call.query
+    cursor = read_cursor("dlv", query.cursor)
+    before = None if cursor is None else DeliveryId(cursor)
+    found = await webhooks.list_deliveries(tx, call.store.id, WebhookId(call.id), before, query.limit + 1)
+    return page([delivery_resource(delivery) for delivery in found], query.limit)
+
+
+async def _retry(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    return delivery_resource(await webhooks.retry_delivery(tx, call.store.id, DeliveryId(call.id), call.now))
+
+
+def _private(call: Call) -> bool:
+    return call.house.settings.webhooks.allow_private_addresses
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST", path="/v1/webhooks", name="create_webhook",
+        summary="Add a receiver of events; this answer alone carries its secret",
+        access="webhooks:write", body=shapes.WebhookOrder, work=_create, result=shapes.NewWebhook, status=201,
+        repeatable=True, example={"url": "https://shop.example/hook", "events": ["invoice.*"]},
+    ),
+    Endpoint(
+        method="GET", path="/v1/webhooks", name="list_webhooks", summary="List receivers, newest first",
+        access="webhooks:read", query=shapes.PageQuery, work=_list, result=shapes.Page[shapes.Webhook],
+    ),
+    Endpoint(
+        method="GET", path="/v1/webhooks/{id}", name="get_webhook", summary="Read a receiver",
+        access="webhooks:read", id_of="whk", work=_read, result=shapes.Webhook,
+    ),
+    Endpoint(
+        method="PATCH", path="/v1/webhooks/{id}", name="change_webhook",
+        summary="Change a receiver; a secret that is replaced stays valid for a day",
+        access="webhooks:write", id_of="whk", body=shapes.WebhookChange, work=_change, result=shapes.Webhook,
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/webhooks/{id}", name="delete_webhook", summary="Delete a receiver; its log stays",
+        access="webhooks:write", id_of="whk", work=_delete, result=None, status=204,
+    ),
+    Endpoint(
+        method="POST", path="/v1/webhooks/{id}/test", name="test_webhook", summary="Send a webhook.test event there",
+        access="webhooks:write", id_of="whk", work=_test, result=shapes.Delivery, status=201, repeatable=True,
+    ),
+    Endpoint(
+        method="GET", path="/v1/webhooks/{id}/deliveries", name="list_deliveries",
+        summary="List deliveries with every attempt and the next one, newest first",
+        access="webhooks:read", id_of="whk", query=shapes.PageQuery, work=_deliveries,
+        result=shapes.Page[shapes.Delivery],
+    ),
+    Endpoint(
+        method="POST", path="/v1/deliveries/{id}/retry", name="retry_delivery", summary="Send a delivery again at once",
+        access="webhooks:write", id_of="dlv", work=_retry, result=shapes.Delivery, repeatable=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,123 @@
+"""Events and webhooks over HTTP."""
+
+import base64
+
+import pytest
+
+from tests.api.served import Served
+
+HOOK = {"url": "https://shop.example/hook", "events": ["invoice.*"]}
+
+
+async def test_the_answer_to_post_alone_carries_the_secret(served: Served) -> None:
+    made = await served.all.post("/v1/webhooks", HOOK)
+    read = await served.all.get(f"/v1/webhooks/{made.json['id']}")
+    listed = await served.all.get("/v1/webhooks")
+
+    assert made.status == 201
+    assert len(base64.b64decode(made.json["secret"].removeprefix("whsec_"))) == 32
+    assert read.json == {name: value for name, value in made.json.items() if name != "secret"}
+    assert listed.json == {"data": [read.json], "next_cursor": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"url": "http://127.0.0.1/"}, "url"),
+        ({"url": "https://169.254.169.254/latest/meta-data/"}, "url"),
+        ({"url": "https://user:pw@shop.example/"}, "url"),
+        ({"url": 7}, "url"),
+        ({"events": []}, "events"),
+        ({"events": ["invoice.paid"]}, "events.0"),
+        ({"events": "invoice.*"}, "events"),
+        ({"secret": "whsec_short"}, "secret"),
+        ({"disabled_at": None}, "disabled_at"),
+    ],
+    ids=str,
+)
+async def test_a_malformed_receiver_is_refused_by_name(served: Served, change: dict[str, object], field: str) -> None:
+    made = await served.all.post("/v1/webhooks", HOOK)
+
+    refused = await served.all.post("/v1/webhooks", HOOK | change)
+    unchanged = await served.all.send("PATCH", f"/v1/webhooks/{made.json['id']}", change)
+
+    assert (refused.status, refused.fields) == (422, [field])
+    assert (unchanged.status, unchanged.fields) == (422, [field])
+    assert len((await served.all.get("/v1/webhooks")).json["data"]) == 1
+
+
+async def test_a_receiver_is_changed_field_by_field(served: Served) -> None:
+    made = (await served.all.post("/v1/webhooks", HOOK)).json
+    path = f"/v1/webhooks/{made['id']}"
+
+    renamed = (await served.all.send("PATCH", path, {"url": "https://shop.example/other"})).json
+    disabled = (await served.all.send("PATCH", path, {"disabled": True})).json
+    enabled = (await served.all.send("PATCH", path, {"disabled": False, "events": ["*"]})).json
+    rotated = (await served.all.send("PATCH", path, {"secret": "whsec_" + base64.b64encode(b"x" * 32).decode()})).json
+
+    assert (renamed["url"], renamed["events"]) == ("https://shop.example/other", HOOK["events"])
+    assert disabled["disabled_at"] is not None
+    assert (enabled["disabled_at"], enabled["events"], enabled["url"]) == (None, ["*"], renamed["url"])
+    assert rotated["previous_secret_until"] is not None
+    assert "secret" not in rotated
+
+
+async def test_a_deleted_receiver_is_gone(served: Served) -> None:
+    made = (await served.all.post("/v1/webhooks", HOOK)).json
+
+    deleted = await served.all.send("DELETE", f"/v1/webhooks/{made['id']}")
+
+    assert (deleted.status, deleted.body) == (204, b"")
+    assert (await served.all.get(f"/v1/webhooks/{made['id']}")).status == 404
+    assert (await served.all.send("DELETE", f"/v1/webhooks/{made['id']}")).status == 404
+
+
+async def test_a_test_event_is_queued_and_can_be_sent_again(served: Served) -> None:
+    made = (await served.all.post("/v1/webhooks", HOOK)).json
+
+    sent = await served.all.post(f"/v1/webhooks/{made['id']}/test")
+    again = await served.all.post(f"/v1/deliveries/{sent.json['id']}/retry")
+    log = await served.all.get(f"/v1/webhooks/{made['id']}/deliveries")
+
+    assert (sent.status, sent.json["event_type"], sent.json["state"]) == (201, "webhook.test", "due")
+    assert again.status == 200
+    assert [delivery["id"] for delivery in log.json["data"]] == [sent.json["id"]]
+
+
+async def test_events_are_read_in_order_without_gaps_from_any_place(served: Served) -> None:
+    made = [(await served.all.invoice())["id"] for _ in range(5)]
+
+    seen, after = [], ""
+    while True:
+        answer = (await served.all.get(f"/v1/events?limit=2{after}")).json
+        seen += answer["data"]
+        if answer["next_cursor"] is None:
+            break
+        after = f"&after={answer['next_cursor']}"
+    rest = (await served.all.get(f"/v1/events?after={seen[2]['id']}")).json["data"]
+
+    assert [event["sequence"] for event in seen] == [1, 2, 3, 4, 5]
+    assert sorted(event["data"]["object"]["id"] for event in seen) == sorted(made)
+    assert {(event["type"], event["livemode"]) for event in seen} == {("invoice.created", False)}
+    assert rest == seen[3:]
+    assert (await served.all.get("/v1/events?type=invoice.settled")).json["data"] == []
+    assert (await served.all.get("/v1/events?type=invoice.*")).json["data"] == seen
+
+
+async def test_an_event_shows_the_invoice_as_it_was_answered(served: Served) -> None:
+    invoice = await served.all.invoice(metadata={"z": 1, "a": [2, "x"]})
+
+    event = (await served.all.get("/v1/events")).json["data"][0]
+
+    assert event["data"]["object"] == invoice
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("type=invoice.paid", "type"), ("after=x", "after"), (f"after=evt_{'0' * 29}", "after"), ("cursor=x", "cursor"),
+     (f"after=evt_{'0' * 29}&cursor=evt_{'0' * 29}", "cursor")],
+)  # fmt: skip
+async def test_a_malformed_place_is_refused_by_name(served: Served, query: str, field: str) -> None:
+    answer = await served.all.get(f"/v1/events?{query}")
+
+    assert (answer.status, answer.fields) == (422, [field])
