@@ -1,0 +1,120 @@
+"""Unconfirmed transactions on a real node: A8, A9, A10, A13, A14."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from kassa.chains.bitcoin.devnode import DevNode
+from kassa.db.pool import Database
+from kassa.settings import Confirmations
+from tests.shop import Shop, address, open_shop
+
+
+async def test_a8_a_malleated_transaction_is_credited_once_under_its_new_id(shop: Shop) -> None:
+    invoice = await shop.invoice()
+    old = await shop.node.send_many([(address(invoice), 100_000)], legacy=True)
+    await shop.until(invoice, status="processing", payments=["detected"])
+    raw = await shop.node.malleate(old)
+    new = (await shop.node.rpc.call("decoderawtransaction", raw))["txid"]
+    assert new != old
+    await shop.node.mine(transactions=[raw])
+    shown = await shop.until(invoice, status="settled")
+    assert {p["txid"]: (p["status"], p["replaced_by"]) for p in shown["payments"]} == {
+        old: ("replaced", new),
+        new: ("settled", None),
+    }
+    assert shown["amount_paid"] == "50.00"
+    assert await shop.books() == {"chain:bitcoin-regtest": 100_000, "sales": -100_000}
+
+
+@pytest.mark.parametrize(("units", "paid"), [(50_000, "25.00"), (0, "0.00")])
+async def test_a9_a_replacement_that_pays_less_takes_the_payment_back(shop: Shop, units: int, paid: str) -> None:
+    invoice = await shop.invoice()
+    first = await shop.pay(invoice)
+    await shop.until(invoice, status="processing")
+    second = await shop.node.replace(first, [(address(invoice), units)] if units else [])
+    shown = await shop.until(invoice, status="new", amount_paid=paid)
+    replaced = next(p for p in shown["payments"] if p["txid"] == first)
+    assert (replaced["status"], replaced["replaced_by"]) == ("replaced", second)
+    assert "payment.replaced" in await shop.events(invoice)
+    assert (await shop.shown(invoice))["payment_options"][0]["address"] == address(invoice)
+    await shop.node.mine()
+    await shop.caught_up()
+    assert (await shop.shown(invoice))["amount_settled"] == paid
+
+
+async def test_a10_fee_bumps_count_once_whichever_version_is_mined(shop: Shop) -> None:
+    invoice = await shop.invoice()
+    first = await shop.pay(invoice)
+    await shop.until(invoice, status="processing")
+    second = await shop.node.bump(first)
+    middle = str(await shop.node.rpc.call("getrawtransaction", second))
+    await shop.node.bump(second)
+    await shop.caught_up()
+    shown = await shop.shown(invoice)
+    assert (shown["status"], shown["amount_paid"], shown["amount_over"]) == ("processing", "50.00", "0.00")
+    await shop.node.mine(transactions=[middle])
+    shown = await shop.until(invoice, status="settled", amount_paid="50.00", amount_over="0.00")
+    assert [p["txid"] for p in shown["payments"] if p["status"] == "settled"] == [second]
+    assert await shop.books() == {"chain:bitcoin-regtest": 100_000, "sales": -100_000}
+
+
+async def test_a13_a_payment_dropped_by_a_restart_comes_back_as_the_same_payment(shop: Shop) -> None:
+    invoice = await shop.invoice()
+    txid = await shop.pay(invoice)
+    raw = str(await shop.node.rpc.call("getrawtransaction", txid))
+    first = await shop.until(invoice, status="processing")
+    await shop.node.restart("-persistmempool=0", "-walletbroadcast=0")
+    await shop.until(invoice, status="new", payments=["dropped"])
+    await shop.node.mine(2)
+    await shop.node.mine(transactions=[raw])
+    shown = await shop.until(invoice, status="settled")
+    assert [p["id"] for p in shown["payments"]] == [p["id"] for p in first["payments"]]
+    assert await shop.events(invoice) == [
+        "invoice.created", "payment.detected", "invoice.processing", "payment.dropped", "invoice.reopened",
+        "payment.settled", "invoice.settled",
+    ]  # fmt: skip
+
+
+async def test_a_dropped_payment_that_is_broadcast_again_is_the_same_payment(shop: Shop) -> None:
+    invoice = await shop.invoice()
+    txid = await shop.pay(invoice)
+    raw = str(await shop.node.rpc.call("getrawtransaction", txid))
+    await shop.until(invoice, status="processing")
+    await shop.node.restart("-persistmempool=0", "-walletbroadcast=0")
+    await shop.until(invoice, payments=["dropped"])
+    await shop.node.broadcast(raw)
+    await shop.until(invoice, status="processing", payments=["detected"])
+
+
+async def test_zero_confirmations_settle_small_amounts_that_do_not_signal_replacement(
+    bitcoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    policy = (Confirmations(0, Fraction(50), "EUR"), Confirmations(1))
+    async with open_shop(bitcoind, database, tmp_path, confirmations=policy) as shop:
+        small, signalling, large = await shop.invoice(), await shop.invoice(), await shop.invoice("50.01")
+        final = {"fee_rate": 5, "replaceable": False}
+        await bitcoind.rpc.named("sendtoaddress", address=address(small), amount="0.001", **final)
+        await bitcoind.rpc.named("sendtoaddress", address=address(signalling), amount="0.001", replaceable=True)
+        await bitcoind.rpc.named("sendtoaddress", address=address(large), amount="0.0010002", **final)
+        settled = await shop.until(small, status="settled")
+        assert settled["payments"][0]["confirmations"] == 0
+        await shop.until(signalling, status="processing")
+        await shop.until(large, status="processing")
+
+
+async def test_a14_a_zero_confirmation_settlement_that_is_double_spent_is_reversed(
+    bitcoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    policy = (Confirmations(0, Fraction(50), "EUR"), Confirmations(1))
+    async with open_shop(bitcoind, database, tmp_path, confirmations=policy) as shop:
+        invoice = await shop.invoice()
+        paid = await bitcoind.rpc.named(
+            "sendtoaddress", address=address(invoice), amount="0.001", fee_rate=5, replaceable=False
+        )
+        await shop.until(invoice, status="settled")
+        thief = await bitcoind.conflict(str(paid))
+        await bitcoind.mine(transactions=[thief])
+        await shop.until(invoice, status="new", flags=["reversed"], payments=["reversed"])
+        assert await shop.books() == {}
