@@ -85,7 +85,7 @@ class BitcoinSource:
                 await watched.refresh()
                 self._destinations = self._destinations.renewed(watched.destinations)
                 self._outpoints = self._outpoints.renewed(watched.outpoints)
-                block = read_block(body, ref, self._destinations, self._outpoints, self._names)
+                block = await asyncio.to_thread(read_block, body, ref, self._destinations, self._outpoints, self._names)
                 if found and block.parent != found[-1].ref.hash:
                     raise ChainMoved(f"block {ref.hash} does not follow {found[-1].ref.hash}: the best chain changed")
                 found.append(block)
