@@ -13,7 +13,7 @@ import structlog
 import kassa.watch.store as watch
 from kassa import flow
 from kassa.chains.base import ChainSource, Connection
-from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable
+from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable, LeaseLost
 from kassa.core.facts import Tip
 from kassa.house import House
 from kassa.settings import Network
@@ -44,7 +44,7 @@ async def follow_chain(house: House, network: str) -> None:
         position = await _wait_for_lease(house, configured)
         log.info("following", network=network, height=None if position.tip is None else position.tip.height)
         try:
-            await _Follower(house, configured, source, position).run()
+            await Follower(house, configured, source, position).run()
         finally:
             await _release(house, position)
     finally:
@@ -72,8 +72,11 @@ async def _release(house: House, position: Position) -> None:
         log.warning("the lease could not be released", network=position.network, fault=str(fault))
 
 
-class _Follower:
-    """What changes while a network is followed: where we stand, and when the node was last heard."""
+class Follower:
+    """One following of a network: where we stand, and when the node was last heard.
+
+    `run` looks whenever a look is worthwhile; `look` is one look, for who wants to choose the moments.
+    """
 
     def __init__(self, house: House, network: Network, source: ChainSource, position: Position) -> None:
         self._house = house
@@ -87,10 +90,17 @@ class _Follower:
         self._pause = 0.0
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_lease())
-            group.create_task(self._listen())
-            group.create_task(self._look_for_ever())
+        """Follow until cancelled; raise `LeaseLost` when another process follows the network."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_lease())
+                group.create_task(self._listen())
+                group.create_task(self._look_for_ever())
+        except ExceptionGroup as faults:
+            lost, others = faults.split(LeaseLost)
+            if lost is None or others is not None:
+                raise
+            raise LeaseLost(f"another process follows {self._network.name} now") from None
 
     async def _keep_lease(self) -> None:
         # Reading may take longer than the lease; what is committed in between prolongs it as well.
@@ -106,7 +116,7 @@ class _Follower:
     async def _look_for_ever(self) -> None:
         while True:
             self._woken.clear()
-            await self._look_safely()
+            await self.look()
             await self._wait()
 
     async def _wait(self) -> None:
@@ -117,7 +127,11 @@ class _Follower:
             async with asyncio.timeout(self._network.poll_seconds):
                 await self._woken.wait()
 
-    async def _look_safely(self) -> None:
+    async def look(self) -> None:
+        """Look once: blocks first, then the mempool. What the node does wrong is noted, never raised.
+
+        Raises `LeaseLost` when another process follows the network.
+        """
         try:
             await self._look()
         except ChainMoved:
