@@ -1,5 +1,7 @@
 """Every error as `application/problem+json` (RFC 9457). What is unexpected is logged here and told to nobody."""
 
+import traceback
+
 import asyncpg
 import msgspec
 import structlog
@@ -76,7 +78,7 @@ def from_rejection(error: Rejected) -> Reply:
 
 def from_away(error: Exception) -> Reply:
     """Write that the database cannot be used; the reason is for the log."""
-    log.error("the database cannot be used", error=f"{type(error).__name__}: {error}"[:300])
+    log.error("the database cannot be used", error=type(error).__name__, message=_first_line(error))
     return from_rejection(Unavailable("the service cannot do this now; send the same request again"))
 
 
@@ -88,7 +90,9 @@ def from_framework(_request: object, error: Exception) -> Reply:
         allow = (error.headers or {}).get("Allow")
         headers = ((b"allow", allow.encode()),) if allow else ()
         return problem(status, code, _ABSENT if status == 404 else f"{TITLES[status].lower()}", (), headers)
-    log.error("a request failed unexpectedly", exc_info=error)
+    log.error(
+        "a request failed unexpectedly", error=type(error).__name__, message=_first_line(error), at=_frames(error)
+    )
     return problem(500, "internal_error", "the failure was written to the log; nothing about it is shown here")
 
 
@@ -103,3 +107,14 @@ def problem(
     errors = tuple(Fault(fault.field, fault.message) for fault in faults)
     body = Problem(f"urn:kassa:problem:{code}", TITLES[status], status, code, detail, errors)
     return Reply(status, msgspec.json.encode(body), PROBLEM, headers)
+
+
+def _first_line(error: Exception) -> str:
+    # What follows in a database's message ("DETAIL: Key (hash)=…") shows values.
+    return next(iter(str(error).splitlines()), "")[:300]
+
+
+def _frames(error: Exception) -> list[str]:
+    # Not `exc_info`: how that is written is set elsewhere, and some renderers show local variables, keys among them.
+    frames = traceback.extract_tb(error.__traceback__)[-20:]
+    return [f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
