@@ -15,6 +15,8 @@ import pytest
 from kassa.db.migrate import migrate
 from kassa.db.pool import Database
 
+pytest_plugins = ["tests.nodes"]
+
 ROOT = Path(__file__).parent.parent
 
 
