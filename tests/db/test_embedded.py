@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,9 +22,16 @@ HOLD += "print(start(Path(sys.argv[1])).url, flush=True); sys.stdin.read()"
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "data"
-    embedded.start(tmp_path / "data").close()
+def folder() -> Iterator[Path]:
+    # Not tmp_path: every start of pytest closes its folders to other users, such as a root's database server.
+    with tempfile.TemporaryDirectory(prefix="kassa-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def data_dir(folder: Path) -> Iterator[Path]:
+    yield folder / "data"
+    embedded.start(folder / "data").close()
 
 
 def server_pid(data_dir: Path) -> int | None:
@@ -107,13 +115,13 @@ def test_a_process_number_that_now_belongs_to_another_program_is_forgotten(data_
         assert server_pid(data_dir) != os.getpid()
 
 
-async def test_a_path_too_long_for_a_socket_gets_a_private_folder(tmp_path: Path) -> None:
-    with closing(embedded.start(tmp_path / ("long" * 20) / "data")) as server:
-        folder = Path(server.url.partition("host=")[2])
+async def test_a_path_too_long_for_a_socket_gets_a_private_folder(folder: Path) -> None:
+    with closing(embedded.start(folder / ("long" * 20) / "data")) as server:
+        short = Path(server.url.partition("host=")[2])
         connection = await asyncpg.connect(server.url)
         await connection.close()
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700  # noqa: ASYNC240
-    folder.rmdir()  # noqa: ASYNC240
+        assert stat.S_IMODE(short.stat().st_mode) == 0o700  # noqa: ASYNC240
+    short.rmdir()  # noqa: ASYNC240
 
 
 def test_data_of_another_version_is_refused_with_the_way_out(data_dir: Path) -> None:

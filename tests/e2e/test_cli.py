@@ -1,0 +1,294 @@
+"""The real program from its command line: a fresh folder, the embedded database, a real node, HTTP, and its end."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from kassa.chains.bitcoin.devnode import DevNode
+from kassa.sandbox.nodes import find_or_install, nodes_dir
+from tests.house import TPUB
+
+KASSA = Path(sys.executable).parent / "kassa"
+LIMIT_SECONDS = 60
+
+Json = dict[str, Any]
+
+
+def settings(rpc_url: str = "http://u:hunter2@127.0.0.1:1", zmq: tuple[str, ...] = (), port: int = 0) -> str:
+    return f"""
+        [http]
+        listen = "127.0.0.1:{port}"
+        [networks.bitcoin-regtest]
+        family = "bitcoin"
+        chain = "bitcoin-regtest"
+        rpc_url = "{rpc_url}"
+        zmq = {json.dumps(list(zmq))}
+        confirmations = [{{ blocks = 1 }}]
+        [rates]
+        fixed = {{ "BTC/EUR" = "50000" }}
+        """
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs the program in a folder, with nothing of ours in its environment."""
+
+    folder: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [KASSA, *arguments], cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str) -> Json:
+        answer: Json = json.loads(self.run(*arguments, "--json").stdout)
+        return answer
+
+    @contextmanager
+    def up(self) -> Iterator["Running"]:
+        with (self.folder / "log").open("wb") as log:
+            process = subprocess.Popen([KASSA, "up"], cwd=self.folder, env=self.environ, stderr=log)
+        running = Running(process, self.folder / "log")
+        try:
+            yield running
+        finally:
+            process.kill()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running program and its log."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def line(self, event: str) -> Json:
+        """Wait for a line of the log."""
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while time.monotonic() < deadline:
+            lines = [json.loads(line) for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            if found := [line for line in lines if line["event"] == event]:
+                return dict(found[0])
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+        raise AssertionError(f"no {event!r} within {LIMIT_SECONDS} s:\n{self.log.read_text()}")
+
+    def call(self, method: str, path: str, key: str = "", body: Json | None = None) -> Json:
+        url = f"http://{self.line('listening')['at']}{path}"
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "Idempotency-Key": "one"}
+        request = Request(url, None if body is None else json.dumps(body).encode(), headers, method=method)
+        with urlopen(request, timeout=20) as answer:
+            read: Json = json.loads(answer.read())
+        return read
+
+
+@contextmanager
+def new_shell() -> Iterator[Shell]:
+    # Not under tmp_path: every start of pytest closes its folders to other users, such as a root's database server.
+    with tempfile.TemporaryDirectory(prefix="kassa-test-") as folder:
+        (Path(folder) / "kassa.toml").write_text(settings())
+        yield Shell(Path(folder))
+
+
+@pytest.fixture
+def shell() -> Iterator[Shell]:
+    with new_shell() as shell:
+        yield shell
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Shell]:
+    """One folder for tests that do not mind each other: a fresh database costs seconds."""
+    with new_shell() as shell:
+        yield shell
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[DevNode]:
+    program = await asyncio.to_thread(find_or_install, "bitcoind", nodes_dir(), print)
+    node = await DevNode.start(program, tmp_path / "node")
+    yield node
+    await node.kill()
+
+
+def test_help_answers_at_once() -> None:
+    fastest = min(_seconds("--help") for _ in range(5))
+    assert fastest < 0.5
+
+
+def _seconds(*arguments: str) -> float:
+    started = time.monotonic()
+    subprocess.run([KASSA, *arguments], check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+def test_a_store_is_made_on_an_empty_folder(shell: Shell) -> None:
+    made = shell.json("store", "create", "--name", "Café", "--currency", "EUR", "--test", "--tolerance", "0.5%")
+    assert made.keys() == {"store_id", "api_key"}
+    assert made["api_key"].startswith("kassa_test_")
+    [store] = shell.json("store", "list")["data"]
+    assert (store["id"], store["livemode"], store["tolerance_ppm"]) == (made["store_id"], False, 5000)
+    assert not (shell.folder / "kassa-data" / "postgres" / "postmaster.pid").exists()
+
+
+def test_keys_are_made_listed_and_revoked(shared: Shell) -> None:
+    store = shared.json("store", "create", "--name", "One", "--currency", "EUR")["store_id"]
+    made = shared.json("key", "create", "--store", store, "--scope", "invoices:read", "--label", "till")
+    shared.run("key", "revoke", made["key_id"])
+    keys = shared.json("key", "list", "--store", store)["data"]
+    assert [key["label"] for key in keys] == ["made with the store", "till"]
+    assert keys[1]["revoked_at"] is not None
+    assert keys[1]["scopes"] == ["invoices:read"]
+    table = shared.run("key", "list", "--store", store).stdout
+    assert made["key_id"] in table
+    assert made["api_key"] not in table
+
+
+def test_a_webhook_tells_its_secret_once(shared: Shell) -> None:
+    store = shared.json("store", "create", "--name", "One", "--currency", "EUR")["store_id"]
+    made = shared.json(
+        "webhook", "add", "--store", store, "--url", "https://shop.example/hook", "--events", "invoice.*"
+    )
+    assert made["secret"].startswith("whsec_")
+    assert made["events"] == ["invoice.*"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("store", "create", "--name", "One", "--currency", "EURO"), "'EURO' is not a known currency code"),
+        (("store", "create", "--name", "One", "--currency", "EUR", "--tolerance", "60%"), "tolerance: '60%' is not"),
+        (("store", "create", "--name", "One", "--currency", "EUR", "--tolerance", "0.5"), "tolerance: '0.5' is not"),
+        (("key", "list", "--store", "sto_nobody"), "there is no store 'sto_nobody'"),
+        (("network", "resume", "bitcoin-regtest", "--depth", "3"), "'bitcoin-regtest' is not halted"),
+        (("store", "list", "--config", "nowhere.toml"), "there is no file nowhere.toml"),
+    ],
+)
+def test_a_foreseen_error_is_one_line(shared: Shell, arguments: tuple[str, ...], message: str) -> None:
+    [line] = shared.run(*arguments, code=1).stderr.splitlines()
+    assert line.startswith("kassa: ")
+    assert message in line
+
+
+def test_a_wallet_of_the_other_mode_or_with_a_private_key_is_refused(shared: Shell) -> None:
+    live = shared.json("store", "create", "--name", "One", "--currency", "EUR")["store_id"]
+    add = ("wallet", "add", "--store", live, "--network", "bitcoin-regtest", "--descriptor")
+    assert "is not a live network" in shared.run(*add, TPUB, code=1).stderr
+    private = (
+        "tprv8ZgxMBicQKsPd7Uf69XL1XwhmjHopUGep8GuEiJDZmbQz6o58LninorQAfcKZWARbtRtfnLcJ5MQ2AtHcQJCCRUcMRvmDUjyEmNUWwx"
+    )
+    private += "8UbK"
+    refused = shared.run(*add, f"wpkh({private}/0/*)", code=1).stderr
+    assert "PRIVATE" in refused
+    assert private not in refused
+
+
+def test_no_network_means_nothing_to_run(shell: Shell) -> None:
+    (shell.folder / "kassa.toml").write_text("")
+    assert "no network is configured" in shell.run("up", code=1).stderr
+
+
+def test_a_port_in_use_is_one_line(shell: Shell) -> None:
+    with shell.up() as first:
+        port = int(first.line("listening")["at"].rpartition(":")[2])
+        (shell.folder / "kassa.toml").write_text(settings(port=port))
+        refused = shell.run("up", code=1).stderr.splitlines()
+    assert f"cannot listen on 127.0.0.1:{port}" in refused[-1]
+
+
+def test_the_doctor_names_what_is_broken(shared: Shell) -> None:
+    done = shared.run("doctor", "--json", code=1)
+    findings = {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert findings["database"]["verdict"] == "ok"
+    assert findings["database durability"]["verdict"] == "ok"
+    assert findings["bitcoin-regtest node"]["verdict"] == "fail"
+    assert "rpc_url" in findings["bitcoin-regtest node"]["remedy"]
+    assert "hunter2" not in done.stdout + shared.run("doctor", code=1).stdout
+
+
+async def test_a_payment_reaches_a_program_that_was_started_from_nothing(shell: Shell, node: DevNode) -> None:
+    (shell.folder / "kassa.toml").write_text(settings(node.rpc_url, node.zmq))
+    await node.mine(1)
+    made = shell.json("store", "create", "--name", "One", "--currency", "EUR", "--test")
+    shell.json("wallet", "add", "--store", made["store_id"], "--network", "bitcoin-regtest", "--descriptor", TPUB)
+    with shell.up() as running:
+        running.line("following")
+        key = made["api_key"]
+        await _until(lambda: _state(running, key) == "ok")
+        order = {"amount": "50.00", "currency": "EUR"}
+        invoice = await asyncio.to_thread(running.call, "POST", "/v1/invoices", key, order)
+        [option] = invoice["payment_options"]
+        await node.fund(option["address"], 100_000)
+        await node.mine(1)
+        await _until(lambda: running.call("GET", f"/v1/invoices/{invoice['id']}", key)["status"] == "settled")
+
+        doctor = {f["check"]: f for f in (await asyncio.to_thread(shell.json, "doctor"))["findings"]}
+        assert doctor["bitcoin-regtest node"]["verdict"] == "ok"
+        assert doctor["bitcoin-regtest node blocks"]["verdict"] == "ok"
+        assert doctor["bitcoin-regtest follower"]["verdict"] == "ok"
+        assert doctor[f"bitcoin-regtest push {node.zmq[0]}"]["verdict"] == "ok"
+
+        started = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(running.process.wait, 15) == 0
+        assert time.monotonic() - started < 10
+        log = running.log.read_text()
+        assert "Traceback" not in log
+        assert key not in log
+        assert urlpassword(node.rpc_url) not in log
+    assert not (shell.folder / "kassa-data" / "postgres" / "postmaster.pid").exists()
+    marks = json.loads((shell.folder / "kassa-data" / "address-marks.json").read_text())
+    assert [mark["index"] for mark in marks.values()] == [1]
+
+
+async def test_a_killed_program_goes_on_where_it_was(shell: Shell, node: DevNode) -> None:
+    (shell.folder / "kassa.toml").write_text(settings(node.rpc_url, node.zmq))
+    key = shell.json("store", "create", "--name", "One", "--currency", "EUR", "--test")["api_key"]
+    with shell.up() as first:
+        await _until(lambda: _state(first, key) == "ok")
+    await node.mine(3)
+    with shell.up() as second:
+        tip = (await node.tip()).height
+        await _until(lambda: _network(second, key)["height"] == tip)
+        second.process.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(second.process.wait, 15) == 0
+
+
+def urlpassword(url: str) -> str:
+    return url.split("@", maxsplit=1)[0].rsplit(":", 1)[1]
+
+
+def _network(running: Running, key: str) -> Json:
+    [network] = running.call("GET", "/v1/networks", key)["data"]
+    return dict(network)
+
+
+def _state(running: Running, key: str) -> str:
+    return str(_network(running, key)["state"])
+
+
+async def _until(holds: Any) -> None:  # a function of nothing that asks the program
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while not await asyncio.to_thread(holds):  # noqa: ASYNC110 (another process)
+            await asyncio.sleep(0.05)
