@@ -11,6 +11,7 @@ import typer
 
 from kassa import __version__
 from kassa.core.errors import KassaError, SettingsError
+from kassa.sandbox.cli import app as sandbox_app
 
 if TYPE_CHECKING:
     from kassa.settings import Settings
@@ -29,6 +30,7 @@ app.add_typer(key_app, name="key")
 app.add_typer(wallet_app, name="wallet")
 app.add_typer(webhook_app, name="webhook")
 app.add_typer(network_app, name="network")
+app.add_typer(sandbox_app, name="sandbox")
 
 Config = Annotated[
     Path | None,

@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -24,8 +24,9 @@ _SECRETS = (
 Event = MutableMapping[str, Any]  # structlog's word for a line that is being made
 
 
-def configure(*, level: int = logging.INFO) -> None:
-    """Send our log lines and those of the libraries to standard error, in one form."""
+def configure(*, level: int = logging.INFO, to: TextIO | None = None) -> None:
+    """Send our log lines and those of the libraries to standard error, or to a file, in one form."""
+    stream = sys.stderr if to is None else to
     steps: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -34,14 +35,14 @@ def configure(*, level: int = logging.INFO) -> None:
         _clean,
     ]
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=True)
-    if sys.stderr.isatty():
+    if stream.isatty():
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[*steps, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=steps, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
