@@ -18,6 +18,7 @@ from kassa.api.app import create_app
 from kassa.api.server import make_server
 from kassa.chains.base import Chain
 from kassa.chains.registry import FAMILIES
+from kassa.checkout.pages import handlers
 from kassa.core.clock import SystemClock
 from kassa.core.errors import DatabaseError, KassaError, LeaseLost, SettingsError
 from kassa.db import embedded
@@ -191,7 +192,7 @@ async def keep_running(name: str, loop: Loop) -> None:
 async def _serve_http(house: House, stop: asyncio.Event) -> None:
     listen = house.settings.http.listen
     with _bound(listen, "http.listen") as bound:
-        server = make_server(create_app(house), listen.host, listen.port)
+        server = make_server(create_app(house, handlers(house)), listen.host, listen.port)
         server.config.timeout_graceful_shutdown = DRAIN_SECONDS
         # Signals are handled once, above.
         server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
@@ -215,4 +216,4 @@ def _bound(listen: Listen, key: str) -> socket.socket:
     try:
         return socket.create_server((listen.host, listen.port), family=family, backlog=2048)
     except OSError as fault:
-        raise SettingsError(f"cannot listen on {listen} ({fault.strerror}): change {key} or end who uses it") from None
+        raise SettingsError(f"cannot listen on {listen} ({os.strerror(fault.errno or 0)}): change {key} or end who uses it") from None
