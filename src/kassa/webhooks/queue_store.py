@@ -48,8 +48,8 @@ with heads as (
     select * from (
         select h.*, row_number() over (partition by lane order by position) as place from last_due h
         where not exists (
-            select from deliveries b where b.state = 'due' and b.lane = h.lane and b.invoice_id = h.invoice_id
-            and b.claimed_until > $3
+            select from deliveries b where b.lane = h.lane and b.invoice_id = h.invoice_id
+            and b.claimed_until is not null and b.claimed_until > $3
         )
     ) ranked where place <= room
 ), trains as (
@@ -67,13 +67,15 @@ with heads as (
             when w.previous_secret_until > $3 then array[w.secret, w.previous_secret]
             else array[w.secret] end as secrets,
         e.type, e.sequence, e.created_at as event_created_at, e.object, s.livemode
-    from trains join deliveries d using (id) join events e on e.id = d.event_id join stores s on s.id = d.store_id
+    from deliveries d join events e on e.id = d.event_id join stores s on s.id = d.store_id
     left join webhooks w on w.id = d.webhook_id
-    where d.state = 'due' and e.sequence is not null and (d.claimed_until is null or d.claimed_until <= $3)
+    -- As an array: few rows, whatever the statistics of a queue that fills and empties make of it.
+    where d.id = any (array(select id from trains)) and d.state = 'due' and e.sequence is not null
+        and (d.claimed_until is null or d.claimed_until <= $3)
     for update of d skip locked
 )
 update deliveries d set due_at = t.until, claimed_until = t.until
-from taken t where d.id = t.id
+from taken t where d.id = t.id and d.id = any (array(select id from taken))
 returning d.id, d.store_id, d.event_id, d.webhook_id, d.lane, d.invoice_id, d.position, d.attempts, d.created_at, t.*
 """
 

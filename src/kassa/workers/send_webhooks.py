@@ -31,7 +31,8 @@ FIRST_WIDTH, MAX_WIDTH = 4, 32
 """Posts under way in one lane: at first, and for a receiver that keeps taking them. One that is mute gets one."""
 LANES_AT_ONCE = 200
 _PAUSES = (0.005, 0.02, 0.1, 1.0)
-# Seconds to the next look, after a look that found nothing: a hint may be early (see `events.CHANNEL`), or lost.
+# Seconds to the next look unless woken, longer after each that found nothing: a hint may be early (see
+# `events.CHANNEL`), or lost.
 
 
 async def send_webhooks(house: House) -> None:
@@ -57,6 +58,7 @@ class _Sender:
         self._lanes: Counter[str] = Counter()  # trains under way
         self._stores: Counter[str] = Counter()
         self._width: dict[str, int] = {}
+        self._waking: asyncio.TimerHandle | None = None
         self._behind = ""  # the lane at which the next turn goes on
 
     async def listen(self) -> None:
@@ -83,10 +85,9 @@ class _Sender:
             found = await self._house.database.run(self._take)
             for train in found:
                 self._start(train)
-            idle = 0 if found else idle + 1
-            if not found or self._lanes.total() >= POSTS:
-                woken = await self._wait(_PAUSES[min(idle, len(_PAUSES)) - 1] if idle else _PAUSES[-1])
-                idle = 0 if woken else idle
+            idle = 0 if found else min(idle + 1, len(_PAUSES) - 1)
+            if await self._wait(_PAUSES[idle]):
+                idle = 0
 
     async def _wait(self, seconds: float) -> bool:
         try:
@@ -178,7 +179,12 @@ class _Sender:
                 del counter[name]
         if len(self._width) > 10_000:
             self._width = {name: width for name, width in self._width.items() if name in self._lanes}
-        self._woken.set()
+        self._wake_soon()
+
+    def _wake_soon(self) -> None:
+        # Room comes one post at a time: a look for each of them would cost more than the posts.
+        if self._waking is None or self._waking.when() <= asyncio.get_running_loop().time():
+            self._waking = asyncio.get_running_loop().call_later(_PAUSES[0], self._woken.set)
 
     async def record(self) -> None:
         """Write down results, all that have gathered while the last ones were written."""
@@ -193,7 +199,7 @@ class _Sender:
                 lambda tx, r=results, p=postponed, now=now: queue.record(tx, r, p, now)  # type: ignore[misc]
             )
             crashpoint("webhook.recorded")
-            self._woken.set()
+            self._wake_soon()
 
 
 def _rest_until(result: Result) -> datetime | None:

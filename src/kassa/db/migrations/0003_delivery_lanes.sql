@@ -15,3 +15,5 @@ drop index deliveries_event;
 -- A delivery of a disabled endpoint stays 'due' without a time, until the endpoint is enabled again.
 create index deliveries_due on deliveries (lane, due_at) where state = 'due';
 create index deliveries_chain on deliveries (lane, invoice_id, position) where state = 'due' and invoice_id is not null;
+-- What is being sent right now: few rows, asked for at every claim.
+create index deliveries_claimed on deliveries (lane, invoice_id) where claimed_until is not null;
