@@ -54,7 +54,7 @@ async def lying(node_url: str) -> AsyncIterator[Liar]:
 
         app = web.Application(client_max_size=2**26)
         app.router.add_route("*", "/{path:.*}", handle)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

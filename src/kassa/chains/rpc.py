@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import aiohttp
 import msgspec
 
-from kassa.core.errors import ChainInvalid, ChainUnavailable
+from kassa.core.errors import ChainInvalid, ChainUnavailable, SettingsError
 
 T = TypeVar("T")
 
@@ -59,7 +59,10 @@ class JsonRpc:
     def __init__(
         self, url: str, *, timeout_seconds: float = TIMEOUT_SECONDS, response_limit: int = RESPONSE_LIMIT
     ) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise SettingsError("rpc_url is no URL such as http://user:password@127.0.0.1:8332") from None
         host = parts.netloc.rpartition("@")[2]
         self.node = host
         self._url = urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))

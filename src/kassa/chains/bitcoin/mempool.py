@@ -41,7 +41,8 @@ class _Entry(msgspec.Struct):
     replaceable: bool | None = msgspec.field(name="bip125-replaceable", default=None)
 
 
-TxidList = list[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]]
+Txid = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+TxidList = list[Txid]
 
 
 class Mempool:
@@ -80,7 +81,7 @@ class Mempool:
             answers.append(answer)
         info = self._rpc.read(_Info, answers[0], names[0])
         listed = self._rpc.read(TxidList, answers[1], names[1])
-        return info.loaded, listed, self._rpc.read(str, answers[2], names[2])
+        return info.loaded, listed, self._rpc.read(Txid, answers[2], names[2])
 
     def _forget(self, listed: TxidList) -> None:
         for txid in self._seen.keep_only(listed):
