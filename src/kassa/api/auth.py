@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from kassa.api.errors import DATABASE_AWAY
 from kassa.core.errors import Forbidden, Unauthorized
 from kassa.core.ids import KeyId
+from kassa.db.faults import DATABASE_AWAY
 from kassa.db.pool import Database
 from kassa.stores.model import SCOPES, ApiKey
 from kassa.stores.rules import key_hash, opens

@@ -2,7 +2,6 @@
 
 import traceback
 
-import asyncpg
 import msgspec
 import structlog
 from litestar.exceptions import HTTPException
@@ -30,18 +29,6 @@ TITLES = {
 
 # One text for every id that is unknown here: a foreign id must look exactly like one that never existed.
 _ABSENT = "there is no such thing in this store"
-
-# What asyncpg raises when there is no database to talk to, when it goes away, or when it never answers.
-DATABASE_AWAY = (
-    OSError,  # refused, reset, timed out, no such socket
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.InterfaceError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -4,8 +4,8 @@ from time import monotonic
 
 import asyncpg
 
-from kassa.api.errors import DATABASE_AWAY
 from kassa.api.reply import Reply, json_reply
+from kassa.db.faults import DATABASE_AWAY
 from kassa.db.migrate import missing
 from kassa.house import House
 from kassa.watch.store import network_rows

@@ -9,12 +9,13 @@ from litestar import Request
 
 from kassa.api.auth import ANY_KEY, Uses, authenticate, authorize
 from kassa.api.endpoint import Call, Endpoint
-from kassa.api.errors import DATABASE_AWAY, from_away, from_rejection
+from kassa.api.errors import from_away, from_rejection
 from kassa.api.idempotency import Repeats, fingerprint, read_key
 from kassa.api.incoming import decode_body, decode_query, read_body, read_headers
 from kassa.api.reply import Reply, json_reply
 from kassa.core.errors import NotFound, Rejected
 from kassa.core.ids import is_id
+from kassa.db.faults import DATABASE_AWAY
 from kassa.db.pool import Tx
 from kassa.house import House
 
