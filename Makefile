@@ -4,6 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+export UV_SYSTEM_CERTS := 1
 
 VENV := .venv
 BIN := $(VENV)/bin
