@@ -39,7 +39,7 @@ def closure(suite: str, packages: Sequence[str], work: Path, say: Say) -> Sequen
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
     (work / "status").touch()  # empty, so that the C library counts as missing too
-    (work / "debian.sources").write_text(_source(Path("/etc/apt"), suite))
+    (work / "debian.sources").write_text(source(Path("/etc/apt"), suite))
     (work / "apt.conf").write_text(_CONFIGURATION.format(work=work))
     say(f"reading the package list of Debian {suite}")
     _apt(work, "update")
@@ -48,7 +48,7 @@ def closure(suite: str, packages: Sequence[str], work: Path, say: Say) -> Sequen
     return sorted((work / "cache/archives").glob("*.deb"))
 
 
-def _source(etc: Path, suite: str) -> str:
+def source(etc: Path, suite: str) -> str:
     """Return the machine's first entry for its Debian mirror, as deb822, pointing at another suite."""
     for entry in _entries(etc):
         fields = dict(re.findall(r"(?m)^([A-Za-z-]+):[ \t]*(.*(?:\n[ \t].*)*)", entry))
