@@ -22,7 +22,8 @@ Dir::Cache "{work}/cache";
 APT::Sandbox::User "root";
 APT::Install-Recommends "false";
 Acquire::Languages "none";
-Acquire::Retries "3";
+Acquire::Retries "2";
+APT::Update::Error-Mode "any";
 Debug::NoLocking "true";
 """
 _DEBIAN = re.compile(r"/debian(\.list)?/?$")  # cloud images name a file of mirrors

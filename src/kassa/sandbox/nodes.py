@@ -95,7 +95,7 @@ def _install(name: str, recipe: Recipe, cache: Path, say: Say) -> Program:
             for package in closure(recipe.suite, recipe.packages, work / "apt", say):
                 _run(["dpkg", "-x", str(package), str(unpacked)])
         except SandboxError as error:
-            raise SandboxError(f"{name} cannot be installed here: {error}. {_remedy(name, recipe)}") from error
+            raise SandboxError(f"{name} cannot be installed here ({error}). {_remedy(name, recipe)}") from error
         program = _installed(name, recipe, unpacked)
         if program is None:
             raise SandboxError(f"the {name} from Debian does not start on this machine. {_remedy(name, recipe)}")
