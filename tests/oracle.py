@@ -1,0 +1,409 @@
+"""What must hold at every moment, checked on the real database: against itself, against a chain, against a rescan.
+
+`Oracle.check` may follow every step and every crash; `check_chain` and `compare` need a follower that has caught up.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fractions import Fraction
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+
+from kassa import flow
+from kassa.core.money import currency
+from kassa.events import store as events
+from kassa.flow import picture
+from kassa.house import House
+from tests.sim.reference import expected_invoice, expected_payment
+
+Rows = list[Any]  # asyncpg records
+_PROGRESS = {"new": 0, "expired": 0, "invalid": 0, "processing": 1, "settled": 2}
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A movement of money to a script, as a chain shows it; `block` is None in the mempool."""
+
+    script: bytes
+    units: int
+    block: tuple[int, str] | None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What one network's node holds now, told by something that shares no code with Kassa.
+
+    `blocks`: height, hash and parent of the best chain. `outputs`: by (txid, position), those to scripts that were ever
+    issued. `spenders`: which transactions spend an outpoint, those of the best chain and those of the mempool.
+    """
+
+    network: str
+    asset: str
+    blocks: Sequence[tuple[int, str, str]]
+    outputs: Mapping[tuple[str, str], Output]
+    mined_spenders: Mapping[str, str]
+    pending_spenders: Mapping[str, str]
+
+
+@dataclass
+class Oracle:
+    """Checks one database over its life: it remembers what may only grow."""
+
+    house: House
+    _entries: Rows = field(default_factory=list)
+    _indexes: dict[int, int] = field(default_factory=dict)
+    _events: Rows = field(default_factory=list)
+
+    async def check(self) -> None:
+        """Check what holds at every moment, whatever the chain does: O1, O3 to O6, O9, O11."""
+        await self._books()
+        await self._addresses()
+        await self._linked_blocks()
+        await self._history()
+        await self._standings()
+
+    async def _books(self) -> None:
+        """O1: entries balance per asset, and nothing that was written has changed."""
+        pool = self.house.database.pool
+        wrong = await pool.fetch("select entry_id, asset from postings group by 1, 2 having sum(units) <> 0")
+        assert not wrong, f"entries that do not balance: {wrong}"
+        rows = await pool.fetch(
+            "select e.*, p.account, p.asset, p.units from entries e join postings p on p.entry_id = e.id"
+            " order by e.id, p.account, p.asset"
+        )
+        assert rows[: len(self._entries)] == self._entries, "the books were changed after they were written"
+        self._entries = rows
+        live = await pool.fetch(
+            """select e.payment_id, sum(p.units) as units, count(*) from entries e join postings p on p.entry_id = e.id
+               where p.account like 'chain:%' group by 1 having sum(p.units) <> 0"""
+        )
+        alive = {
+            row["id"]: row["units"]
+            for row in await pool.fetch("select id, units from payments where status in ('confirming', 'settled')")
+        }
+        assert {row["payment_id"]: row["units"] for row in live} == alive, "a payment is booked twice, or not at all"
+
+    async def _addresses(self) -> None:
+        """O6: scripts and indexes were issued once, and counters never fall."""
+        pool = self.house.database.pool
+        repeated = await pool.fetch("select network, script from addresses group by 1, 2 having count(*) > 1")
+        assert not repeated, f"addresses issued twice: {repeated}"
+        rows = await pool.fetch(
+            "select k.id, k.next_index, coalesce(max(a.index), -1) as highest,"
+            " count(a.index) <> count(distinct a.index) as repeats from keychains k left join addresses a on a.keychain_id = k.id group by 1, 2"
+        )
+        for row in rows:
+            assert not row["repeats"], f"keychain {row['id']} issued an index twice"
+            assert row["highest"] < row["next_index"], f"keychain {row['id']} would issue {row['highest']} again"
+            assert row["next_index"] >= self._indexes.get(row["id"], 0), f"the index of keychain {row['id']} fell"
+            self._indexes[row["id"]] = row["next_index"]
+
+    async def _linked_blocks(self) -> None:
+        """O11: our blocks are linked without holes up to where we stand; O4: no payment rests on any other block."""
+        pool = self.house.database.pool
+        for network in await pool.fetch("select id, height, hash from networks"):
+            rows = await pool.fetch(
+                "select height, hash, parent from blocks where network = $1 order by height", network["id"]
+            )
+            for below, row in pairwise(rows):
+                linked = (row["height"], row["parent"]) == (below["height"] + 1, below["hash"])
+                assert linked, f"block {row['height']} of {network['id']} does not follow the one before"
+            top = (rows[-1]["height"], rows[-1]["hash"]) if rows else (None, None)
+            assert top == (network["height"], network["hash"]), f"{network['id']} does not stand on its last block"
+        loose = await pool.fetch(
+            """select p.txid, p.status from payments p left join blocks b
+                   on b.network = p.network and b.height = p.block_height and b.hash = p.block_hash
+               where p.block_height is not null and b.hash is null"""
+        )
+        assert not loose, f"payments rest on blocks that are not of the best chain: {loose}"
+
+    async def _history(self) -> None:
+        """O5, O9: events are numbered without gaps, never change, and lead to the present state one step each."""
+        pool = self.house.database.pool
+        async with self.house.database.transaction() as tx:
+            await events.number(tx)
+        rows = await pool.fetch("select * from events order by position")
+        assert rows[: len(self._events)] == self._events, "an event was changed after it was published"
+        self._events = rows
+        numbers: dict[str, list[int]] = {}
+        for row in sorted(rows, key=lambda row: row["sequence"]):
+            numbers.setdefault(row["store_id"], []).append(row["sequence"])
+        for store, given in numbers.items():
+            assert given == list(range(1, len(given) + 1)), f"the events of {store} are not numbered without gaps"
+        invoices = {row["id"]: row for row in await pool.fetch("select * from invoices")}
+        found = await pool.fetch("select id, status from payments where status is not null")
+        payments = {row["id"]: row["status"] for row in found}
+        told = _fold(rows)
+        assert told.invoices.keys() == invoices.keys(), "an invoice without its events, or the reverse"
+        for id_, row in invoices.items():
+            assert told.invoices[id_] == _told_of(row), f"{id_} is not what its events say"
+        assert told.payments == payments, "payments are not what their events say"
+
+    async def _standings(self) -> None:
+        """O5: what was announced is what follows from the facts, by Kassa's rules and by the reference."""
+        house, now = self.house, self.house.clock.now()
+        pool = house.database.pool
+        facts = await _facts(house)
+        async with house.database.transaction() as tx:
+            taken = await picture.take(tx, house, sorted(facts.invoices), now)
+        for each in taken:
+            row = facts.invoices[each.terms.id]
+            wanted = facts.expected(each.terms.id, now)
+            standing = each.standing
+            evaluated = {
+                "status": standing.status.value,
+                "flags": [flag.value for flag in standing.flags],
+                "is_final": standing.is_final,
+                "paid_units": standing.paid_units,
+                "settled_units": standing.settled_units,
+            }
+            assert evaluated == wanted, f"{each.terms.id}: the rules and the reference disagree"
+            # The clock's gate comes by when it comes by; until then what the clock alone changed is not yet announced.
+            if row["deadline"] is None or row["deadline"] >= min(now, facts.observed(each.terms.id)):
+                announced = {name: row[name] for name in ("status", "flags", "is_final")}
+                announced |= {name: int(row[name]) for name in ("paid_units", "settled_units")}
+                assert announced == wanted, f"{each.terms.id}: {announced} was announced, {wanted} is true"
+                for payment in facts.payments.get(each.terms.id, ()):
+                    option = facts.options[each.terms.id][payment["asset"]]
+                    said = payment["status"], payment["confirmations_required"]
+                    assert said == expected_payment(payment, option, *facts.networks[option["network"]])
+        orphans = await pool.fetch("select txid from payments where invoice_id is not null and status is null")
+        assert not orphans, f"payments of which nothing was ever announced: {orphans}"
+
+
+@dataclass(frozen=True)
+class _Told:
+    invoices: dict[str, tuple[Any, ...]]
+    payments: dict[str, str]
+
+
+def _fold(rows: Rows) -> _Told:
+    told = _Told({}, {})
+    for row in rows:
+        kind, said = row["type"].split(".")[0], json.loads(row["object"])
+        if kind == "payment":
+            assert row["type"] == f"payment.{said['status']}"
+            assert told.payments.get(said["id"]) != said["status"], f"{said['id']} was announced twice alike"
+            told.payments[said["id"]] = said["status"]
+        elif kind == "invoice":
+            before, after = told.invoices.get(said["id"]), _told_by(said)
+            assert row["type"] == _type(before, after), f"{row['type']} from {before} to {after}"
+            told.invoices[said["id"]] = after
+    return told
+
+
+def _type(before: tuple[Any, ...] | None, after: tuple[Any, ...]) -> str:
+    if before is None:
+        return "invoice.created"
+    assert before != after, f"an event that says nothing new: {after}"
+    old, new = before[0], after[0]
+    if old == new:
+        return "invoice.updated"
+    back = _PROGRESS[new] < _PROGRESS[old] and new != "invalid"
+    return "invoice.reopened" if back or new == "new" else f"invoice.{new}"
+
+
+def _told_by(said: Mapping[str, Any]) -> tuple[Any, ...]:
+    digits = currency(said["currency"]).decimals
+    paid, settled = (round(Fraction(said[name]) * 10**digits) for name in ("amount_paid", "amount_settled"))
+    return said["status"], tuple(said["flags"]), said["is_final"], paid, settled
+
+
+def _told_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["status"], tuple(row["flags"]), row["is_final"], int(row["paid_units"]), int(row["settled_units"])
+
+
+@dataclass(frozen=True)
+class _Facts:
+    invoices: dict[str, dict[str, Any]]
+    options: dict[str, dict[str, dict[str, Any]]]
+    payments: dict[str, Rows]
+    decisions: dict[str, list[str]]
+    networks: dict[str, tuple[int, datetime, int]]
+
+    def expected(self, invoice: str, now: datetime) -> dict[str, Any]:
+        networks = {option["network"]: self.networks[option["network"]] for option in self.options[invoice].values()}
+        return expected_invoice(
+            self.invoices[invoice],
+            self.options[invoice],
+            self.payments.get(invoice, ()),
+            self.decisions.get(invoice, ()),
+            networks,
+            now,
+        )
+
+    def observed(self, invoice: str) -> datetime:
+        return min(self.networks[option["network"]][1] for option in self.options[invoice].values())
+
+
+async def _facts(house: House) -> _Facts:
+    pool = house.database.pool
+    facts = _Facts({}, {}, {}, {}, {})
+    for row in await pool.fetch("select * from invoices"):
+        facts.invoices[row["id"]] = {**row, "decimals": currency(row["currency"]).decimals}
+    for row in await pool.fetch("select * from payment_options"):
+        decimals = house.chains[row["network"]].asset.decimals
+        option = {**row, "tiers": json.loads(row["confirmations"]), "decimals": decimals}
+        facts.options.setdefault(row["invoice_id"], {})[row["asset"]] = option
+    for row in await pool.fetch("select * from payments where invoice_id is not null order by id"):
+        facts.payments.setdefault(row["invoice_id"], []).append(row)
+    for row in await pool.fetch("select invoice_id, decision from invoice_decisions order by id"):
+        facts.decisions.setdefault(row["invoice_id"], []).append(row["decision"])
+    for row in await pool.fetch("select id, height, observed_at from networks"):
+        height = -1 if row["height"] is None else row["height"]
+        drop_after = house.settings.networks[row["id"]].drop_after_seconds
+        facts.networks[row["id"]] = height, row["observed_at"] or _NEVER, drop_after
+    return facts
+
+
+async def check_chain(house: House, truth: Truth, *, looked: bool) -> None:
+    """Compare with the node, once the follower stands on its tip: O2, O3, O4, O11.
+
+    `looked`: a complete look into the mempool counted since anything last changed.
+    """
+    pool = house.database.pool
+    first = await pool.fetchval("select min(height) from blocks where network = $1", truth.network)
+    ours = await pool.fetch(
+        "select height, hash, parent from blocks where network = $1 order by height", truth.network
+    )
+    theirs = [block for block in truth.blocks if block[0] >= first]
+    assert [tuple(row) for row in ours] == theirs, "our blocks are not the node's"
+    found = await pool.fetch("select script from addresses where network = $1", truth.network)
+    owned = {row["script"] for row in found}
+    outputs = {key: output for key, output in truth.outputs.items() if output.script in owned and output.units}
+    mined = {key: o for key, o in outputs.items() if o.block is not None and o.block[0] >= first}
+    rows = {
+        (row["txid"], row["position"]): row
+        for row in await pool.fetch(
+            "select p.*, a.script from payments p join addresses a on a.id = p.address_id where p.network = $1",
+            truth.network,
+        )
+    }
+    for key, row in rows.items():
+        known = outputs.get(key)
+        assert known is None or (known.script, known.units) == (row["script"], row["units"]), f"{key} is misread"
+    held = {key: (row["block_height"], row["block_hash"]) for key, row in rows.items() if row["block_hash"]}
+    assert held == {key: output.block for key, output in mined.items()}, "confirmed payments are not the chain's"
+    await _check_sums(house, truth, sum(output.units for output in mined.values()))
+    if looked:
+        await _check_unconfirmed(house, truth, rows, {key for key, o in outputs.items() if o.block is None})
+
+
+async def _check_sums(house: House, truth: Truth, mined: int) -> None:
+    """O2. Money that a policy accepts without a confirmation is on the chain's account before any block holds it."""
+    booked = await house.database.pool.fetchval(
+        "select coalesce(sum(units), 0) from postings where account = $1 and asset = $2",
+        f"chain:{truth.network}",
+        truth.asset,
+    )
+    accepted = await house.database.pool.fetchval(
+        "select coalesce(sum(units), 0) from payments where network = $1 and block_hash is null and status = 'settled'",
+        truth.network,
+    )
+    assert booked - accepted == mined, f"the books say {booked} ({accepted} unconfirmed), the chain says {mined}"
+
+
+async def _check_unconfirmed(
+    house: House, truth: Truth, rows: Mapping[tuple[str, str], Any], pending: set[tuple[str, str]]
+) -> None:
+    """O3, without a block: what the mempool holds is waiting; the rest is overtaken, or known to be missing."""
+    spends: dict[str, set[str]] = {}
+    for row in await house.database.pool.fetch("select txid, outpoint from payment_inputs"):
+        spends.setdefault(row["txid"], set()).add(row["outpoint"])
+    waiting = {
+        key for key, row in rows.items() if row["block_hash"] is None and _nothing_against(row)
+    }
+    assert waiting == pending, f"waiting: {waiting}, in the mempool: {pending}"
+    for key, row in rows.items():
+        if row["block_hash"] is not None or key in pending:
+            continue
+        mined = {by for spent in spends.get(key[0], ()) if (by := truth.mined_spenders.get(spent))}
+        rivals = mined or {by for spent in spends.get(key[0], ()) if (by := truth.pending_spenders.get(spent))}
+        assert not rivals or row["conflict_txid"] in rivals, f"{key} lost to {rivals}, not {row['conflict_txid']}"
+        assert bool(mined) == (row["conflict_height"] is not None), f"{key} lost to {row['conflict_txid']}: in a block?"
+
+
+def _nothing_against(row: Mapping[str, Any]) -> bool:
+    return row["conflict_txid"] is None and row["missing_since"] is None
+
+
+async def projection(house: House) -> dict[str, Any]:
+    """Return what must be the same for everyone who sees the same terms and the same chain.
+
+    Left out, because only history can know it: ids of payments, payments that are dead, the moments of first sight and
+    of settling, and the flag `reversed`.
+    """
+    pool = house.database.pool
+    invoices = await pool.fetch(
+        "select id, status, array_remove(flags, 'reversed') as flags, is_final, paid_units, settled_units from invoices"
+        " order by id"
+    )
+    payments = await pool.fetch(
+        """select p.network, p.txid, p.position, p.asset, p.units, p.maturity, a.script, p.invoice_id, p.store_id,
+               p.block_height, p.block_hash, p.status, p.confirmations_required, p.value_units
+           from payments p join addresses a on a.id = p.address_id
+           where p.status in ('detected', 'confirming', 'settled') order by 1, 2, 3"""
+    )
+    books = await pool.fetch(
+        """select coalesce(e.invoice_id, '') as invoice, p.account, p.asset, sum(p.units) as units
+           from entries e join postings p on p.entry_id = e.id
+           group by 1, 2, 3 having sum(p.units) <> 0 order by 1, 2, 3"""
+    )
+    blocks = await pool.fetch("select network, height, hash, parent from blocks order by 1, 2")
+    named = {"invoices": invoices, "payments": payments, "books": books, "blocks": blocks}
+    return {name: [dict(row) for row in rows] for name, rows in named.items()}
+
+
+_TERMS = {
+    "stores": "*",
+    "keychains": "*",
+    "wallets": "*",
+    "invoices": """id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference, description,
+        metadata, customer_id, redirect_url, webhook_url, 'new' as status, expires_at as deadline""",
+    "addresses": "id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at",
+    "payment_options": "*",
+    "invoice_decisions": "*",
+}
+
+
+async def copy_terms(house: House, fresh: House) -> None:
+    """Give an empty database the same terms: stores, wallets, addresses, invoices and people's decisions."""
+    async with fresh.database.transaction() as tx:
+        for table, columns in _TERMS.items():
+            for row in await house.database.pool.fetch(f"select {columns} from {table}"):
+                names = ", ".join(row.keys())
+                places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+                await tx.execute(
+                    f"insert into {table} ({names}) overriding system value values ({places})", *row.values()
+                )
+
+
+async def compare(house: House, fresh: House) -> None:
+    """G6: compare with a rescan: a fresh database that was given the same terms, and then only the final chain.
+
+    The moments of first sight, and the rates that belong to them, are handed to the rescan first: whether a payment
+    came in time is history.
+    """
+    seen = await house.database.pool.fetch(
+        "select network, txid, position, first_seen_at, late_rate, late_rate_source from payments"
+    )
+    async with fresh.database.transaction() as tx:
+        await tx.executemany(
+            """update payments set first_seen_at = $4, late_rate = $5, late_rate_source = $6
+               where network = $1 and txid = $2 and position = $3""",
+            [tuple(row) for row in seen],
+        )
+        ids = [row["id"] for row in await tx.fetch("select id from invoices")]
+        await flow.reassess(tx, fresh, ids, fresh.clock.now())
+    lived, scanned = await projection(house), await projection(fresh)
+    for name, rows in lived.items():
+        assert rows == scanned[name], f"{name} are not what a rescan of the chain gives"
+    assert _digest(lived) == _digest(scanned)
+
+
+def _digest(rows: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(rows, default=str, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,346 @@
+"""Random histories of invoices, payments, blocks and failures; after every step the oracle, at the end a rescan.
+
+`KASSA_SIM_EXAMPLES` and `KASSA_SIM_STEPS` make it larger (by default about a minute on two cores).
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from kassa.core.errors import ChainMoved, ChainUnavailable
+from kassa.db.pool import Database
+from kassa.invoices.model import Decision
+from tests.sim.toychain import Fault, ToyTx
+from tests.sim.world import FOREIGN, World, new_world
+
+PICK = st.integers(0, 30)
+AMOUNTS = st.sampled_from(["15.00", "50.00", "150.00"])
+# A found history is made smaller, unless time is short.
+_PHASES = [phase for phase in Phase if phase is not Phase.explain and (phase is not Phase.shrink or "KASSA_SIM_FAST" not in os.environ)]
+EXPIRIES = st.sampled_from([30, 900])
+SECONDS = st.sampled_from([1, 5, 11, 31, 70, 1000])
+SKEWS = st.sampled_from([0, 0, 0, -40, 7200])
+
+
+class Laboratory:
+    """Hands out worlds on databases of their own, on one event loop."""
+
+    def __init__(self, url: str, template: str, folder: Path) -> None:
+        self._url, self._template, self._folder = url, template, folder
+        self._runner = asyncio.Runner()
+        self._made: list[str] = []
+        self._stack = AsyncExitStack()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self._runner.run(work)
+
+    async def world(self) -> World:
+        self._stack = AsyncExitStack()
+        database = await self._stack.enter_async_context(_opened(await self._database()))
+        return await self._stack.enter_async_context(new_world(database, self._fresh_folder()))
+
+    async def rescan(self, world: World) -> None:
+        async with _opened(await self._database()) as database:
+            await world.compare_with_rescan(database, self._fresh_folder())
+
+    async def clear(self) -> None:
+        await self._stack.aclose()
+        admin = await asyncpg.connect(self._url)
+        for name in self._made:
+            await admin.execute(f"drop database {name} with (force)")
+        self._made.clear()
+        await admin.close()
+
+    def close(self) -> None:
+        self._runner.close()
+
+    async def _database(self) -> str:
+        name = f"kassa_sim_{uuid4().hex[:12]}"
+        admin = await asyncpg.connect(self._url)
+        await admin.execute(f"create database {name} template {self._template} strategy file_copy")
+        await admin.close()
+        self._made.append(name)
+        parts = urlsplit(self._url)
+        return urlunsplit((parts.scheme, parts.netloc, "/" + name, parts.query, parts.fragment))
+
+    def _fresh_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self._folder))
+
+
+class _opened:  # noqa: N801  # reads like contextlib's own
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def __aenter__(self) -> Database:
+        self._database = await Database.open(self._url, connections=4)
+        return self._database
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._database.close()
+
+
+class Histories(RuleBasedStateMachine):
+    """What can happen to a shop; each rule is one thing, after which Kassa (if it runs) looks once."""
+
+    laboratory: Laboratory
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world: World = self._run(self.laboratory.world())
+        self.down = False
+
+    def teardown(self) -> None:
+        try:
+            if not self.failed:
+                self._run(self.laboratory.rescan(self.world))
+        finally:
+            self._run(self.laboratory.clear())
+
+    failed = False
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return self.laboratory.run(work)
+        except BaseException:
+            self.failed = True
+            raise
+
+    def _step(self) -> None:
+        self._run(self.world.oracle.check() if self.down else self.world.step())
+
+    # The shop
+
+    @rule(amount=AMOUNTS, store=st.integers(0, 2), expires_in=EXPIRIES)
+    def open_invoice(self, amount: str, store: int, expires_in: int) -> None:
+        self._run(self.world.invoice(amount, store, expires_in))
+        self._step()
+
+    @precondition(lambda self: self.world.invoices)
+    @rule(which=PICK, decision=st.sampled_from(Decision))
+    def mark_invoice(self, which: int, decision: Decision) -> None:
+        self._run(self.world.mark(_pick(self.world.invoices, which), decision))
+        self._step()
+
+    # The payers
+
+    @precondition(lambda self: self.world.invoices)
+    @rule(
+        which=st.lists(PICK, min_size=1, max_size=3),
+        percent=st.sampled_from([100, 100, 99, 50, 150]),
+        split=st.integers(1, 3),
+        coins=st.integers(1, 2),
+        signals=st.booleans(),
+        decoy=st.booleans(),
+        parent=st.one_of(st.none(), PICK),
+    )
+    def pay(
+        self, which: list[int], percent: int, split: int, coins: int, signals: bool, decoy: bool, parent: int | None
+    ) -> None:
+        world = self.world
+        outputs = []
+        for invoice in (_pick(world.invoices, number) for number in which):
+            units = world.due(invoice) * percent // 100
+            outputs += [(world.script(invoice), units // split)] * (split - 1)
+            outputs.append((world.script(invoice), units - units // split * (split - 1)))
+        if decoy:
+            # The same search key, another script.
+            outputs.append((outputs[0][0][:12] + b"\x00" * 10, 5_000))
+        spends = [world.chain.coin() for _ in range(coins)]
+        if parent is not None and world.chain.mempool:
+            spends[0] = f"{_pick(list(world.chain.mempool), parent)}:9"
+        world.chain.submit(world.tx(*outputs, spends=spends, signals=signals))
+        self._step()
+
+    @precondition(lambda self: self.world.chain.mempool)
+    @rule(which=PICK, keep=st.sampled_from(["all", "half", "nothing"]), one_coin=st.booleans())
+    def replace(self, which: int, keep: str, one_coin: bool) -> None:
+        old = _pick(list(self.world.chain.mempool.values()), which)
+        self.world.chain.submit(self._rival(old, keep, one_coin))
+        self._step()
+
+    @precondition(lambda self: self.world.chain.mempool)
+    @rule(which=PICK)
+    def evict(self, which: int) -> None:
+        self.world.evict(_pick(list(self.world.chain.mempool), which))
+        self._step()
+
+    @precondition(lambda self: self.world.chain.known)
+    @rule(which=PICK)
+    def send_again(self, which: int) -> None:
+        """Broadcast once more what was evicted, replaced or undone; the chain decides whether it is possible."""
+        self.world.chain.submit(_pick([tx for tx in self.world.chain.known.values() if tx.inputs] or [_NOTHING], which))
+        self._step()
+
+    # The miners
+
+    @rule(count=st.integers(1, 3), which=st.sampled_from(["all", "all", "none", "first"]), skew=SKEWS)
+    def mine(self, count: int, which: str, skew: int) -> None:
+        for _ in range(count):
+            held = list(self.world.chain.mempool.values())
+            self.world.chain.mine({"all": held, "none": [], "first": held[:1]}[which], skew=skew)
+        self._step()
+
+    @precondition(lambda self: self.world.invoices)
+    @rule(which=PICK)
+    def mine_for_an_invoice(self, which: int) -> None:
+        invoice = _pick(self.world.invoices, which)
+        self.world.chain.mine(to=[(self.world.script(invoice), self.world.due(invoice))])
+        self._step()
+
+    @precondition(lambda self: self.world.chain.known)
+    @rule(which=PICK, keep=st.sampled_from(["all", "half", "nothing"]), one_coin=st.booleans())
+    def mine_a_rival(self, which: int, keep: str, one_coin: bool) -> None:
+        """Mine a transaction that nobody saw: a double spend, or (keep all) the same one under another id (A8)."""
+        old = _pick([tx for tx in self.world.chain.known.values() if tx.inputs] or [_NOTHING], which)
+        self.world.chain.mine([self._rival(old, keep, one_coin)])
+        self._step()
+
+    @rule(
+        depth=st.integers(1, 8),
+        more=st.integers(-1, 2),
+        kind=st.sampled_from(["empty", "remine", "rival", "lose"]),
+        which=PICK,
+        skew=SKEWS,
+    )
+    def fork(self, depth: int, more: int, kind: str, which: int, skew: int) -> None:
+        chain = self.world.chain
+        depth = min(depth, len(chain.path()) - 1)
+        if depth == 0:
+            return
+        undone = [tx for block in chain.path()[-depth:] for tx in block.transactions if tx.inputs]
+        first = {
+            "empty": [],
+            "remine": [*chain.mempool.values(), *undone],
+            "rival": [self._rival(_pick(undone or [_NOTHING], which), "half", True)],
+            "lose": [],
+        }[kind]
+        lose = [tx.txid for tx in undone] if kind == "lose" else []
+        chain.fork(depth, max(1, depth + more), first, lose=lose, skew=skew)
+        self._step()
+
+    @rule(which=PICK)
+    def switch_branch(self, which: int) -> None:
+        """A4: the node goes back to a branch that it left."""
+        chain = self.world.chain
+        parents = {block.parent for block in chain.blocks.values()}
+        self.world.chain.switch(_pick([hash_ for hash_ in chain.blocks if hash_ not in parents], which))
+        self._step()
+
+    # The node
+
+    @rule(behind=st.integers(0, 3), whole=st.booleans())
+    def lag(self, behind: int, whole: bool) -> None:
+        self.world.source.behind, self.world.source.whole = behind, whole
+        self._step()
+
+    @rule(faults=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7), PICK), min_size=1, max_size=3))
+    def disturb(self, faults: list[tuple[int, int, int]]) -> None:
+        """Let answers change, or fail, between any two calls of the next look (A34)."""
+        for skipped, kind, which in faults:
+            self.world.source.faults += [*[None] * skipped, self._fault(kind, which)]
+        self._step()
+
+    # Kassa itself
+
+    @rule(seconds=SECONDS, tick_first=st.booleans())
+    def wait(self, seconds: int, tick_first: bool) -> None:
+        self.world.clock.move(seconds)
+        if tick_first:
+            self._run(self.world.tick())
+        self._step()
+
+    @precondition(lambda self: not self.down)
+    @rule()
+    def go_down(self) -> None:
+        self.down = True
+
+    @rule()
+    def restart(self) -> None:
+        self.down = False
+        self._run(self.world.start())
+        self._step()
+
+    @precondition(lambda self: not self.down)
+    @rule()
+    def take_over(self) -> None:
+        self._run(self.world.stale_follower_is_refused())
+        self._step()
+
+    @precondition(lambda self: not self.down)
+    @rule()
+    def repeat(self) -> None:
+        self._run(self.world.repeat())
+        self._step()
+
+    @rule()
+    def resume(self) -> None:
+        if self._run(self.world.position()).state == "halted":
+            self._run(self.world.resume())
+            self._step()
+
+    def _rival(self, old: ToyTx, keep: str, one_coin: bool) -> ToyTx:
+        kept = {
+            "all": old.outputs,
+            "half": tuple((script, units // 2) for script, units in old.outputs if units > 1),
+            "nothing": ((FOREIGN, 1_000),),
+        }[keep]
+        return self.world.tx(*kept, spends=old.inputs[-1:] if one_coin else old.inputs)
+
+    def _fault(self, kind: int, which: int) -> Fault:
+        chain = self.world.chain
+        actions: list[Fault] = [
+            ChainMoved("as if"),
+            ChainUnavailable("as if"),
+            lambda: chain.mine() and None,  # type: ignore[func-returns-value]
+            lambda: chain.mine((), skew=-40) and None,  # type: ignore[func-returns-value]
+            lambda: chain.fork(1, 1) if chain.height > 100 else None,
+            lambda: chain.evict(_pick(list(chain.mempool) or [""], which)),
+            lambda: self.world.clock.move(7) and None,  # type: ignore[func-returns-value]
+            lambda: chain.submit(self._rival(_pick([*chain.mempool.values(), _NOTHING], which), "half", False)) and None,
+        ]
+        return actions[kind]
+
+
+_NOTHING = ToyTx("nothing", ("nobody:0",), ((FOREIGN, 1),))
+
+
+def _pick(choices: list[Any], which: int) -> Any:
+    return choices[which % len(choices)]
+
+
+@pytest.fixture
+def laboratory(postgres_url: str, template: str, tmp_path: Path) -> Iterator[Laboratory]:
+    made = Laboratory(postgres_url, template, tmp_path)
+    yield made
+    made.close()
+
+
+Machine = Callable[[], Histories]
+
+
+@pytest.mark.timeout(3600)
+def test_no_history_leads_away_from_the_chain(laboratory: Laboratory) -> None:
+    """G2."""
+    run_state_machine_as_test(
+        lambda: type("Run", (Histories,), {"laboratory": laboratory})(),
+        settings=settings(
+            max_examples=int(os.environ.get("KASSA_SIM_EXAMPLES", "60")),
+            stateful_step_count=int(os.environ.get("KASSA_SIM_STEPS", "30")),
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+            phases=_PHASES,
+        ),
+    )

@@ -1,0 +1,292 @@
+"""Kassa beside a toy chain: the real follower, the real database, a clock moved by hand, and the oracle after each step."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from kassa import flow
+from kassa.chains.base import Connection
+from kassa.core.errors import LeaseLost, Unavailable
+from kassa.core.facts import BlockRef
+from kassa.db.pool import Database
+from kassa.house import House
+from kassa.invoices.model import Decision, Order
+from kassa.settings import Confirmations
+from kassa.stores.model import Store
+from kassa.watch import store as watch
+from kassa.watch.keys import WatchedKeys
+from kassa.watch.model import ChainUpdate
+from kassa.workers.follow_chain import Follower
+from tests.house import BITCOIN, SetClock, add_store, build_house, regtest
+from tests.oracle import Oracle, Output, Truth, check_chain, compare, copy_terms
+from tests.sim.toychain import ASSET, ToyBlock, ToyChain, ToySource, ToyTx
+
+LEASE_SECONDS = 600
+MAX_REORG = 6
+DROP_AFTER_SECONDS = 10
+# Up to 20 EUR without a confirmation, up to 100 EUR with one, above with three.
+CONFIRMATIONS = (
+    Confirmations(0, Fraction(20), "EUR"),
+    Confirmations(1, Fraction(100), "EUR"),
+    Confirmations(3),
+)
+FOREIGN = b"\x00\x14" + b"\xee" * 20
+
+
+@dataclass
+class World:
+    """One Kassa and one chain; every verb is something that could happen on a real day."""
+
+    house: House
+    clock: SetClock
+    chain: ToyChain
+    source: ToySource
+    stores: list[Store]
+    oracle: Oracle
+    follower: Follower | None = None
+    invoices: list[dict[str, Any]] = field(default_factory=list)
+    gone: dict[str, ToyTx] = field(default_factory=dict)
+
+    @property
+    def network(self) -> Any:
+        return self.house.settings.networks[BITCOIN]
+
+    async def start(self) -> None:
+        """Begin to follow, as a process that has just started; whoever followed before has lost the lease."""
+        async with self.house.database.transaction() as tx:
+            await watch.register(tx, BITCOIN, BITCOIN)
+            await tx.execute("update networks set lease_until = null")
+            position = await watch.take_lease(tx, BITCOIN, "sim", LEASE_SECONDS)
+        assert position is not None
+        source = self.house.chains[BITCOIN].connect(Connection(""))
+        self.follower = Follower(self.house, self.network, source, position)
+
+    async def invoice(self, amount: str = "50.00", store: int = 0, expires_in: int = 900) -> dict[str, Any] | None:
+        """Open an invoice; None where the network cannot be offered now."""
+        now = self.clock.now()
+        try:
+            opening = await flow.quote_invoice(
+                self.house, self.stores[store], Order(amount, "EUR", expires_in=expires_in), now
+            )
+        except Unavailable:
+            return None
+        async with self.house.database.transaction() as tx:
+            made = await flow.open_invoice(tx, self.house, opening, now)
+        self.invoices.append(made)
+        return made
+
+    def script(self, invoice: dict[str, Any]) -> bytes:
+        return self.house.chains[BITCOIN].addresses.parse(invoice["payment_options"][0]["address"])
+
+    def due(self, invoice: dict[str, Any]) -> int:
+        whole, _, cents = invoice["payment_options"][0]["amount"].partition(".")
+        return int(whole + cents)
+
+    def tx(
+        self, *outputs: tuple[bytes, int], spends: Sequence[str] = (), signals: bool = False, name: str = ""
+    ) -> ToyTx:
+        return ToyTx(name or self.chain.name("tx"), tuple(spends) or (self.chain.coin(),), outputs, signals)
+
+    def paying(self, invoice: dict[str, Any], units: int | None = None, **more: Any) -> ToyTx:
+        """Build a transaction that pays an invoice what is due, or so many units."""
+        return self.tx((self.script(invoice), self.due(invoice) if units is None else units), **more)
+
+    def evict(self, txid: str) -> None:
+        self.gone |= {tx.txid: tx for tx in self.chain.mempool.values()}
+        self.chain.evict(txid)
+
+    async def look(self) -> None:
+        """Let the follower look until nothing disturbs it any more; then the clock's gate comes by."""
+        assert self.follower is not None
+        while self.source.faults:
+            await self.follower.look()
+        await self.follower.look()
+        await self.tick()
+
+    async def tick(self) -> None:
+        while await self.house.database.run(lambda tx: flow.on_deadlines(tx, self.house, self.clock.now())):
+            pass
+
+    async def mark(self, invoice: dict[str, Any], decision: Decision) -> None:
+        store = next(store for store in self.stores if store.id == invoice["store_id"])
+        async with self.house.database.transaction() as tx:
+            await flow.mark_invoice(tx, self.house, store, invoice["id"], decision, "sim", self.clock.now())
+
+    async def shown(self, invoice: dict[str, Any]) -> dict[str, Any]:
+        store = next(store for store in self.stores if store.id == invoice["store_id"])
+        async with self.house.database.transaction() as tx:
+            return await flow.invoice_resource(tx, self.house, store, invoice["id"], self.clock.now())
+
+    async def position(self) -> Any:
+        async with self.house.database.transaction() as tx:
+            return (await watch.positions(tx, [BITCOIN]))[BITCOIN]
+
+    async def resume(self) -> None:
+        """Do what an operator does after a halt, having looked at the chain."""
+        async with self.house.database.transaction() as tx:
+            await flow.resume_network(tx, BITCOIN, 1000, self.clock.now())
+
+    async def step(self) -> None:
+        """Look, and compare everything with the chain, which the follower had the chance to see whole."""
+        await self.look()
+        await self.oracle.check()
+        position, tip = await self.position(), self.chain.blocks[self.chain.tip]
+        shown = self.source.view()[-1]
+        if position.tip == BlockRef(tip.height, tip.hash):
+            looked = position.observed_at == self.clock.now() and not self.source.behind and self.source.whole
+            assert looked or self.source.behind or not self.source.whole, "a look at our own tip did not count"
+            await check_chain(self.house, truth_of(self.chain), looked=looked)
+            await self._check_first_sight()
+            return
+        depth = position.tip.height - self._parting(position.tip.hash)
+        if position.state == "halted":
+            assert depth > MAX_REORG, f"halted at a reorganisation of {depth} blocks"
+        else:
+            assert shown.height < position.tip.height or self.source.behind, "the follower does not follow"
+            assert shown.height <= position.tip.height, "the follower does not follow a lagging node as far as it shows"
+
+    def _parting(self, ours: str) -> int:
+        """Return the height of the last block that our chain and the node's have in common."""
+        theirs = {block.hash for block in self.chain.path()}
+        return max(block.height for block in self.chain.path(ours) if block.hash in theirs)
+
+    async def stale_follower_is_refused(self) -> None:
+        """Let another process take over; the first one, which does not know, must not be able to write anything."""
+        before, stale = await self._everything(), self.follower
+        await self.start()
+        assert stale is not None
+        started = await self._everything()
+        try:
+            await stale.look()
+        except LeaseLost:
+            pass
+        else:
+            # It may find that there is nothing to do, but not one row may be its own.
+            assert (await self.position()).state == "halted", "a follower without the lease went on"
+        assert await self._everything() == started
+        assert {name: rows for name, rows in started.items() if name != "networks"} == {
+            name: rows for name, rows in before.items() if name != "networks"
+        }
+
+    async def repeat(self) -> None:
+        """D4: deliver what was delivered before once more; nothing but the moment of looking may change."""
+        assert self.follower is not None
+        await self.look()
+        before, position = await self._everything(), await self.position()
+        if position.state == "halted" or position.tip.height == self.chain.path()[0].height:
+            return
+        keys = WatchedKeys(self.house.database.pool, BITCOIN)
+        again = ToySource(self.chain)
+        tip = self.chain.height
+        update = ChainUpdate((), tuple(await again.blocks(tip, tip, keys)))
+        earlier = replace(position, tip=BlockRef(tip - 1, update.apply[0].parent))
+        if position.tip == update.apply[0].ref:
+            await self.house.database.run(
+                lambda tx: flow.on_chain_update(tx, self.house, earlier, update, LEASE_SECONDS, self.clock.now())
+            )
+        await self.look()
+        after = await self._everything()
+        del before["networks"], after["networks"]
+        assert after == before, "what was delivered twice was counted twice"
+
+    async def _everything(self) -> dict[str, Any]:
+        pool = self.house.database.pool
+        tables = ("networks", "blocks", "payments", "invoices", "entries", "postings", "events", "payment_inputs")
+        return {table: await pool.fetch(f"select * from {table} order by 1, 2, 3") for table in tables}
+
+    async def _check_first_sight(self) -> None:
+        """Check that a payment was first seen neither before nor after a moment that somebody could claim for it."""
+        rows = await self.house.database.pool.fetch("select txid, first_seen_at from payments")
+        for row in rows:
+            claims = self.chain.claims[row["txid"]]
+            # A node dates in whole seconds, rounded down: what it says lies up to one second before the moment.
+            latest = min(max(claims) + timedelta(seconds=1), self.clock.now())
+            seen = row["first_seen_at"]
+            assert min(claims) <= seen <= latest, f"{row['txid']} was first seen at {seen}, and was there at {claims}"
+
+    async def compare_with_rescan(self, database: Database, folder: Path) -> None:
+        """G6: catch up in quiet, then let a fresh Kassa with the same terms scan the same chain from its first block."""
+        self.source.behind, self.source.whole = 0, True
+        self.source.faults.clear()
+        if self.follower is None:
+            await self.start()
+        await self._catch_up()
+        # What is only missing is taken for lost after a while, and a rescan does not know that it ever was.
+        self.clock.move(DROP_AFTER_SECONDS + 1)
+        await self.step()
+        source = ToySource(self.chain)
+        fresh = await house_on(database, folder, self.clock, lambda: source)
+        await copy_terms(self.house, fresh)
+        rescan = World(fresh, self.clock, self.chain, source, self.stores, Oracle(fresh))
+        source.behind = self.chain.height - self.chain.path()[0].height
+        await rescan.start()
+        await rescan.look()
+        source.behind = 0
+        await rescan.look()
+        await compare(self.house, fresh)
+        await fresh.marks.close()
+
+    async def _catch_up(self) -> None:
+        for _ in range(3):
+            await self.look()
+            position = await self.position()
+            if position.state == "halted":
+                await self.resume()
+            elif position.tip.hash == self.chain.tip:
+                return
+            while self.chain.height < position.tip.height:
+                # Shorter than ours, the node's chain proves nothing: blocks decide.
+                self.chain.mine(())
+        raise AssertionError("the follower does not catch up")
+
+
+def truth_of(chain: ToyChain) -> Truth:
+    """Say what a toy chain holds, in the oracle's words."""
+
+    def outputs(tx: ToyTx, block: ToyBlock | None) -> list[tuple[tuple[str, str], Output]]:
+        where = None if block is None else (block.height, block.hash)
+        return [((tx.txid, f"out:{n}"), Output(script, units, where)) for n, (script, units) in enumerate(tx.outputs)]
+
+    path = chain.path()
+    found = [item for tx in chain.mempool.values() for item in outputs(tx, None)]
+    found += [item for block in path for tx in block.transactions for item in outputs(tx, block)]
+    return Truth(
+        BITCOIN,
+        ASSET,
+        [(block.height, block.hash, block.parent) for block in path],
+        dict(found),
+        chain.spenders(),
+        {spent: tx.txid for tx in chain.mempool.values() for spent in tx.inputs},
+    )
+
+
+async def house_on(database: Database, folder: Path, clock: SetClock, source: Callable[[], ToySource]) -> House:
+    """Build a house whose one network is a toy chain."""
+    network = regtest(confirmations=CONFIRMATIONS, max_reorg=MAX_REORG, drop_after_seconds=DROP_AFTER_SECONDS)
+    folder.mkdir(exist_ok=True)
+    house = await build_house(database, folder, {BITCOIN: network}, clock)
+    chain = replace(house.chains[BITCOIN], connect=lambda _: source())
+    return replace(house, chains={BITCOIN: chain})
+
+
+@asynccontextmanager
+async def new_world(database: Database, folder: Path) -> AsyncIterator[World]:
+    """Build a world: three stores, one of them with a tolerance; the follower has looked once."""
+    clock = SetClock()
+    chain = ToyChain(clock)
+    source = ToySource(chain)
+    house = await house_on(database, folder, clock, lambda: source)
+    async with database.transaction() as tx:
+        stores = [await add_store(tx, house), await add_store(tx, house), await add_store(tx, house, tolerance_ppm=20_000)]
+    world = World(house, clock, chain, source, stores, Oracle(house))
+    await world.start()
+    await world.look()
+    try:
+        yield world
+    finally:
+        await house.marks.close()
+
