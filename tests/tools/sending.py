@@ -1,6 +1,7 @@
 """Sending webhooks in tests: a store, its endpoints and events, and the real sender in this process."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -133,3 +134,14 @@ async def open_shop(database: Database, data_dir: Path, *, private: bool = True)
     async with database.transaction() as tx:
         store = await stores.create_store(tx, "Test", "EUR", False, clock.now())
     return Shop(House(settings, database, {}, clock, marks), store.id, clock)
+
+
+async def _send_for_ever(url: str, data_dir: Path) -> None:
+    database = await Database.open(url)
+    settings = Settings(database_url="", data_dir=data_dir, webhooks=Webhooks(allow_private_addresses=True))
+    house = House(settings, database, {}, SystemClock(), await AddressMarks.start(database, data_dir))
+    await send_webhooks(house)
+
+
+if __name__ == "__main__":  # a sender that can be killed
+    asyncio.run(_send_for_ever(sys.argv[1], Path(sys.argv[2])))

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from errno import EACCES
 from ipaddress import ip_address
 from typing import Any
 
@@ -140,7 +141,8 @@ class _Resolver(AbstractResolver):
 
 def _refuse_private(address: str, private: bool) -> None:
     if not private and not is_public(ip_address(address)):
-        raise OSError("the host has an address that is not on the public internet; not sent")  # what aiohttp expects
+        # An OSError, because that is what aiohttp hands on from a look-up and from a socket.
+        raise PermissionError(EACCES, "the host has an address that is not on the public internet; not sent")
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

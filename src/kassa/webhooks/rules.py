@@ -35,8 +35,18 @@ _URL = re.compile(
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z", re.IGNORECASE | re.ASCII)
 # RFC 6761, RFC 6762, ICANN's name for private use, and what clouds and home routers answer to.
 _LOCAL_NAMES: Final = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa")
-# Routable by the registry's letter, but a way around: 6to4 and its relays carry any IPv4 address inside.
-_DENIED = tuple(map(ip_network, ("192.88.99.0/24", "2002::/16", "2001::/23", "2001:db8::/32", "3fff::/20")))
+# IANA's special-purpose registries (RFC 6890) in full: what Python's own tables call global changes with its version.
+# Besides: multicast, 6to4 and its relays (they carry any IPv4 address inside), and the one public address at which a
+# cloud answers as the machine's host (168.63.129.16).
+_DENIED: Final = tuple(
+    ip_network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"),
+        *("192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
+        *("224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32"),
+        *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+    )
+)
 _GLOBAL_IPV6 = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
 
@@ -128,8 +138,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
         if address not in _GLOBAL_IPV6:  # also ::ffff:0:0/96, ::/96, fe80::/10, fc00::/7, fec0::/10, ff00::/8
             return False
-    denied = any(address in network for network in _DENIED if network.version == address.version)
-    return address.is_global and not address.is_multicast and not address.is_reserved and not denied
+    return not any(address in network for network in _DENIED if network.version == address.version)
 
 
 def make_secret(random: bytes) -> str:

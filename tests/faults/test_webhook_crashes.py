@@ -1,0 +1,176 @@
+"""Crashes and outages on the way to a receiver: every event arrives, in order; repeats share their id."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from kassa.db.pool import Database
+from tests.tools.sending import Shop, open_shop, until
+from tests.tools.sink import Sink, hang, reset, status
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+async def shop(database: Database, tmp_path: Path) -> Shop:
+    return await open_shop(database, tmp_path)
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with Sink() as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def sender(database_url: str, folder: Path, crash: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run the real sender in a process of its own, killed at the end (or by itself, at its crash point)."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-W", "ignore", "-m", "tests.tools.sending", database_url, str(folder)),
+        cwd=ROOT,
+        env=os.environ | {"KASSA_CRASH": crash},
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("point", ["webhook.claimed", "webhook.sent", "webhook.recorded"])
+@pytest.mark.parametrize("passes", [1, 3])
+async def test_d2_a_process_killed_anywhere_loses_nothing(
+    shop: Shop, sink: Sink, database_url: str, tmp_path: Path, point: str, passes: int
+) -> None:
+    await shop.endpoint(sink.url)
+    written = 0
+    async with sender(database_url, tmp_path, f"{point}:{passes}") as process:
+
+        async def dead() -> bool:
+            nonlocal written
+            if process.returncode is None:
+                await shop.write(shop.event(written, written))
+                written += 1
+            return process.returncode is not None
+
+        await until(dead)
+        assert process.returncode == -signal.SIGKILL
+    await shop.due_now(dead=True)
+    async with sender(database_url, tmp_path):
+        await shop.until_states(delivered=written)
+    _each_arrived_under_one_id(sink, written)
+    assert len(sink.got) > written or point != "webhook.sent"
+
+
+async def test_d2_a_thousand_that_were_queued_survive_two_kills(
+    shop: Shop, sink: Sink, database_url: str, tmp_path: Path
+) -> None:
+    await shop.endpoint(sink.url)
+    await shop.events(1000)
+    for point in ("webhook.recorded:2", "webhook.sent:40"):
+        async with sender(database_url, tmp_path, point) as process:
+            assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGKILL
+        assert (await shop.states())["due"] > 0
+        await shop.due_now(dead=True)
+    async with sender(database_url, tmp_path):
+        await shop.until_states(delivered=1000)
+    _each_arrived_under_one_id(sink, 1000)
+
+
+def _each_arrived_under_one_id(sink: Sink, count: int) -> None:
+    ids = {(got.event["data"]["object"]["n"], got.headers["webhook-id"]) for got in sink.got}
+    assert sorted(n for n, _ in ids) == list(range(count))
+
+
+async def test_d2_a_dead_process_holds_its_claims_for_half_a_minute_only(shop: Shop, sink: Sink) -> None:
+    await shop.endpoint(sink.url)
+    sink.default = hang
+    async with shop.sending():
+        await shop.write(shop.event(1))
+        await sink.until(lambda: len(sink.got) == 1)
+    sink.default = status(200)
+    async with shop.sending():
+        assert await shop.states() == {"due": 1}
+        shop.clock.ahead += timedelta(seconds=31)
+        await shop.until_states(delivered=1)
+    assert len({got.headers["webhook-id"] for got in sink.got}) == 1
+
+
+async def test_d16_after_hours_of_errors_everything_arrives_in_order(
+    shop: Shop, sink: Sink, database_url: str, tmp_path: Path
+) -> None:
+    await shop.endpoint(sink.url)
+    written = 0
+    answers = [status(500), status(503), status(429), reset]
+    for kill in range(4):
+        sink.default = answers[kill]
+        before = len(sink.got)
+        async with sender(database_url, tmp_path):
+            for _ in range(6):
+                await shop.write(*[shop.event(written + n, (written + n) % 5) for n in range(5)])
+                written += 5
+                await shop.due_now()  # another quarter of an hour has passed
+                await asyncio.sleep(0.2)
+            await sink.until(lambda before=before: len(sink.got) > before + 5)  # type: ignore[misc]
+        await shop.due_now(dead=True)
+    down = len(sink.got)
+    sink.default = status(200)
+    async with sender(database_url, tmp_path):
+        await shop.due_now(dead=True)
+        await shop.until_states(delivered=written)
+    taken = [got.event for got in sink.got[down:]]
+    assert {event["data"]["object"]["n"] for event in taken} == set(range(written))
+    for invoice in range(5):
+        mine = [event["sequence"] for event in taken if event["data"]["object"]["id"] == f"inv_{invoice}"]
+        assert mine == sorted(mine)
+
+
+async def test_d16_one_success_hurries_what_still_waits(shop: Shop, sink: Sink) -> None:
+    await shop.endpoint(sink.url)
+    sink.default = status(500)
+    async with shop.sending():
+        await shop.events(10)
+        await shop.attempted(10)
+        sink.default = status(200)
+        # The first to be due again finds the receiver well; the others do not wait out their hours.
+        await shop.database.pool.execute(
+            "update deliveries set due_at = due_at + interval '3 hours' where position > 1"
+        )
+        await shop.until_states(delivered=10)
+
+
+async def test_d18_a_naive_receiver_that_checks_the_sequence_ends_at_the_truth(shop: Shop, sink: Sink) -> None:
+    await shop.endpoint(sink.url)
+    random = Random(18)
+    flaky = [status(200)] * 6 + [status(500), reset, status(200, delay=0.02)]
+
+    async def moody(writer: asyncio.StreamWriter) -> None:
+        await random.choice(flaky)(writer)
+
+    sink.default = moody
+    async with shop.sending():
+        await shop.events(600, invoices=100)
+        for _ in range(200):
+            await shop.due_now()
+            await asyncio.sleep(0.05)
+            if await shop.states() == {"delivered": 600}:
+                break
+        sink.default = status(200)
+        await shop.due_now()
+        await shop.until_states(delivered=600)
+    last: dict[str, tuple[int, int]] = {}
+    for event in sink.bodies():
+        seen = event["data"]["object"]
+        if event["sequence"] > last.get(seen["id"], (0, 0))[0]:
+            last[seen["id"]] = (event["sequence"], seen["n"])
+    assert {invoice: n for invoice, (_, n) in last.items()} == {f"inv_{n}": 500 + n for n in range(100)}
