@@ -19,6 +19,7 @@ TIMEOUT_SECONDS = 30.0
 RESPONSE_LIMIT = 64 * 2**20  # bytes; a mempool of 300,000 ids has 20 MiB
 CONNECTIONS = 8  # below a node's default of 16 worker threads and places in its queue
 IDLE_SECONDS = 15.0  # a node closes a connection that was idle for 30 s; a POST on a closed one fails
+BROKEN_OFF = 2  # times that a request is repeated at once when its connection ends: everything asked here is a reading
 METHOD_NOT_FOUND = -32601
 
 Call = tuple[str, Sequence[object]]
@@ -157,16 +158,26 @@ class JsonRpc:
         return fault
 
     async def _request(self, verb: str, url: str, data: bytes | None) -> tuple[int, bytes]:
-        headers = self._headers if data is None else {**self._headers, "Content-Type": "application/json"}
         try:
-            # A redirect would carry the credentials elsewhere.
-            async with self._open().request(verb, url, data=data, headers=headers, allow_redirects=False) as response:
-                return response.status, await self._body(response)
+            for _ in range(BROKEN_OFF):
+                try:
+                    return await self._ask(verb, url, data)
+                except aiohttp.ClientConnectorError:
+                    raise
+                except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+                    continue
+            return await self._ask(verb, url, data)
         except TimeoutError:
             raise ChainUnavailable(f"{self.node} did not answer within {self._timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError, ValueError) as error:
             # The error's text may hold the URL, and with it a key in its path.
             raise ChainUnavailable(f"{self.node} cannot be reached ({type(error).__name__})") from None
+
+    async def _ask(self, verb: str, url: str, data: bytes | None) -> tuple[int, bytes]:
+        headers = self._headers if data is None else {**self._headers, "Content-Type": "application/json"}
+        # A redirect would carry the credentials elsewhere.
+        async with self._open().request(verb, url, data=data, headers=headers, allow_redirects=False) as response:
+            return response.status, await self._body(response)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         if (response.content_length or 0) > self._limit:

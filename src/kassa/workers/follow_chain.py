@@ -88,6 +88,7 @@ class Follower:
         self._checked = False
         self._heard_at = house.clock.now()
         self._pause = 0.0
+        self._blocks_at_once = BLOCKS_AT_ONCE
 
     async def run(self) -> None:
         """Follow until cancelled; raise `LeaseLost` when another process follows the network."""
@@ -137,6 +138,8 @@ class Follower:
         except ChainMoved:
             self._pause = _MOVED_PAUSE_SECONDS
         except ChainUnavailable as fault:
+            # A node that breaks off now and then may still finish a smaller piece.
+            self._blocks_at_once = max(1, self._blocks_at_once // 2)
             await self._not_heard(fault)
         except ChainInvalid as fault:
             if self._checked:
@@ -144,7 +147,7 @@ class Follower:
             else:
                 await self._refuse(fault)
         else:
-            self._pause = 0.0
+            self._heard()
 
     async def _look(self) -> None:
         if await self._halted():
@@ -191,7 +194,7 @@ class Follower:
         max_reorg = max(self._network.max_reorg, self._position.allowed_reorg or 0)
         while True:
             # Up to our old height at least: a reorganisation lands whole or not at all.
-            last = max(at.height, min(tip.ref.height, first + BLOCKS_AT_ONCE - 1))
+            last = max(at.height, min(tip.ref.height, first + self._blocks_at_once - 1))
             offered = await self._source.blocks(first, last, self._keys)
             if first <= at.height:
                 async with self._house.database.transaction() as tx:
@@ -206,6 +209,8 @@ class Follower:
         self._position = await self._house.database.run(
             lambda tx: flow.on_chain_update(tx, self._house, self._position, update, LEASE_SECONDS, now)
         )
+        self._heard()
+        self._blocks_at_once = min(BLOCKS_AT_ONCE, self._blocks_at_once + 1)
         if update.undo:
             log.warning(
                 "reorganisation", network=self._network.name, undone=len(update.undo), applied=len(update.apply)
@@ -230,7 +235,6 @@ class Follower:
     async def _note(self, tip: Tip) -> None:
         if self._position.state == "halted":
             return
-        self._heard_at = self._house.clock.now()
         state, detail = self._state(tip)
         await self._put_state(tip, state, detail)
 
@@ -241,6 +245,10 @@ class Follower:
         self._position = replace(self._position, state=state)
         if changed:
             log.info("network", network=self._network.name, state=state, detail=detail)
+
+    def _heard(self) -> None:
+        self._pause = 0.0
+        self._heard_at = self._house.clock.now()
 
     async def _not_heard(self, fault: ChainUnavailable) -> None:
         self._checked = False

@@ -58,7 +58,7 @@ def read_transaction(body: bytes, start: int = 0, *, alone: bool = False) -> Raw
     """
     try:
         return _read(body, start, alone)
-    except (IndexError, struct.error):
+    except (IndexError, OverflowError, struct.error):  # a length may be beyond every offset
         raise Damaged("a transaction ends early") from None
 
 

@@ -1,0 +1,289 @@
+"""Lying, lagging and dying nodes: A27 to A41. What is believed is always one true chain."""
+
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from kassa.chains.bitcoin.devnode import DevNode
+from kassa.core.errors import Unavailable
+from kassa.db.pool import Database
+from tests.house import BITCOIN
+from tests.shop import Json, Shop, address, open_shop
+from tests.tools.hints import Hints
+from tests.tools.liar import Liar
+
+
+async def said(shop: Shop, invoice: Json) -> list[str]:
+    await shop.caught_up()
+    return await shop.events(invoice)
+
+
+async def test_a27_a_long_backlog_is_read_without_a_hole_and_expires_nothing_wrongly(shop: Shop) -> None:
+    invoices = [await shop.invoice(expires_in=4) for _ in range(30)]
+    unpaid = await shop.invoice(expires_in=4)
+    await shop.stop()
+    await shop.node.fund_each([(address(invoice), 100_000) for invoice in invoices])
+    await shop.node.mine(1)
+    for _ in range(10):
+        await shop.node.mine(100)
+    # By the clock all of them are over when Kassa comes back; by what happened, only one is.
+    late = shop.house.clock.now() + timedelta(seconds=4)
+    shop.start()
+    fresh = await shop.invoice(expires_in=600)
+    await shop.until(unpaid, status="expired")
+    assert shop.house.clock.now() >= late - timedelta(seconds=4)
+    for invoice in invoices:
+        await shop.until(invoice, status="settled", flags=[])
+    assert (await shop.shown(fresh))["status"] == "new"
+    holes = await shop.house.database.pool.fetchval(
+        """select count(*) from blocks b left join blocks p on p.network = b.network and p.height = b.height - 1
+           where p.hash is distinct from b.parent and b.height > (select min(height) from blocks)"""
+    )
+    assert holes == 0
+
+
+async def test_a28_a_poisonous_script_does_not_hide_the_payment_after_it(shop: Shop) -> None:
+    invoice = await shop.invoice()
+    node = shop.node
+    # Spendable by nobody, longer than any rule allows to be spent, and full of what looks like lengths.
+    data = "6a" + "4d0002" + "fd" * 512
+    coins = await node.rpc.call("listunspent", 1)
+    inputs = [{"txid": coins[0]["txid"], "vout": coins[0]["vout"]}]
+    raw = await node.rpc.call("createrawtransaction", inputs, [{"data": data[8:]}, {address(invoice): "0.001"}])
+    signed = await node.rpc.call("signrawtransactionwithwallet", raw)
+    await node.mine(transactions=[signed["hex"]])
+    await shop.until(invoice, status="settled")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "another block", "garbage"])
+async def test_a28_a_damaged_block_is_asked_for_again_and_never_skipped(
+    bitcoind: DevNode, database: Database, tmp_path: Path, damage: str
+) -> None:
+    async with Liar(bitcoind.rpc_url) as liar, open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
+        invoice = await shop.invoice()
+        other = await bitcoind.rpc.call("getblock", (await bitcoind.tip()).hash, 0)
+        rest, rpc = liar.on("/rest/block/*").times(3), liar.on("getblock").times(3)
+        bodies = {"truncated": None, "empty": b"", "another block": bytes.fromhex(other), "garbage": b"\xff" * 500}
+        if damage == "truncated":
+            rest.truncate(200)
+            rpc.truncate(200)
+        else:
+            body = bodies[damage] or b""
+            rest.answer(body)
+            rpc.answer(body.hex())
+        await shop.pay(invoice)
+        await bitcoind.mine()
+        await shop.until(invoice, status="settled")
+        assert rest.applied + rpc.applied >= 3
+
+
+async def test_a29_a_node_that_restarts_during_a_scan_loses_nothing(
+    bitcoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    async with Liar(bitcoind.rpc_url) as liar, open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
+        invoice, waiting = await shop.invoice(), await shop.invoice()
+        await shop.stop()
+        await shop.pay(invoice)
+        await bitcoind.mine(150)
+        await shop.pay(waiting)
+        liar.on("*").every(5).drop()
+        liar.on("getrawmempool").times(2).warming_up()
+        liar.on("getblockhash").times(2).http(503, b"Work queue depth exceeded")
+        shop.start()
+        await shop.until(waiting, payments=["detected"])
+        await bitcoind.restart()
+        await shop.until(invoice, status="settled")
+        liar.honest()
+        await shop.caught_up()
+        assert "payment.dropped" not in await shop.events(waiting)
+        assert (await shop.shown(waiting))["status"] == "processing"
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, "", 0, "x" * 100])
+async def test_a29_a_senseless_mempool_drops_nothing(
+    bitcoind: DevNode, database: Database, tmp_path: Path, answer: object
+) -> None:
+    """An empty list would be a truth that a node can tell; with `loaded` false it is not."""
+    async with Liar(bitcoind.rpc_url) as liar, open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
+        invoice = await shop.invoice()
+        await shop.pay(invoice)
+        await shop.until(invoice, status="processing")
+        liar.on("getrawmempool").answer(answer)
+        if answer == []:
+            liar.on("getmempoolinfo").mutate(lambda info: {**info, "loaded": False})
+        before = liar.count("getrawmempool")
+        await liar.seen("getrawmempool", before + 6)
+        assert (await shop.shown(invoice))["status"] == "processing"
+        liar.honest()
+        await shop.caught_up()
+        assert "payment.dropped" not in await shop.events(invoice)
+
+
+async def test_a31_a_node_that_is_behind_holds_expiry(bitcoind: DevNode, database: Database, tmp_path: Path) -> None:
+    async with Liar(bitcoind.rpc_url) as liar, open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
+        invoice = await shop.invoice(expires_in=2)
+        liar.on("getblockchaininfo").mutate(lambda info: {**info, "initialblockdownload": True})
+        await shop.until_network(state="syncing")
+        asked = liar.count("getrawmempool")
+        await liar.seen("getrawmempool", asked + 4)
+        assert shop.house.clock.now().isoformat() > invoice["expires_at"].replace("Z", "+00:00")
+        assert (await shop.shown(invoice))["status"] == "new"
+        liar.honest()
+        await shop.until(invoice, status="expired")
+
+
+async def test_a31_a_stalled_node_is_not_offered_and_expires_nothing(
+    bitcoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    settings = {"stalled_after_seconds": 3600}
+    async with Liar(bitcoind.rpc_url) as liar, AsyncExitStack() as stack:
+        shop = await stack.enter_async_context(
+            open_shop(bitcoind, database, tmp_path, rpc_url=liar.url, **settings)  # type: ignore[arg-type]
+        )
+        invoice = await shop.invoice(expires_in=2)
+        liar.on("getblockchaininfo").mutate(lambda info: {**info, "time": info["time"] - 7200})
+        await shop.until_network(state="stalled")
+        with pytest.raises(Unavailable) as refused:
+            await shop.invoice()
+        assert refused.value.code == "network_unavailable"
+        asked = liar.count("getrawmempool")
+        await liar.seen("getrawmempool", asked + 4)
+        assert (await shop.shown(invoice))["status"] == "new"
+        liar.honest()
+        await shop.until_network(state="ok")
+        await shop.until(invoice, status="expired")
+
+
+async def test_a32_a_node_of_another_network_is_refused_and_changes_nothing(
+    bitcoind: DevNode, litecoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    async with Liar(bitcoind.rpc_url) as liar, open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
+        invoice = await shop.invoice()
+        await shop.pay(invoice)
+        await bitcoind.mine()
+        await shop.until(invoice, status="settled")
+        before = await said(shop, invoice)
+        await litecoind.mine(30)
+        liar.swap_after(0, litecoind.rpc_url)
+        row = await shop.until_network(state="halted")
+        assert "is not on bitcoin-regtest" in row["detail"]
+        assert (await shop.shown(invoice))["status"] == "settled"
+        assert await shop.events(invoice) == before
+
+
+async def test_a32_a_minority_branch_settles_nothing_until_an_operator_decides(
+    bitcoind_pair: tuple[DevNode, DevNode], database: Database, tmp_path: Path
+) -> None:
+    ours, theirs = bitcoind_pair
+    async with Liar(ours.rpc_url) as liar, open_shop(ours, database, tmp_path, rpc_url=liar.url, max_reorg=5) as shop:
+        invoice = await shop.invoice()
+        await ours.mine(7)
+        await shop.caught_up()
+        await theirs.fund(address(invoice), 100_000)
+        await theirs.mine(9)
+        liar.swap_after(0, theirs.rpc_url)
+        await shop.until_network(state="halted")
+        assert (await shop.shown(invoice))["status"] == "new"
+        # The right node again: that alone starts nothing.
+        liar.honest()
+        asked = liar.count("*")
+        await ours.mine(2)
+        with pytest.raises(TimeoutError):
+            await liar.seen("*", asked + 1, seconds=3)
+        assert (await shop.until_network(state="halted"))["height"] == (await ours.tip()).height - 2
+
+
+CALLS_OF_A_LOOK = 14
+
+
+@pytest.mark.parametrize("call", range(CALLS_OF_A_LOOK))
+async def test_a34_the_branch_switches_between_any_two_calls(
+    bitcoind_pair: tuple[DevNode, DevNode], database: Database, tmp_path: Path, call: int
+) -> None:
+    """Whatever call the switch falls on, what is believed is one of the two branches, and in the end the longer one."""
+    ours, theirs = bitcoind_pair
+    async with Liar(ours.rpc_url) as liar, open_shop(ours, database, tmp_path, rpc_url=liar.url) as shop:
+        invoice, other = await shop.invoice(), await shop.invoice()
+        await shop.stop()
+        await ours.fund(address(invoice), 100_000)
+        await ours.mine(2)
+        await theirs.fund(address(other), 100_000)
+        await theirs.mine(4)
+        liar.swap_after(call, theirs.rpc_url)
+        shop.start()
+        await shop.until(other, status="settled")
+        await shop.until_network(hash=(await theirs.tip()).hash)
+        branch = {ref: await theirs.block_hash(ref) for ref in range(112, (await theirs.tip()).height + 1)}
+        rows = await database.pool.fetch("select height, hash from blocks where height >= 112")
+        assert {row["height"]: row["hash"] for row in rows} == branch
+        assert (await shop.shown(invoice))["status"] == "new"
+        assert await shop.books() == {"chain:bitcoin-regtest": 100_000, "sales": -100_000}
+
+
+@pytest.mark.parametrize("skew", [-7200, 7200])
+async def test_a36_a_miners_clock_decides_nothing_while_we_look(shop: Shop, skew: int) -> None:
+    """A block time two hours off makes a payment neither late nor early: our own looks bound it."""
+    in_time, late = await shop.invoice(), await shop.invoice(expires_in=1)
+    await shop.until_event(late, "invoice.expired")
+    now = int(shop.house.clock.now().timestamp())
+    await shop.node.set_mock_time(now + skew)
+    for invoice in (in_time, late):
+        raw = await shop.node.draft([(address(invoice), 100_000)])
+        await shop.node.mine(transactions=[raw])
+    await shop.until(in_time, status="settled", flags=[])
+    await shop.until(late, status="expired", flags=["late"])
+
+
+@pytest.mark.parametrize("odd", [-2, -1, None, "6", "many", 1.5, 10**30])
+async def test_a37_odd_numbers_from_a_node_settle_nothing_and_crash_nothing(
+    bitcoind: DevNode, database: Database, tmp_path: Path, odd: object
+) -> None:
+    async with Liar(bitcoind.rpc_url) as liar, open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
+        invoice = await shop.invoice()
+        liar.on("getblockchaininfo").mutate(lambda info: {**info, "blocks": odd})
+        asked = liar.count("getblockchaininfo")
+        await shop.pay(invoice)
+        await bitcoind.mine()
+        await liar.seen("getblockchaininfo", asked + 3)
+        assert (await shop.shown(invoice))["status"] == "new"
+        assert shop.running
+        liar.honest()
+        await shop.until(invoice, status="settled")
+
+
+@pytest.mark.parametrize("fault", ["lost", "repeated", "forged"])
+async def test_a41_hints_are_only_hints(bitcoind: DevNode, database: Database, tmp_path: Path, fault: str) -> None:
+    async with Hints(bitcoind.zmq[0]) as hints, open_shop(bitcoind, database, tmp_path, zmq=(hints.url,)) as shop:
+        await hints.subscribed("rawtx")
+        invoice, untouched = await shop.invoice(), await shop.invoice()
+        hints.lose, hints.repeat = fault == "lost", 10 if fault == "repeated" else 1
+        if fault == "forged":
+            never = await bitcoind.draft([(address(untouched), 100_000)])
+            await hints.forge("rawtx", bytes.fromhex(never))
+            await hints.forge("hashblock", b"\x00" * 32)
+            await hints.forge("rawtx", b"\xff" * 1000)
+        await shop.pay(invoice)
+        await shop.until(invoice, status="processing")
+        await bitcoind.mine()
+        await shop.until(invoice, status="settled", amount_paid="50.00")
+        assert await said(shop, invoice) == [
+            "invoice.created", "payment.detected", "invoice.processing", "payment.settled", "invoice.settled",
+        ]  # fmt: skip
+        assert (await shop.shown(untouched))["payments"] == []
+
+
+async def test_one_networks_broken_node_leaves_the_other_network_alone(
+    bitcoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    async with Liar(bitcoind.rpc_url) as liar, open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
+        assert shop.network == BITCOIN
+        liar.on("*").http(500, b"<html>broken</html>")
+        asked = liar.count("*")
+        await liar.seen("*", asked + 5)
+        assert shop.running
+        liar.honest()
+        invoice = await shop.invoice()
+        await shop.pay(invoice)
+        await shop.until(invoice, status="processing")
