@@ -13,7 +13,7 @@ import pytest
 from kassa.chains.base import Chain, ChainSource, Connection, Derived, Keys
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.registry import FAMILIES
-from kassa.core.errors import ChainInvalid, ChainMoved
+from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable
 from kassa.core.facts import Block, Transaction
 from tests.chains.liar import lying
 
@@ -365,6 +365,13 @@ async def test_a_payment_to_an_address_newer_than_the_keys_in_memory_wakes_the_w
         await bitcoin.node.fund(address.text, 50_000)
         await asyncio.wait_for(anext(wake), WAIT_SECONDS)
     assert watched.refreshes
+
+
+async def test_an_impossible_push_address_is_named(bitcoin: Bench) -> None:
+    for wrong in ("nonsense", "tcp://127.0.0.1"):
+        async with watching("bitcoin-regtest", bitcoin.node, Connection(bitcoin.node.rpc_url, (wrong,))) as deaf:
+            with pytest.raises(ChainUnavailable, match="zmq"):
+                await anext(aiter(deaf.source.wake(Watched())))
 
 
 async def test_a_stranger_wakes_nobody(bitcoin: Bench) -> None:

@@ -11,6 +11,7 @@ from kassa.chains.base import Watched
 from kassa.chains.bitcoin.layout import Damaged
 from kassa.chains.bitcoin.mempool import Mempool
 from kassa.chains.bitcoin.transactions import RawTransaction, read_transaction, touches
+from kassa.core.errors import ChainUnavailable
 
 DEBOUNCE_SECONDS = 0.02
 MESSAGE_LIMIT = 8 * 2**20  # bytes
@@ -59,7 +60,10 @@ def _subscribe(context: zmq.asyncio.Context, endpoints: Sequence[str]) -> zmq.as
     for topic in TOPICS:
         socket.setsockopt(zmq.SUBSCRIBE, topic)
     for endpoint in endpoints:
-        socket.connect(endpoint)
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise ChainUnavailable(f"{endpoint!r} in the network's zmq is no address to listen to: {error}") from None
     return socket
 
 
