@@ -216,4 +216,5 @@ def _bound(listen: Listen, key: str) -> socket.socket:
     try:
         return socket.create_server((listen.host, listen.port), family=family, backlog=2048)
     except OSError as fault:
-        raise SettingsError(f"cannot listen on {listen} ({os.strerror(fault.errno or 0)}): change {key} or end who uses it") from None
+        reason = os.strerror(fault.errno or 0)
+        raise SettingsError(f"cannot listen on {listen} ({reason}): change {key} or end who uses it") from None

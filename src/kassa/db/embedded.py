@@ -28,6 +28,7 @@ SYSTEM_USER = "kassa-postgres"
 """Runs the server when Kassa runs as root, since PostgreSQL refuses to."""
 
 START_SECONDS = 900  # recovery replays up to max_wal_size of log
+ORPHAN_SECONDS = 20
 STOP_SECONDS = 8  # a stop must fit into the ten seconds that a clean exit may take
 SOCKET_PATH_BYTES = 103  # of sun_path, the shortest among the systems we run on
 
@@ -92,12 +93,13 @@ def _serve(folder: Path, account: str | None) -> Path:
             f"{folder} was written by PostgreSQL {version} and this Kassa brings {VERSION}: dump it with the older"
             " Kassa's pg_dump, move the folder away, start once, and restore the dump"
         )
-    if not _is_running(folder):
-        socket = _socket_folder(folder, account)
-        _configure(folder, socket, account)
+    socket = _adopt(folder)
+    if socket is None:
+        _configure(folder, _socket_folder(folder, account), account)
         _start(folder, account)
-    socket = _socket_of(folder)
-    _await_ready(folder, socket)
+        socket = _adopt(folder)
+    if socket is None:
+        raise DatabaseError(f"the embedded database stopped as soon as it had started; see {folder / 'log'}")
     _ensure_database(socket, account)
     return socket
 
@@ -180,13 +182,21 @@ def _between(least: int, wanted: int, most: int) -> int:
 
 def _start(folder: Path, account: str | None) -> None:
     log = folder / "start.log"
-    try:
-        _run(
-            "pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-s", "-D", str(folder), "-l", str(log), account=account
-        )
-    except DatabaseError as fault:
-        words = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        raise DatabaseError(f"{fault}; its last words: {' | '.join(words[-4:]) or 'none'}") from None
+    arguments = ["start", "-w", "-t", str(START_SECONDS), "-s", "-D", str(folder), "-l", str(log)]
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        log.unlink(missing_ok=True)
+        try:
+            _run("pg_ctl", *arguments, account=account)
+        except DatabaseError as fault:
+            words = log.read_text(errors="replace").strip() if log.exists() else ""
+            # A killed server's children need a moment to notice and end.
+            if "pre-existing shared memory" in words and time.monotonic() < deadline:
+                time.sleep(0.2)
+                continue
+            last = " | ".join(words.splitlines()[-4:])
+            raise DatabaseError(f"{fault}; its last words: {last or 'none'}") from None
+        return
 
 
 def _stop(folder: Path) -> None:
@@ -215,24 +225,23 @@ def _is_running(folder: Path) -> bool:
     return alive
 
 
-def _socket_of(folder: Path) -> Path:
-    # The fifth line of postmaster.pid: documented in PostgreSQL's src/include/utils/pidfile.h.
-    return Path((folder / "postmaster.pid").read_text().splitlines()[4])
-
-
-def _await_ready(folder: Path, socket: Path) -> None:
+def _adopt(folder: Path) -> Path | None:
+    """Wait until the folder's server takes connections and return the folder of its socket; None where none runs."""
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        answer = subprocess.run(
-            [BINARIES / "pg_isready", "-q", "-h", socket, "-U", ROLE, "-t", "5"], check=False, env=_environment()
-        )
-        if answer.returncode == 0:
-            return
-        if not _is_running(folder):
-            raise DatabaseError(f"the embedded database stopped while it was starting; see {folder / 'start.log'}")
+    while _is_running(folder):
+        try:
+            # The fifth line of postmaster.pid: documented in PostgreSQL's src/include/utils/pidfile.h.
+            socket = (folder / "postmaster.pid").read_text().splitlines()[4]
+        except (FileNotFoundError, IndexError):
+            time.sleep(0.05)  # it is still writing the file
+            continue
+        command = [str(BINARIES / "pg_isready"), "-q", "-h", socket, "-U", ROLE, "-t", "5"]
+        if subprocess.run(command, check=False, env=_environment()).returncode == 0:
+            return Path(socket)
         if time.monotonic() > deadline:
             raise DatabaseError(f"the embedded database is not ready after {START_SECONDS} s; see {folder / 'log'}")
-        time.sleep(0.1)
+        time.sleep(0.05)
+    return None
 
 
 def _ensure_database(socket: Path, account: str | None) -> None:
