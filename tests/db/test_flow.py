@@ -339,3 +339,14 @@ async def test_reassessing_twice_writes_nothing_more(world: World) -> None:
     await again(world.clock.move(1))
     await again(world.clock.move(1))
     assert await world.events() == said
+
+
+@pytest.mark.parametrize("units", [10 * 10**18, 2**63, 2**64, 2**256 - 1])
+async def test_amounts_beyond_64_bits_are_stored_and_summed_exactly(world: World, units: int) -> None:
+    """C11."""
+    invoice = await world.invoice()
+    await world.mine(world.paying("a", invoice, invoice, units=units))
+    shown = await world.shown(invoice)
+    assert [p["amount"] for p in shown["payments"]] == [f"{units // 10**8}.{units % 10**8:08}"] * 2
+    assert await world.books() == {"chain:bitcoin-regtest": 2 * units, "sales": -2 * units}
+    assert shown["payment_options"][0]["amount_paid"] == f"{2 * units // 10**8}.{2 * units % 10**8:08}"
