@@ -36,7 +36,8 @@ class Endpoint:
 
     `access` is a scope, `ANY_KEY` or `PUBLIC`; there is no default. `id_of` is the prefix of the id in the path.
     `prepare` runs outside any transaction, `work` inside one (or, for a reading endpoint, on a bare connection) and
-    returns what is answered. A `repeatable` endpoint honours `Idempotency-Key`. `result` is only for the document.
+    returns what is answered; one that writes by a `single` statement needs no transaction around it. A `repeatable`
+    endpoint honours `Idempotency-Key`. `result` is only for the document.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -52,6 +53,7 @@ class Endpoint:
     query: type[msgspec.Struct] | None = None
     prepare: Callable[[Call], Awaitable[Any]] | None = None
     repeatable: bool = False
+    single: bool = False
     conflicts: bool = False
     example: Mapping[str, Any] | None = None
 

@@ -92,7 +92,8 @@ class Desk:
                 await keep(tx, reply)
             return reply
 
-        return await self.house.database.run(work)
+        run = self.house.database.run_statement if endpoint.single and keep is None else self.house.database.run
+        return await run(work)
 
 
 async def _bounded(serving: Awaitable[Reply]) -> Reply:

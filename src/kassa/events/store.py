@@ -1,5 +1,6 @@
 """The outbox: events written with what they announce, numbered after commit, read in order."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -20,8 +21,8 @@ _WAKING = 0x77616B65  # "wake"
 
 # One statement, because invoice creation waits for it. A delivery id is a digest of event and receiver: one event can
 # never be queued twice for one receiver; hexadecimal digits are Crockford digits too.
-_WRITE = f"""
-with asked as (
+_WRITING = """
+asked as (
     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
         with ordinality as a (id, store_id, type, invoice_id, object, own_url, n)
 ), written as (
@@ -44,8 +45,37 @@ with asked as (
         r.id, r.store_id, r.webhook_id, r.url, r.lane, r.invoice_id, w.position, 'due', $7, $7
     from receivers r join written w on w.id = r.id
 )
-select case when pg_try_advisory_xact_lock({_WAKING}, 0) then pg_notify('{CHANNEL}', '') end
 """
+WAKING = f"select case when pg_try_advisory_xact_lock({_WAKING}, 0) then pg_notify('{CHANNEL}', '') end"
+"""The end of a statement that writes events: wakes the senders after commit."""
+
+
+def writing(first: int) -> str:
+    """Return the part of a statement (after `with`, before `WAKING`) that writes events; see `arguments`.
+
+    For a statement whose own parameters end before `$first`: what is written together costs one round trip.
+    """
+    return re.sub(r"\$(\d)", lambda place: f"${int(place[1]) + first - 1}", _WRITING)
+
+
+def arguments(
+    events: Sequence[NewEvent], now: datetime, *, only: WebhookId | None = None
+) -> tuple[list[EventId], list[object]]:
+    """Return new ids for events, and the parameters of `writing`."""
+    ids = [EventId(new_id("evt", now)) for _ in events]
+    return ids, [
+        ids,
+        [event.store_id for event in events],
+        [event.type for event in events],
+        [event.invoice_id for event in events],
+        [msgspec.json.encode(event.object).decode() for event in events],
+        [event.webhook_url for event in events],
+        now,
+        only,
+    ]
+
+
+_WRITE = f"with {writing(1)} {WAKING}"
 
 
 async def write(tx: Tx, events: Sequence[NewEvent], now: datetime, *, only: WebhookId | None = None) -> list[EventId]:
@@ -56,18 +86,8 @@ async def write(tx: Tx, events: Sequence[NewEvent], now: datetime, *, only: Webh
     """
     if not events:
         return []
-    ids = [EventId(new_id("evt", now)) for _ in events]
-    await tx.fetch(
-        _WRITE,
-        ids,
-        [event.store_id for event in events],
-        [event.type for event in events],
-        [event.invoice_id for event in events],
-        [msgspec.json.encode(event.object).decode() for event in events],
-        [event.webhook_url for event in events],
-        now,
-        only,
-    )
+    ids, values = arguments(events, now, only=only)
+    await tx.fetch(_WRITE, *values)
     return ids
 
 

@@ -6,10 +6,8 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-import kassa.events.store as events
 import kassa.invoices.store as invoices
 import kassa.wallets.store as wallets
-import kassa.watch.store as watch
 from kassa.chains.base import Chain
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import Unavailable
@@ -27,7 +25,7 @@ from kassa.rates.rules import find
 from kassa.settings import Network
 from kassa.stores.model import Store
 from kassa.wallets.model import NewAddress, Place, Wallet
-from kassa.watch.model import Position
+from kassa.wallets.store import Receiving
 
 CLOSED = ("halted", "stalled", "unreachable")
 """States of a network in which nobody may be asked to pay on it: we might not see it."""
@@ -49,14 +47,14 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
     or `Unavailable` when nothing that the order names can be offered now.
     """
     price = quotes.price(order)
-    pool = house.database.pool
-    mine = {wallet.network: wallet for wallet in await wallets.wallets_of(pool, store.id)}
-    accepted = [chain.asset for name, chain in house.chains.items() if name in mine]
-    chosen = quotes.choose(order, accepted)
-    chosen = await _open_networks(house, order, chosen)
-    priced = [_quote(house, price, asset, now) for asset in chosen]
-    keychains = {mine[asset.network].keychain_id for asset in chosen}
-    indexes = await wallets.allocate(pool, sorted(keychains))
+    async with house.database.pool.acquire() as connection:
+        receiving = {each.wallet.network: each for each in await wallets.receiving(connection, store.id)}
+        mine = {network: each.wallet for network, each in receiving.items()}
+        accepted = [chain.asset for name, chain in house.chains.items() if name in mine]
+        chosen = _open_networks(receiving, order, quotes.choose(order, accepted))
+        priced = [_quote(house, price, asset, now) for asset in chosen]
+        keychains = {mine[asset.network].keychain_id for asset in chosen}
+        indexes = await wallets.allocate(connection, sorted(keychains))
     issued = {asset.network: _issue(house.chains[asset.network], mine[asset.network], indexes, now) for asset in chosen}
     for network, address in issued.items():
         # No index leaves the process before the mark outside the database covers it: an old backup must not reissue it.
@@ -83,25 +81,26 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
 
 
 async def open_invoice(tx: Tx, house: House, opening: Opening, now: datetime) -> dict[str, Any]:  # JSON
-    """Write a priced invoice and its `invoice.created`; return its resource."""
+    """Write a priced invoice and its `invoice.created`; return its resource.
+
+    One statement: a connection without a transaction will do.
+    """
     terms = opening.terms
-    await invoices.put(tx, terms, opening.addresses)
-    crashpoint("invoice.written")
     networks = {option.asset.network for option in terms.options}
     view = View(now, {network: Sight(-1, now, 0) for network in networks})
     standing = evaluate(terms, (), (), view)
     announced = Announced(standing.status, (), False, 0, 0, None, standing.deadline)
     resource = pictures.resource(house, Picture(terms, announced, (), standing))
     event = NewEvent(terms.store_id, "invoice.created", resource, terms.id, terms.webhook_url)
-    await events.write(tx, [event], now)
     crashpoint("invoice.commit")
+    await invoices.put(tx, terms, opening.addresses, event)
+    crashpoint("invoice.written")
     return resource
 
 
-async def _open_networks(house: House, order: Order, chosen: Sequence[Asset]) -> tuple[Asset, ...]:
+def _open_networks(receiving: Mapping[str, Receiving], order: Order, chosen: Sequence[Asset]) -> tuple[Asset, ...]:
     """Leave out networks that we cannot watch now; an order that names one of them is refused instead."""
-    rows = await watch.positions(house.database.pool, sorted({asset.network for asset in chosen}))
-    shut = {asset.network for asset in chosen if not _is_open(rows.get(asset.network))}
+    shut = {asset.network for asset in chosen if not _is_open(receiving[asset.network])}
     left = tuple(asset for asset in chosen if asset.network not in shut)
     if not left or (shut and order.payment_options is not None):
         raise Unavailable(
@@ -111,9 +110,8 @@ async def _open_networks(house: House, order: Order, chosen: Sequence[Asset]) ->
     return left
 
 
-def _is_open(position: Position | None) -> bool:
-    seen = position is not None and position.observed_at is not None
-    return position is not None and seen and position.state not in CLOSED
+def _is_open(network: Receiving) -> bool:
+    return network.observed_at is not None and network.state is not None and network.state not in CLOSED
 
 
 def _quote(house: House, price: quotes.Price, asset: Asset, now: datetime) -> quotes.Quote:

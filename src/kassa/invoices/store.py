@@ -10,11 +10,32 @@ from typing import Any
 from kassa.core.ids import AddressId, InvoiceId, StoreId
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
+from kassa.events.model import NewEvent
+from kassa.events.store import WAKING, arguments, writing
 from kassa.invoices.model import Announced, Decision, Flag, Option, Status, Terms, Tier
 from kassa.wallets.model import NewAddress, Place
 
 Assets = Mapping[str, Asset]
 """Every asset that is configured, by id."""
+
+
+_PUT = f"""
+with invoice as (
+    insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
+        description, metadata, customer_id, redirect_url, webhook_url, status, deadline)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'new', $7)
+), issued as (
+    insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id,
+        created_at)
+    select a.*, $2, $1, $6 from unnest($14::text[], $15::text[], $16::bytea[], $17::text[], $18::bigint[],
+        $19::bigint[], $20::bigint[]) as a
+), offered as (
+    insert into payment_options (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at,
+        confirmations)
+    select $1, o.* from unnest($21::text[], $15::text[], $14::text[], $22::numeric[], $23::text[], $24::text[],
+        $25::timestamptz[], $26::jsonb[]) as o
+), {writing(27)} {WAKING}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +49,14 @@ class Filters:
     created_before: datetime | None = None
 
 
-async def put(tx: Tx, terms: Terms, addresses: Sequence[NewAddress]) -> None:
-    """Write a new invoice with its addresses and options, in one statement.
+async def put(tx: Tx, terms: Terms, addresses: Sequence[NewAddress], event: NewEvent) -> None:
+    """Write a new invoice with its addresses, options and event, in one statement.
 
     The unique constraints on scripts and indexes refuse an address that was ever issued before.
     """
-    await tx.execute(
-        """
-        with invoice as (
-            insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at,
-                reference, description, metadata, customer_id, redirect_url, webhook_url, status, deadline)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'new', $7)
-        ), issued as (
-            insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id,
-                created_at)
-            select a.*, $2, $1, $6 from unnest($14::text[], $15::text[], $16::bytea[], $17::text[], $18::bigint[],
-                $19::bigint[], $20::bigint[]) as a
-        )
-        insert into payment_options (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at,
-            confirmations)
-        select $1, o.* from unnest($21::text[], $15::text[], $14::text[], $22::numeric[], $23::text[], $24::text[],
-            $25::timestamptz[], $26::jsonb[]) as o""",
+    _, announcing = arguments([event], terms.created_at)
+    await tx.fetch(
+        _PUT,
         terms.id,
         terms.store_id,
         terms.amount_units,
@@ -75,6 +83,7 @@ async def put(tx: Tx, terms: Terms, addresses: Sequence[NewAddress]) -> None:
         [option.rate_source for option in terms.options],
         [option.rate_at for option in terms.options],
         [json.dumps([[tier.up_to, tier.blocks] for tier in option.tiers]) for option in terms.options],
+        *announcing,
     )
 
 

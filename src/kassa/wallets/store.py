@@ -44,6 +44,14 @@ class Account(Protocol):
     def fingerprint(self) -> str: ...
 
 
+_RECEIVING = """
+select w.id, w.store_id, w.network, w.keychain_id, w.created_at, k.descriptor, k.fingerprint, k.next_index,
+    n.state, n.observed_at
+from wallets w join keychains k on k.id = w.keychain_id left join networks n on n.id = w.network
+where w.store_id = $1 order by w.id desc
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Issued:
     """An address that was issued from a wallet."""
@@ -113,6 +121,21 @@ async def wallets_of(
     return [_wallet(row) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """A wallet, and how its network is followed: what is needed to offer it. None: the network has no row yet."""
+
+    wallet: Wallet
+    state: str | None
+    observed_at: datetime | None
+
+
+async def receiving(tx: "Tx | Pool[Any]", store_id: str) -> list[Receiving]:
+    """Return a store's wallets, each with the state of its network, in one round trip: invoices wait for it."""
+    rows = await tx.fetch(_RECEIVING, store_id)
+    return [Receiving(_wallet(row), row["state"], row["observed_at"]) for row in rows]
+
+
 async def get_wallet(tx: "Tx | Pool[Any]", store_id: str, wallet_id: str) -> Wallet:
     """Return a store's wallet; raises `NotFound`."""
     row = await tx.fetchrow(f"{_WALLET} where w.store_id = $1 and w.id = $2", store_id, wallet_id)
@@ -121,11 +144,11 @@ async def get_wallet(tx: "Tx | Pool[Any]", store_id: str, wallet_id: str) -> Wal
     return _wallet(row)
 
 
-async def allocate(pool: "Pool[Any]", keychain_ids: Sequence[int]) -> Mapping[int, int]:
+async def allocate(pool: "Tx | Pool[Any]", keychain_ids: Sequence[int]) -> Mapping[int, int]:
     """Hand out the next index of each keychain, once and for ever, in a transaction of its own.
 
-    Must not be called inside a caller's transaction: the row lock would last as long as that. Raises `Conflict` when a
-    keychain has no index left (2**31 of them), `NotFound` when there is no such keychain.
+    `pool` may be a connection outside any transaction; inside one the row lock would last as long as that. Raises
+    `Conflict` when a keychain has no index left (2**31 of them), `NotFound` when there is no such keychain.
     """
     try:
         rows = await pool.fetch(_ALLOCATE, keychain_ids)

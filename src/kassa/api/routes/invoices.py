@@ -159,7 +159,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST", path="/v1/invoices", name="create_invoice", summary="Create an invoice",
         access="invoices:write", body=shapes.InvoiceOrder, prepare=_quote, work=_open, result=shapes.Invoice,
-        status=201, repeatable=True,
+        status=201, repeatable=True, single=True,
         example={"amount": "49.90", "currency": "EUR", "reference": "order-1001", "expires_in": 900},
     ),
     Endpoint(

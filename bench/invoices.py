@@ -1,0 +1,291 @@
+"""Invoices made per second over HTTP, beside the rate at which PostgreSQL itself commits the same rows.
+
+    python bench/invoices.py [--seconds 5] [--clients 16] [--keys]
+
+Goal: at least 40 %. The program is `kassa api` in a process of its own on the embedded server (fsync on); the clients
+are bare sockets in another. The limit is one prepared statement that writes the same rows (invoice, address, option,
+event) and moves a counter, over as many connections; each has a counter of its own, so that none waits for another.
+`--keys` sends an Idempotency-Key with every order. Prints one line of JSON last.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import asyncpg
+import uvloop
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from kassa.chains.registry import FAMILIES
+from kassa.core.ids import new_id
+from kassa.db import embedded
+from kassa.db.migrate import migrate
+from kassa.db.pool import Database
+from kassa.stores import store as stores
+from kassa.wallets import store as wallets
+from tests.house import BITCOIN, TPUB
+
+GOAL = 0.4
+ROUNDS = 3
+CONFIG = """
+database_url = "{url}"
+data_dir = "{folder}/data"
+[http]
+listen = "127.0.0.1:{port}"
+public_url = "http://127.0.0.1:{port}"
+[networks.bitcoin-regtest]
+family = "bitcoin"
+chain = "bitcoin-regtest"
+rpc_url = "http://u:p@127.0.0.1:1"
+confirmations = [{{ blocks = 1 }}]
+[rates]
+fixed = {{ "BTC/EUR" = "60000" }}
+"""
+_SAME_ROWS = """
+with counter as (
+    update keychains set next_index = next_index + 1 where id = $1 returning next_index - 1 as index
+), invoice as (
+    insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
+        description, metadata, status, deadline)
+    values ($2, $3, 4990, 'EUR', 0, $4::timestamptz, $4::timestamptz + interval '15 minutes', 'order-1001', null, '{}', 'new',
+        $4::timestamptz + interval '15 minutes')
+), address as (
+    insert into addresses
+        (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at)
+    select $5, 'bitcoin-regtest', $6, $7, $8, $1, counter.index, $3, $2, $4 from counter
+), event as (
+    insert into events (id, store_id, type, created_at, invoice_id, object)
+    values ($9, $3, 'invoice.created', $4, $2, $10)
+)
+insert into payment_options
+    (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at, confirmations)
+values ($2, 'BTC@bitcoin-regtest', 'bitcoin-regtest', $5, 83167, '60000', 'fixed', $4, '[[null, 1]]')
+"""
+
+
+class _Client(asyncio.Protocol):
+    """Sends one order after the other over one connection and counts the 201s."""
+
+    made = 0
+    other = 0
+
+    def __init__(self, request: Callable[[], bytes], until: float) -> None:
+        self.request, self.until = request, until
+        self.closed = asyncio.get_running_loop().create_future()
+        self.buffer = b""
+
+    def connection_made(self, transport: Any) -> None:  # a transport
+        self.transport = transport
+        transport.write(self.request())
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        end = self.buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        at = self.buffer.find(b"content-length: ") + 16
+        if len(self.buffer) < end + 4 + int(self.buffer[at : self.buffer.find(b"\r", at)]):
+            return
+        if self.buffer.startswith(b"HTTP/1.1 201"):
+            _Client.made += 1
+        else:
+            _Client.other += 1
+        self.buffer = b""
+        if time.monotonic() < self.until:
+            self.transport.write(self.request())
+        else:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set_result(None)
+
+
+def order(pipe: Connection, port: int, key: str, clients: int, keys: bool) -> None:
+    """Whenever told a number of seconds, order for so long and send how many invoices were made a second."""
+    body = b'{"amount":"49.90","currency":"EUR","reference":"order-1001"}'
+    head = (
+        f"POST /v1/invoices HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    ).encode()
+    count = iter(range(10**9))
+
+    def request() -> bytes:
+        own = f"idempotency-key: {os.getpid()}-{next(count)}\r\n".encode() if keys else b""
+        return head + own + b"\r\n" + body
+
+    async def run(seconds: float) -> tuple[float, int]:
+        _Client.made = _Client.other = 0
+        loop, start = asyncio.get_running_loop(), time.monotonic()
+        opened = [
+            await loop.create_connection(lambda: _Client(request, start + seconds), "127.0.0.1", port)
+            for _ in range(clients)
+        ]
+        await asyncio.gather(*(client.closed for _, client in opened))
+        return _Client.made / (time.monotonic() - start), _Client.other
+
+    while seconds := pipe.recv():
+        pipe.send(uvloop.run(run(seconds)))
+
+
+def commit(pipe: Connection, url: str, store: str, clients: int, event: str) -> None:
+    """Whenever told a number of seconds, commit the same rows for so long and send how many a second."""
+
+    async def one(connection: "asyncpg.Connection[Any]", counter: int, until: float) -> int:
+        statement, made = await connection.prepare(_SAME_ROWS), 0
+        while time.monotonic() < until:
+            now, script = datetime.now(UTC), os.urandom(22)
+            await statement.fetch(
+                counter, new_id("inv", now), store, now, new_id("adr", now), script, "bcrt1q" + script.hex()[:38],
+                int.from_bytes(script[:7]), new_id("evt", now), event,
+            )  # fmt: skip
+            made += 1
+        return made
+
+    async def run(seconds: float) -> float:
+        connections = [await asyncpg.connect(url) for _ in range(clients)]
+        counters = [
+            await connection.fetchval(
+                "insert into keychains (network, descriptor, fingerprint, created_at) values ('limit', $1, '', now())"
+                " returning id",
+                os.urandom(16).hex(),
+            )
+            for connection in connections
+        ]
+        start = time.monotonic()
+        made = await asyncio.gather(
+            *(
+                one(connection, counter, start + seconds)
+                for connection, counter in zip(connections, counters, strict=True)
+            )
+        )
+        elapsed = time.monotonic() - start
+        await asyncio.gather(*(connection.close() for connection in connections))
+        return sum(made) / elapsed
+
+    while seconds := pipe.recv():
+        pipe.send(uvloop.run(run(seconds)))
+
+
+async def prepare(url: str) -> tuple[str, str]:
+    """Migrate, and make a store with a wallet on a followed network; return the store's id and a key."""
+    database = await Database.open(url)
+    now = datetime.now(UTC)
+    async with database.pool.acquire() as connection:
+        await migrate(connection)
+    async with database.transaction() as tx:
+        store = await stores.create_store(tx, "Bench", "EUR", False, now)
+        account = FAMILIES["bitcoin"].chain(BITCOIN, BITCOIN).addresses.account(TPUB)
+        await wallets.add_wallet(tx, store.id, BITCOIN, account, now)
+        _, key = await stores.create_key(tx, store, now)
+        await tx.execute(
+            "insert into networks (id, chain, lease_until, height, hash, node_height, state, contacted_at, observed_at)"
+            " values ($1, $1, now() + interval '1 day', 100, repeat('ab', 32), 100, 'ok', now(), now())",
+            BITCOIN,
+        )
+    await database.close()
+    return store.id, key
+
+
+async def served(port: int) -> None:
+    """Return when the program takes connections."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
+
+
+class Worker:
+    """A process that measures when it is told to."""
+
+    def __init__(self, target: Callable[..., None], *args: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, far = context.Pipe()
+        self._process = context.Process(target=target, args=(far, *args), daemon=True)
+        self._process.start()
+
+    def measure(self, seconds: float) -> Any:  # what the target sends
+        self._pipe.send(seconds)
+        return self._pipe.recv()
+
+    def end(self) -> None:
+        self._pipe.send(0)
+        self._process.join()
+
+
+def one_event(url: str) -> str:
+    """Return the event text of an invoice that the program made: the limit writes the same bytes."""
+
+    async def read() -> str:
+        connection = await asyncpg.connect(url)
+        text: str = await connection.fetchval("select object from events where type = 'invoice.created' limit 1")
+        await connection.close()
+        return text
+
+    return asyncio.run(read())
+
+
+def measure(seconds: float, clients: int, keys: bool) -> None:
+    """Run both sides in turn and print their rates."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, port = Path(name), 20_000 + os.getpid() % 10_000
+        folder.chmod(0o755)
+        server = embedded.start(folder / "database")
+        store, key = asyncio.run(prepare(server.url))
+        config = folder / "kassa.toml"
+        config.write_text(CONFIG.format(url=server.url, folder=folder, port=port))
+        program = subprocess.Popen([Path(sys.executable).parent / "kassa", "api", "--config", config])  # noqa: S603
+        try:
+            asyncio.run(served(port))
+            orders = Worker(order, port, key, clients, keys)
+            _, other = orders.measure(1)  # warms both sides up
+            commits = Worker(commit, server.url, store, clients, one_event(server.url))
+            commits.measure(1)
+            limits, rates = [], []
+            for _ in range(ROUNDS):
+                limits.append(commits.measure(seconds))
+                rate, refused = orders.measure(seconds)
+                rates.append(rate)
+                other += refused
+                print(f"  limit {limits[-1]:7.0f}/s   invoices {rates[-1]:7.0f}/s", flush=True)
+            orders.end()
+            commits.end()
+        finally:
+            program.terminate()
+            program.wait()
+            server.close()
+    report(median(limits), median(rates), other, clients, keys)
+
+
+def report(limit: float, rate: float, other: int, clients: int, keys: bool) -> None:
+    ratio = rate / limit
+    print(f"PostgreSQL commits the same rows   {limit:7.0f}/s, {clients} connections")
+    print(f"POST /v1/invoices                  {rate:7.0f}/s, {clients} clients{', with keys' if keys else ''}")
+    print(f"ratio {ratio:.2f}   goal ≥ {GOAL:.2f}   {'met' if ratio >= GOAL else 'MISSED'}   other answers: {other}")
+    print(json.dumps({"limit": round(limit), "rate": round(rate), "ratio": round(ratio, 3), "other": other}))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--keys", action="store_true")
+    asked = parser.parse_args()
+    measure(asked.seconds, asked.clients, asked.keys)
