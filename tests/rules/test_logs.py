@@ -1,0 +1,43 @@
+"""E27: what is logged carries neither secrets nor anything that a terminal would obey."""
+
+import pytest
+
+from kassa.logs import LONGEST, cleaned
+
+KEY = "kassa_test_" + "x" * 43
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+PRIVATE = "tprv8ZgxMBicQKsPd7Uf69XL1XwhmjHopUGep8GuEiJDZmbQz6o58LninorQAfcKZWARbtRtfnLcJ5MQ2AtHcQJCCRUcMRvmDUjyEmNUWwx8"
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        (f"Authorization: Bearer {KEY}", "xxxx"),
+        (f"key {KEY} refused", "xxxx"),
+        (f"secret={SECRET}", "MfKQ9"),
+        (f"wpkh({PRIVATE}/0/*)", "8ZgxMB"),
+        ("http://user:hunter2@127.0.0.1:8332/", "hunter2"),
+        ("postgresql://kassa:hunter2@db/kassa", "hunter2"),
+        ("Basic dXNlcjpodW50ZXIy", "dXNlcj"),
+    ],
+)
+def test_a_secret_in_a_text_is_redacted(text: str, secret: str) -> None:
+    assert secret not in str(cleaned(text))
+    assert "redacted" in str(cleaned(text))
+
+
+@pytest.mark.parametrize("text", ["a\nfake line", "a\r\nb", "\x1b[31mred", "a\x00b", "\u202eright to left", "a\u2028b"])
+def test_nothing_that_moves_a_cursor_is_logged(text: str) -> None:
+    assert str(cleaned(text)).isprintable()
+
+
+def test_a_stack_keeps_its_lines_and_nothing_else() -> None:
+    assert cleaned("one\ntwo\x1b[0m", stack=True) == "one\ntwo\\x1b[0m"
+
+
+def test_a_text_is_cut() -> None:
+    assert len(str(cleaned("x" * 10**6))) == LONGEST
+
+
+def test_numbers_stay_numbers() -> None:
+    assert [cleaned(value) for value in (5, True, None)] == [5, True, None]

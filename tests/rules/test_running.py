@@ -1,0 +1,54 @@
+"""A loop that fails starts again, later each time, and stays alone in its failure."""
+
+import asyncio
+
+import pytest
+
+from kassa import main
+from kassa.core.errors import ChainInvalid, LeaseLost
+
+
+@pytest.mark.parametrize("fault", [ValueError("unforeseen"), ChainInvalid("other chain"), LeaseLost("other"), None])
+async def test_a_loop_that_ends_starts_again(monkeypatch: pytest.MonkeyPatch, fault: Exception | None) -> None:
+    monkeypatch.setattr(main, "FIRST_PAUSE_SECONDS", 0)
+    runs, enough = 0, asyncio.Event()
+
+    async def loop() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            enough.set()
+        if fault is not None:
+            raise fault
+
+    task = asyncio.create_task(main.keep_running("test", loop))
+    async with asyncio.timeout(5):
+        await enough.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_the_pauses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def remember(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 10:
+            raise asyncio.CancelledError
+
+    async def loop() -> None:
+        raise ValueError("always")
+
+    monkeypatch.setattr(main.asyncio, "sleep", remember)
+    with pytest.raises(asyncio.CancelledError):
+        await main.keep_running("test", loop)
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+async def test_a_cancelled_loop_ends() -> None:
+    task = asyncio.create_task(main.keep_running("test", asyncio.Event().wait))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
