@@ -199,6 +199,15 @@ def webhook_add(
     _tell(told, as_json, f"webhook  {told['webhook_id']}\nsecret   {told['secret']}   (shown only now: keep it)")
 
 
+@webhook_app.command("secret")
+def webhook_secret(store: StoreId, config: Config = None, as_json: AsJson = False) -> None:
+    """Show the secret that signs deliveries to an invoice's own webhook_url; endpoints have their own."""
+    from kassa import operations
+
+    told = _ask(operations.webhook_secret(_settings(config), store))
+    _tell(told, as_json, f"secret   {told['secret']}")
+
+
 @network_app.command("resume")
 def network_resume(
     network: Annotated[str, typer.Argument(help="The network's name in the settings.")],

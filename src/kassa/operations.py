@@ -126,6 +126,16 @@ async def add_webhook(settings: Settings, store_id: str, url: str, events: Seque
     return await _in_transaction(settings, work)
 
 
+async def webhook_secret(settings: Settings, store_id: str) -> Told:
+    """Tell the secret that signs deliveries to the webhook_url of a store's invoices."""
+
+    async def work(tx: Tx, _now: datetime) -> Told:
+        store = await stores.get_store(tx, store_id)
+        return {"store_id": store.id, "secret": store.webhook_secret}
+
+    return await _in_transaction(settings, work)
+
+
 async def resume_network(settings: Settings, network: str, depth: int) -> Told:
     """Let a halted network be followed again."""
 

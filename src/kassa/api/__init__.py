@@ -1,1 +1,1 @@
-"""The HTTP API of docs/api.md: no state of its own."""
+"""The HTTP API (docs/api.md): no state of its own."""
