@@ -14,7 +14,7 @@ NODES ?= bitcoind litecoind
 ARGS ?=
 WORKERS ?= 2
 
-.PHONY: help setup nodes demo test check format bench lock clean
+.PHONY: help setup nodes demo sandbox test check format bench lock clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -31,6 +31,9 @@ nodes: $(INSTALLED)
 
 demo: setup  ## Show one payment from invoice to webhook on a local chain (ARGS= for other options)
 	@$(BIN)/kassa sandbox $(if $(ARGS),$(ARGS),--once)
+
+sandbox: setup  ## Start it all and keep it running: pay, mine and watch by hand (Ctrl-C ends it)
+	@exec $(BIN)/kassa sandbox $(ARGS)
 
 test: setup  ## Run every test against real PostgreSQL and real nodes (ARGS="tests/rules -k name" for some)
 	@echo "test: pytest with $(WORKERS) processes"

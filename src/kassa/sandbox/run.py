@@ -60,7 +60,7 @@ def once(data_dir: Path | None, *, as_json: bool) -> int:
         if data_dir is None and not failed:
             shutil.rmtree(path)
     if code == 0:
-        screen.heading("Now by hand", "you get a checkout address, pay it, mine, reorganise, and watch the webhooks:")
+        screen.heading("Now by hand", "a checkout address to pay, blocks to mine, webhooks to watch:")
         screen.line(f"  {command(Folder(data_dir or DEFAULT))}")
     return 130 if code is None else code
 
@@ -164,20 +164,21 @@ def _document(folder: Folder, state: State) -> Json:
 
 
 def _show_ways(folder: Folder, screen: Screen, state: State) -> None:
-    screen.heading("In another terminal")
-    for words, what in (
-        (("pay",), "pay it, as its customer would"),
-        (("mine",), "mine a block: the payment settles"),
-        (("reorg", "--drop"), "replace that block by others without the payment: it is taken back"),
-        (("invoice", "--amount", "500"), "ask for more, which takes 3 blocks to settle"),
-    ):
-        screen.way(command(folder, *words), what)
+    screen.heading("In another terminal, in this folder")
+    screen.ways(
+        [
+            (command(folder, "pay"), "pay it, as its customer would"),
+            (command(folder, "mine"), "mine a block: the payment settles"),
+            (command(folder, "reorg", "--drop"), "replace that block, without the payment"),
+            (command(folder, "invoice", "--amount", "500"), "ask for more: it settles after 3 blocks"),
+        ]
+    )
     screen.heading("For programs")
     screen.field("API", f"{state.api_url}/v1")
-    screen.field("key", state.api_key)
     screen.field("settings", str(folder.settings))
     screen.field("log", str(folder.log))
-    screen.line(
-        f"\n  curl {state.api_url}/v1/invoices -H 'Authorization: Bearer {state.api_key}' \\\n"
-        """       -H 'Content-Type: application/json' -d '{"amount": "12.00", "currency": "EUR"}'"""
-    )
+    screen.line()
+    screen.line(f"  KEY={state.api_key}")
+    screen.line(f"""  curl {state.api_url}/v1/invoices -H "Authorization: Bearer $KEY" \\""")
+    screen.line("""       -H 'Content-Type: application/json' \\""")
+    screen.line("""       -d '{"amount": "12.00", "currency": "EUR"}'""")

@@ -4,7 +4,7 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from rich.text import Text
 from kassa.sandbox.receiver import Received
 
 _PLAIN = str.maketrans({"✓": "+", "✗": "x", "→": ">", "…": "...", "·": "-"})
-_LABEL, _TEXT, _COMMAND = 14, 66, 36
+_LABEL, _WIDTH = 14, 80
 
 Note = Callable[[str], None]
 
@@ -47,14 +47,16 @@ class Screen:
         """Print a named value, last on its line: it can be copied with a double or triple click."""
         self._print(Text.assemble(" " * indent, (label.ljust(_LABEL), "dim"), (text, style)))
 
-    def way(self, typed: str, what: str) -> None:
-        """Print what can be typed and what it does."""
-        self._print(Text.assemble("  ", (typed.ljust(_COMMAND), "bold"), "  ", (what, "dim")))
+    def ways(self, ways: Sequence[tuple[str, str]]) -> None:
+        """Print what can be typed, and what each of it does."""
+        width = max(len(typed) for typed, _ in ways)
+        for typed, what in ways:
+            self._print(Text.assemble("  ", (typed.ljust(width), "bold"), "  ", (what, "dim")))
 
     def done(self, label: str, text: str, seconds: float | None = None, *, indent: int = 2) -> None:
         """Print something that was done, or that was checked and found right, with the time it took."""
         took = "" if seconds is None else f"  {_duration(seconds)}"
-        room = _TEXT - indent if took else 0
+        room = _WIDTH - indent - 2 - _LABEL - len(took) if took else 0
         self._print(Text.assemble(" " * indent, ("✓ ", "green"), label.ljust(_LABEL), text.ljust(room), (took, "dim")))
 
     def failed(self, text: str) -> None:
@@ -84,7 +86,7 @@ class Screen:
         style = {"settled": "green", "reopened": "yellow", "reversed": "red", "expired": "red"}.get(kind, "cyan")
         self._print(
             Text.assemble(
-                (f"  {now.astimezone():%H:%M:%S}  ", "dim"),
+                (f"  {now.astimezone():%H:%M:%S} ", "dim"),
                 ("✓ ", "green"),
                 (received.type.ljust(19), style),
                 summary(received.object),
@@ -102,18 +104,22 @@ def summary(resource: Mapping[str, Any]) -> str:
     """Say in a line what an event's resource says."""
     match resource.get("object"):
         case "invoice":
-            flags = f"  [{', '.join(resource['flags'])}]" if resource["flags"] else ""
-            money = f"{resource['amount_paid']} of {resource['amount']} {resource['currency']}"
-            return f"{short(resource['id'])}  {resource['status']}, paid {money}{flags}"
+            flags = f" [{', '.join(resource['flags'])}]" if resource["flags"] else ""
+            money = f"{resource['amount_paid']}/{resource['amount']} {resource['currency']}"
+            return f"{_tail(resource['id'])}  {resource['status']}{flags}, {money}"
         case "payment":
             depth = f"{resource['confirmations']} of {resource['confirmations_required']} confirmations"
-            return f"{short(resource['invoice_id'])}  {resource['amount']} {symbol(resource['asset'])}, {depth}"
+            return f"{_tail(resource['invoice_id'])}  {resource['amount']} {symbol(resource['asset'])}, {depth}"
     return ""
 
 
 def short(text: str) -> str:
     """Shorten an id or a hash to what a person compares: its beginning and its end."""
     return text if len(text) <= 20 else f"{text[:8]}…{text[-6:]}"
+
+
+def _tail(text: str) -> str:
+    return f"…{text[-6:]}"
 
 
 def symbol(asset: str) -> str:

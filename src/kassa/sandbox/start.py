@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from kassa import logs, operations
+import kassa.stores.store as stores
+from kassa import logs
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.bitcoin.devprocess import free_port
 from kassa.chains.bitcoin.devrpc import DevRpc
@@ -24,7 +25,7 @@ from kassa.sandbox.nodes import find_or_install, nodes_dir
 from kassa.sandbox.receiver import Hear, Receiver
 from kassa.sandbox.screen import Screen
 from kassa.sandbox.state import Folder, State
-from kassa.settings import Settings, read_settings
+from kassa.settings import read_settings
 
 NETWORK = "bitcoin-regtest"
 CURRENCY = "EUR"
@@ -75,20 +76,21 @@ class Sandbox:
 def run(work: Coroutine[Any, Any, T]) -> T | None:
     """Run to the end, or until SIGINT, SIGTERM or SIGHUP; then everything is ended in good order: None.
 
-    A second signal ends at once; the next start clears up what that leaves.
+    Another signal, more than a second later, ends at once; the next start clears up what that leaves.
     """
 
     async def interruptible() -> T | None:
         running, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert running is not None
-        asked = 0
+        asked_at: float | None = None
 
         def interrupt() -> None:
-            nonlocal asked
-            asked += 1
-            if asked > 1:
+            nonlocal asked_at
+            if asked_at is None:
+                asked_at = loop.time()
+                running.cancel()
+            elif loop.time() - asked_at > 1:  # programs such as timeout(1) send the same signal twice
                 os._exit(130)
-            running.cancel()
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, interrupt)
@@ -107,39 +109,52 @@ async def opened(folder: Folder, screen: Screen, hear: Hear) -> AsyncIterator[Sa
     earlier = folder.read()
     async with AsyncExitStack() as stack:
         logs.configure(to=stack.enter_context(folder.log.open("w")))
-        node = await _start_node(folder, screen)
-        stack.push_async_callback(node.stop)
+        stack.callback(logs.configure)  # before the file is closed
+        node = await _start_node(stack, folder, screen)
         receiver = Receiver(hear)
         await receiver.start(_port(earlier.receiver_url if earlier else None, _RECEIVER_PORT))
         stack.push_async_callback(receiver.close)
         _write_settings(folder, node, earlier)
         settings = read_settings(folder.settings, {})
         with screen.doing("PostgreSQL", "starting the embedded database") as tell:
-            house = await stack.enter_async_context(open_house(settings, migrating=True))
+            house = await _whole(stack.enter_async_context(open_house(settings, migrating=True)))
             tell("embedded, on a private socket")
         async with _served(house):
             with screen.doing("Kassa", "starting API, chain follower and webhook sender") as tell:
-                state = await _state(folder, settings, node, receiver, earlier)
-                tell(f"API, chain follower and webhook sender on {state.api_url}")
+                state = await _state(folder, house, node, receiver, earlier)
+                tell(f"API, follower, webhooks on {state.api_url}")
             async with Client(state.api_url, state.api_key) as client:
                 yield Sandbox(state, client, node, receiver)
 
 
-async def _start_node(folder: Folder, screen: Screen) -> DevNode:
+async def _start_node(stack: AsyncExitStack, folder: Folder, screen: Screen) -> DevNode:
     with screen.doing("Bitcoin node", "starting bitcoind on a chain of its own (regtest)") as tell:
         program = await asyncio.to_thread(find_or_install, "bitcoind", nodes_dir(), screen.note)
         if await asyncio.to_thread(folder.end_leftover_node):
             screen.note("ended the node that a killed sandbox had left behind")
-        node = await DevNode.start(program, folder.node)
-        try:
-            # A node whose last block is a day old takes itself for one that is catching up, and Kassa believes it.
-            if (await node.rpc.call("getblockchaininfo"))["initialblockdownload"]:
-                await node.mine()
-            tell(f"{program.version}, regtest, {(await node.tip()).height} blocks")
-        except BaseException:
-            await node.kill()
-            raise
+
+        async def started() -> DevNode:
+            node = await DevNode.start(program, folder.node)
+            stack.push_async_callback(node.stop)
+            return node
+
+        node = await _whole(started())
+        # A node whose last block is a day old takes itself for one that is catching up, and Kassa believes it.
+        if (await node.rpc.call("getblockchaininfo"))["initialblockdownload"]:
+            await node.mine()
+        tell(f"{program.version}, {(await node.tip()).height} blocks")
     return node
+
+
+async def _whole(work: Coroutine[Any, Any, T]) -> T:
+    """Do work to its end even when interrupted, and be interrupted then: half a start would leave a process running."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        task.exception()  # looked at: an interrupted start may well have failed
+        raise
 
 
 @asynccontextmanager
@@ -158,18 +173,17 @@ async def _served(house: House) -> AsyncIterator[None]:
         raise faults.exceptions[0] from None
 
 
-async def _state(folder: Folder, settings: Settings, node: DevNode, receiver: Receiver, earlier: State | None) -> State:
-    api_url = settings.http.public_url
+async def _state(folder: Folder, house: House, node: DevNode, receiver: Receiver, earlier: State | None) -> State:
+    api_url = house.settings.http.public_url
     if earlier is None:
-        made = await operations.create_store(settings, "Demo shop", CURRENCY, test=True, tolerance="0%")
-        key = made["api_key"]
+        store_id, key = await _open_store(house)
     else:
-        key = earlier.api_key
+        store_id, key = earlier.store_id, earlier.api_key
         receiver.secret = earlier.webhook_secret
     async with Client(api_url, key) as client:
         await client.until("/v1/networks", _follows, READY_SECONDS, "the node to be followed", patient=True)
         if earlier is None:
-            state = await _furnish(client, made, node, receiver)
+            state = await _furnish(client, store_id, key, node, receiver)
         else:
             await client.patch(f"/v1/webhooks/{earlier.webhook_id}", {"url": receiver.url})
             state = replace(earlier, pid=os.getpid(), api_url=api_url, receiver_url=receiver.url, node_url=node.rpc_url)
@@ -177,7 +191,16 @@ async def _state(folder: Folder, settings: Settings, node: DevNode, receiver: Re
     return state
 
 
-async def _furnish(client: Client, made: dict[str, Any], node: DevNode, receiver: Receiver) -> State:
+async def _open_store(house: House) -> tuple[str, str]:
+    """Make the demo store as `kassa store create` does; return its id and its API key."""
+    now = house.clock.now()
+    async with house.database.transaction() as tx:
+        store = await stores.create_store(tx, "Demo shop", CURRENCY, False, now)
+        _, key = await stores.create_key(tx, store, now, label="sandbox")
+    return store.id, key
+
+
+async def _furnish(client: Client, store_id: str, key: str, node: DevNode, receiver: Receiver) -> State:
     """Give a new store its wallet and its webhook, over the API as a merchant would."""
     await client.post("/v1/wallets", {"network": NETWORK, "descriptor": await _shop_descriptor(node)})
     webhook = await client.post("/v1/webhooks", {"url": receiver.url, "events": ["*"]})
@@ -185,8 +208,8 @@ async def _furnish(client: Client, made: dict[str, Any], node: DevNode, receiver
     return State(
         pid=os.getpid(),
         api_url=client.url,
-        api_key=made["api_key"],
-        store_id=made["store_id"],
+        api_key=key,
+        store_id=store_id,
         webhook_id=webhook["id"],
         webhook_secret=webhook["secret"],
         receiver_url=receiver.url,

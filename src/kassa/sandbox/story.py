@@ -59,6 +59,7 @@ class Story:
         self._invoice = ""
         self._address = ""
         self._txid = ""
+        self._status = "new"
 
     async def play(self) -> None:
         """Play it all; raises `SandboxError` with what was expected and what was seen."""
@@ -75,10 +76,11 @@ class Story:
         invoice = await self._client.post("/v1/invoices", body)
         option = invoice["payment_options"][0]
         self._invoice, self._address = invoice["id"], option["address"]
-        self._check("invoice", short(self._invoice), invoice, status="new", amount_due=PRICE, payments=[])
+        self._check("invoice", f"{self._invoice}, new", invoice, status="new", amount_due=PRICE, payments=[])
         self._screen.done("to pay", f"{option['amount']} BTC at {option['rate']} EUR, held for 15 minutes", indent=4)
-        self._screen.field("  address", self._address, indent=4)
-        self._screen.field("  checkout", invoice["checkout_url"], indent=4)
+        self._screen.field("address", self._address, indent=6)
+        self._screen.field("checkout", invoice["checkout_url"], indent=6)
+        await self._look_at(invoice["checkout_url"])
         await self._hear("invoice.created")
         self._end()
 
@@ -93,7 +95,7 @@ class Story:
         self._end()
 
     async def _settle(self) -> None:
-        self._step("A block is mined", "one confirmation is enough for up to 100 EUR; larger amounts wait for more")
+        self._step("A block is mined", "one confirmation is enough up to 100 EUR; larger amounts wait for more")
         block = (await self._node.mine())[0]
         self._done("block", short(block.lstrip("0")))
         await self._hear("payment.settled", "invoice.settled")
@@ -127,10 +129,17 @@ class Story:
         heard = self._receiver.about(self._invoice)
         self._expect("the store's events", list(_WHOLE), [event["type"] for event in history])
         self._expect("the webhooks' events", history, [each.event for each in heard])
-        self._done("history", f"{len(heard)} events, all delivered, in order, each signature verified")
+        self._done("history", f"{len(heard)} events, all delivered in order, all verified")
         self._expect("refused webhooks", [], self._receiver.refused)
         await self._forge(heard[-1].event)
         self._end()
+
+    async def _look_at(self, page: str) -> None:
+        """Read the payer's page, as a browser without a key does."""
+        async with aiohttp.ClientSession() as session, session.get(page) as answer:
+            self._expect("the checkout page's answer", 200, answer.status)
+            self._expect("the address on the checkout page", True, self._address in await answer.text())
+        self._done("page", "shows the same address")
 
     async def _forge(self, event: Json) -> None:
         """Play the thief: send the receiver the last event under another id, signed with a guessed secret."""
@@ -153,7 +162,8 @@ class Story:
 
     def _step(self, title: str, more: str) -> None:
         self.steps.append(Step(title))
-        self._screen.heading(f"{len(self.steps)}  {title}", more)
+        self._screen.heading(f"{len(self.steps)}  {title}")
+        self._screen.line(f"   {more}", "dim")
         self._began = perf_counter()
 
     def _end(self) -> None:
@@ -182,8 +192,10 @@ class Story:
         invoice = await self._client.get(f"/v1/invoices/{self._invoice}")
         if expected:
             flags = f" [{', '.join(invoice['flags'])}]" if invoice["flags"] else ""
-            words = f"{invoice['status']}{flags}, {invoice['amount_settled']} of {invoice['amount']} EUR settled"
+            change = f"{self._status} → {invoice['status']}{flags}"
+            words = f"{change}, {invoice['amount_settled']} of {invoice['amount']} EUR settled"
             self._check("invoice", words, invoice, **expected)
+            self._status = str(invoice["status"])
         return invoice
 
     def _payment(self, invoice: Json, **expected: object) -> None:
