@@ -94,7 +94,8 @@ class Oracle:
         assert not repeated, f"addresses issued twice: {repeated}"
         rows = await pool.fetch(
             "select k.id, k.next_index, coalesce(max(a.index), -1) as highest,"
-            " count(a.index) <> count(distinct a.index) as repeats from keychains k left join addresses a on a.keychain_id = k.id group by 1, 2"
+            " count(a.index) <> count(distinct a.index) as repeats"
+            " from keychains k left join addresses a on a.keychain_id = k.id group by 1, 2"
         )
         for row in rows:
             assert not row["repeats"], f"keychain {row['id']} issued an index twice"
@@ -267,9 +268,7 @@ async def check_chain(house: House, truth: Truth, *, looked: bool) -> None:
     """
     pool = house.database.pool
     first = await pool.fetchval("select min(height) from blocks where network = $1", truth.network)
-    ours = await pool.fetch(
-        "select height, hash, parent from blocks where network = $1 order by height", truth.network
-    )
+    ours = await pool.fetch("select height, hash, parent from blocks where network = $1 order by height", truth.network)
     theirs = [block for block in truth.blocks if block[0] >= first]
     assert [tuple(row) for row in ours] == theirs, "our blocks are not the node's"
     found = await pool.fetch("select script from addresses where network = $1", truth.network)
@@ -314,9 +313,7 @@ async def _check_unconfirmed(
     spends: dict[str, set[str]] = {}
     for row in await house.database.pool.fetch("select txid, outpoint from payment_inputs"):
         spends.setdefault(row["txid"], set()).add(row["outpoint"])
-    waiting = {
-        key for key, row in rows.items() if row["block_hash"] is None and _nothing_against(row)
-    }
+    waiting = {key for key, row in rows.items() if row["block_hash"] is None and _nothing_against(row)}
     assert waiting == pending, f"waiting: {waiting}, in the mempool: {pending}"
     for key, row in rows.items():
         if row["block_hash"] is not None or key in pending:

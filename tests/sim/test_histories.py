@@ -6,7 +6,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,11 @@ from tests.sim.world import FOREIGN, World, new_world
 PICK = st.integers(0, 30)
 AMOUNTS = st.sampled_from(["15.00", "50.00", "150.00"])
 # A found history is made smaller, unless time is short.
-_PHASES = [phase for phase in Phase if phase is not Phase.explain and (phase is not Phase.shrink or "KASSA_SIM_FAST" not in os.environ)]
+_PHASES = [
+    phase
+    for phase in Phase
+    if phase is not Phase.explain and (phase is not Phase.shrink or "KASSA_SIM_FAST" not in os.environ)
+]
 EXPIRIES = st.sampled_from([30, 900])
 SECONDS = st.sampled_from([1, 5, 11, 31, 70, 1000])
 SKEWS = st.sampled_from([0, 0, 0, -40, 7200])
@@ -306,9 +310,11 @@ class Histories(RuleBasedStateMachine):
             lambda: chain.mine() and None,  # type: ignore[func-returns-value]
             lambda: chain.mine((), skew=-40) and None,  # type: ignore[func-returns-value]
             lambda: chain.fork(1, 1) if chain.height > 100 else None,
-            lambda: chain.evict(_pick(list(chain.mempool) or [""], which)),
+            lambda: chain.evict(_pick([*chain.mempool, ""], which)),
             lambda: self.world.clock.move(7) and None,  # type: ignore[func-returns-value]
-            lambda: chain.submit(self._rival(_pick([*chain.mempool.values(), _NOTHING], which), "half", False)) and None,
+            lambda: (
+                chain.submit(self._rival(_pick([*chain.mempool.values(), _NOTHING], which), "half", False)) and None
+            ),
         ]
         return actions[kind]
 
@@ -327,14 +333,11 @@ def laboratory(postgres_url: str, template: str, tmp_path: Path) -> Iterator[Lab
     made.close()
 
 
-Machine = Callable[[], Histories]
-
-
 @pytest.mark.timeout(3600)
 def test_no_history_leads_away_from_the_chain(laboratory: Laboratory) -> None:
     """G2."""
     run_state_machine_as_test(
-        lambda: type("Run", (Histories,), {"laboratory": laboratory})(),
+        type("Run", (Histories,), {"laboratory": laboratory}),
         settings=settings(
             max_examples=int(os.environ.get("KASSA_SIM_EXAMPLES", "60")),
             stateful_step_count=int(os.environ.get("KASSA_SIM_STEPS", "30")),

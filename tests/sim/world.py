@@ -1,5 +1,6 @@
-"""Kassa beside a toy chain: the real follower, the real database, a clock moved by hand, and the oracle after each step."""
+"""Kassa beside a toy chain: the real follower and database, a clock moved by hand, the oracle after each step."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -209,7 +210,7 @@ class World:
             assert min(claims) <= seen <= latest, f"{row['txid']} was first seen at {seen}, and was there at {claims}"
 
     async def compare_with_rescan(self, database: Database, folder: Path) -> None:
-        """G6: catch up in quiet, then let a fresh Kassa with the same terms scan the same chain from its first block."""
+        """G6: catch up in quiet, then let a fresh Kassa with the same terms scan the same chain from its start."""
         self.source.behind, self.source.whole = 0, True
         self.source.faults.clear()
         if self.follower is None:
@@ -267,7 +268,7 @@ def truth_of(chain: ToyChain) -> Truth:
 async def house_on(database: Database, folder: Path, clock: SetClock, source: Callable[[], ToySource]) -> House:
     """Build a house whose one network is a toy chain."""
     network = regtest(confirmations=CONFIRMATIONS, max_reorg=MAX_REORG, drop_after_seconds=DROP_AFTER_SECONDS)
-    folder.mkdir(exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, exist_ok=True)
     house = await build_house(database, folder, {BITCOIN: network}, clock)
     chain = replace(house.chains[BITCOIN], connect=lambda _: source())
     return replace(house, chains={BITCOIN: chain})
@@ -281,7 +282,11 @@ async def new_world(database: Database, folder: Path) -> AsyncIterator[World]:
     source = ToySource(chain)
     house = await house_on(database, folder, clock, lambda: source)
     async with database.transaction() as tx:
-        stores = [await add_store(tx, house), await add_store(tx, house), await add_store(tx, house, tolerance_ppm=20_000)]
+        stores = [
+            await add_store(tx, house),
+            await add_store(tx, house),
+            await add_store(tx, house, tolerance_ppm=20_000),
+        ]
     world = World(house, clock, chain, source, stores, Oracle(house))
     await world.start()
     await world.look()
@@ -289,4 +294,3 @@ async def new_world(database: Database, folder: Path) -> AsyncIterator[World]:
         yield world
     finally:
         await house.marks.close()
-
