@@ -75,7 +75,7 @@ async def pay(bench: Bench, wanted: str, amount: str | None) -> None:
         missing = payment["confirmations_required"] - payment["confirmations"]
         blocks = "a block" if missing == 1 else f"{missing} blocks"
         words = ["mine"] if missing == 1 else ["mine", str(missing)]
-        screen.line(f"\nIt settles with {blocks}:  {bench.command(*words)}", "dim")
+        screen.line(f"\nThe payment settles with {blocks}:  {bench.command(*words)}", "dim")
     paid = format_units(units, _DECIMALS)
     screen.tell({"txid": txid, "amount": paid, "seen_ms": round(took * 1000), "invoice": seen})
 

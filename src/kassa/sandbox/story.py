@@ -193,7 +193,7 @@ class Story:
         if expected:
             flags = f" [{', '.join(invoice['flags'])}]" if invoice["flags"] else ""
             change = f"{self._status} → {invoice['status']}{flags}"
-            words = f"{change}, {invoice['amount_settled']} of {invoice['amount']} EUR settled"
+            words = f"{change}, {invoice['amount_settled']} EUR settled"
             self._check("invoice", words, invoice, **expected)
             self._status = str(invoice["status"])
         return invoice
