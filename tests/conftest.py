@@ -10,12 +10,17 @@ from zlib import crc32
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kassa.db import embedded
 from kassa.db.migrate import migrate
 from kassa.db.pool import Database
 
 pytest_plugins = ["tests.nodes"]
+
+# A busy machine draws examples slowly; that says nothing about the code.
+settings.register_profile("kassa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kassa")
 
 ROOT = Path(__file__).parent.parent
 
