@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -159,6 +160,64 @@ async def test_e44_an_endless_header_is_cut_off(served: Served) -> None:
     answer = await raw(served.port, b"GET /health/live HTTP/1.1\r\nhost: x\r\nx-long: " + b"a" * 200_000)
 
     assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_e44_endless_trailers_are_cut_off_and_kept_nowhere(served: Served) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(b"POST /v1/invoices HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n")
+    sent = 0
+    try:
+        while sent < 64_000_000:
+            writer.write(b"x: " + b"y" * 30_000 + b"\r\n")
+            await writer.drain()
+            sent += 30_000
+    except (ConnectionResetError, BrokenPipeError):
+        pass
+    writer.close()
+
+    assert sent < 16_000_000
+
+
+async def test_a_trailer_is_no_header(served: Served) -> None:
+    head = "POST /v1/invoices HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    answer = await raw(served.port, f"{head}0\r\nauthorization: Bearer {served.all.key}\r\n\r\n".encode())
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+async def test_e44_a_body_that_trickles_after_its_answer_holds_no_connection(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.api.server.BODY_SECONDS", 0.5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(b"POST /v1/invoices HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
+    answer = await reader.readuntil(b"\r\n\r\n")
+
+    async def trickle() -> None:
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    with pytest.raises((ConnectionResetError, BrokenPipeError)):
+        await asyncio.wait_for(trickle(), 5)
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+async def test_e44_who_takes_no_answer_holds_no_connection(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kassa.api.server.SILENT_SECONDS", 0.5)
+    asking = f"GET /v1/openapi.json HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.all.key}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.setblocking(False)
+
+        async def ask() -> None:
+            while True:
+                await asyncio.get_running_loop().sock_sendall(connection, asking)
+
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            await asyncio.wait_for(ask(), 5)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,10 @@ MAX_HEAD = 32_768
 """Bytes of request line and headers."""
 HEAD_SECONDS = 10
 """Within this time after its first byte a request's headers must be complete."""
+BODY_SECONDS = 20
+"""Within this time after its headers a request must be complete, also when it was answered long before."""
+SILENT_SECONDS = 30
+"""Who takes nothing of an answer for so long is not waited for."""
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -37,17 +41,22 @@ def make_server(app: Any, host: str, port: int, *, connections: int = 2_000) -> 
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a bound on the size of a request's head and on the time it takes to arrive."""
+    """uvicorn's protocol, with bounds on what a request's head and trailers hold, and on every wait for the caller.
+
+    Whoever could keep a connection for ever by a byte now and then could keep all of them, and needs no key for it.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # as uvicorn calls it
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._trailer_bytes = 0
         self._in_head = True
+        self._reading: asyncio.TimerHandle | None = None
+        self._writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:  # as uvicorn declares it
         super().connection_made(transport)
-        self._await_head()
+        self._await_rest(HEAD_SECONDS)
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -59,32 +68,56 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        self._await_head()
+        self._trailer_bytes = 0
+        self._await_rest(HEAD_SECONDS)
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            super().on_header(name, value)
+            return
+        # A trailer (RFC 9110, 6.5): nothing here reads one, and it must not pass for a header.
+        self._trailer_bytes += len(name) + len(value)
+        if self._trailer_bytes > MAX_HEAD:
+            self.transport.abort()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
-        self._stop_timer()
+        self._await_rest(BODY_SECONDS)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_head = True
+        _stop(self._reading)
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        _stop(self._writing)
+        self._writing = self.loop.call_later(SILENT_SECONDS, self._give_up)
+
+    def resume_writing(self) -> None:
+        _stop(self._writing)
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._give_up()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        _stop(self._reading)
+        _stop(self._writing)
         super().connection_lost(exc)
 
-    def _await_head(self) -> None:
-        self._stop_timer()
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
+    def _await_rest(self, seconds: float) -> None:
+        _stop(self._reading)
+        self._reading = self.loop.call_later(seconds, self._give_up)
 
     def _give_up(self) -> None:
-        if self._in_head and not self.transport.is_closing():
-            self.transport.close()
+        # Not `close`, which waits until the caller has taken what is written already.
+        self.transport.abort()
 
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+
+def _stop(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
