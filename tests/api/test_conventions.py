@@ -215,6 +215,7 @@ async def test_e44_who_takes_no_answer_holds_no_connection(served: Served, monke
         async def ask() -> None:
             while True:
                 await asyncio.get_running_loop().sock_sendall(connection, asking)
+                await asyncio.sleep(0.001)
 
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             await asyncio.wait_for(ask(), 5)
