@@ -91,6 +91,20 @@ async def test_during_a_rotation_both_secrets_verify_and_afterwards_one(shop: Sh
         Webhook(SECRET).verify(after.body, late)
 
 
+async def test_a_rotation_that_is_asked_for_twice_keeps_the_old_secret(shop: Shop, sink: Sink) -> None:
+    new = make_secret(bytes(32))
+    hook = await shop.endpoint(sink.url)
+    for _ in range(2):
+        async with shop.database.transaction() as tx:
+            await store.update_endpoint(tx, shop.store_id, hook.id, Change(secret=new), shop.clock.now())
+    async with shop.sending():
+        await shop.write(shop.event(1))
+        await shop.until_states(delivered=1)
+    [got] = sink.got
+    for secret in (SECRET, new):
+        Webhook(secret).verify(got.body, got.headers)
+
+
 async def test_the_events_of_an_invoice_arrive_in_order(shop: Shop, sink: Sink) -> None:
     await shop.endpoint(sink.url)
     async with shop.sending():

@@ -69,8 +69,9 @@ async def update_endpoint(tx: Tx, store_id: StoreId, webhook_id: WebhookId, chan
     """Change an endpoint. Disabled, its deliveries wait; enabled, they go out. Raises `NotFound`."""
     row = await tx.fetchrow(
         "update webhooks set url = coalesce($3, url), events = coalesce($4, events),"
-        " previous_secret = case when $5::text is null then previous_secret else secret end,"
-        " previous_secret_until = case when $5::text is null then previous_secret_until else $6 end,"
+        # The same secret again is the same request again: it must not push out the one that still signs beside it.
+        " previous_secret = case when coalesce($5::text, secret) = secret then previous_secret else secret end,"
+        " previous_secret_until = case when coalesce($5, secret) = secret then previous_secret_until else $6 end,"
         " secret = coalesce($5, secret),"
         " disabled_at = case when $7 then coalesce(disabled_at, $8) when not $7 then null else disabled_at end,"
         " disabled_reason = case when $7 then coalesce(disabled_reason, 'by the merchant') when not $7 then null"
