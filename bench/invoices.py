@@ -60,8 +60,8 @@ with counter as (
 ), invoice as (
     insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
         description, metadata, status, deadline)
-    values ($2, $3, 4990, 'EUR', 0, $4::timestamptz, $4::timestamptz + interval '15 minutes', 'order-1001', null, '{}', 'new',
-        $4::timestamptz + interval '15 minutes')
+    values ($2, $3, 4990, 'EUR', 0, $4::timestamptz, $4::timestamptz + interval '15 minutes', 'order-1001', null,
+        '{}', 'new', $4::timestamptz + interval '15 minutes')
 ), address as (
     insert into addresses
         (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at)
@@ -212,6 +212,12 @@ async def served(port: int) -> None:
                 return
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Worker:
     """A process that measures when it is told to."""
 
@@ -261,10 +267,15 @@ def measure(seconds: float, clients: int, keys: bool) -> None:
             limits, rates = [], []
             for _ in range(ROUNDS):
                 limits.append(commits.measure(seconds))
+                before = cpu_seconds(program.pid)
                 rate, refused = orders.measure(seconds)
+                used = (cpu_seconds(program.pid) - before) / (rate * seconds) * 1e6
                 rates.append(rate)
                 other += refused
-                print(f"  limit {limits[-1]:7.0f}/s   invoices {rates[-1]:7.0f}/s", flush=True)
+                print(
+                    f"  limit {limits[-1]:7.0f}/s   invoices {rates[-1]:7.0f}/s   program {used:5.0f} µs of CPU each",
+                    flush=True,
+                )
             orders.end()
             commits.end()
         finally:

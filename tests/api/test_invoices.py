@@ -220,3 +220,34 @@ async def test_a_network_that_is_not_followed_is_not_offered(served: Served) -> 
 
     assert (answer.status, answer.code) == (503, "network_unavailable")
     assert "retry-after" in answer.headers
+
+
+async def test_d23_invoices_of_one_moment_get_addresses_of_their_own(served: Served) -> None:
+    made = await asyncio.gather(*(served.all.invoice(reference=f"order-{n}") for n in range(60)))
+
+    pool = served.house.database.pool
+    addresses = [invoice["payment_options"][0]["address"] for invoice in made]
+    stored = await pool.fetch(
+        "select i.id, i.reference, a.address from invoices i join payment_options o on o.invoice_id = i.id"
+        " join addresses a on a.id = o.address_id and a.invoice_id = i.id"
+    )
+    assert len(set(addresses)) == 60
+    assert {tuple(row) for row in stored} == {
+        (invoice["id"], invoice["reference"], address) for invoice, address in zip(made, addresses, strict=True)
+    }
+    assert await pool.fetchval("select array_agg(index order by index) from addresses") == list(range(60))
+    assert await pool.fetchval("select count(*) from events") == 60
+
+
+async def test_an_invoice_that_cannot_be_written_spoils_no_other_of_its_moment(served: Served) -> None:
+    pool = served.house.database.pool
+    await pool.execute("alter table invoices add constraint unlucky check (reference <> 'order-13')")
+
+    answers = await asyncio.gather(
+        *(served.all.post("/v1/invoices", ORDER | {"reference": f"order-{n}"}) for n in range(30))
+    )
+
+    assert [answer.status for answer in answers] == [500 if n == 13 else 201 for n in range(30)]
+    assert await pool.fetchval("select count(*) from invoices") == 29
+    assert await pool.fetchval("select count(*) from addresses") == 29
+    assert await pool.fetchval("select count(*) from events") == 29

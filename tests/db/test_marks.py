@@ -34,7 +34,7 @@ async def new_wallet(database: Database) -> Wallet:
 async def issue(database: Database, marks: AddressMarks, wallet: Wallet, count: int) -> list[int]:
     indexes = []
     for _ in range(count):
-        index = (await wallets.allocate(database.pool, [wallet.keychain_id]))[wallet.keychain_id]
+        index = (await wallets.allocate(database.pool, [wallet.keychain_id]))[0]
         await marks.cover(wallet, index)
         indexes.append(index)
     return indexes

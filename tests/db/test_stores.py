@@ -45,7 +45,7 @@ async def test_a_key_opens_its_store(database: Database, livemode: bool) -> None
     async with database.transaction() as tx:
         key_id, text = await stores.create_key(tx, made, NOW, scopes=["invoices:read"])
 
-    found = await stores.find_key(database.pool, key_hash(text) or b"")
+    found = (await stores.find_keys(database.pool, [key_hash(text) or b""]))[0]
 
     assert found is not None
     assert (found.id, found.store, found.scopes) == (key_id, made, {"invoices:read"})
@@ -104,7 +104,7 @@ async def test_a_revoked_key_opens_nothing_at_once(database: Database) -> None:
         await stores.revoke_key(tx, key_id, NOW)
         await stores.revoke_key(tx, key_id, NOW + timedelta(days=1))
 
-    found = await stores.find_key(database.pool, key_hash(text) or b"")
+    found = (await stores.find_keys(database.pool, [key_hash(text) or b""]))[0]
 
     assert found is not None
     assert found.revoked_at == NOW
@@ -116,7 +116,7 @@ async def test_a_key_expires_at_the_very_moment(database: Database) -> None:
     async with database.transaction() as tx:
         _, text = await stores.create_key(tx, made, NOW, expires_at=NOW + timedelta(hours=1))
 
-    found = await stores.find_key(database.pool, key_hash(text) or b"")
+    found = (await stores.find_keys(database.pool, [key_hash(text) or b""]))[0]
 
     assert found is not None
     assert opens(found, NOW + timedelta(hours=1, microseconds=-1))
@@ -129,7 +129,7 @@ async def test_unknown_things_are_not_found(database: Database) -> None:
             await stores.get_store(tx, "sto_unknown")
         with pytest.raises(NotFound):
             await stores.revoke_key(tx, "key_unknown", NOW)
-    assert await stores.find_key(database.pool, b"\x00" * 32) is None
+    assert (await stores.find_keys(database.pool, [b"\x00" * 32]))[0] is None
 
 
 async def test_last_use_never_goes_back(database: Database) -> None:
@@ -140,7 +140,7 @@ async def test_last_use_never_goes_back(database: Database) -> None:
     await stores.note_use(database.pool, [key_id], NOW)
     await stores.note_use(database.pool, [key_id], NOW - timedelta(minutes=5))
 
-    found = await stores.find_key(database.pool, key_hash(text) or b"")
+    found = (await stores.find_keys(database.pool, [key_hash(text) or b""]))[0]
     assert found is not None
     assert found.last_used_at == NOW
 

@@ -60,7 +60,7 @@ async def test_stores_share_the_counter_of_one_descriptor(database: Database) ->
     one, two = await _store(database, "One"), await _store(database, "Two")
     first, second = await _wallet(database, one), await _wallet(database, two)
 
-    indexes = [(await wallets.allocate(database.pool, [w.keychain_id]))[w.keychain_id] for w in (first, second, first)]
+    indexes = [(await wallets.allocate(database.pool, [w.keychain_id]))[0] for w in (first, second, first)]
 
     assert first.keychain_id == second.keychain_id
     assert indexes == [0, 1, 2]
@@ -81,7 +81,7 @@ async def test_allocation_hands_out_one_index_of_each_keychain(database: Databas
 
     given = await wallets.allocate(database.pool, [litecoin.keychain_id, bitcoin.keychain_id])
 
-    assert given == {bitcoin.keychain_id: 0, litecoin.keychain_id: 1}
+    assert given == [1, 0]
 
 
 async def test_allocation_does_not_wait_for_the_disk(database: Database) -> None:
@@ -162,12 +162,33 @@ async def test_addresses_are_listed_newest_first_and_only_to_their_store(databas
     assert [issued.index for issued in await wallets.addresses_of(database.pool, theirs)] == [2]
 
 
+async def test_a_keychain_named_often_gives_as_many_indexes_in_order(database: Database) -> None:
+    store = await _store(database)
+    one, two = (await _wallet(database, store)).keychain_id, (await _wallet(database, store, "x", TWO)).keychain_id
+
+    given = await wallets.allocate(database.pool, [one, two, one, one, two])
+
+    assert given == [0, 0, 1, 2, 1]
+    assert await wallets.allocate(database.pool, [two, one]) == [2, 3]
+
+
+async def test_receiving_tells_each_store_its_own_wallets_and_how_they_are_followed(database: Database) -> None:
+    one, two, empty = await _store(database), await _store(database), await _store(database)
+    first, second = await _wallet(database, one), await _wallet(database, two, "x", TWO)
+    await database.pool.execute("insert into networks (id, chain, state) values ($1, $1, 'ok')", NET)
+
+    told = await wallets.receiving(database.pool, [two.id, one.id, empty.id, one.id])
+
+    mine = [wallets.Receiving(first, "ok", None)]
+    assert told == [[wallets.Receiving(second, None, None)], mine, [], mine]
+
+
 def _allocate_in_a_process(url: str, keychain_ids: list[int], times: int, results: Any) -> None:
     async def work() -> list[dict[int, int]]:
         database = await Database.open(url, connections=4)
         try:
             return [
-                dict(given)
+                dict(zip(keychain_ids, given, strict=True))
                 for given in await asyncio.gather(
                     *(wallets.allocate(database.pool, keychain_ids) for _ in range(times))
                 )

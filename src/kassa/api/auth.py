@@ -13,7 +13,7 @@ from kassa.db.faults import DATABASE_AWAY
 from kassa.db.pool import Database
 from kassa.stores.model import SCOPES, ApiKey
 from kassa.stores.rules import key_hash, opens
-from kassa.stores.store import find_key, note_use
+from kassa.stores.store import find_keys, note_use
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ async def authenticate(database: Database, authorization: bytes | None, now: dat
     """Return the key that a request carries. Unknown, expired and revoked keys are refused with the same words."""
     scheme, _, text = (authorization or b"").decode("latin-1").partition(" ")
     hashed = key_hash(text.strip()) if scheme.lower() == "bearer" else None
-    key = None if hashed is None else await find_key(database.pool, hashed)
+    key = None if hashed is None else await database.ask(find_keys, hashed)
     if key is None or not opens(key, now):
         raise Unauthorized(_REFUSED)
     return key

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import msgspec
 
 from kassa.api.auth import ACCESSES
-from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.stores.model import Store
 
@@ -36,8 +35,8 @@ class Endpoint:
 
     `access` is a scope, `ANY_KEY` or `PUBLIC`; there is no default. `id_of` is the prefix of the id in the path.
     `prepare` runs outside any transaction, `work` inside one (or, for a reading endpoint, on a bare connection) and
-    returns what is answered; one that writes by a `single` statement needs no transaction around it. A `repeatable`
-    endpoint honours `Idempotency-Key`. `result` is only for the document.
+    returns what is answered; a `single` one writes by one statement and is given no transaction (None) unless more is
+    written with it. A `repeatable` endpoint honours `Idempotency-Key`. `result` is only for the document.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -45,7 +44,7 @@ class Endpoint:
     name: str
     summary: str
     access: str
-    work: Callable[[Tx, Call], Awaitable[Any]]  # JSON
+    work: Callable[..., Awaitable[Any]]  # JSON
     result: Any  # a type, or None for 204
     status: int = 200
     id_of: str | None = None

@@ -92,8 +92,9 @@ class Desk:
                 await keep(tx, reply)
             return reply
 
-        run = self.house.database.run_statement if endpoint.single and keep is None else self.house.database.run
-        return await run(work)
+        if endpoint.single and keep is None:
+            return json_reply(endpoint.status, await endpoint.work(None, call))
+        return await self.house.database.run(work)
 
 
 async def _bounded(serving: Awaitable[Reply]) -> Reply:

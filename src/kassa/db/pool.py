@@ -1,19 +1,24 @@
 """Connections and transactions. Only `api`, `workers` and the command line open a transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from random import random
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import Pool, PoolConnectionProxy
 
+from kassa.db.batch import Batch
+
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 Tx: TypeAlias = "PoolConnectionProxy[Any]"
 
 IDLE_SECONDS = 20
-"""A transaction whose process is silent for so long is rolled back: who froze, or lost its power, must not keep locks."""
+"""A transaction whose process is silent so long is rolled back: who froze, or lost power, must not keep its locks."""
 ATTEMPTS = 8  # of a transaction that lost against another one
 _LOST = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
@@ -23,6 +28,7 @@ class Database:
 
     def __init__(self, pool: "Pool[Any]") -> None:
         self.pool = pool
+        self._batches: dict[object, Batch[Any, Any]] = {}  # by question, each with types of its own
 
     @classmethod
     async def open(cls, url: str, *, connections: int = 10, name: str = "kassa") -> "Database":
@@ -61,19 +67,20 @@ class Database:
         async with self.transaction() as tx:
             return await work(tx)
 
-    async def run_statement(self, work: Callable[[Tx], Awaitable[T]]) -> T:
-        """Run `work`, which writes by one statement alone, without the two round trips of a transaction around it.
+    async def ask(self, question: "Callable[[Pool[Any], Sequence[K]], Awaitable[Sequence[V]]]", key: K) -> V:
+        """Return the answer to `key` of a question that takes many; those of one moment share a round trip.
 
-        Repeated as `run` does.
+        A question may write: each is one statement, committed by itself, and tried again like a transaction by `run`.
         """
+        batch = self._batches.get(question)
+        if batch is None:
+            batch = self._batches[question] = Batch(partial(question, self.pool))
         for attempt in range(1, ATTEMPTS):
             try:
-                async with self.pool.acquire() as connection:
-                    return await work(connection)
+                return await batch.get(key)  # type: ignore[no-any-return]  # one dictionary for every question's types
             except _LOST:
                 await asyncio.sleep(random() * 0.01 * 2**attempt)
-        async with self.pool.acquire() as connection:
-            return await work(connection)
+        return await batch.get(key)  # type: ignore[no-any-return]
 
     async def close(self) -> None:
         """Close every connection, those in use after their transaction ends."""

@@ -1,5 +1,6 @@
 """Make an invoice: price it, issue its addresses, write it with its event. No node is asked."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from kassa.house import House
 from kassa.invoices import quote as quotes
 from kassa.invoices.model import Announced, Option, Order, Sight, Terms, View
 from kassa.invoices.rules import evaluate
+from kassa.invoices.store import NewInvoice
 from kassa.rates.rules import find
 from kassa.settings import Network
 from kassa.stores.model import Store
@@ -47,14 +49,15 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
     or `Unavailable` when nothing that the order names can be offered now.
     """
     price = quotes.price(order)
-    async with house.database.pool.acquire() as connection:
-        receiving = {each.wallet.network: each for each in await wallets.receiving(connection, store.id)}
-        mine = {network: each.wallet for network, each in receiving.items()}
-        accepted = [chain.asset for name, chain in house.chains.items() if name in mine]
-        chosen = _open_networks(receiving, order, quotes.choose(order, accepted))
-        priced = [_quote(house, price, asset, now) for asset in chosen]
-        keychains = {mine[asset.network].keychain_id for asset in chosen}
-        indexes = await wallets.allocate(connection, sorted(keychains))
+    ask = house.database.ask
+    receiving = {each.wallet.network: each for each in await ask(wallets.receiving, store.id)}
+    mine = {network: each.wallet for network, each in receiving.items()}
+    accepted = [chain.asset for name, chain in house.chains.items() if name in mine]
+    chosen = _open_networks(receiving, order, quotes.choose(order, accepted))
+    priced = [_quote(house, price, asset, now) for asset in chosen]
+    keychains = sorted({mine[asset.network].keychain_id for asset in chosen})
+    given = await asyncio.gather(*(ask(wallets.allocate, keychain) for keychain in keychains))
+    indexes = dict(zip(keychains, given, strict=True))
     issued = {asset.network: _issue(house.chains[asset.network], mine[asset.network], indexes, now) for asset in chosen}
     for network, address in issued.items():
         # No index leaves the process before the mark outside the database covers it: an old backup must not reissue it.
@@ -80,10 +83,10 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
     return Opening(terms, tuple(issued.values()))
 
 
-async def open_invoice(tx: Tx, house: House, opening: Opening, now: datetime) -> dict[str, Any]:  # JSON
+async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: datetime) -> dict[str, Any]:  # JSON
     """Write a priced invoice and its `invoice.created`; return its resource.
 
-    One statement: a connection without a transaction will do.
+    Without a transaction it is committed at once, together with others that are opened in the same moment.
     """
     terms = opening.terms
     networks = {option.asset.network for option in terms.options}
@@ -93,7 +96,11 @@ async def open_invoice(tx: Tx, house: House, opening: Opening, now: datetime) ->
     resource = pictures.resource(house, Picture(terms, announced, (), standing))
     event = NewEvent(terms.store_id, "invoice.created", resource, terms.id, terms.webhook_url)
     crashpoint("invoice.commit")
-    await invoices.put(tx, terms, opening.addresses, event)
+    made = NewInvoice(terms, opening.addresses, event)
+    if tx is None:
+        await house.database.ask(invoices.put, made)
+    else:
+        await invoices.put(tx, [made])
     crashpoint("invoice.written")
     return resource
 

@@ -7,6 +7,8 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
+from asyncpg.pool import Pool
+
 from kassa.core.ids import AddressId, InvoiceId, StoreId
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
@@ -23,19 +25,31 @@ _PUT = f"""
 with invoice as (
     insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
         description, metadata, customer_id, redirect_url, webhook_url, status, deadline)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'new', $7)
+    select i.*, 'new', i.expires_at from unnest($1::text[], $2::text[], $3::numeric[], $4::text[], $5::integer[],
+        $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+        $13::text[]) as i (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
+        description, metadata, customer_id, redirect_url, webhook_url)
 ), issued as (
-    insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id,
-        created_at)
-    select a.*, $2, $1, $6 from unnest($14::text[], $15::text[], $16::bytea[], $17::text[], $18::bigint[],
-        $19::bigint[], $20::bigint[]) as a
+    insert into addresses (invoice_id, store_id, created_at, id, network, script, address, watch_key, keychain_id,
+        index)
+    select * from unnest($14::text[], $15::text[], $16::timestamptz[], $17::text[], $18::text[], $19::bytea[],
+        $20::text[], $21::bigint[], $22::bigint[], $23::bigint[])
 ), offered as (
     insert into payment_options (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at,
         confirmations)
-    select $1, o.* from unnest($21::text[], $15::text[], $14::text[], $22::numeric[], $23::text[], $24::text[],
-        $25::timestamptz[], $26::jsonb[]) as o
-), {writing(27)} {WAKING}
+    select * from unnest($24::text[], $25::text[], $26::text[], $27::text[], $28::numeric[], $29::text[], $30::text[],
+        $31::timestamptz[], $32::jsonb[])
+), {writing(33)} {WAKING}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvoice:
+    """Everything that is written of an invoice when it is made."""
+
+    terms: Terms
+    addresses: Sequence[NewAddress]
+    event: NewEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,42 +63,52 @@ class Filters:
     created_before: datetime | None = None
 
 
-async def put(tx: Tx, terms: Terms, addresses: Sequence[NewAddress], event: NewEvent) -> None:
-    """Write a new invoice with its addresses, options and event, in one statement.
+async def put(tx: "Tx | Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[None]:
+    """Write new invoices with their addresses, options and events: all of them or none, in one statement.
 
     The unique constraints on scripts and indexes refuse an address that was ever issued before.
     """
-    _, announcing = arguments([event], terms.created_at)
+    terms = [each.terms for each in made]
+    addresses = [(each.terms, address) for each in made for address in each.addresses]
+    options = [(each.id, option) for each in terms for option in each.options]
+    _, announcing = arguments([each.event for each in made], terms[0].created_at)
     await tx.fetch(
         _PUT,
-        terms.id,
-        terms.store_id,
-        terms.amount_units,
-        terms.currency.code,
-        int(terms.tolerance * 1_000_000),
-        terms.created_at,
-        terms.expires_at,
-        terms.reference,
-        terms.description,
-        terms.metadata,
-        terms.customer_id,
-        terms.redirect_url,
-        terms.webhook_url,
-        [address.id for address in addresses],
-        [address.network for address in addresses],
-        [address.script for address in addresses],
-        [address.text for address in addresses],
-        [address.key for address in addresses],
-        [address.keychain_id for address in addresses],
-        [address.index for address in addresses],
-        [option.asset.id for option in terms.options],
-        [option.due_units for option in terms.options],
-        [str(option.rate) for option in terms.options],
-        [option.rate_source for option in terms.options],
-        [option.rate_at for option in terms.options],
-        [json.dumps([[tier.up_to, tier.blocks] for tier in option.tiers]) for option in terms.options],
+        [each.id for each in terms],
+        [each.store_id for each in terms],
+        [each.amount_units for each in terms],
+        [each.currency.code for each in terms],
+        [int(each.tolerance * 1_000_000) for each in terms],
+        [each.created_at for each in terms],
+        [each.expires_at for each in terms],
+        [each.reference for each in terms],
+        [each.description for each in terms],
+        [each.metadata for each in terms],
+        [each.customer_id for each in terms],
+        [each.redirect_url for each in terms],
+        [each.webhook_url for each in terms],
+        [owner.id for owner, _ in addresses],
+        [owner.store_id for owner, _ in addresses],
+        [owner.created_at for owner, _ in addresses],
+        [address.id for _, address in addresses],
+        [address.network for _, address in addresses],
+        [address.script for _, address in addresses],
+        [address.text for _, address in addresses],
+        [address.key for _, address in addresses],
+        [address.keychain_id for _, address in addresses],
+        [address.index for _, address in addresses],
+        [invoice for invoice, _ in options],
+        [option.asset.id for _, option in options],
+        [option.asset.network for _, option in options],
+        [option.address_id for _, option in options],
+        [option.due_units for _, option in options],
+        [str(option.rate) for _, option in options],
+        [option.rate_source for _, option in options],
+        [option.rate_at for _, option in options],
+        [json.dumps([[tier.up_to, tier.blocks] for tier in option.tiers]) for _, option in options],
         *announcing,
     )
+    return [None] * len(made)
 
 
 async def lock(tx: Tx, invoices: Sequence[InvoiceId]) -> None:

@@ -1,8 +1,9 @@
 """Wallets, keychains and the addresses issued from them: the SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import Any, Protocol
 
 from asyncpg import CheckViolationError, Record, UniqueViolationError
@@ -25,13 +26,15 @@ _WALLET = (
 # The CTE is materialised and read, otherwise it would not be evaluated; rows are locked in the order of their ids.
 _ALLOCATE = """
 with relaxed as materialized (select set_config('synchronous_commit', 'off', true) as value),
-chosen as (
-    select keychains.id from keychains, relaxed
-    where keychains.id = any($1::bigint[]) and relaxed.value = 'off'
+asked as (
+    select id, count(*) as n from unnest($1::bigint[]) as id group by id
+), chosen as (
+    select keychains.id, asked.n from keychains join asked on asked.id = keychains.id, relaxed
+    where relaxed.value = 'off'
     order by keychains.id for update of keychains
 )
-update keychains k set next_index = k.next_index + 1 from chosen where k.id = chosen.id
-returning k.id, k.next_index - 1 as index
+update keychains k set next_index = k.next_index + chosen.n from chosen where k.id = chosen.id
+returning k.id, k.next_index - chosen.n as first
 """
 
 
@@ -48,7 +51,7 @@ _RECEIVING = """
 select w.id, w.store_id, w.network, w.keychain_id, w.created_at, k.descriptor, k.fingerprint, k.next_index,
     n.state, n.observed_at
 from wallets w join keychains k on k.id = w.keychain_id left join networks n on n.id = w.network
-where w.store_id = $1 order by w.id desc
+where w.store_id = any($1::text[]) order by w.id desc
 """
 
 
@@ -130,10 +133,12 @@ class Receiving:
     observed_at: datetime | None
 
 
-async def receiving(tx: "Tx | Pool[Any]", store_id: str) -> list[Receiving]:
-    """Return a store's wallets, each with the state of its network, in one round trip: invoices wait for it."""
-    rows = await tx.fetch(_RECEIVING, store_id)
-    return [Receiving(_wallet(row), row["state"], row["observed_at"]) for row in rows]
+async def receiving(pool: "Tx | Pool[Any]", store_ids: Sequence[str]) -> Sequence[Sequence[Receiving]]:
+    """Return the wallets of each store, newest first, with the states of their networks: invoices wait for it."""
+    found: dict[str, list[Receiving]] = {store_id: [] for store_id in store_ids}
+    for row in await pool.fetch(_RECEIVING, list(found)):
+        found[row["store_id"]].append(Receiving(_wallet(row), row["state"], row["observed_at"]))
+    return [found[store_id] for store_id in store_ids]
 
 
 async def get_wallet(tx: "Tx | Pool[Any]", store_id: str, wallet_id: str) -> Wallet:
@@ -144,20 +149,21 @@ async def get_wallet(tx: "Tx | Pool[Any]", store_id: str, wallet_id: str) -> Wal
     return _wallet(row)
 
 
-async def allocate(pool: "Tx | Pool[Any]", keychain_ids: Sequence[int]) -> Mapping[int, int]:
+async def allocate(pool: "Tx | Pool[Any]", keychain_ids: Sequence[int]) -> Sequence[int]:
     """Hand out the next index of each keychain, once and for ever, in a transaction of its own.
 
-    `pool` may be a connection outside any transaction; inside one the row lock would last as long as that. Raises
-    `Conflict` when a keychain has no index left (2**31 of them), `NotFound` when there is no such keychain.
+    A keychain that is named more than once gives as many indexes, in order. `pool` may be a connection outside any
+    transaction; inside one the row lock would last as long as that. Raises `Conflict` when a keychain has too few
+    indexes left (of 2**31), `NotFound` when there is no such keychain; nothing was handed out then.
     """
     try:
         rows = await pool.fetch(_ALLOCATE, keychain_ids)
     except CheckViolationError as full:
         raise Conflict("the wallet has issued every address it has; add another", code="wallet_exhausted") from full
-    indexes = {row["id"]: row["index"] for row in rows}
-    if missing := set(keychain_ids) - indexes.keys():
+    following = {row["id"]: count(row["first"]) for row in rows}
+    if missing := set(keychain_ids) - following.keys():
         raise NotFound(f"there is no keychain {min(missing)}")
-    return indexes
+    return [next(following[keychain]) for keychain in keychain_ids]
 
 
 async def keychains(tx: "Tx | Pool[Any]") -> list[Keychain]:

@@ -34,7 +34,7 @@ async def _quote(call: Call) -> flow.Opening:
     return await flow.quote_invoice(call.house, call.store, read_order(order, private=private), call.now)
 
 
-async def _open(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+async def _open(tx: "Tx | None", call: Call) -> dict[str, Any]:  # JSON
     return await flow.open_invoice(tx, call.house, call.prepared, call.now)
 
 

@@ -1,0 +1,69 @@
+"""Questions of the same moment, asked of the database together: a round trip costs more than most answers."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import asyncpg
+
+from kassa.core.errors import KassaError
+from kassa.db.faults import DATABASE_AWAY
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MOST = 100
+"""Questions in one query."""
+
+
+class Batch(Generic[K, V]):
+    """Asks one kind of question: `ask` gets keys, repeats among them, and returns their answers in the same order.
+
+    While a query runs, whoever comes waits for the next one, which asks for all of them. No question is answered by a
+    query that began before it was put: nothing is kept, so nothing grows old.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[K]], Awaitable[Sequence[V]]]) -> None:
+        self._ask = ask
+        self._waiting: deque[tuple[K, asyncio.Future[V]]] = deque()
+        self._asking: asyncio.Task[None] | None = None
+
+    async def get(self, key: K) -> V:
+        """Return the answer to `key`; raises what asking for it raises."""
+        future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+        self._waiting.append((key, future))
+        if self._asking is None:
+            # Nobody's own task: whoever gives up must not take along those who were asked for with it.
+            self._asking = asyncio.create_task(self._ask_all())
+        return await future
+
+    async def _ask_all(self) -> None:
+        try:
+            while self._waiting:
+                places = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
+                await self._answer([place for place in places if not place[1].done()])
+        finally:
+            self._asking = None
+
+    async def _answer(self, places: Sequence[tuple[K, "asyncio.Future[V]"]]) -> None:
+        if not places:
+            return
+        # Whatever fault it is, it belongs to those who wait, and to nobody here.
+        (told,) = await asyncio.gather(self._ask([key for key, _ in places]), return_exceptions=True)
+        if isinstance(told, BaseException) and len(places) > 1 and _is_refusal(told):
+            for place in places:
+                await self._answer([place])
+            return
+        for number, (_, future) in enumerate(places):
+            if future.done():
+                continue
+            if isinstance(told, BaseException):
+                future.set_exception(told)
+            else:
+                future.set_result(told[number])
+
+
+def _is_refusal(fault: BaseException) -> bool:
+    # Surely nothing was written, and perhaps for the sake of one of many. After a lost connection nobody knows.
+    return isinstance(fault, KassaError | asyncpg.PostgresError) and not isinstance(fault, DATABASE_AWAY)
