@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from kassa.core.errors import ChainMoved, ChainUnavailable
 from kassa.db.pool import Database
@@ -124,6 +124,18 @@ class Histories(RuleBasedStateMachine):
     def _step(self) -> None:
         self._run(self.world.oracle.check() if self.down else self.world.step())
 
+    @initialize(amounts=st.lists(AMOUNTS, min_size=2, max_size=2), more=st.integers(0, 2), paid=st.booleans())
+    def begin(self, amounts: list[str], more: int, paid: bool) -> None:
+        """Begin where it gets interesting: one payment in a block, one in the mempool."""
+        world = self.world
+        mined, pending = [self._run(world.invoice(amount)) for amount in amounts]
+        world.chain.submit(world.paying(mined))
+        self._step()
+        for _ in range(1 + more):
+            world.chain.mine()
+        world.chain.submit(world.paying(pending, world.due(pending) // (1 if paid else 2)))
+        self._step()
+
     # The shop
 
     @rule(amount=AMOUNTS, store=st.integers(0, 2), expires_in=EXPIRIES)
@@ -212,7 +224,7 @@ class Histories(RuleBasedStateMachine):
         self._step()
 
     @rule(
-        depth=st.integers(1, 8),
+        depth=st.one_of(st.integers(1, 4), st.integers(1, 8)),
         more=st.integers(-1, 2),
         kind=st.sampled_from(["empty", "remine", "rival", "lose"]),
         which=PICK,

@@ -1,0 +1,234 @@
+"""Deliveries in any order and at once (D4, D5), lost transactions (D8), payments at the moment of expiry (D24)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from itertools import product
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from kassa import flow
+from kassa.core.clock import SystemClock
+from kassa.core.facts import BlockRef
+from kassa.db.pool import Database
+from kassa.invoices.model import Order
+from kassa.watch.keys import WatchedKeys
+from kassa.watch.model import ChainUpdate
+from tests.faults.crashing import running, until
+from tests.house import BITCOIN
+from tests.oracle import check_chain, projection
+from tests.sim.test_histories import Laboratory
+from tests.sim.toychain import ToySource
+from tests.sim.world import LEASE_SECONDS, World, new_world, truth_of
+
+# Three transactions in ten are lost: at a statement, at another, or at commit.
+_LOSE = """
+create function lose_some() returns trigger language plpgsql as $$
+begin
+    if abs(hashtext(pg_current_xact_id()::text)) % 10 = tg_argv[0]::int then
+        raise exception 'lost, as if' using errcode = case when random() < 0.5 then '40001' else '40P01' end;
+    end if;
+    return null;
+end $$;
+create trigger lose_payments after insert or update on payments for each statement execute function lose_some(0);
+create trigger lose_events after insert on events for each statement execute function lose_some(1);
+create constraint trigger lose_commits after insert on events deferrable initially deferred
+    for each row execute function lose_some(2);
+"""
+_KEEP = """
+drop trigger lose_payments on payments; drop trigger lose_events on events; drop trigger lose_commits on events;
+"""
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
+    async with new_world(database, tmp_path / "house") as made:
+        yield made
+
+
+async def test_d4_a_block_that_is_delivered_five_times_at_once_counts_once(world: World) -> None:
+    invoice = await world.invoice()
+    assert invoice is not None
+    before = await world.position()
+    world.chain.mine([world.paying(invoice)])
+    keys = WatchedKeys(world.house.database.pool, BITCOIN)
+    tip = world.chain.height
+    update = ChainUpdate((), tuple(await ToySource(world.chain).blocks(tip, tip, keys)))
+
+    async def deliver() -> BlockRef | None:
+        now = world.clock.now()
+        position = await world.house.database.run(
+            lambda tx: flow.on_chain_update(tx, world.house, before, update, LEASE_SECONDS, now)
+        )
+        return position.tip
+
+    tips = await asyncio.gather(*[deliver() for _ in range(5)])
+    assert set(tips) == {update.apply[-1].ref}
+    await world.start()
+    await world.step()
+    rows = await world.house.database.pool.fetch("select type from events where type like 'payment.%'")
+    assert [row["type"] for row in rows] == ["payment.settled"]
+
+
+async def _lived(world: World, looks: tuple[bool, ...]) -> None:
+    """Live through one history, looking only after some of its steps."""
+    one, two = await world.invoice(), await world.invoice("150.00")
+    assert one is not None
+    assert two is not None
+    chain = world.chain
+    paid, half = world.paying(one, name="paid"), world.paying(two, world.due(two) // 2, name="half")
+    rest = world.paying(two, world.due(two) - world.due(two) // 2, name="rest")
+    rival = world.tx((world.script(one), 7_000), spends=paid.inputs, name="rival")
+    happened = [
+        lambda: chain.submit(paid),
+        lambda: chain.mine([paid, half]),
+        lambda: chain.submit(rest),
+        lambda: chain.fork(1, 2, [rival, half]),
+        lambda: chain.mine([rest]),
+    ]
+    for happen, look in zip(happened, looks, strict=True):
+        happen()
+        world.clock.move(1)
+        if look:
+            await world.step()
+
+
+def test_d5_whenever_one_looks_the_end_is_the_same(postgres_url: str, template: str, tmp_path: Path) -> None:
+    """Confirmed before seen, gone before added, settled on a branch that nobody saw: all 32 ways of looking."""
+    laboratory = Laboratory(postgres_url, template, tmp_path)
+
+    async def live(looks: tuple[bool, ...]) -> object:
+        world = await laboratory.world()
+        await _lived(world, looks)
+        await world.step()
+        found = await projection(world.house)
+        # What one world calls an invoice, another calls by another id.
+        names: dict[str, Any] = {invoice["id"]: number for number, invoice in enumerate(world.invoices)}
+        stores: dict[str, Any] = {store.id: number for number, store in enumerate(world.stores)}
+        plain = [
+            {key: names.get(str(value), stores.get(str(value), value)) for key, value in row.items()}
+            for name in ("invoices", "payments", "books")
+            for row in found[name]
+        ]
+        await laboratory.clear()
+        return sorted(plain, key=str)
+
+    try:
+        ends = [laboratory.run(live(looks)) for looks in product((True, False), repeat=5)]
+    finally:
+        laboratory.run(laboratory.clear())
+        laboratory.close()
+    for end in ends:
+        assert end == ends[0]
+
+
+async def test_d8_lost_transactions_are_done_again_whole(world: World) -> None:
+    """Three in ten fail at a statement or at commit, by serialisation or deadlock, for fifty clients at once."""
+    pool = world.house.database.pool
+    await pool.execute(_LOSE)
+
+    async def open_one(number: int) -> None:
+        now = world.clock.now()
+        opening = await flow.quote_invoice(world.house, world.stores[number % 3], Order("15.00", "EUR"), now)
+        world.invoices.append(
+            await world.house.database.run(lambda tx: flow.open_invoice(tx, world.house, opening, now))
+        )
+
+    await asyncio.gather(*[open_one(number) for number in range(50)])
+    for invoice in world.invoices:
+        world.chain.submit(world.paying(invoice, signals=True))
+    await world.look()
+    world.chain.mine(list(world.chain.mempool.values())[:25])
+    await world.look()
+    world.chain.fork(1, 2, list(world.chain.mempool.values()))
+    await world.look()
+    await pool.execute(_KEEP)
+    await world.step()
+    assert await pool.fetchval("select count(*) from invoices") == 50
+    counted = await pool.fetch("select type, count(*) from events where type like 'payment.%' group by 1 order by 1")
+    assert {row["type"]: row["count"] for row in counted} == {"payment.detected": 75, "payment.settled": 50}
+
+
+async def test_d8_a_real_deadlock_is_lost_and_done_again(world: World) -> None:
+    invoice = await world.invoice()
+    assert invoice is not None
+    assert world.follower is not None
+    world.chain.mine([world.paying(invoice)])
+    pool = world.house.database.pool
+
+    async def waits() -> object:
+        return await pool.fetchval("select exists (select from pg_locks where not granted)")
+
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("set local deadlock_timeout = '30s'")
+        await other.execute("select from invoices for update")
+        look = asyncio.create_task(world.follower.look())
+        await until(waits, "the follower waits for the invoice")
+        # It holds the network's row meanwhile; whoever looks for the deadlock first is its victim.
+        await other.execute("update networks set detail = 'survivor'")
+    await look
+
+    async def counted() -> object:
+        return await pool.fetchval("select deadlocks from pg_stat_database where datname = current_database()")
+
+    await until(counted, "the deadlock was counted")
+    await world.step()
+    assert (await world.shown(invoice))["status"] == "settled"
+
+
+async def test_d24_a_payment_at_the_moment_of_expiry_is_in_time_or_late_never_both(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    """Paid within 50 ms of expiry, a few a second away from it; the clock's gate runs in two other processes."""
+    random, clock = Random(24), SystemClock()
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(new_world(database, tmp_path / "house", clock))
+        for name in ("one", "two"):
+            ticking = running(database_url, tmp_path / name, "http://127.0.0.1:1", "tick", RUNNER_TICK="0.002")
+            await stack.enter_async_context(ticking)
+        invoices = [await world.invoice(expires_in=6) for _ in range(120)]
+        offsets = [-1.0] * 5 + [2.0] * 5 + [random.uniform(-0.05, 0.05) for _ in invoices[10:]]
+        async with asyncio.TaskGroup() as group:
+            payers = [
+                group.create_task(_pay_at(world, invoice, offset))
+                for invoice, offset in zip(invoices, offsets, strict=True)
+                if invoice is not None
+            ]
+            assert world.follower is not None
+            while not all(payer.done() for payer in payers):
+                await world.follower.look()
+        assert len(payers) == 120
+
+        async def quiet() -> object:
+            assert world.follower is not None
+            await world.follower.look()
+            return not await database.pool.fetchval("select count(*) from invoices where deadline is not null")
+
+        await until(quiet, "every deadline was dealt with")
+        await world.oracle.check()
+        await check_chain(world.house, truth_of(world.chain), looked=True)
+        ends = [await _end(world, invoice["id"]) for invoice in world.invoices]
+    in_time, late = (("processing",), False), {(("expired",), True), (("expired", "updated"), True)}
+    assert {*ends} <= {in_time, *late}
+    assert ends[:5] == [in_time] * 5
+    assert {*ends[5:10]} <= late
+
+
+async def _pay_at(world: World, invoice: dict[str, Any], offset: float) -> None:
+    moment = datetime.fromisoformat(invoice["expires_at"]) + timedelta(seconds=offset)
+    await asyncio.sleep((moment - world.clock.now()).total_seconds())
+    assert world.chain.submit(world.paying(invoice))
+
+
+async def _end(world: World, invoice: str) -> tuple[tuple[str, ...], bool]:
+    """Return the events of an invoice after its first, and whether it is flagged as late."""
+    pool = world.house.database.pool
+    rows = await pool.fetch(
+        "select type from events where invoice_id = $1 and type like 'invoice.%' order by position", invoice
+    )
+    flags = await pool.fetchval("select flags from invoices where id = $1", invoice)
+    return tuple(row["type"].removeprefix("invoice.") for row in rows[1:]), "late" in flags
