@@ -115,6 +115,12 @@ async def test_c12_a_name_given_twice_means_two_things_and_is_refused(served: Se
     assert (answer.status, answer.fields) == (422, ["amount"])
 
 
+async def test_c12_a_repeated_name_that_cannot_be_written_back_is_refused_too(served: Served) -> None:
+    answer = await served.all.send("POST", "/v1/invoices", data=b'{"\\ud800":1,"\\ud800":2}')
+
+    assert (answer.status, answer.fields) == (422, ["\\ud800"])
+
+
 async def test_a_body_at_the_limit_is_read_and_one_byte_more_is_not(served: Served) -> None:
     at_limit = json.dumps(ORDER).encode().ljust(LIMIT)
     headers = {"content-type": "application/json"}

@@ -47,7 +47,10 @@ def test_a_filter_takes_a_type_or_a_family_or_all(filters: list[str], kind: str,
     assert takes(filters, kind) is taken
 
 
-@pytest.mark.parametrize("filters", [[], ["invoice"], ["inv*"], [""], ["invoice.unknown"], ["*"] * 101, ["INVOICE.*"]])
+@pytest.mark.parametrize(
+    "filters",
+    [[], ["invoice"], ["inv*"], [""], ["invoice.unknown"], ["*"] * 101, ["INVOICE.*"], ["refund.\0"], ["payout.a.b"]],
+)
 def test_a_filter_that_could_never_match_is_refused(filters: list[str]) -> None:
     with pytest.raises(Invalid):
         check_filters(filters)

@@ -127,7 +127,9 @@ def _once(pairs: list[tuple[str, Any]]) -> None:  # JSON
     if len({name for name, _ in pairs}) != len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise Invalid(FieldFault(repeated[:60], "is given more than once"))
+        # Half of a surrogate pair cannot be written back.
+        shown = repeated[:60].encode("utf-8", "backslashreplace").decode()
+        raise Invalid(FieldFault(shown, "is given more than once"))
 
 
 # Numbers are not worth reading here, and reading a very long one would take long.
