@@ -84,6 +84,18 @@ async def test_a_test_event_is_queued_and_can_be_sent_again(served: Served) -> N
     assert [delivery["id"] for delivery in log.json["data"]] == [sent.json["id"]]
 
 
+@pytest.mark.parametrize("path", ["/v1/webhooks/{}/test", "/v1/webhooks/{}"])
+async def test_a_call_that_takes_no_body_refuses_its_fields(served: Served, path: str) -> None:
+    made = (await served.all.post("/v1/webhooks", HOOK)).json
+    method = "POST" if path.endswith("test") else "DELETE"
+
+    refused = await served.all.send(method, path.format(made["id"]), {"force": True})
+    done = await served.all.send(method, path.format(made["id"]), {})
+
+    assert (refused.status, refused.fields) == (422, ["force"])
+    assert done.status in (201, 204)
+
+
 async def test_events_are_read_in_order_without_gaps_from_any_place(served: Served) -> None:
     made = [(await served.all.invoice())["id"] for _ in range(5)]
 

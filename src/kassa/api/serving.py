@@ -26,6 +26,10 @@ AnyRequest = Request[Any, Any, Any]
 Keep = Callable[[Tx, Reply], Awaitable[None]]
 
 
+class _Nothing(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The body of a call that takes none: no body at all, or an empty object."""
+
+
 class Desk:
     """Serves endpoints. Nothing here outlives a request but notes that may be lost."""
 
@@ -36,7 +40,7 @@ class Desk:
 
     def handler(self, endpoint: Endpoint) -> Callable[[Any], Awaitable[Reply]]:
         """Make the function that serves an endpoint."""
-        decoder = None if endpoint.body is None else msgspec.json.Decoder(endpoint.body)
+        decoder = msgspec.json.Decoder(endpoint.body or _Nothing)
 
         async def handle(request: AnyRequest) -> Reply:
             return await _bounded(self._serve(endpoint, decoder, request))
@@ -52,9 +56,7 @@ class Desk:
 
         return await _bounded(check())
 
-    async def _serve(
-        self, endpoint: Endpoint, decoder: "msgspec.json.Decoder[Any] | None", request: AnyRequest
-    ) -> Reply:
+    async def _serve(self, endpoint: Endpoint, decoder: "msgspec.json.Decoder[Any]", request: AnyRequest) -> Reply:
         scope = request.scope
         headers = read_headers(scope["headers"])
         call = await self._admit(headers, endpoint.access)
@@ -68,7 +70,7 @@ class Desk:
                 return json_reply(endpoint.status, await endpoint.work(connection, call))
         body = await read_body(headers, request.receive)
         repeat = read_key(headers.get(b"idempotency-key")) if endpoint.repeatable else None
-        if decoder is not None:
+        if endpoint.body is not None or body:
             call.body = decode_body(headers, body, decoder)
         if repeat is None:
             return await self._work(endpoint, call, None)
