@@ -57,6 +57,23 @@ async def test_an_address_committed_out_of_order_is_not_missed(database: Databas
     assert watched.destinations.tolist() == [1, 2, 3]
 
 
+async def test_rows_that_name_transactions_of_another_server_are_read_once(database: Database, tmp_path: Path) -> None:
+    """A dump that was restored into a new server: its transactions are numbered from the beginning again."""
+    house = await build_house(database, tmp_path)
+    async with database.transaction() as tx:
+        store = await add_store(tx, house)
+        await put(tx, house, store, 1)
+        await tx.execute("update addresses set made_by = '123456789012'")
+    watched = WatchedKeys(database.pool, BITCOIN)
+    await watched.refresh()
+    assert watched.destinations.tolist() == [1]
+    watched.destinations = np.empty(0, np.int64)  # what is read again would come back
+    async with database.transaction() as tx:
+        await put(tx, house, store, 2)
+    await watched.refresh()
+    assert watched.destinations.tolist() == [2]
+
+
 async def test_refreshes_side_by_side_lose_nothing(database: Database, tmp_path: Path) -> None:
     house = await build_house(database, tmp_path)
     async with database.transaction() as tx:

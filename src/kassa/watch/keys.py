@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 
 Keys = NDArray[np.int64]
 _EMPTY: Keys = np.empty(0, np.int64)
+# Rows of a database that was restored from a dump name transactions of another server, which may lie far ahead of this
+# one's: they are read once, by the first refresh, and not again by each.
 _REFRESH = """
+with unborn as (
+    select case when $2 = '0' then '18446744073709551615' else pg_snapshot_xmax(pg_current_snapshot()) end as first
+)
 select pg_snapshot_xmin(pg_current_snapshot())::text as horizon,
-    (select array_agg(watch_key) from addresses where network = $1 and made_by >= $2::text::xid8) as destinations,
-    (select array_agg(watch_key) from payment_inputs where network = $1 and made_by >= $2::text::xid8) as outpoints
+    (select array_agg(watch_key) from addresses
+     where network = $1 and made_by >= $2::text::xid8 and made_by < (select first from unborn)) as destinations,
+    (select array_agg(watch_key) from payment_inputs
+     where network = $1 and made_by >= $2::text::xid8 and made_by < (select first from unborn)) as outpoints
 """
 
 
