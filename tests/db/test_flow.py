@@ -1,11 +1,12 @@
 """The path of a payment on a real PostgreSQL, with facts given by hand: what each gate writes."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -225,6 +226,42 @@ async def test_a_missing_payment_is_dropped_after_a_while_and_comes_back_as_the_
     await world.look(paid)
     again = (await world.shown(invoice))["payments"]
     assert [(p["id"], p["status"]) for p in again] == [(first[0]["id"], "detected")]
+
+
+class Interrupted:
+    """A connection on which something happens just before one of its statements."""
+
+    def __init__(self, connection: Any, place: int, happens: Callable[[], Awaitable[object]]) -> None:
+        self._connection, self._left, self._happens = connection, place, happens
+
+    async def fetch(self, *arguments: Any) -> Any:
+        if self._left == 0:
+            await self._happens()
+        self._left -= 1
+        return await self._connection.fetch(*arguments)
+
+
+@pytest.mark.parametrize("place", range(6))
+async def test_a_reader_never_sees_the_end_of_time_without_the_payment_that_came_before(
+    world: World, place: int
+) -> None:
+    """D24: a reader has no lock; a payment in time, and a look past the deadline, are committed while it reads."""
+    invoice = await world.invoice(expires_in=60)
+    happened = []
+
+    async def pay() -> None:
+        world.clock.move(30)
+        await world.look(world.paying("a", invoice))
+        world.clock.move(31)
+        await world.look(world.paying("a", invoice))
+        happened.append(place)
+
+    async with world.house.database.pool.acquire() as connection:
+        reader: Any = Interrupted(connection, place, pay)
+        later = world.clock.now() + timedelta(seconds=90)
+        shown = await flow.invoice_resource(reader, world.house, world.store, invoice["id"], later)
+    assert shown["status"] in ("new", "processing")
+    assert (place in happened) is (place < 5), "the reader's statements are five; name the new one"
 
 
 async def test_an_incomplete_look_concludes_nothing(world: World) -> None:

@@ -40,12 +40,16 @@ def assets(house: House) -> dict[str, Asset]:
 async def take(
     tx: Tx, house: House, ids: Sequence[InvoiceId], now: datetime, *, store_id: StoreId | None = None
 ) -> list[Picture]:
-    """Read invoices and work out where they stand; unknown ones (or of another store, if one is given) are left out."""
+    """Read invoices and work out where they stand; unknown ones (or of another store, if one is given) are left out.
+
+    Who holds no lock may read on both sides of a commit. So how far we see is read before what was seen: with a sight
+    newer than the payments, an invoice would be over although its payment came in time.
+    """
     loaded = await invoices.load(tx, ids, assets(house), store_id=store_id)
     known = [terms.id for terms, _ in loaded]
+    sights = await _sights(tx, house, {option.asset.network for terms, _ in loaded for option in terms.options})
     arrived = await payments.of_invoices(tx, known)
     decided = await invoices.decisions(tx, known)
-    sights = await _sights(tx, house, {option.asset.network for terms, _ in loaded for option in terms.options})
     pictures = []
     for terms, announced in loaded:
         view = View(now, {option.asset.network: sights[option.asset.network] for option in terms.options})
