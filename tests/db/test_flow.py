@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -226,6 +226,18 @@ async def test_a_missing_payment_is_dropped_after_a_while_and_comes_back_as_the_
     await world.look(paid)
     again = (await world.shown(invoice))["payments"]
     assert [(p["id"], p["status"]) for p in again] == [(first[0]["id"], "detected")]
+
+
+async def test_a_conflict_in_a_block_is_not_replaced_by_one_that_waits(world: World) -> None:
+    invoice = await world.invoice()
+    paid = replace(world.paying("a", invoice), inputs=(Input("x:0", 1), Input("y:0", 2)))
+    await world.look(paid)
+    await world.mine(Transaction("b", (), (Input("x:0", 1),)))
+    await world.look(Transaction("c", (), (Input("y:0", 2),)))
+    assert (await world.shown(invoice))["payments"][0]["replaced_by"] == "b"
+    await world.mine(undo=1, empty=1)
+    await world.look(Transaction("c", (), (Input("y:0", 2),)))
+    assert (await world.shown(invoice))["payments"][0]["replaced_by"] == "c"
 
 
 class Interrupted:

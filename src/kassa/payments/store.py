@@ -120,7 +120,10 @@ async def victims(tx: Tx, network: str, spenders: Sequence[Transaction]) -> dict
 
 
 async def put_conflicts(tx: Tx, network: str, conflicts: Sequence[Conflict]) -> set[InvoiceId]:
-    """Note which unconfirmed payments were overtaken by which transaction; return the invoices touched."""
+    """Note which unconfirmed payments were overtaken by which transaction; return the invoices touched.
+
+    What a block holds against a payment is not taken back by what is only waiting for one.
+    """
     if not conflicts:
         return set()
     latest = {conflict.txid: conflict for conflict in conflicts}
@@ -129,6 +132,7 @@ async def put_conflicts(tx: Tx, network: str, conflicts: Sequence[Conflict]) -> 
            from unnest($2::text[], $3::text[], $4::bigint[]) as c (txid, by, height)
            where p.network = $1 and p.txid = c.txid and p.block_height is null
              and (p.conflict_txid, p.conflict_height) is distinct from (c.by, c.height)
+             and (p.conflict_height is null or c.height is not null)
            returning p.invoice_id""",
         network,
         list(latest),
