@@ -16,9 +16,10 @@ from kassa.db.pool import Database
 from kassa.house import House
 from kassa.invoices.model import Decision, Order
 from kassa.stores.model import Store
+from kassa.wallets import store as wallets
 from kassa.watch import store as watch
 from kassa.watch.model import ChainUpdate, Position
-from tests.house import BITCOIN, SetClock, add_store, build_house
+from tests.house import BITCOIN, TPUB, SetClock, add_store, build_house, regtest
 
 LEASE = 60
 
@@ -220,12 +221,40 @@ async def test_a_missing_payment_is_dropped_after_a_while_and_comes_back_as_the_
     assert (await world.shown(invoice))["payments"][0]["status"] == "detected"
     world.clock.move(11)
     await world.look()
-    assert await world.tick() == 1
+    assert (await world.events())[-2:] == ["payment.dropped", "invoice.reopened"]
     first = (await world.shown(invoice))["payments"]
     assert first[0]["status"] == "dropped"
     await world.look(paid)
     again = (await world.shown(invoice))["payments"]
     assert [(p["id"], p["status"]) for p in again] == [(first[0]["id"], "detected")]
+
+
+async def test_a_payment_is_dropped_although_another_network_of_its_invoice_is_not_heard(
+    database: Database, tmp_path: Path
+) -> None:
+    clock, silent = SetClock(), "litecoin-regtest"
+    house = await build_house(database, tmp_path, {BITCOIN: regtest(), silent: regtest(silent)}, clock)
+    async with database.transaction() as tx:
+        for network in house.chains:
+            await watch.register(tx, network, network)
+        position = await watch.take_lease(tx, BITCOIN, "test", LEASE)
+        assert position is not None
+        await tx.execute("update networks set state = 'ok', observed_at = $1", clock.now())
+        store = await add_store(tx, house)
+        account = house.chains[silent].addresses.account(TPUB)
+        await wallets.add_wallet(tx, store.id, silent, account, clock.now())
+    world = World(house, clock, store, position)
+    await world.mine()
+    invoice = await world.invoice()
+    assert [option["network"] for option in invoice["payment_options"]] == [BITCOIN, silent]
+    await world.look(world.paying("a", invoice))
+    clock.move(1)
+    await world.look()
+    clock.move(11)
+    await world.look()
+    await world.tick()
+    assert (await world.events())[-2:] == ["payment.dropped", "invoice.reopened"]
+    await house.marks.close()
 
 
 async def test_a_conflict_in_a_block_is_not_replaced_by_one_that_waits(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -87,6 +87,9 @@ async def on_pending(
     touched |= await payments.put_missing(tx, network, sorted(said.missing), read_at)
     if pending.complete:
         await watch.note_observed(tx, network, read_at)
+        # Not left to the clock's gate, which waits for every network of an invoice: this one alone can tell.
+        drop_after = timedelta(seconds=house.settings.networks[network].drop_after_seconds)
+        touched |= await payments.lost(tx, network, read_at - drop_after)
     await reassess(tx, house, touched, now)
     crashpoint("mempool.commit")
     return True

@@ -167,6 +167,17 @@ async def put_missing(tx: Tx, network: str, txids: Sequence[str], since: datetim
     return {InvoiceId(row["invoice_id"]) for row in rows if row["invoice_id"] is not None}
 
 
+async def lost(tx: Tx, network: str, since: datetime) -> set[InvoiceId]:
+    """Return the invoices with a waiting payment that no look has found since a moment, or for longer."""
+    rows = await tx.fetch(
+        """select distinct invoice_id from payments
+           where network = $1 and block_height is null and status = 'detected' and missing_since <= $2""",
+        network,
+        since,
+    )
+    return {InvoiceId(row["invoice_id"]) for row in rows}
+
+
 async def ripe(tx: Tx, network: str, height: int) -> set[InvoiceId]:
     """Return the invoices with a payment that has reached its required depth at this height."""
     rows = await tx.fetch(
