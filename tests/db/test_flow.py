@@ -15,6 +15,7 @@ from kassa.core.facts import Block, BlockRef, Input, Pending, Tip, Transaction, 
 from kassa.db.pool import Database
 from kassa.house import House
 from kassa.invoices.model import Decision, Order
+from kassa.payments import store as payments
 from kassa.stores.model import Store
 from kassa.wallets import store as wallets
 from kassa.watch import store as watch
@@ -255,6 +256,18 @@ async def test_a_payment_is_dropped_although_another_network_of_its_invoice_is_n
     await world.tick()
     assert (await world.events())[-2:] == ["payment.dropped", "invoice.reopened"]
     await house.marks.close()
+
+
+async def test_dead_payments_are_not_read_at_every_look(world: World) -> None:
+    invoice = await world.invoice()
+    await world.look(world.paying("a", invoice), world.paying("b", invoice))
+    await world.look(world.paying("b", invoice))
+    world.clock.move(11)
+    await world.look(world.paying("b", invoice))
+    async with world.house.database.transaction() as tx:
+        waiting = await payments.unconfirmed(tx, BITCOIN, [])
+        assert [note.txid for note in waiting] == ["b"]
+        assert {note.txid for note in await payments.unconfirmed(tx, BITCOIN, ["a", "b"])} == {"a", "b"}
 
 
 async def test_a_conflict_in_a_block_is_not_replaced_by_one_that_waits(world: World) -> None:

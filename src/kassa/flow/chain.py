@@ -71,7 +71,7 @@ async def on_pending(
     held = await watch.hold(tx, network, position.fence, lease_seconds)
     if held.tip != pending.tip:
         return False
-    known = await payments.unconfirmed(tx, network)
+    known = await payments.unconfirmed(tx, network, [transaction.txid for transaction in pending.transactions])
     said = look(known, pending)
     noted = {note.txid for note in known}
     fresh = [

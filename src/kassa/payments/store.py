@@ -142,12 +142,20 @@ async def put_conflicts(tx: Tx, network: str, conflicts: Sequence[Conflict]) -> 
     return {InvoiceId(row["invoice_id"]) for row in rows if row["invoice_id"] is not None}
 
 
-async def unconfirmed(tx: Tx, network: str) -> list[Unconfirmed]:
-    """List the transactions of payments that no block of ours holds."""
+async def unconfirmed(tx: Tx, network: str, present: Sequence[str]) -> list[Unconfirmed]:
+    """List the transactions of payments that wait for a block, and of dead ones only those among `present`.
+
+    Dead payments grow without end and this is asked at every look.
+    """
     rows = await tx.fetch(
-        """select distinct txid, replaceable, missing_since, conflict_txid from payments
-           where network = $1 and block_height is null""",
+        """select txid, replaceable, missing_since, conflict_txid from payments
+           where network = $1 and block_height is null
+             and (status is null or status in ('detected', 'confirming', 'settled'))
+           union
+           select txid, replaceable, missing_since, conflict_txid from payments
+           where network = $1 and block_height is null and txid = any($2)""",
         network,
+        present,
     )
     return [Unconfirmed(row["txid"], row["replaceable"], row["missing_since"], row["conflict_txid"]) for row in rows]
 
