@@ -1,5 +1,6 @@
 """The path of a payment on a real PostgreSQL, with facts given by hand: what each gate writes."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,10 @@ from kassa import flow
 from kassa.core.facts import Block, BlockRef, Input, Pending, Tip, Transaction, Transfer, TransferKey
 from kassa.db.pool import Database
 from kassa.house import House
+from kassa.invoices import store as invoices
 from kassa.invoices.model import Decision, Order
 from kassa.payments import store as payments
+from kassa.payments.rules import Found
 from kassa.stores.model import Store
 from kassa.wallets import store as wallets
 from kassa.watch import store as watch
@@ -316,6 +319,22 @@ async def test_a_reader_never_sees_the_end_of_time_without_the_payment_that_came
         shown = await flow.invoice_resource(reader, world.house, world.store, invoice["id"], later)
     assert shown["status"] in ("new", "processing")
     assert (place in happened) is (place < 5), "the reader's statements are five; name the new one"
+
+
+async def test_followers_that_book_money_for_one_invoice_do_not_wait_for_each_other(world: World) -> None:
+    """D8: each has written a payment that refers to the invoice before it locks it."""
+    invoice, now, both = await world.invoice(), world.clock.now(), asyncio.Barrier(2)
+    (transfer,) = world.paying("a", invoice).transfers
+    (owner,) = await wallets.owners(world.house.database.pool, BITCOIN, [transfer.to])
+
+    async def follow(network: str) -> None:
+        moved = replace(transfer, key=TransferKey(network, "a", "out:0"))
+        async with world.house.database.transaction() as tx:
+            await payments.put(tx, [(Found(moved, Transaction("a", (), ()), None, now), owner)], {}, now)
+            await both.wait()
+            await invoices.lock(tx, [invoice["id"]])
+
+    await asyncio.gather(follow(BITCOIN), follow("litecoin-regtest"))
 
 
 async def test_an_incomplete_look_concludes_nothing(world: World) -> None:

@@ -112,8 +112,11 @@ async def put(tx: "Tx | Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[None
 
 
 async def lock(tx: Tx, invoices: Sequence[InvoiceId]) -> None:
-    """Lock invoices, in id order."""
-    await tx.execute("select from invoices where id = any($1) order by id for update", sorted(invoices))
+    """Lock invoices, in id order.
+
+    Not against payments that refer to them: two networks' followers that each wrote one would wait for each other.
+    """
+    await tx.execute("select from invoices where id = any($1) order by id for no key update", sorted(invoices))
 
 
 async def load(
@@ -198,7 +201,7 @@ async def due(tx: Tx, now: datetime, limit: int) -> list[InvoiceId]:
            where i.deadline < $1 and not exists (
                select from payment_options o left join networks n on n.id = o.network
                where o.invoice_id = i.id and (n.observed_at is null or n.observed_at <= i.deadline))
-           order by i.deadline limit $2 for update skip locked""",
+           order by i.deadline limit $2 for no key update skip locked""",
         now,
         limit,
     )
