@@ -1,7 +1,9 @@
 """Real parts for every test: one PostgreSQL for the whole run, and a database of its own for each test."""
 
 import asyncio
+import ctypes
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -10,6 +12,7 @@ from zlib import crc32
 
 import asyncpg
 import pytest
+import wallycore  # noqa: F401  # loaded here, for what is done to it below
 from hypothesis import HealthCheck, settings
 
 from kassa.db import embedded
@@ -23,6 +26,13 @@ settings.register_profile("kassa", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("kassa")
 
 ROOT = Path(__file__).parent.parent
+
+# What wallycore keeps for its types is freed late in the interpreter's end, when freeing it crashes the interpreter and
+# turns a run in which every test passed into exit status 139. A reference of our own keeps it from being freed.
+for _module in [module for name, module in sys.modules.items() if name.startswith("swig_runtime_data")]:
+    for _value in vars(_module).values():
+        if type(_value).__name__ == "PyCapsule":
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(_value))
 
 
 def _database(url: str, name: str) -> str:
