@@ -35,6 +35,8 @@ _PHASES = [
 ]
 EXPIRIES = st.sampled_from([30, 900])
 SECONDS = st.sampled_from([1, 5, 11, 31, 70, 1000])
+# How many calls pass before a disturbance. A quiet look asks for the tip, the mempool, and the tip again.
+CALLS = st.sampled_from([1, 0, 1, 2, 1, 3, 4, 5])
 SKEWS = st.sampled_from([0, 0, 0, -40, 7200])
 
 
@@ -160,9 +162,18 @@ class Histories(RuleBasedStateMachine):
         signals=st.booleans(),
         decoy=st.booleans(),
         parent=st.one_of(st.none(), PICK),
+        unseen=st.sampled_from([False, False, True]),
     )
     def pay(
-        self, which: list[int], percent: int, split: int, coins: int, signals: bool, decoy: bool, parent: int | None
+        self,
+        which: list[int],
+        percent: int,
+        split: int,
+        coins: int,
+        signals: bool,
+        decoy: bool,
+        parent: int | None,
+        unseen: bool,
     ) -> None:
         world = self.world
         outputs = []
@@ -177,7 +188,8 @@ class Histories(RuleBasedStateMachine):
         if parent is not None and world.chain.mempool:
             spends[0] = f"{_pick(list(world.chain.mempool), parent)}:9"
         world.chain.submit(world.tx(*outputs, spends=spends, signals=signals))
-        self._step()
+        if not unseen:  # else the next thing happens before anybody looked
+            self._step()
 
     @precondition(lambda self: self.world.chain.mempool)
     @rule(which=PICK, keep=st.sampled_from(["all", "half", "nothing"]), one_coin=st.booleans())
@@ -261,7 +273,7 @@ class Histories(RuleBasedStateMachine):
         self.world.source.behind, self.world.source.whole = behind, whole
         self._step()
 
-    @rule(faults=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7), PICK), min_size=1, max_size=3))
+    @rule(faults=st.lists(st.tuples(CALLS, st.sampled_from([2, 2, 3, *range(8)]), PICK), min_size=1, max_size=3))
     def disturb(self, faults: list[tuple[int, int, int]]) -> None:
         """Let answers change, or fail, between any two calls of the next look (A34)."""
         for skipped, kind, which in faults:

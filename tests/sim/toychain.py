@@ -54,6 +54,11 @@ class ToyChain:
     known: dict[str, ToyTx] = field(default_factory=dict)
     # Every moment that somebody could take for a transaction's time: of a mempool entry, or a miner's claim.
     claims: dict[str, list[datetime]] = field(default_factory=dict)
+    # When a transaction could first be seen anywhere.
+    arrived: dict[str, datetime] = field(default_factory=dict)
+    # What a node had before its block came; and what was, at some moment, in no block and in no mempool.
+    public: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
     numbers: "count[int]" = field(default_factory=count)
 
     def __post_init__(self) -> None:
@@ -101,6 +106,7 @@ class ToyChain:
         """Take a transaction and all that spends from it out of the mempool."""
         tx = self.mempool.pop(txid, None)
         if tx is not None:
+            self.lost.add(txid)
             for child in [c.txid for c in self.mempool.values() if any(i.startswith(f"{txid}:") for i in c.inputs)]:
                 self.evict(child)
 
@@ -126,6 +132,7 @@ class ToyChain:
         below = path[-1 - depth]
         undone = [tx for block in path[-depth:] for tx in block.transactions if tx.inputs] if depth else []
         waiting = [tx for tx in [*undone, *self.mempool.values()] if tx.txid not in lose]
+        self.lost |= set(lose)
         self.tip = below.hash
         for number in range(length):
             held = self._possible(list(first)) if number == 0 else []
@@ -145,6 +152,7 @@ class ToyChain:
         self.blocks[block.hash], self.tip = block, block.hash
         for tx in held:
             self.known[tx.txid] = tx
+            self.arrived.setdefault(tx.txid, self.clock.now())
             self.claims.setdefault(tx.txid, []).append(min(time, self.clock.now()))
         return block
 
@@ -167,11 +175,15 @@ class ToyChain:
     def _sweep(self, waiting: Iterable[ToyTx]) -> None:
         unique = {tx.txid: tx for tx in waiting}
         before, self.mempool = self.mempool, {}
+        self.public |= unique.keys()
         self._take(self._possible(list(unique.values())), before)
+        self.lost |= unique.keys() - self.mempool.keys() - self.confirmed().keys()
 
     def _take(self, transactions: Iterable[ToyTx], before: Collection[str] = ()) -> None:
         for tx in transactions:
             self.mempool[tx.txid] = self.known[tx.txid] = tx
+            self.public.add(tx.txid)
+            self.arrived.setdefault(tx.txid, self.clock.now())
             if tx.txid not in before:
                 # A node dates its mempool in whole seconds.
                 self.entered[tx.txid] = self.clock.now().replace(microsecond=0)
@@ -252,7 +264,7 @@ class ToySource:
         for tx in hidden:
             # What was never in a mempool cannot be seen before the node shows its block.
             self.chain.claims[tx.txid].append(self.chain.clock.now())
-        return [tx for tx in hidden if tx.txid in self.chain.entered]
+        return [tx for tx in hidden if tx.txid in self.chain.public and tx.inputs]
 
     def _reduced(
         self, held: Sequence[ToyTx], watched: Watched, entered: dict[str, datetime] | None = None

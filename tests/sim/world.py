@@ -4,15 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kassa import flow
 from kassa.chains.base import Connection
 from kassa.core.errors import LeaseLost, Unavailable
-from kassa.core.facts import BlockRef
+from kassa.core.facts import BlockRef, Pending
 from kassa.db.pool import Database
 from kassa.house import House
 from kassa.invoices.model import Decision, Order
@@ -106,6 +107,7 @@ class World:
         for _ in range(len(self.source.faults)):
             if self.source.faults:
                 await self.follower.look()
+                await self._check_missing()
         self.source.faults.clear()  # a halted network asks its node nothing
         await self.follower.look()
         await self.tick()
@@ -144,6 +146,7 @@ class World:
             assert looked or self.source.behind or not self.source.whole, "a look at our own tip did not count"
             await check_chain(self.house, truth_of(self.chain), looked=looked)
             await self._check_first_sight()
+            await self._check_missing()
             return
         depth = position.tip.height - self._parting(position.tip.hash)
         if position.state == "halted":
@@ -159,7 +162,7 @@ class World:
 
     async def stale_follower_is_refused(self) -> None:
         """Let another process take over; the first one, which does not know, must not be able to write anything."""
-        before, stale = await self._everything(), self.follower
+        before, stale, held = await self._everything(), self.follower, await self.position()
         await self.start()
         assert stale is not None
         started = await self._everything()
@@ -170,6 +173,16 @@ class World:
         else:
             # It may find that there is nothing to do, but not one row may be its own.
             assert (await self.position()).state == "halted", "a follower without the lease went on"
+        now = self.clock.now()
+        pending = Pending(held.tip, True, ())
+        with pytest.raises(LeaseLost):
+            await self.house.database.run(
+                lambda tx: flow.on_pending(tx, self.house, held, pending, now, LEASE_SECONDS, now)
+            )
+        with pytest.raises(LeaseLost):
+            await self.house.database.run(
+                lambda tx: flow.on_chain_update(tx, self.house, held, ChainUpdate((), ()), LEASE_SECONDS, now)
+            )
         assert await self._everything() == started
         assert {name: rows for name, rows in started.items() if name != "networks"} == {
             name: rows for name, rows in before.items() if name != "networks"
@@ -201,13 +214,20 @@ class World:
         tables = ("networks", "blocks", "payments", "invoices", "entries", "postings", "events", "payment_inputs")
         return {table: await pool.fetch(f"select * from {table} order by 1, 2, 3") for table in tables}
 
+    async def _check_missing(self) -> None:
+        """Check that nothing is noted as missing that was always in a block or in the mempool."""
+        rows = await self.house.database.pool.fetch("select txid from payments where missing_since is not null")
+        assert {row["txid"] for row in rows} <= self.chain.lost | self._coinbases(), "not missing, only not looked at"
+
+    def _coinbases(self) -> set[str]:
+        return {tx.txid for tx in self.chain.known.values() if not tx.inputs}
+
     async def _check_first_sight(self) -> None:
         """Check that a payment was first seen neither before nor after a moment that somebody could claim for it."""
         rows = await self.house.database.pool.fetch("select txid, first_seen_at from payments")
         for row in rows:
             claims = self.chain.claims[row["txid"]]
-            # A node dates in whole seconds, rounded down: what it says lies up to one second before the moment.
-            latest = min(max(claims) + timedelta(seconds=1), self.clock.now())
+            latest = max(*claims, self.chain.arrived[row["txid"]])
             seen = row["first_seen_at"]
             assert min(claims) <= seen <= latest, f"{row['txid']} was first seen at {seen}, and was there at {claims}"
 
