@@ -1,7 +1,7 @@
 """A shop on a real node: a store, the follower and the clock running in this process, on a real database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +54,16 @@ class Shop:
     async def ready(self) -> None:
         """Wait until the network was seen whole."""
         await self.until_network(state="ok")
+
+    async def heard(self) -> None:
+        """Wait until the node was asked again."""
+        now = self.house.clock.now()
+
+        async def look() -> Json:
+            row = await self.house.database.pool.fetchrow("select * from networks where id = $1", self.network)
+            return {"heard": row["contacted_at"] > now}
+
+        await self._until(look, lambda seen: seen, {"heard": True})
 
     async def until_network(self, **expected: object) -> Json:
         """Wait until the network's row shows all of this."""
@@ -110,6 +120,10 @@ class Shop:
             return {"said": type_ in await self.events(invoice)}
 
         await self._until(look, lambda seen: seen, {"said": True})
+
+    async def until_seen(self, look: Callable[[], Awaitable[Json]], expected: Json) -> None:
+        """Wait until a look of the test's own sees this."""
+        await self._until(look, lambda seen: seen, expected)
 
     async def books(self) -> dict[str, int]:
         """Return the balances of the books that are not zero."""

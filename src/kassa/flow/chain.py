@@ -23,6 +23,7 @@ from kassa.house import House
 from kassa.payments.rules import Found, conflicts, found_in_blocks, found_in_mempool, look
 from kassa.rates.model import Rate
 from kassa.rates.rules import find
+from kassa.wallets.ahead import MARGIN, Ahead
 from kassa.wallets.model import Owner
 from kassa.watch.model import ChainUpdate, Position
 
@@ -30,7 +31,13 @@ log = structlog.get_logger()
 
 
 async def on_chain_update(
-    tx: Tx, house: House, position: Position, update: ChainUpdate, lease_seconds: int, now: datetime
+    tx: Tx,
+    house: House,
+    position: Position,
+    update: ChainUpdate,
+    lease_seconds: int,
+    now: datetime,
+    ahead: Ahead | None = None,
 ) -> Position:
     """Move a network to new blocks, with all that follows from them, and return where we stand then.
 
@@ -48,7 +55,7 @@ async def on_chain_update(
         crashpoint("chain.undone")
     tip = await watch.put_update(tx, network, update)
     crashpoint("chain.blocks")
-    touched |= await _put_found(tx, house, network, found_in_blocks(update.apply, held.observed_at, now), now)
+    touched |= await _put_found(tx, house, network, found_in_blocks(update.apply, held.observed_at, now), now, ahead)
     crashpoint("chain.payments")
     spenders = [(transaction, block.ref.height) for block in update.apply for transaction in block.transactions]
     victims = await payments.victims(tx, network, [transaction for transaction, _ in spenders])
@@ -61,7 +68,14 @@ async def on_chain_update(
 
 
 async def on_pending(
-    tx: Tx, house: House, position: Position, pending: Pending, read_at: datetime, lease_seconds: int, now: datetime
+    tx: Tx,
+    house: House,
+    position: Position,
+    pending: Pending,
+    read_at: datetime,
+    lease_seconds: int,
+    now: datetime,
+    ahead: Ahead | None = None,
 ) -> bool:
     """Note a look into the mempool, begun at `read_at`, with all that follows; return whether it counted.
 
@@ -79,7 +93,7 @@ async def on_pending(
         for found in found_in_mempool(pending, held.observed_at, now)
         if found.transaction.txid not in noted or found.transaction.txid in said.seen
     ]
-    touched = await _put_found(tx, house, network, fresh, now)
+    touched = await _put_found(tx, house, network, fresh, now, ahead)
     crashpoint("mempool.payments")
     spenders = [(transaction, None) for transaction in pending.transactions]
     victims = await payments.victims(tx, network, pending.transactions)
@@ -120,14 +134,33 @@ async def _alert(tx: Tx, network: str, type_: str, reason: str, now: datetime) -
     await events.write(tx, [NewEvent(store, type_, body) for store in await wallets.stores_on(tx, network)], now)
 
 
-async def _put_found(tx: Tx, house: House, network: str, found: Sequence[Found], now: datetime) -> set[InvoiceId]:
+async def _put_found(
+    tx: Tx, house: House, network: str, found: Sequence[Found], now: datetime, ahead: Ahead | None
+) -> set[InvoiceId]:
     if not found:
         return set()
     scripts = list({f.transfer.to for f in found})
     owners = {owner.script: owner for owner in await wallets.owners(tx, network, scripts)}
+    if ahead is not None:
+        owners |= await _adopted(tx, network, [script for script in scripts if script not in owners], ahead, now)
     ours = [(f, owners[f.transfer.to]) for f in found if f.transfer.to in owners and f.transfer.units > 0]
     late = await _late_rates(tx, house, ours, now)
     return await payments.put(tx, ours, late, now)
+
+
+async def _adopted(tx: Tx, network: str, scripts: Sequence[bytes], ahead: Ahead, now: datetime) -> dict[bytes, Owner]:
+    """Keep addresses that were paid before we issued them: the database does not remember having done so."""
+    adopted = {}
+    for unissued in filter(None, map(ahead.find, scripts)):
+        adopted[unissued.script] = await wallets.adopt(tx, network, unissued, MARGIN, now)
+        reason = (
+            f"address {unissued.text} (index {unissued.index}) was paid, but this database never issued it: "
+            "it was restored from an old backup, or the wallet is used elsewhere; its counter has jumped past it"
+        )
+        log.error("an address above our counter was paid", network=network, index=unissued.index)
+        await watch.decide(tx, network, "counter jumped", reason, now)
+        await _alert(tx, network, "alert.opened", reason, now)
+    return adopted
 
 
 async def _late_rates(tx: Tx, house: House, found: Sequence[tuple[Found, Owner]], now: datetime) -> dict[int, Rate]:

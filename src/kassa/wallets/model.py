@@ -46,6 +46,17 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
+class Unissued:
+    """An address above its keychain's counter: nobody's, unless an earlier life of the database issued it."""
+
+    keychain_id: int
+    index: int
+    text: str
+    script: bytes
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where an address text comes from: derive it again and compare before showing it."""
 

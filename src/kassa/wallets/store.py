@@ -12,7 +12,7 @@ from asyncpg.pool import Pool
 from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import AddressId, InvoiceId, StoreId, WalletId, new_id
 from kassa.db.pool import Tx
-from kassa.wallets.model import Owner, Wallet
+from kassa.wallets.model import Owner, Unissued, Wallet
 
 _WALLET = (
     "select w.id, w.store_id, w.network, w.keychain_id, w.created_at, k.descriptor, k.fingerprint, k.next_index"
@@ -166,9 +166,13 @@ async def allocate(pool: "Tx | Pool[Any]", keychain_ids: Sequence[int]) -> Seque
     return [next(following[keychain]) for keychain in keychain_ids]
 
 
-async def keychains(tx: "Tx | Pool[Any]") -> list[Keychain]:
-    """Return every keychain of every store, in the order of their ids."""
-    rows = await tx.fetch("select id, network, descriptor, next_index, created_at from keychains order by id")
+async def keychains(tx: "Tx | Pool[Any]", network: str | None = None) -> list[Keychain]:
+    """Return every keychain of every store (on one network, if given), in the order of their ids."""
+    rows = await tx.fetch(
+        "select id, network, descriptor, next_index, created_at from keychains"
+        " where $1::text is null or network = $1 order by id",
+        network,
+    )
     return [Keychain(**row) for row in rows]
 
 
@@ -196,6 +200,20 @@ async def jump(tx: Tx, keychain_id: int, to_index: int, reason: str) -> bool:
         reason,
     )
     return True
+
+
+async def adopt(tx: Tx, network: str, unissued: Unissued, margin: int, now: datetime) -> Owner:
+    """Keep an address that the chain showed before we issued it, as nobody's, and move its counter past it."""
+    await jump(
+        tx, unissued.keychain_id, min(unissued.index + 1 + margin, 2**31), f"the chain paid index {unissued.index}"
+    )
+    id_ = AddressId(new_id("adr", now))
+    await tx.execute(
+        "insert into addresses (id, network, script, address, watch_key, keychain_id, index, created_at)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        id_, network, unissued.script, unissued.text, unissued.key, unissued.keychain_id, unissued.index, now,
+    )  # fmt: skip
+    return Owner(id_, network, unissued.script, None, None)
 
 
 async def owners(tx: "Tx | Pool[Any]", network: str, scripts: Sequence[bytes]) -> list[Owner]:

@@ -49,6 +49,10 @@ class WatchedKeys:
         self.destinations = _merged(self.destinations, row["destinations"])
         self.outpoints = _merged(self.outpoints, row["outpoints"])
 
+    def add(self, destinations: list[int]) -> None:
+        """Look for these destinations too."""
+        self.destinations = _merged(self.destinations, destinations)
+
 
 def _merged(held: Keys, found: list[int] | None) -> Keys:
     if found is None:

@@ -17,6 +17,7 @@ from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable, LeaseL
 from kassa.core.facts import Tip
 from kassa.house import House
 from kassa.settings import Network
+from kassa.wallets.ahead import Ahead
 from kassa.watch.keys import WatchedKeys
 from kassa.watch.model import ChainUpdate, Extension, Older, Position, TooDeep
 from kassa.watch.rules import extend, node_state
@@ -84,6 +85,7 @@ class Follower:
         self._source = source
         self._position = position
         self._keys = WatchedKeys(house.database.pool, network.name)
+        self._ahead = Ahead(network.name, self._derive, self._keys.add)
         self._woken = asyncio.Event()
         self._checked = False
         self._heard_at = house.clock.now()
@@ -155,6 +157,7 @@ class Follower:
         if not self._checked:
             await self._source.check()
             self._checked = True
+        await self._ahead.refresh(self._house.database.pool)
         read_at = self._house.clock.now()
         tip = await self._source.tip()
         await self._note(tip)
@@ -207,7 +210,7 @@ class Follower:
     async def _move(self, update: ChainUpdate) -> None:
         now = self._house.clock.now()
         self._position = await self._house.database.run(
-            lambda tx: flow.on_chain_update(tx, self._house, self._position, update, LEASE_SECONDS, now)
+            lambda tx: flow.on_chain_update(tx, self._house, self._position, update, LEASE_SECONDS, now, self._ahead)
         )
         self._heard()
         self._blocks_at_once = min(BLOCKS_AT_ONCE, self._blocks_at_once + 1)
@@ -223,8 +226,14 @@ class Follower:
             pending = replace(pending, complete=False)
         now = self._house.clock.now()
         await self._house.database.run(
-            lambda tx: flow.on_pending(tx, self._house, self._position, pending, read_at, LEASE_SECONDS, now)
+            lambda tx: flow.on_pending(
+                tx, self._house, self._position, pending, read_at, LEASE_SECONDS, now, self._ahead
+            )
         )
+
+    def _derive(self, network: str, descriptor: str, index: int) -> tuple[str, bytes, int]:
+        derived = self._house.chains[network].addresses.derive(descriptor, index)
+        return derived.text, derived.script, derived.key
 
     def _state(self, tip: Tip) -> tuple[str, str]:
         chain, stalled_after = self._house.chains[self._network.name], self._network.stalled_after_seconds

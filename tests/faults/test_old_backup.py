@@ -1,0 +1,52 @@
+"""D26: a database that forgot its last addresses learns of them from the chain."""
+
+from tests.shop import Shop, address
+
+
+async def forget(shop: Shop, invoice_id: str) -> None:
+    """Make the database what an older backup would be: without this invoice and its address, the counter lower."""
+    pool = shop.house.database.pool
+    async with pool.acquire() as connection, connection.transaction():
+        index = await connection.fetchval("select index from addresses where invoice_id = $1", invoice_id)
+        await connection.execute("alter table keychains disable trigger keychains_grow")
+        await connection.execute("delete from payment_options where invoice_id = $1", invoice_id)
+        await connection.execute("delete from addresses where invoice_id = $1", invoice_id)
+        await connection.execute("delete from events where invoice_id = $1", invoice_id)
+        await connection.execute("delete from invoices where id = $1", invoice_id)
+        await connection.execute("update keychains set next_index = $1", index)
+        await connection.execute("alter table keychains enable trigger keychains_grow")
+
+
+async def test_d26_a_paid_address_above_the_counter_is_never_issued_again(shop: Shop) -> None:
+    forgotten = await shop.invoice()
+    await shop.stop()
+    await forget(shop, forgotten["id"])
+    shop.start()
+    await shop.pay(forgotten)
+    await shop.node.mine()
+    pool = shop.house.database.pool
+
+    async def booked() -> dict[str, object]:
+        row = await pool.fetchrow(
+            "select p.units, p.invoice_id from payments p join addresses a on a.id = p.address_id where a.address = $1",
+            address(forgotten),
+        )
+        return {} if row is None else {"units": int(row["units"]), "invoice": row["invoice_id"]}
+
+    await shop.until_seen(booked, {"units": 100_000, "invoice": None})
+    jump = await pool.fetchrow("select from_index, to_index, reason from keychain_jumps order by id desc limit 1")
+    assert (jump["from_index"], jump["to_index"]) == (0, 21)
+    assert "index 0" in jump["reason"]
+    fresh = await shop.invoice()
+    assert address(fresh) != address(forgotten)
+    assert await pool.fetchval("select index from addresses where invoice_id = $1", fresh["id"]) == 21
+    assert await pool.fetchval("select count(*) from events where type = 'alert.opened'") == 1
+
+
+async def test_addresses_that_are_issued_while_we_look_are_their_invoices(shop: Shop) -> None:
+    invoices = [await shop.invoice() for _ in range(120)]
+    await shop.node.fund_each([(address(invoice), 100_000) for invoice in invoices[::10]])
+    await shop.node.mine()
+    for invoice in invoices[::10]:
+        await shop.until(invoice, status="settled")
+    assert await shop.house.database.pool.fetchval("select count(*) from keychain_jumps") == 0
