@@ -89,7 +89,7 @@ async def test_a4_flip_flops_end_where_a_fresh_scan_ends(shop: Shop) -> None:
         await (shop.node.invalidate(ours[0]) if on_ours else shop.node.reconsider(ours[0]))
         await (shop.node.reconsider(theirs[0]) if on_ours else shop.node.invalidate(theirs[0]))
         if dice.random() < 0.5:
-            await shop.ready()
+            await shop.heard()
     await shop.node.reconsider(ours[0])
     await shop.node.reconsider(theirs[0])
     await shop.node.mine(1)
@@ -164,7 +164,7 @@ async def test_a_shorter_branch_and_a_lagging_node_undo_nothing(shop: Shop) -> N
     await shop.caught_up()
     said = await shop.events(invoice)
     await shop.node.invalidate(first)
-    await shop.ready()
+    await shop.until_network(state="syncing", detail="the node is 3 blocks behind what it showed before")
     assert (await shop.shown(invoice))["status"] == "settled"
     await shop.node.reconsider(first)
     await shop.caught_up()

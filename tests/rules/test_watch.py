@@ -118,6 +118,7 @@ def tip(height: int = 10, *, header: int | None = None, syncing: bool = False) -
         (tip(syncing=True), BlockRef(10, "a10"), 0, "syncing"),
         (tip(header=11), BlockRef(10, "a10"), 0, "ok"),
         (tip(header=12), BlockRef(10, "a10"), 0, "syncing"),
+        (tip(), BlockRef(11, "a11"), 0, "syncing"),
         (tip(), BlockRef(10, "a10"), 7200, "ok"),
         (tip(), BlockRef(10, "a10"), 7201, "stalled"),
     ],

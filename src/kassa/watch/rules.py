@@ -48,6 +48,9 @@ def node_state(tip: Tip, at: BlockRef | None, stalled_after_seconds: int | None,
     """
     if tip.syncing or tip.best_header > tip.ref.height + 1:
         return "syncing", f"the node itself is catching up ({tip.ref.height} of {tip.best_header} blocks)"
+    if at is not None and tip.ref.height < at.height:
+        # It undoes nothing, but until it is back its mempool says nothing about the chain on which we stand.
+        return "syncing", f"the node is {at.height - tip.ref.height} blocks behind what it showed before"
     age = (now - tip.time).total_seconds()
     if stalled_after_seconds is not None and age > stalled_after_seconds:
         return "stalled", f"the node's newest block is {int(age // 60)} minutes old; does it have peers?"
