@@ -187,6 +187,19 @@ async def test_a_receiver_that_takes_nothing_for_72_hours_is_disabled(shop: Shop
     assert (await _endpoint(shop, hook.id)).disabled_reason == "it took nothing for 72 hours"
 
 
+async def test_an_old_delivery_that_is_sent_again_in_vain_disables_nothing(shop: Shop, sink: Sink) -> None:
+    hook = await shop.endpoint(sink.url)
+    async with shop.sending():
+        await shop.write(shop.event(1))
+        await shop.until_states(delivered=1)
+        shop.clock.ahead = timedelta(days=5)
+        sink.default = status(503)
+        delivery = await shop.database.pool.fetchval("select id from deliveries")
+        await shop.database.run(lambda tx: store.retry_delivery(tx, shop.store_id, delivery, shop.clock.now()))
+        await shop.until_states(failed=1)
+    assert not await _disabled(shop, hook.id)
+
+
 async def test_a_disabled_endpoint_gets_nothing_until_it_is_enabled(shop: Shop, sink: Sink) -> None:
     hook = await shop.endpoint(sink.url)
     await shop.events(2)
@@ -244,6 +257,16 @@ async def test_a_test_event_goes_to_one_endpoint_whatever_its_filter(shop: Shop,
         await store.update_endpoint(tx, shop.store_id, hook.id, Change(disabled=True), shop.clock.now())
         with pytest.raises(Conflict):
             await store.write_test_event(tx, shop.store_id, hook.id, shop.clock.now())
+
+
+async def test_a_test_event_is_told_apart_from_what_is_committed_beside_it(shop: Shop, sink: Sink) -> None:
+    hook = await shop.endpoint(sink.url)
+    await shop.write(shop.event(1))
+    # Stands for one that another transaction committed in between.
+    await shop.database.pool.execute("update deliveries set position = position + 1000")
+    async with shop.database.transaction() as tx:
+        made = await store.write_test_event(tx, shop.store_id, hook.id, shop.clock.now())
+        assert (await store.get_delivery(tx, shop.store_id, made)).event_type == "webhook.test"
 
 
 async def test_a_foreign_endpoint_or_delivery_is_not_found(shop: Shop, sink: Sink) -> None:

@@ -21,6 +21,9 @@ TRAIN = 20
 """How many deliveries of one invoice are claimed together at most."""
 _HURRIED = 100
 _RECENT = 1000
+_PROMPTLY = timedelta(hours=2)
+# What is given up later than this after its 72 hours was sent again by hand, or waited while nobody sent: one refusal
+# then is no sign that the receiver took nothing all the time.
 
 # A walk from lane to lane over the index, which costs the same however long each lane is.
 _LANES = """
@@ -126,7 +129,8 @@ async def record(tx: Tx, results: Sequence[Result], postponed: Sequence[Postpone
     recovered = {r.delivery.lane for r in results if isinstance(r.outcome, Delivered) and r.delivery.attempts}
     if recovered:
         await _hurry(tx, recovered, now)
-    await _disable_silent(tx, _endpoints(results, GaveUp), now)
+    prompt = [r for r in results if now - r.delivery.created_at <= GIVE_UP_AFTER + _PROMPTLY]
+    await _disable_silent(tx, _endpoints(prompt, GaveUp), now)
     for webhook_id in _endpoints(results, Gone):
         await _disable(tx, webhook_id, "it answered 410 Gone", now)
 

@@ -129,10 +129,16 @@ async def write_test_event(tx: Tx, store_id: StoreId, webhook_id: WebhookId, now
     if endpoint.disabled_at is not None:
         raise Conflict("the webhook is disabled: enable it before testing it")
     event = NewEvent(store_id, "webhook.test", {"object": "webhook", "id": webhook_id, "url": endpoint.url})
-    await events.write(tx, [event], now, only=webhook_id)
+    [event_id] = await events.write(tx, [event], now, only=webhook_id)
+    # Not the newest one, which may be of an event that was committed meanwhile. The bound is for the index: the id of a
+    # delivery begins with the time of its event's.
     found = await tx.fetchval(
-        "select id from deliveries where webhook_id = $1 order by position desc limit 1", webhook_id
+        "select id from deliveries where webhook_id = $1 and event_id = $2 and id >= 'dlv_' || substr($2, 5, 10)",
+        webhook_id,
+        event_id,
     )
+    if found is None:
+        raise Conflict("the webhook was disabled just now: enable it before testing it")
     return DeliveryId(found)
 
 
