@@ -9,17 +9,23 @@ import asyncpg
 from kassa.core.errors import DatabaseError
 
 _LOCK = 0x6B61737361  # "kassa": one migration at a time, whoever starts first
+_PATIENCE_SECONDS = 86_400  # a big table takes its time, and so does whoever migrates before us
 
 
 async def migrate(connection: "asyncpg.Connection[Any]") -> list[str]:
     """Apply what is missing under an advisory lock and return the names applied.
 
     Raises `DatabaseError` when an applied migration differs from the file of its name, or is unknown here (the database
-    is newer than this program).
+    is newer than this program), or when the database's user may not make tables.
     """
-    await connection.execute("select pg_advisory_lock($1)", _LOCK)
+    await connection.execute("select pg_advisory_lock($1)", _LOCK, timeout=_PATIENCE_SECONDS)
     try:
         return await _apply_missing(connection)
+    except asyncpg.InsufficientPrivilegeError as fault:
+        raise DatabaseError(
+            f"the database cannot be migrated: {fault.args[0]}; let its user own the database, or run"
+            " `grant create on schema public to <user>` as its owner"
+        ) from fault
     finally:
         await connection.execute("select pg_advisory_unlock($1)", _LOCK)
 
@@ -54,7 +60,7 @@ async def _apply_missing(connection: "asyncpg.Connection[Any]") -> list[str]:
                 raise DatabaseError(f"migration {name} is not the one that was applied: restore the original file")
             continue
         async with connection.transaction():
-            await connection.execute(text)
+            await connection.execute(text, timeout=_PATIENCE_SECONDS)
             await connection.execute("insert into migrations (name, sha256) values ($1, $2)", name, digest)
         done.append(name)
     return done
