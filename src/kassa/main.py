@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
@@ -65,7 +66,11 @@ def _stop_soon(stop: asyncio.Event) -> None:
     if not stop.is_set():
         log.info("stopping")
         stop.set()
-        asyncio.get_running_loop().call_later(EXIT_SECONDS, os._exit, 1)
+        # A thread, not the loop's own timer: that one is over with the loop, and the interpreter then waits without end
+        # for threads that look a name up at a mute server.
+        end = threading.Timer(EXIT_SECONDS, os._exit, (1,))
+        end.daemon = True
+        end.start()
 
 
 @asynccontextmanager

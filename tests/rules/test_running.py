@@ -1,6 +1,8 @@
 """A loop that fails starts again, later each time, and stays alone in its failure."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -52,3 +54,22 @@ async def test_a_cancelled_loop_ends() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_a_thread_that_never_ends_does_not_outlast_a_signal() -> None:
+    # What a look-up at a mute name server is. It ends by itself so that a failure of this test ends, too.
+    program = """
+import asyncio, signal, threading, time
+from kassa import main
+main.EXIT_SECONDS = 0.5
+async def run():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main._stop_soon, stop)
+    threading.Thread(target=time.sleep, args=(30,)).start()
+    signal.raise_signal(signal.SIGTERM)
+    await stop.wait()
+asyncio.run(run())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False, timeout=20, capture_output=True)
+
+    assert ended.returncode == 1
