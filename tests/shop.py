@@ -65,16 +65,6 @@ class Shop:
 
         await self._until(look, lambda seen: seen, {"heard": True})
 
-    async def heard(self) -> None:
-        """Wait until the node was asked again."""
-        now = self.house.clock.now()
-
-        async def look() -> Json:
-            row = await self.house.database.pool.fetchrow("select * from networks where id = $1", self.network)
-            return {"heard": row["contacted_at"] > now}
-
-        await self._until(look, lambda seen: seen, {"heard": True})
-
     async def until_network(self, **expected: object) -> Json:
         """Wait until the network's row shows all of this."""
 
