@@ -112,3 +112,16 @@ async def test_no_order_of_coming_going_and_failing_leaves_anyone_waiting(seed: 
         told = await asyncio.gather(*asking, return_exceptions=True)
 
     assert all(isinstance(answer, BaseException) or answer == 2 * key for key, answer in enumerate(told))
+
+
+async def test_whoever_comes_the_moment_an_answer_arrives_is_asked_for_too() -> None:
+    oracle = Oracle()
+    oracle.open.set()
+    batch = Batch(oracle.ask)
+
+    async def one_after_the_other() -> None:
+        for key in range(50):
+            assert await batch.get(key) == 2 * key
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(one_after_the_other() for _ in range(3)))
