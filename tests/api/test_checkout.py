@@ -212,3 +212,19 @@ async def test_streams_are_bounded(served: Served, payer: Caller, monkeypatch: p
     async with asyncio.timeout(10), served.session.get(url) as first:
         await first.content.readline()
         assert (await payer.get(f"/i/{invoice['id']}/stream")).status == 503
+
+
+async def test_streams_are_bounded_also_when_all_come_at_once(
+    served: Served, payer: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.checkout.stream.MOST", 2)
+    invoice = await served.all.invoice()
+    url = f"{payer.base}/i/{invoice['id']}/stream"
+
+    async with asyncio.timeout(10):
+        streams = await asyncio.gather(*(served.session.get(url) for _ in range(20)))
+        starts = [b"".join([await stream.content.readline() for _ in range(3)]) for stream in streams]
+    for stream in streams:
+        stream.close()
+
+    assert sum(b"data: " in start for start in starts) <= 2
