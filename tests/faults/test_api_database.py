@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
+from kassa.api.health import KEPT_SECONDS
 from kassa.db.pool import Database
 from tests.api.conftest import follow
 from tests.api.served import ORDER, Served, serve, until
@@ -167,6 +168,18 @@ async def test_a_database_that_hangs_is_a_503_in_bounded_time(served: Served, mo
     assert {answer.status for answer in answers} == {503}
     assert elapsed < 5
     assert (await served.all.get("/v1/invoices")).status == 200
+
+
+async def test_a_database_that_hangs_is_not_ready(served: Served) -> None:
+    assert (await served.all.get("/health/ready")).status == 200
+    async with served.house.database.transaction() as tx:
+        await tx.execute("lock table networks in access exclusive mode")
+        await asyncio.sleep(KEPT_SECONDS)
+        start = monotonic()
+        answer = await served.all.get("/health/ready")
+
+    assert answer.status == 503
+    assert monotonic() - start < 10
 
 
 async def test_a_failure_nobody_expected_is_logged_and_told_to_nobody(

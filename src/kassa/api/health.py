@@ -1,5 +1,6 @@
 """Liveness and readiness, without a key and without detail: they say whether, never why."""
 
+import asyncio
 from time import monotonic
 
 import asyncpg
@@ -12,6 +13,8 @@ from kassa.watch.store import network_rows
 
 KEPT_SECONDS = 1.0
 """Anyone may ask, so asking often must not load the database."""
+LOOK_SECONDS = 2
+"""A database that takes longer to say how things stand is not ready; who asks meanwhile hears what was known."""
 
 
 class Health:
@@ -35,7 +38,7 @@ class Health:
 
     async def _look(self) -> bool:
         try:
-            async with self._house.database.pool.acquire(timeout=2) as connection:
+            async with asyncio.timeout(LOOK_SECONDS), self._house.database.pool.acquire() as connection:
                 if await missing(connection):
                     return False
                 rows = {row.name: row for row in await network_rows(connection)}
