@@ -17,7 +17,7 @@ _SECRETS = (
     (re.compile(r"kassa_(live|test)_\w+"), r"kassa_\1_[redacted]"),
     (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), "whsec_[redacted]"),
     (re.compile(r"\b[a-zA-Z]prv[1-9A-HJ-NP-Za-km-z]{50,}"), "[redacted private key]"),
-    (re.compile(r"(?<=://)[^/\s@]+@"), "[redacted]@"),
+    (re.compile(r"(?<=://)[^/\s]+@"), "[redacted]@"),
     (re.compile(r"(?i)\b(bearer|basic) +[A-Za-z0-9._~+/=-]+"), r"\1 [redacted]"),
 )
 

@@ -17,6 +17,7 @@ PRIVATE = "tprv8ZgxMBicQKsPd7Uf69XL1XwhmjHopUGep8GuEiJDZmbQz6o58LninorQAfcKZWARb
         (f"secret={SECRET}", "MfKQ9"),
         (f"wpkh({PRIVATE}/0/*)", "8ZgxMB"),
         ("http://user:hunter2@127.0.0.1:8332/", "hunter2"),
+        ("http://user:p@ssword@127.0.0.1:8332/", "ssword"),
         ("postgresql://kassa:hunter2@db/kassa", "hunter2"),
         ("Basic dXNlcjpodW50ZXIy", "dXNlcj"),
     ],
