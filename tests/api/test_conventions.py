@@ -272,6 +272,18 @@ async def test_e11_a_foreign_id_is_the_same_404_as_an_unknown_one(served: Served
     assert (await served.all.get(f"/v1/webhooks/{hook['id']}")).json == {k: v for k, v in hook.items() if k != "secret"}
 
 
+async def test_e11_a_foreign_mark_neither_takes_nor_awaits_the_lock_of_an_invoice(served: Served) -> None:
+    invoice = await served.all.invoice()
+    async with served.house.database.transaction() as tx:
+        store = await add_store(tx, served.house)
+    other = await served.key(store=store)
+    async with served.house.database.transaction() as tx:
+        await tx.execute("select from invoices for update")
+        answer = await asyncio.wait_for(other.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"}), 5)
+
+    assert answer.status == 404
+
+
 async def test_e11_lists_show_only_the_stores_own(served: Served) -> None:
     invoice = await served.all.invoice()
     stranger = await _stranger(served)

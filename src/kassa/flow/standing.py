@@ -68,9 +68,10 @@ async def mark_invoice(
 ) -> dict[str, Any]:  # JSON
     """Add a person's decision to an invoice and return its resource; raises `NotFound`."""
     ids = [InvoiceId(invoice_id)]
-    await invoices.lock(tx, ids)
-    if not await pictures.take(tx, house, ids, now, store_id=store.id):
+    # Before the lock: nobody may hold, or wait for, a row of another store.
+    if await invoices.store_of(tx, invoice_id) != store.id:
         raise NotFound("there is no such invoice in this store")
+    await invoices.lock(tx, ids)
     await invoices.put_decision(tx, ids[0], decision, by, now)
     await reassess(tx, house, ids, now)
     return pictures.resource(house, (await pictures.take(tx, house, ids, now))[0])
