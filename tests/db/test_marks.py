@@ -186,6 +186,12 @@ async def test_a_file_that_cannot_be_read_stops_the_start(database: Database, wa
         await AddressMarks.start(database, tmp_path)
 
 
+async def test_a_folder_that_cannot_be_used_is_named_with_the_remedy(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DatabaseError, match=r"file.*data_dir"):
+        await AddressMarks.start(database, tmp_path / "file")
+
+
 async def test_a_process_killed_while_it_writes_leaves_a_whole_file(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from kassa.wallets.mark import Mark, _change\n"

@@ -59,10 +59,16 @@ class AddressMarks:
     async def start(cls, database: Database, data_dir: Path) -> "AddressMarks":
         """Read the marks and move every counter that stands below its mark up to it; such a jump is logged and kept.
 
-        Raises `DatabaseError` when the file cannot be read.
+        Raises `DatabaseError` when the file cannot be read, or its folder not be used.
         """
         marks = cls(database, data_dir)
-        alone = await asyncio.to_thread(marks._open)
+        try:
+            alone = await asyncio.to_thread(marks._open)
+        except OSError as fault:
+            raise DatabaseError(
+                f"{data_dir} cannot hold the marks of issued addresses ({fault.strerror}): let data_dir name a folder"
+                " that this user can write to"
+            ) from fault
         try:
             stored = await asyncio.to_thread(_read, marks._path)
             # Where others work with the file, a mark above the counter is their reserve, not the sign of an old backup.
