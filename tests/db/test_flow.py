@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kassa import flow
+from kassa.core.errors import Unavailable
 from kassa.core.facts import Block, BlockRef, Input, Pending, Tip, Transaction, Transfer, TransferKey
 from kassa.db.pool import Database
 from kassa.house import House
@@ -460,3 +461,19 @@ async def test_amounts_beyond_64_bits_are_stored_and_summed_exactly(world: World
     assert [p["amount"] for p in shown["payments"]] == [f"{units // 10**8}.{units % 10**8:08}"] * 2
     assert await world.books() == {"chain:bitcoin-regtest": 2 * units, "sales": -2 * units}
     assert shown["payment_options"][0]["amount_paid"] == f"{2 * units // 10**8}.{2 * units % 10**8:08}"
+
+
+async def test_nobody_is_asked_to_pay_on_a_network_that_nobody_has_followed_for_a_minute(world: World) -> None:
+    async def lapse(seconds: int) -> None:
+        await world.house.database.pool.execute(
+            "update networks set lease_until = now() - make_interval(secs => $1)", seconds
+        )
+
+    await lapse(50)
+    await world.invoice()
+    await lapse(70)
+    with pytest.raises(Unavailable) as refused:
+        await world.invoice()
+    assert refused.value.code == "network_unavailable"
+    (row,) = await watch.network_rows(world.house.database.pool)
+    assert (row.state, row.followed) == ("unreachable", False)

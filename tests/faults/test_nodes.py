@@ -125,7 +125,10 @@ async def test_a31_a_node_that_is_behind_holds_expiry(bitcoind: DevNode, databas
     async with Liar(bitcoind.rpc_url) as liar, open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
         invoice = await shop.invoice(expires_in=2)
         liar.on("getblockchaininfo").mutate(lambda info: {**info, "initialblockdownload": True})
-        await shop.until_network(state="syncing")
+        await shop.until_network(state="syncing", node_behind=True)
+        with pytest.raises(Unavailable) as refused:
+            await shop.invoice()
+        assert refused.value.code == "network_unavailable"
         asked = liar.count("getrawmempool")
         await liar.seen("getrawmempool", asked + 4)
         assert shop.house.clock.now().isoformat() > invoice["expires_at"].replace("Z", "+00:00")

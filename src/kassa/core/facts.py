@@ -83,6 +83,11 @@ class Tip:
     syncing: bool
     final: int | None = None
 
+    @property
+    def behind(self) -> bool:
+        """Whether the node itself does not stand at the end of its network's chain (one block may be on its way)."""
+        return self.syncing or self.best_header > self.ref.height + 1
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:

@@ -118,7 +118,9 @@ def _open_networks(receiving: Mapping[str, Receiving], order: Order, chosen: Seq
 
 
 def _is_open(network: Receiving) -> bool:
-    return network.observed_at is not None and network.state is not None and network.state not in CLOSED
+    if network.state is None or network.observed_at is None:
+        return False
+    return network.state not in CLOSED and not network.node_behind and not network.forsaken
 
 
 def _quote(house: House, price: quotes.Price, asset: Asset, now: datetime) -> quotes.Quote:

@@ -49,7 +49,8 @@ class Account(Protocol):
 
 _RECEIVING = """
 select w.id, w.store_id, w.network, w.keychain_id, w.created_at, k.descriptor, k.fingerprint, k.next_index,
-    n.state, n.observed_at
+    n.state <> 'halted' and n.lease_until < now() - interval '60 seconds' as forsaken,
+    n.node_behind, n.state, n.observed_at
 from wallets w join keychains k on k.id = w.keychain_id left join networks n on n.id = w.network
 where w.store_id = any($1::text[]) order by w.id desc
 """
@@ -131,13 +132,16 @@ class Receiving:
     wallet: Wallet
     state: str | None
     observed_at: datetime | None
+    node_behind: bool | None
+    forsaken: bool | None  # nobody has followed it for a minute
 
 
 async def receiving(pool: "Tx | Pool[Any]", store_ids: Sequence[str]) -> Sequence[Sequence[Receiving]]:
     """Return the wallets of each store, newest first, with the states of their networks: invoices wait for it."""
     found: dict[str, list[Receiving]] = {store_id: [] for store_id in store_ids}
     for row in await pool.fetch(_RECEIVING, list(found)):
-        found[row["store_id"]].append(Receiving(_wallet(row), row["state"], row["observed_at"]))
+        seen = (row["state"], row["observed_at"], row["node_behind"], row["forsaken"])
+        found[row["store_id"]].append(Receiving(_wallet(row), *seen))
     return [found[store_id] for store_id in store_ids]
 
 

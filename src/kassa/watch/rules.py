@@ -46,7 +46,7 @@ def node_state(tip: Tip, at: BlockRef | None, stalled_after_seconds: int | None,
     `stalled_after_seconds` is the age at which the node's newest block is too old to be believed the newest; None where
     blocks come only on demand.
     """
-    if tip.syncing or tip.best_header > tip.ref.height + 1:
+    if tip.behind:
         return "syncing", f"the node itself is catching up ({tip.ref.height} of {tip.best_header} blocks)"
     if at is not None and tip.ref.height < at.height:
         # It undoes nothing, but until it is back its mempool says nothing about the chain on which we stand.

@@ -42,7 +42,7 @@ async def take_lease(tx: Tx, network: str, holder: str, seconds: int) -> Positio
     """
     row = await tx.fetchrow(
         f"""update networks set fence = fence + 1, holder = $2, lease_until = now() + make_interval(secs => $3)
-            where id = $1 and (lease_until is null or lease_until < now()) returning {_POSITION}""",
+            where id = $1 and (lease_until is null or lease_until <= now()) returning {_POSITION}""",
         network,
         holder,
         seconds,
@@ -52,7 +52,7 @@ async def take_lease(tx: Tx, network: str, holder: str, seconds: int) -> Positio
 
 async def release_lease(tx: Tx, network: str, fence: int) -> None:
     """Let the next follower start at once."""
-    await tx.execute("update networks set lease_until = null where id = $1 and fence = $2", network, fence)
+    await tx.execute("update networks set lease_until = now() where id = $1 and fence = $2", network, fence)
 
 
 async def hold(tx: Tx, network: str, fence: int, seconds: int) -> Position:
@@ -110,7 +110,8 @@ async def note_node(tx: Tx, network: str, fence: int, tip: Tip | None, state: st
     row = await tx.fetchrow(
         """update networks n set state = $4, detail = $5, node_height = coalesce($3, n.node_height),
                node_time = coalesce($6, n.node_time),
-               contacted_at = case when $3::bigint is null then n.contacted_at else $7 end
+               contacted_at = case when $3::bigint is null then n.contacted_at else $7 end,
+               node_behind = coalesce($8, n.node_behind)
            from (select state from networks where id = $1 for update) as before
            where n.id = $1 and n.fence = $2 returning before.state is distinct from n.state as changed""",
         network,
@@ -120,6 +121,7 @@ async def note_node(tx: Tx, network: str, fence: int, tip: Tip | None, state: st
         detail,
         None if tip is None else tip.time,
         now,
+        None if tip is None else tip.behind,
     )
     if row is None:
         raise LeaseLost(f"another process follows {network} now")
@@ -155,9 +157,12 @@ async def positions(tx: Tx, networks: Sequence[str]) -> dict[str, Position]:
 
 
 async def network_rows(tx: Any) -> list[NetworkRow]:  # a transaction or the pool
-    """Return what is known of every network."""
+    """Return what is known of every network; one that nobody has followed for a minute is unreachable."""
     rows = await tx.fetch(
-        """select id, chain, state, detail, height, hash, node_height, node_time, contacted_at, observed_at,
+        """select id, chain,
+               case when state <> 'halted' and lease_until < now() - interval '60 seconds'
+                   then 'unreachable' else state end as state,
+               detail, height, hash, node_height, node_time, contacted_at, observed_at,
                coalesce(lease_until > now(), false) as followed
            from networks order by id"""
     )

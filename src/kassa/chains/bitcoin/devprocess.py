@@ -25,6 +25,7 @@ _OPTIONS = (
     "-dbcache=16",
     "-keypool=100",
     "-fallbackfee=0.0002",
+    "-maxtipage=3153600000",  # an old tip is no sign of being behind, where blocks come on demand
     "-walletrbf",
     "-checkmempool=0",  # regtest's default makes every send cost the whole mempool
     # `fund_each` makes thousands of payments from the outputs of one unconfirmed transaction.
