@@ -242,13 +242,20 @@ def test_a_mistyped_key_is_refused(place: int, letter: str) -> None:
 
 
 OWN = {
-    "bitcoin": ["1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy"]
-    + ["bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu", "BC1QCR8TE4KR609GCAWUTMRZA0J4XV80JY8Z306FYU"]
-    + ["bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr"],
+    "bitcoin": [
+        "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2",
+        "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy",
+        "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu",
+        "BC1QCR8TE4KR609GCAWUTMRZA0J4XV80JY8Z306FYU",
+        "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr",
+    ],
     "bitcoin-testnet4": ["tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"],
     "bitcoin-regtest": ["bcrt1q6rhpng9evdsfnn833a4f4vej0asu6dk5srld6x"],
-    "litecoin": ["LVg2kJoFNg45Nbpy53h7Fe1wKyeXVRhMH9", base58.encode_check(b"\x32" + bytes(range(20)))]
-    + ["ltc1qw508d6qejxtdg4y5r3zarvary0c5xw7kgmn4n9"],
+    "litecoin": [
+        "LVg2kJoFNg45Nbpy53h7Fe1wKyeXVRhMH9",
+        base58.encode_check(b"2" + bytes(range(20))),
+        "ltc1qw508d6qejxtdg4y5r3zarvary0c5xw7kgmn4n9",
+    ],
     "litecoin-regtest": [bech32.encode("rltc", 0, bytes(range(20)))],
 }
 REFUSED = [
