@@ -116,7 +116,9 @@ async def test_c12_a_name_given_twice_means_two_things_and_is_refused(served: Se
 
 
 async def test_c12_a_repeated_name_that_cannot_be_written_back_is_refused_too(served: Served) -> None:
-    answer = await served.all.send("POST", "/v1/invoices", data=b'{"\\ud800":1,"\\ud800":2}')
+    answer = await served.all.send(
+        "POST", "/v1/invoices", data=b'{"\\ud800":1,"\\ud800":2}', headers={"content-type": "application/json"}
+    )
 
     assert (answer.status, answer.fields) == (422, ["\\ud800"])
 
