@@ -24,7 +24,8 @@ from tests.faults.crashing import (
     story,
     truth,
 )
-from tests.oracle import Oracle, check_chain, compare, copy_terms, projection
+from tests.oracle import Oracle, check_chain
+from tests.rescan import compare, copy_terms, projection
 
 FORWARD = (
     "chain.held", "chain.blocks", "chain.payments", "chain.conflicts", "flow.announced", "flow.posted", "flow.events",
@@ -142,6 +143,7 @@ async def _check_consistent(url: str, folder: Path, node: DevNode) -> None:
         await Oracle(house).check()
 
 
+@pytest.mark.timeout(900)
 async def test_d1_killed_at_any_point_of_moving_forward(
     bitcoind: DevNode, databases: Databases, tmp_path: Path
 ) -> None:
@@ -153,6 +155,7 @@ async def test_d1_killed_at_any_point_of_moving_forward(
         await _check_killed(scene, databases, tmp_path, [f"{point}:2", f"{point}:2"], RUNNER_BLOCKS="1")
 
 
+@pytest.mark.timeout(900)
 async def test_d1_killed_at_any_point_of_a_reorganisation(
     bitcoind: DevNode, databases: Databases, tmp_path: Path
 ) -> None:

@@ -20,7 +20,8 @@ from kassa.watch.keys import WatchedKeys
 from kassa.watch.model import ChainUpdate
 from tests.faults.crashing import running, until
 from tests.house import BITCOIN
-from tests.oracle import check_chain, projection
+from tests.oracle import check_chain
+from tests.rescan import projection
 from tests.sim.test_histories import Laboratory
 from tests.sim.toychain import ToySource
 from tests.sim.world import LEASE_SECONDS, World, new_world, truth_of

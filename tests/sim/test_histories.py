@@ -105,7 +105,8 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world: World = self._run(self.laboratory.world())
-        self.down = False
+        # For how many more steps Kassa is down, its node lags, or nobody looks after a halt.
+        self.down = self.lagging = self.unattended = 0
 
     def teardown(self) -> None:
         try:
@@ -124,7 +125,27 @@ class Histories(RuleBasedStateMachine):
             raise
 
     def _step(self) -> None:
-        self._run(self.world.oracle.check() if self.down else self.world.step())
+        if self.down > 1:
+            self.down -= 1
+            self._run(self.world.oracle.check())
+            return
+        if self.down:
+            self.down = 0
+            self._run(self.world.start())
+        self._run(self.world.step())
+        self.lagging = max(0, self.lagging - 1)
+        if not self.lagging:
+            self.world.source.behind, self.world.source.whole = 0, True
+        self._attend()
+
+    def _attend(self) -> None:
+        """Resume a halted network a few steps later."""
+        if self._run(self.world.position()).state != "halted":
+            self.unattended = 0
+        elif self.unattended == 3:
+            self._run(self.world.resume())
+        else:
+            self.unattended += 1
 
     @initialize(amounts=st.lists(AMOUNTS, min_size=2, max_size=2), more=st.integers(0, 2), paid=st.booleans())
     def begin(self, amounts: list[str], more: int, paid: bool) -> None:
@@ -268,9 +289,10 @@ class Histories(RuleBasedStateMachine):
 
     # The node
 
-    @rule(behind=st.integers(0, 3), whole=st.booleans())
-    def lag(self, behind: int, whole: bool) -> None:
-        self.world.source.behind, self.world.source.whole = behind, whole
+    @rule(behind=st.integers(0, 3), whole=st.booleans(), steps=st.integers(1, 4))
+    def lag(self, behind: int, whole: bool, steps: int) -> None:
+        """Let the node show fewer blocks, or not all of its mempool, for some steps."""
+        self.world.source.behind, self.world.source.whole, self.lagging = behind, whole, steps
         self._step()
 
     @rule(faults=st.lists(st.tuples(CALLS, st.sampled_from([2, 2, 3, *range(8)]), PICK), min_size=1, max_size=3))
@@ -278,6 +300,19 @@ class Histories(RuleBasedStateMachine):
         """Let answers change, or fail, between any two calls of the next look (A34)."""
         for skipped, kind, which in faults:
             self.world.source.faults += [*[None] * skipped, self._fault(kind, which)]
+        self._step()
+
+    @precondition(lambda self: self.world.chain.mempool)
+    @rule(calls=CALLS, skew=SKEWS, depth=st.integers(0, 2))
+    def mine_meanwhile(self, calls: int, skew: int, depth: int) -> None:
+        """Let what waits be mined, on this branch or another, between two calls of one look."""
+        chain = self.world.chain
+
+        def meanwhile() -> None:
+            below = min(depth, len(chain.path()) - 1)
+            chain.fork(below, below + 1, list(chain.mempool.values()), skew=skew)
+
+        self.world.source.faults += [*[None] * calls, meanwhile]
         self._step()
 
     # Kassa itself
@@ -289,34 +324,18 @@ class Histories(RuleBasedStateMachine):
             self._run(self.world.tick())
         self._step()
 
-    @precondition(lambda self: not self.down)
-    @rule()
-    def go_down(self) -> None:
-        self.down = True
-
-    @rule()
-    def restart(self) -> None:
-        self.down = False
-        self._run(self.world.start())
+    @rule(what=st.sampled_from(["down", "restart", "take over", "repeat"]), steps=st.integers(1, 5))
+    def operate(self, what: str, steps: int) -> None:
+        world = self.world
+        if what == "down":
+            self.down = steps + 1
+        elif what == "restart" or self.down:
+            self.down = 1
+        elif what == "take over":
+            self._run(world.stale_follower_is_refused())
+        else:
+            self._run(world.repeat())
         self._step()
-
-    @precondition(lambda self: not self.down)
-    @rule()
-    def take_over(self) -> None:
-        self._run(self.world.stale_follower_is_refused())
-        self._step()
-
-    @precondition(lambda self: not self.down)
-    @rule()
-    def repeat(self) -> None:
-        self._run(self.world.repeat())
-        self._step()
-
-    @rule()
-    def resume(self) -> None:
-        if self._run(self.world.position()).state == "halted":
-            self._run(self.world.resume())
-            self._step()
 
     def _rival(self, old: ToyTx, keep: str, one_coin: bool) -> ToyTx:
         kept = {

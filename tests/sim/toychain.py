@@ -232,6 +232,7 @@ class ToySource:
     async def pending(self, watched: Watched) -> Pending:
         self._reach()
         held = [*self._not_yet_shown(), *self.chain.mempool.values()]
+        held = held if self.whole else held[1::2]
         entered = dict(self.chain.entered)
         await watched.refresh()
         self._reach()

@@ -24,7 +24,8 @@ from kassa.watch.keys import WatchedKeys
 from kassa.watch.model import ChainUpdate
 from kassa.workers.follow_chain import Follower
 from tests.house import BITCOIN, SetClock, add_store, build_house, regtest
-from tests.oracle import Oracle, Output, Truth, check_chain, compare, copy_terms
+from tests.oracle import Oracle, Output, Truth, check_chain
+from tests.rescan import compare, copy_terms
 from tests.sim.toychain import ASSET, ToyBlock, ToyChain, ToySource, ToyTx
 
 LEASE_SECONDS = 600

@@ -1,0 +1,87 @@
+"""Compare what was lived through with a rescan: the same terms, and then only the final chain (G6)."""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from kassa import flow
+from kassa.house import House
+
+
+async def projection(house: House) -> dict[str, Any]:
+    """Return what must be the same for everyone who sees the same terms and the same chain.
+
+    Left out, because only history can know it: ids of payments, payments that are dead, the moments of first sight and
+    of settling, and the flag `reversed`.
+    """
+    pool = house.database.pool
+    invoices = await pool.fetch(
+        "select id, status, array_remove(flags, 'reversed') as flags, is_final, paid_units, settled_units from invoices"
+        " order by id"
+    )
+    payments = await pool.fetch(
+        """select p.network, p.txid, p.position, p.asset, p.units, p.maturity, a.script, p.invoice_id, p.store_id,
+               p.block_height, p.block_hash, p.status, p.confirmations_required, p.value_units
+           from payments p join addresses a on a.id = p.address_id
+           where p.status in ('detected', 'confirming', 'settled') order by 1, 2, 3"""
+    )
+    books = await pool.fetch(
+        """select coalesce(e.invoice_id, '') as invoice, p.account, p.asset, sum(p.units) as units
+           from entries e join postings p on p.entry_id = e.id
+           group by 1, 2, 3 having sum(p.units) <> 0 order by 1, 2, 3"""
+    )
+    blocks = await pool.fetch("select network, height, hash, parent from blocks order by 1, 2")
+    named = {"invoices": invoices, "payments": payments, "books": books, "blocks": blocks}
+    return {name: [dict(row) for row in rows] for name, rows in named.items()}
+
+
+_TERMS = {
+    "stores": "*",
+    "keychains": "*",
+    "wallets": "*",
+    "invoices": """id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference, description,
+        metadata, customer_id, redirect_url, webhook_url, 'new' as status, expires_at as deadline""",
+    "addresses": "id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at",
+    "payment_options": "*",
+    "invoice_decisions": "*",
+}
+
+
+async def copy_terms(house: House, fresh: House) -> None:
+    """Give an empty database the same terms: stores, wallets, addresses, invoices and people's decisions."""
+    async with fresh.database.transaction() as tx:
+        for table, columns in _TERMS.items():
+            for row in await house.database.pool.fetch(f"select {columns} from {table}"):
+                names = ", ".join(row.keys())
+                places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+                await tx.execute(
+                    f"insert into {table} ({names}) overriding system value values ({places})", *row.values()
+                )
+
+
+async def compare(house: House, fresh: House) -> None:
+    """G6: compare with a rescan: a fresh database that was given the same terms, and then only the final chain.
+
+    The moments of first sight, and the rates that belong to them, are handed to the rescan first: whether a payment
+    came in time is history.
+    """
+    seen = await house.database.pool.fetch(
+        "select network, txid, position, first_seen_at, late_rate, late_rate_source from payments"
+    )
+    async with fresh.database.transaction() as tx:
+        await tx.executemany(
+            """update payments set first_seen_at = $4, late_rate = $5, late_rate_source = $6
+               where network = $1 and txid = $2 and position = $3""",
+            [tuple(row) for row in seen],
+        )
+        ids = [row["id"] for row in await tx.fetch("select id from invoices")]
+        await flow.reassess(tx, fresh, ids, fresh.clock.now())
+    lived, scanned = await projection(house), await projection(fresh)
+    for name, rows in lived.items():
+        assert rows == scanned[name], f"{name} are not what a rescan of the chain gives"
+    assert _digest(lived) == _digest(scanned)
+
+
+def _digest(rows: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(rows, default=str, sort_keys=True).encode()).hexdigest()
