@@ -5,11 +5,14 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from html.parser import HTMLParser
+from time import monotonic
+from typing import Any
 
 import pytest
 
 from kassa.chains.registry import FAMILIES
 from kassa.checkout.pages import handlers
+from kassa.checkout.stream import Streams
 from kassa.checkout.words import state
 from kassa.house import House
 from kassa.wallets.store import add_wallet
@@ -228,3 +231,29 @@ async def test_streams_are_bounded_also_when_all_come_at_once(
         stream.close()
 
     assert sum(b"data: " in start for start in starts) <= 2
+
+
+async def test_the_looks_of_all_streams_together_are_bounded(
+    served: Served, payer: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.checkout.stream.LOOKS_PER_SECOND", 10)
+    looks, look = 0, Streams._look
+
+    async def counted(streams: Streams, invoice_id: str) -> Any:
+        nonlocal looks
+        looks += 1
+        return await look(streams, invoice_id)
+
+    monkeypatch.setattr(Streams, "_look", counted)
+    invoice = await served.all.invoice()
+    url = f"{payer.base}/i/{invoice['id']}/stream"
+    streams = await asyncio.gather(*(served.session.get(url) for _ in range(20)))
+    await asyncio.gather(*(stream.content.readline() for stream in streams))
+    began, before = monotonic(), looks
+    while monotonic() - began < 3:
+        await served.all.invoice()  # each wakes every stream
+    elapsed = monotonic() - began
+    for stream in streams:
+        stream.close()
+
+    assert looks - before <= 20 + 10 * elapsed

@@ -17,6 +17,8 @@ from kassa.house import House
 POLL_SECONDS = 3.0
 REST_SECONDS = 0.3
 """At least this long between two looks, however many hints come; also the second look that a hint calls for."""
+LOOKS_PER_SECOND = 50
+"""Of all streams together: a hint wakes every one of them, and the API shares their process and their connections."""
 LONGEST_SECONDS = 900
 SILENT_SECONDS = 15
 """After so long without news a comment is sent, so that proxies keep the connection."""
@@ -59,7 +61,7 @@ class Streams:
                     yield b": still here\n\n"
                 if public is not None and public["is_final"]:
                     return
-                await asyncio.sleep(REST_SECONDS)
+                await asyncio.sleep(max(REST_SECONDS, self._open / LOOKS_PER_SECOND))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(hint.wait(), POLL_SECONDS)
 
