@@ -118,7 +118,9 @@ async def halt_network(tx: Tx, position: Position, reason: str, now: datetime) -
     """Stop following a network until an operator decides; say so to every store that uses it."""
     if await watch.note_node(tx, position.network, position.fence, None, "halted", reason, now):
         await watch.decide(tx, position.network, "halted", reason, now)
-        await _alert(tx, position.network, "alert.opened", reason, now)
+        # The reason may name our node: that is the operator's business, not every tenant's.
+        told = f"payments on {position.network} are not followed until the operator has decided about its chain"
+        await _alert(tx, position.network, "alert.opened", told, now)
 
 
 async def resume_network(tx: Tx, network: str, depth: int, now: datetime) -> None:
