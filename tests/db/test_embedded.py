@@ -115,6 +115,16 @@ def test_a_process_number_that_now_belongs_to_another_program_is_forgotten(data_
         assert server_pid(data_dir) != os.getpid()
 
 
+def test_a_socket_lock_that_a_killed_server_left_stops_nobody(data_dir: Path) -> None:
+    with closing(embedded.start(data_dir)) as server:
+        lock = Path(server.url.partition("host=")[2]) / ".s.PGSQL.5432.lock"
+        left = lock.read_text()
+    # Its process is not reaped yet, or its number is another's: the number means somebody who lives.
+    lock.write_text("\n".join([str(os.getpid()), *left.split("\n")[1:]]))
+    with closing(embedded.start(data_dir)):
+        assert server_pid(data_dir) is not None
+
+
 async def test_a_path_too_long_for_a_socket_gets_a_private_folder(folder: Path) -> None:
     with closing(embedded.start(folder / ("long" * 20) / "data")) as server:
         short = Path(server.url.partition("host=")[2])

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -120,14 +121,13 @@ async def test_answers_arrive_in_pieces(tcp: Tcp, talk: Talk) -> None:
 
 
 async def test_postgres_is_reached_through_the_wire_and_lost(postgres_url: str) -> None:
-    # The embedded server listens on a UNIX socket, whose folder stands in its URL.
+    # The embedded server listens on a UNIX socket, whose folder stands in its URL, beside its user.
+    user = urlsplit(postgres_url).username
     folder = postgres_url.partition("host=")[2].replace("%2F", "/")
     if not folder:
         pytest.skip("this PostgreSQL listens on TCP")
     async with Tcp(str(Path(folder) / ".s.PGSQL.5432")) as tcp:
-        connection = await asyncpg.connect(
-            host="127.0.0.1", port=tcp.port, user="postgres", database="postgres", ssl=False
-        )
+        connection = await asyncpg.connect(host="127.0.0.1", port=tcp.port, user=user, database="postgres", ssl=False)
         assert await connection.fetchval("select 1") == 1
         tcp.reset()
         with pytest.raises((asyncpg.PostgresConnectionError, ConnectionError, asyncpg.InterfaceError)):

@@ -95,7 +95,11 @@ def _serve(folder: Path, account: str | None) -> Path:
         )
     socket = _adopt(folder)
     if socket is None:
-        _configure(folder, _socket_folder(folder, account), account)
+        place = _socket_folder(folder, account)
+        # A killed server leaves its lock on the socket, which names a process: until that is reaped, or when its number
+        # is somebody else's by now, a new server would take it for one that runs. The folder is this database's alone.
+        (place / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+        _configure(folder, place, account)
         _start(folder, account)
         socket = _adopt(folder)
     if socket is None:
