@@ -119,10 +119,12 @@ def test_a_socket_lock_that_a_killed_server_left_stops_nobody(data_dir: Path) ->
     with closing(embedded.start(data_dir)) as server:
         lock = Path(server.url.partition("host=")[2]) / ".s.PGSQL.5432.lock"
         left = lock.read_text()
-    # Its process is not reaped yet, or its number is another's: the number means somebody who lives.
-    lock.write_text("\n".join([str(os.getpid()), *left.split("\n")[1:]]))
-    with closing(embedded.start(data_dir)):
-        assert server_pid(data_dir) is not None
+    # Its process is not reaped yet, or its number is another's: the number means somebody of its account who lives.
+    with subprocess.Popen(["sleep", "60"], user=lock.parent.stat().st_uid) as living:
+        lock.write_text("\n".join([str(living.pid), *left.split("\n")[1:]]))
+        with closing(embedded.start(data_dir)):
+            assert server_pid(data_dir) is not None
+        living.kill()
 
 
 async def test_a_path_too_long_for_a_socket_gets_a_private_folder(folder: Path) -> None:
