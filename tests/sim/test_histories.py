@@ -35,6 +35,8 @@ _PHASES = [
 ]
 EXPIRIES = st.sampled_from([30, 900])
 SECONDS = st.sampled_from([1, 5, 11, 31, 70, 1000])
+# How the node shows what has just happened: at once, in part of its mempool, some blocks late, or before anyone looks.
+SEEN = st.sampled_from(["at once"] * 5 + ["partly", "1 late", "2 late", "later"])
 # How many calls pass before a disturbance. A quiet look asks for the tip, the mempool, and the tip again.
 CALLS = st.sampled_from([1, 0, 1, 2, 1, 3, 4, 5])
 SKEWS = st.sampled_from([0, 0, 0, -40, 7200])
@@ -124,7 +126,14 @@ class Histories(RuleBasedStateMachine):
             self.failed = True
             raise
 
-    def _step(self) -> None:
+    def _step(self, seen: str = "at once") -> None:
+        if seen == "later":
+            return
+        self.world.clock.move(1)  # nobody looks at the very moment
+        if seen != "at once":
+            self.world.source.whole = seen != "partly"
+            self.world.source.behind = 0 if seen == "partly" else int(seen[0])
+            self.lagging = max(self.lagging, 1)
         if self.down > 1:
             self.down -= 1
             self._run(self.world.oracle.check())
@@ -183,7 +192,7 @@ class Histories(RuleBasedStateMachine):
         signals=st.booleans(),
         decoy=st.booleans(),
         parent=st.one_of(st.none(), PICK),
-        unseen=st.sampled_from([False, False, True]),
+        seen=SEEN,
     )
     def pay(
         self,
@@ -194,7 +203,7 @@ class Histories(RuleBasedStateMachine):
         signals: bool,
         decoy: bool,
         parent: int | None,
-        unseen: bool,
+        seen: str,
     ) -> None:
         world = self.world
         outputs = []
@@ -209,37 +218,36 @@ class Histories(RuleBasedStateMachine):
         if parent is not None and world.chain.mempool:
             spends[0] = f"{_pick(list(world.chain.mempool), parent)}:9"
         world.chain.submit(world.tx(*outputs, spends=spends, signals=signals))
-        if not unseen:  # else the next thing happens before anybody looked
-            self._step()
+        self._step(seen)
 
     @precondition(lambda self: self.world.chain.mempool)
-    @rule(which=PICK, keep=st.sampled_from(["all", "half", "nothing"]), one_coin=st.booleans())
-    def replace(self, which: int, keep: str, one_coin: bool) -> None:
+    @rule(which=PICK, keep=st.sampled_from(["all", "half", "nothing"]), one_coin=st.booleans(), seen=SEEN)
+    def replace(self, which: int, keep: str, one_coin: bool, seen: str) -> None:
         old = _pick(list(self.world.chain.mempool.values()), which)
         self.world.chain.submit(self._rival(old, keep, one_coin))
-        self._step()
+        self._step(seen)
 
     @precondition(lambda self: self.world.chain.mempool)
-    @rule(which=PICK)
-    def evict(self, which: int) -> None:
+    @rule(which=PICK, seen=SEEN)
+    def evict(self, which: int, seen: str) -> None:
         self.world.evict(_pick(list(self.world.chain.mempool), which))
-        self._step()
+        self._step(seen)
 
     @precondition(lambda self: self.world.chain.known)
-    @rule(which=PICK)
-    def send_again(self, which: int) -> None:
+    @rule(which=PICK, seen=SEEN)
+    def send_again(self, which: int, seen: str) -> None:
         """Broadcast once more what was evicted, replaced or undone; the chain decides whether it is possible."""
         self.world.chain.submit(_pick([tx for tx in self.world.chain.known.values() if tx.inputs] or [_NOTHING], which))
-        self._step()
+        self._step(seen)
 
     # The miners
 
-    @rule(count=st.integers(1, 3), which=st.sampled_from(["all", "all", "none", "first"]), skew=SKEWS)
-    def mine(self, count: int, which: str, skew: int) -> None:
+    @rule(count=st.integers(1, 3), which=st.sampled_from(["all", "all", "none", "first"]), skew=SKEWS, seen=SEEN)
+    def mine(self, count: int, which: str, skew: int, seen: str) -> None:
         for _ in range(count):
             held = list(self.world.chain.mempool.values())
             self.world.chain.mine({"all": held, "none": [], "first": held[:1]}[which], skew=skew)
-        self._step()
+        self._step(seen)
 
     @precondition(lambda self: self.world.invoices)
     @rule(which=PICK)
@@ -249,12 +257,12 @@ class Histories(RuleBasedStateMachine):
         self._step()
 
     @precondition(lambda self: self.world.chain.known)
-    @rule(which=PICK, keep=st.sampled_from(["all", "half", "nothing"]), one_coin=st.booleans())
-    def mine_a_rival(self, which: int, keep: str, one_coin: bool) -> None:
+    @rule(which=PICK, keep=st.sampled_from(["all", "half", "nothing"]), one_coin=st.booleans(), seen=SEEN)
+    def mine_a_rival(self, which: int, keep: str, one_coin: bool, seen: str) -> None:
         """Mine a transaction that nobody saw: a double spend, or (keep all) the same one under another id (A8)."""
         old = _pick([tx for tx in self.world.chain.known.values() if tx.inputs] or [_NOTHING], which)
         self.world.chain.mine([self._rival(old, keep, one_coin)])
-        self._step()
+        self._step(seen)
 
     @rule(
         depth=st.one_of(st.integers(1, 4), st.integers(1, 8)),
@@ -262,8 +270,9 @@ class Histories(RuleBasedStateMachine):
         kind=st.sampled_from(["empty", "remine", "rival", "lose"]),
         which=PICK,
         skew=SKEWS,
+        seen=SEEN,
     )
-    def fork(self, depth: int, more: int, kind: str, which: int, skew: int) -> None:
+    def fork(self, depth: int, more: int, kind: str, which: int, skew: int, seen: str) -> None:
         chain = self.world.chain
         depth = min(depth, len(chain.path()) - 1)
         if depth == 0:
@@ -277,7 +286,7 @@ class Histories(RuleBasedStateMachine):
         }[kind]
         lose = [tx.txid for tx in undone] if kind == "lose" else []
         chain.fork(depth, max(1, depth + more), first, lose=lose, skew=skew)
-        self._step()
+        self._step(seen)
 
     @rule(which=PICK)
     def switch_branch(self, which: int) -> None:
@@ -317,12 +326,12 @@ class Histories(RuleBasedStateMachine):
 
     # Kassa itself
 
-    @rule(seconds=SECONDS, tick_first=st.booleans())
-    def wait(self, seconds: int, tick_first: bool) -> None:
+    @rule(seconds=SECONDS, tick_first=st.booleans(), seen=SEEN)
+    def wait(self, seconds: int, tick_first: bool, seen: str) -> None:
         self.world.clock.move(seconds)
         if tick_first:
             self._run(self.world.tick())
-        self._step()
+        self._step(seen)
 
     @rule(what=st.sampled_from(["down", "restart", "take over", "repeat"]), steps=st.integers(1, 5))
     def operate(self, what: str, steps: int) -> None:

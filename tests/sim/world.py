@@ -140,6 +140,7 @@ class World:
         """Look, and compare everything with the chain, which the follower had the chance to see whole."""
         await self.look()
         await self.oracle.check()
+        await self._check_missing()
         position, tip = await self.position(), self.chain.blocks[self.chain.tip]
         shown = self.source.view()[-1]
         if position.tip == BlockRef(tip.height, tip.hash):
@@ -147,7 +148,6 @@ class World:
             assert looked or self.source.behind or not self.source.whole, "a look at our own tip did not count"
             await check_chain(self.house, truth_of(self.chain), looked=looked)
             await self._check_first_sight()
-            await self._check_missing()
             return
         depth = position.tip.height - self._parting(position.tip.hash)
         if position.state == "halted":
