@@ -391,7 +391,9 @@ def test_no_history_leads_away_from_the_chain(laboratory: Laboratory) -> None:
     run_state_machine_as_test(
         type("Run", (Histories,), {"laboratory": laboratory}),
         settings=settings(
-            max_examples=int(os.environ.get("KASSA_SIM_EXAMPLES", "60")),
+            max_examples=int(os.environ.get("KASSA_SIM_EXAMPLES", "20")),
+            # A change is judged by the same histories each time; new ones are looked for elsewhere.
+            derandomize="CI" in os.environ,
             stateful_step_count=int(os.environ.get("KASSA_SIM_STEPS", "30")),
             deadline=None,
             print_blob=True,

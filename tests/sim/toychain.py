@@ -144,6 +144,9 @@ class ToyChain:
         old, new = self.path(), {block.hash for block in self.path(tip)}
         undone = [tx for block in old if block.hash not in new for tx in block.transactions if tx.inputs]
         self.tip = tip
+        for block in self.path():
+            for tx in block.transactions if block not in old else ():
+                self.claims[tx.txid].append(self.clock.now())  # who missed it the first time may see it now
         self._sweep([*undone, *self.mempool.values()])
 
     def _extend(self, parent: str, height: int, held: Sequence[ToyTx], skew: float) -> ToyBlock:
@@ -153,7 +156,7 @@ class ToyChain:
         for tx in held:
             self.known[tx.txid] = tx
             self.arrived.setdefault(tx.txid, self.clock.now())
-            self.claims.setdefault(tx.txid, []).append(min(time, self.clock.now()))
+            self.claims.setdefault(tx.txid, []).append(time)
         return block
 
     def _possible(self, offered: list[ToyTx], besides: Iterable[ToyTx] = ()) -> list[ToyTx]:
