@@ -230,14 +230,15 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.world.chain.mempool)
     @rule(which=PICK, seen=SEEN)
     def evict(self, which: int, seen: str) -> None:
-        self.world.evict(_pick(list(self.world.chain.mempool), which))
+        self.world.chain.evict(_pick(list(self.world.chain.mempool), which))
         self._step(seen)
 
     @precondition(lambda self: self.world.chain.known)
     @rule(which=PICK, seen=SEEN)
     def send_again(self, which: int, seen: str) -> None:
         """Broadcast once more what was evicted, replaced or undone; the chain decides whether it is possible."""
-        self.world.chain.submit(_pick([tx for tx in self.world.chain.known.values() if tx.inputs] or [_NOTHING], which))
+        chain = self.world.chain
+        chain.submit(_pick([tx for tx in chain.known.values() if tx.txid in chain.lost] or [_NOTHING], which))
         self._step(seen)
 
     # The miners

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ class World:
     oracle: Oracle
     follower: Follower | None = None
     invoices: list[dict[str, Any]] = field(default_factory=list)
-    gone: dict[str, ToyTx] = field(default_factory=dict)
+    # The moments at which everything there was had been seen.
+    observed: list[datetime] = field(default_factory=list)
 
     @property
     def network(self) -> Any:
@@ -98,10 +100,6 @@ class World:
         """Build a transaction that pays an invoice what is due, or so many units."""
         return self.tx((self.script(invoice), self.due(invoice) if units is None else units), **more)
 
-    def evict(self, txid: str) -> None:
-        self.gone |= {tx.txid: tx for tx in self.chain.mempool.values()}
-        self.chain.evict(txid)
-
     async def look(self) -> None:
         """Let the follower look until nothing disturbs it any more; then the clock's gate comes by."""
         assert self.follower is not None
@@ -146,7 +144,10 @@ class World:
         shown = self.source.view()[-1]
         if position.tip == BlockRef(tip.height, tip.hash):
             looked = position.observed_at == self.clock.now() and not self.source.behind and self.source.whole
-            assert looked or self.source.behind or not self.source.whole, "a look at our own tip did not count"
+            if looked:
+                self.observed.append(self.clock.now())
+            excused = self.source.behind or not self.source.whole or position.state == "halted"
+            assert looked or excused, "a look at our own tip did not count"
             await check_chain(self.house, truth_of(self.chain), looked=looked)
             await self._check_first_sight()
             return
@@ -231,6 +232,8 @@ class World:
         for row in rows:
             claims = [self.chain.arrived[row["txid"]], *self.chain.claims[row["txid"]]]
             seen = row["first_seen_at"]
+            empty = [moment for moment in self.observed if moment < claims[0]]
+            assert seen >= max(empty, default=seen), f"{row['txid']} was first seen at {seen}, when it was not there"
             assert min(claims) <= seen <= max(claims), (
                 f"{row['txid']} was first seen at {seen}, and was there at {claims}"
             )
