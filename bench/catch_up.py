@@ -37,7 +37,7 @@ class Watched:
 
 async def measure() -> None:
     node, first, last = await full_chain(print)
-    source = FAMILIES["bitcoin"].chain("bitcoin-regtest", "bitcoin-regtest").connect(Connection(node.rpc_url))
+    source = FAMILIES["bitcoin"].chain("bitcoin-regtest", "bitcoin-regtest", ()).connect(Connection(node.rpc_url))
     rpc = JsonRpc(node.rpc_url)
     few, many = Watched(1_000), Watched(1_000_000)
     try:

@@ -187,7 +187,7 @@ async def prepare(url: str) -> tuple[str, str]:
         await migrate(connection)
     async with database.transaction() as tx:
         store = await stores.create_store(tx, "Bench", "EUR", False, now)
-        account = FAMILIES["bitcoin"].chain(BITCOIN, BITCOIN).addresses.account(TPUB)
+        account = FAMILIES["bitcoin"].chain(BITCOIN, BITCOIN, ()).addresses.account(TPUB)
         await wallets.add_wallet(tx, store.id, BITCOIN, account, now)
         _, key = await stores.create_key(tx, store, now)
         await tx.execute(

@@ -53,7 +53,7 @@ async def build_house(
     settings = Settings(
         database_url="", data_dir=data_dir, http=http or Http(), networks=configured, rates=Rates(fixed=RATES)
     )
-    chains = {n.name: FAMILIES[n.family].chain(n.chain, n.name) for n in configured.values()}
+    chains = {n.name: FAMILIES[n.family].chain(n.chain, n.name, n.tokens) for n in configured.values()}
     marks = await AddressMarks.start(database, data_dir)
     return House(settings, database, chains, clock or SetClock(), marks)
 

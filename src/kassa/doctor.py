@@ -17,12 +17,13 @@ from rich.console import Console
 from rich.text import Text
 
 import kassa.wallets.store as wallets
-from kassa.chains.base import Chain, ChainSource, Connection, Keys
+from kassa.chains.base import Chain, ChainSource, Keys
 from kassa.core.clock import SystemClock
 from kassa.core.errors import ChainError, ChainInvalid, DatabaseError, KassaError, SettingsError
 from kassa.db.migrate import missing
 from kassa.db.pool import Database
 from kassa.db.server import weak_settings
+from kassa.house import connection_of
 from kassa.main import build_chains, open_server
 from kassa.settings import Network, Settings
 from kassa.wallets.mark import mark_name, read_marks
@@ -149,7 +150,7 @@ async def _follow_up(database: Database) -> list[Finding]:
 
 
 async def _network(network: Network, chain: Chain) -> list[Finding]:
-    source = chain.connect(Connection(network.rpc_url, network.zmq))
+    source = chain.connect(connection_of(network))
     try:
         findings = [await _look(f"{network.name} node", source.check, _remedy(network))]
         if findings[0].verdict is Verdict.OK:

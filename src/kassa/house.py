@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from kassa.chains.base import Chain
+from kassa.chains.base import Chain, Connection
 from kassa.core.clock import Clock
 from kassa.db.pool import Database
-from kassa.settings import Settings
+from kassa.settings import Network, Settings
 from kassa.wallets.mark import AddressMarks
+
+
+def connection_of(network: Network) -> Connection:
+    """Return how to reach a network's node."""
+    return Connection(network.rpc_url, network.zmq, network.finality, network.internal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def build_chains(settings: Settings) -> Mapping[str, Chain]:
         family = FAMILIES.get(network.family)
         if family is None:
             raise SettingsError(f"networks.{name}.family {network.family!r} is unknown; known: {', '.join(FAMILIES)}")
-        chains[name] = family.chain(network.chain, name)
+        chains[name] = family.chain(network.chain, name, network.tokens)
     return chains
 
 

@@ -80,7 +80,7 @@ async def test_the_page_shows_what_to_send_where_and_on_which_network(served: Se
 
 async def test_the_chosen_asset_stays_chosen_when_the_page_loads_again(house: House) -> None:
     litecoin = "litecoin-regtest"
-    both = dict(house.chains) | {litecoin: FAMILIES["bitcoin"].chain(litecoin, litecoin)}
+    both = dict(house.chains) | {litecoin: FAMILIES["bitcoin"].chain(litecoin, litecoin, ())}
     networks = {name: regtest(name) for name in both}
     house = replace(house, chains=both, settings=replace(house.settings, networks=networks))
     await follow(house, litecoin)

@@ -88,7 +88,7 @@ async def bitcoin(bitcoind: DevNode) -> AsyncIterator[Bench]:
 
 @asynccontextmanager
 async def watching(name: str, node: DevNode, connection: Connection | None = None) -> AsyncIterator[Bench]:
-    chain = FAMILIES["bitcoin"].chain(name, name)
+    chain = FAMILIES["bitcoin"].chain(name, name, ())
     source = chain.connect(connection or Connection(node.rpc_url, node.zmq))
     descriptor = chain.addresses.account(f"wpkh({ACCOUNT}/0/*)").descriptor
     try:
@@ -111,7 +111,7 @@ async def test_a_node_of_its_own_network_is_accepted(bench: Bench) -> None:
 async def test_a_node_of_another_network_is_refused(bench: Bench) -> None:  # A32
     for other in FAMILIES["bitcoin"].chains:
         if other != bench.name:
-            source = FAMILIES["bitcoin"].chain(other, other).connect(Connection(bench.node.rpc_url))
+            source = FAMILIES["bitcoin"].chain(other, other, ()).connect(Connection(bench.node.rpc_url))
             with pytest.raises(ChainInvalid, match="is not on"):
                 await source.check()
             with pytest.raises(ChainInvalid):
@@ -127,21 +127,21 @@ async def test_a_payment_is_seen_in_the_mempool_and_then_in_its_block(bench: Ben
     watched.pay(address)
     before = datetime.now(UTC) - timedelta(seconds=2)
     txid = await bench.node.fund(address.text, 50_000)
-    pending = await bench.source.pending(watched)
+    pending = await bench.source.pending(watched, ())
     (seen,) = pending.transactions
     assert pending.complete
     assert pending.tip == await bench.node.tip()
     assert seen.first_seen_at is not None
     assert before <= seen.first_seen_at <= datetime.now(UTC)
     assert [(item.key.txid, item.to, item.asset, item.units) for item in seen.transfers] == [
-        (txid, address.script, f"{bench.chain.asset.symbol}@{bench.name}", 50_000)
+        (txid, address.script, f"{bench.chain.assets[0].symbol}@{bench.name}", 50_000)
     ]
     (mined,) = await bench.node.mine()
     (block,) = await bench.last(1, watched)
     assert block.ref.hash == mined
     (confirmed,) = block.transactions
     assert (confirmed.transfers, confirmed.inputs) == (seen.transfers, seen.inputs)
-    assert not (await bench.source.pending(watched)).transactions
+    assert not (await bench.source.pending(watched, ())).transactions
 
 
 async def test_each_output_of_a_transaction_is_its_own_transfer(bench: Bench) -> None:  # A20, A21
@@ -164,7 +164,7 @@ async def test_all_inputs_are_reported_as_the_node_names_them(bench: Bench) -> N
     address, watched = bench.address(), Watched()
     watched.pay(address)
     txid = await bench.node.fund(address.text, 250_000_000)
-    (seen,) = (await bench.source.pending(watched)).transactions
+    (seen,) = (await bench.source.pending(watched, ())).transactions
     told = await bench.node.transaction(txid)
     assert [item.outpoint for item in seen.inputs] == [f"{item['txid']}:{item['vout']}" for item in told["vin"]]
 
@@ -173,7 +173,7 @@ async def test_a_rival_that_spends_our_payments_inputs_is_reported(bench: Bench)
     address, watched = bench.address(), Watched()
     watched.pay(address)
     txid = await bench.node.fund(address.text, 50_000)
-    (seen,) = (await bench.source.pending(watched)).transactions
+    (seen,) = (await bench.source.pending(watched, ())).transactions
     watched.spend(seen)
     rival = await bench.node.conflict(txid)
     await bench.node.mine(transactions=[rival])
@@ -182,7 +182,7 @@ async def test_a_rival_that_spends_our_payments_inputs_is_reported(bench: Bench)
     assert winner.txid != txid
     assert not winner.transfers
     assert {item.outpoint for item in winner.inputs} & {item.outpoint for item in seen.inputs}
-    pending = await bench.source.pending(watched)
+    pending = await bench.source.pending(watched, ())
     assert (pending.complete, pending.transactions) == (True, ())
 
 
@@ -190,24 +190,24 @@ async def test_a_replacement_takes_the_place_of_the_payment(bitcoin: Bench) -> N
     address, watched = bitcoin.address(), Watched()
     watched.pay(address)
     txid = await bitcoin.node.fund(address.text, 50_000)
-    (seen,) = (await bitcoin.source.pending(watched)).transactions
+    (seen,) = (await bitcoin.source.pending(watched, ())).transactions
     assert seen.replaceable
     watched.spend(seen)
     replacement = await bitcoin.node.replace(txid)
-    (now,) = (await bitcoin.source.pending(watched)).transactions
+    (now,) = (await bitcoin.source.pending(watched, ())).transactions
     assert (now.txid, now.transfers) == (replacement, ())
 
 
 async def test_a_rival_seen_before_its_outpoint_was_watched_is_still_reported(bitcoin: Bench) -> None:
     watched = Watched()
     stranger = await bitcoin.node.fund(await bitcoin.node.address(), 50_000)
-    first = await bitcoin.source.pending(watched)
+    first = await bitcoin.source.pending(watched, ())
     assert (first.complete, first.transactions) == (True, ())
     told = await bitcoin.node.transaction(stranger)
     spent = bytes.fromhex(told["vin"][0]["txid"])[::-1]
     key = int.from_bytes(spent[:8], "little", signed=True) ^ told["vin"][0]["vout"]
     watched.outpoints = np.array([key], np.int64)
-    (seen,) = (await bitcoin.source.pending(watched)).transactions
+    (seen,) = (await bitcoin.source.pending(watched, ())).transactions
     assert seen.txid == stranger
 
 
@@ -224,7 +224,7 @@ async def test_an_address_committed_while_the_mempool_is_read_is_found_in_it(ben
     address, watched = bench.address(), Watched()
     await bench.node.fund(address.text, 50_000)
     watched.committed = [address.key]
-    assert len((await bench.source.pending(watched)).transactions) == 1
+    assert len((await bench.source.pending(watched, ())).transactions) == 1
 
 
 async def test_a_coinbase_payment_says_how_deep_it_must_lie(bench: Bench) -> None:  # A15
@@ -241,10 +241,10 @@ async def test_a_payment_that_leaves_the_mempool_is_missing_from_a_complete_look
     address, watched = bitcoin.address(), Watched()
     watched.pay(address)
     await bitcoin.node.fund(address.text, 50_000)
-    assert (await bitcoin.source.pending(watched)).transactions
+    assert (await bitcoin.source.pending(watched, ())).transactions
     await bitcoin.node.restart("-persistmempool=0", "-walletbroadcast=0")
     async with watching("bitcoin-regtest", bitcoin.node) as again:
-        pending = await again.source.pending(watched)
+        pending = await again.source.pending(watched, ())
         assert (pending.complete, pending.transactions) == (True, ())
 
 
@@ -259,10 +259,10 @@ async def test_a_descendant_of_a_replaceable_transaction_is_replaceable(bitcoin:
     draft = await node.rpc.call("createrawtransaction", spent, [{address.text: "0.009"}], 0, False)
     signed = await node.rpc.call("signrawtransactionwithwallet", draft)
     child = await node.broadcast(signed["hex"])
-    (seen,) = (await bitcoin.source.pending(watched)).transactions
+    (seen,) = (await bitcoin.source.pending(watched, ())).transactions
     assert (seen.txid, seen.replaceable) == (child, True)
     await node.mine(transactions=[parent])
-    (later,) = (await bitcoin.source.pending(watched)).transactions
+    (later,) = (await bitcoin.source.pending(watched, ())).transactions
     assert (later.txid, later.replaceable) == (child, False)
 
 
@@ -340,7 +340,7 @@ async def test_without_push_waking_never_happens_and_a_look_sees_the_same(bench:
     ):
         woken = asyncio.ensure_future(anext(wake))
         await bench.node.fund(address.text, 50_000)
-        assert len((await polling.source.pending(watched)).transactions) == 1
+        assert len((await polling.source.pending(watched, ())).transactions) == 1
         assert not woken.done()
         woken.cancel()
         await asyncio.wait([woken])
@@ -352,7 +352,7 @@ async def test_a_payment_wakes_the_watcher_and_a_block_does(bitcoin: Bench) -> N
     async with listening(bitcoin, watched) as wake:
         await bitcoin.node.fund(address.text, 50_000)
         await asyncio.wait_for(anext(wake), WAIT_SECONDS)
-        assert len((await bitcoin.source.pending(watched)).transactions) == 1
+        assert len((await bitcoin.source.pending(watched, ())).transactions) == 1
     async with listening(bitcoin, watched) as wake:
         await bitcoin.node.mine()
         await asyncio.wait_for(anext(wake), WAIT_SECONDS)

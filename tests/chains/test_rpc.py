@@ -228,9 +228,9 @@ async def test_odd_answers_are_faults_of_the_chain_and_never_crashes(bitcoind: D
         for odd in ODD:
             liar.results[method] = lambda _, odd=odd: odd
             with pytest.raises(ChainUnavailable if method != "getblockhash" else ChainError):
-                await bench.source.pending(watched)
+                await bench.source.pending(watched, ())
         liar.results.clear()
-        assert len((await bench.source.pending(watched)).transactions) == 1
+        assert len((await bench.source.pending(watched, ())).transactions) == 1
 
 
 @pytest.mark.parametrize(
@@ -261,9 +261,9 @@ async def test_a_node_that_is_behind_says_so(bitcoind: DevNode) -> None:  # A31
 async def test_a_mempool_that_is_still_loading_proves_no_absence(bitcoind: DevNode) -> None:  # A29
     async with lying(bitcoind.rpc_url) as liar, watching("bitcoin-regtest", bitcoind, Connection(liar.url)) as bench:
         liar.results["getmempoolinfo"] = lambda info: {**info, "loaded": False}
-        assert not (await bench.source.pending(Watched())).complete
+        assert not (await bench.source.pending(Watched(), ())).complete
         liar.results.clear()
-        assert (await bench.source.pending(Watched())).complete
+        assert (await bench.source.pending(Watched(), ())).complete
 
 
 async def test_another_transaction_than_the_one_asked_for_is_refused(bitcoind: DevNode) -> None:
@@ -274,7 +274,7 @@ async def test_another_transaction_than_the_one_asked_for_is_refused(bitcoind: D
         await bitcoind.fund(address.text, 50_000)
         liar.results["getrawtransaction"] = lambda _: other
         with pytest.raises(ChainUnavailable, match="another transaction"):
-            await bench.source.pending(watched)
+            await bench.source.pending(watched, ())
 
 
 async def test_a_truncated_or_exchanged_block_is_refused(bitcoind: DevNode) -> None:
@@ -287,7 +287,7 @@ async def test_a_truncated_or_exchanged_block_is_refused(bitcoind: DevNode) -> N
 
 async def test_a_pruned_block_stops_the_network_with_a_remedy(bitcoind: DevNode) -> None:
     async with lying(bitcoind.rpc_url) as liar:
-        names = FAMILIES["bitcoin"].chain("bitcoin-regtest", "bitcoin-regtest")
+        names = FAMILIES["bitcoin"].chain("bitcoin-regtest", "bitcoin-regtest", ())
         source = names.connect(Connection(liar.url))
         pruned = b'{"id":0,"result":null,"error":{"code":-1,"message":"Block not available (pruned data)"}}'
         first = await bitcoind.block_hash(1)

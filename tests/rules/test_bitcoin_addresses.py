@@ -15,12 +15,14 @@ from kassa.chains.bitcoin.descriptors import checksum
 from kassa.chains.bitcoin.networks import NETWORKS
 from kassa.chains.bitcoin.transactions import script_key
 from kassa.core.errors import Invalid
+from kassa.core.money import Asset
 
 MNEMONIC = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
 ROOT = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
 MAIN = BitcoinAddresses(NETWORKS["bitcoin"])
 REGTEST = BitcoinAddresses(NETWORKS["bitcoin-regtest"])
 LITECOIN = BitcoinAddresses(NETWORKS["litecoin"])
+BTC, LTC = Asset("BTC", "bitcoin", 8), Asset("LTC", "litecoin", 8)
 ZPUB_84 = (  # BIP 84
     "zpub6rFR7y4Q2AijBEqTUquhVz398htDFrtymD9xYYfG1m4wAcvPhXNfE3EfH1r1ADqtfSdVCToUG868RvUUkgDKf31mGDtKsAYz2oz2AGutZYs"
 )
@@ -319,9 +321,9 @@ def test_an_index_out_of_range_is_refused(index: int) -> None:
 
 
 def test_a_payment_link_carries_its_label_percent_encoded() -> None:
-    uri = MAIN.payment_uri("bc1qxyz", "0.00083166", "2 × coffee & cake")
+    uri = MAIN.payment_uri("bc1qxyz", BTC, 83_166, "2 × coffee & cake")
     assert uri == "bitcoin:bc1qxyz?amount=0.00083166&label=2%20%C3%97%20coffee%20%26%20cake"
-    assert LITECOIN.payment_uri("ltc1qxyz", "1.00000000", None) == "litecoin:ltc1qxyz?amount=1.00000000"
+    assert LITECOIN.payment_uri("ltc1qxyz", LTC, 10**8, None) == "litecoin:ltc1qxyz?amount=1.00000000"
 
 
 def test_networks_name_their_assets_by_caip() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from kassa.chains.base import Watched
 from kassa.chains.bitcoin.transactions import script_key
 from kassa.core.errors import ChainMoved
-from kassa.core.facts import Block, BlockRef, Input, Pending, Tip, Transaction, Transfer, TransferKey
+from kassa.core.facts import Block, BlockRef, Contract, Input, Pending, Tip, Transaction, Transfer, TransferKey
 from tests.house import BITCOIN, SetClock
 
 ASSET = f"BTC@{BITCOIN}"
@@ -232,7 +232,7 @@ class ToySource:
             for block in chosen
         ]
 
-    async def pending(self, watched: Watched) -> Pending:
+    async def pending(self, watched: Watched, waiting: Sequence[str]) -> Pending:
         self._reach()
         held = [*self._not_yet_shown(), *self.chain.mempool.values()]
         # A node that knows itself to be far behind has seen little of what was sent.
@@ -244,6 +244,9 @@ class ToySource:
         tip = self.view()[-1]
         found = self._reduced(held, watched, entered)
         return Pending(BlockRef(tip.height, tip.hash), self.whole, tuple(found))
+
+    async def contracts(self) -> Sequence[Contract]:
+        return ()
 
     async def wake(self, watched: Watched) -> AsyncIterator[None]:
         for _ in ():

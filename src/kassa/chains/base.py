@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kassa.core.facts import Block, Pending, Tip
-from kassa.core.money import Asset
+from kassa.core.facts import Block, Contract, Pending, Tip
+from kassa.core.money import Asset, Token
 
 Keys = NDArray[np.int64]
 
@@ -59,7 +59,9 @@ class Addresses(Protocol):
         """Return the bytes that an address of THIS network stands for; raise `Invalid` (field `address`)."""
         ...
 
-    def payment_uri(self, address: str, amount: str, label: str | None) -> str: ...
+    def payment_uri(self, address: str, asset: Asset, units: int, label: str | None) -> str:
+        """Write a link that asks a payer's wallet for so many smallest units of an asset of this network."""
+        ...
 
 
 class ChainSource(Protocol):
@@ -75,7 +77,13 @@ class ChainSource(Protocol):
         """Return the best chain's blocks first..last, ascending and linked; raise `ChainMoved` if they changed."""
         ...
 
-    async def pending(self, watched: Watched) -> Pending: ...
+    async def pending(self, watched: Watched, waiting: Sequence[str]) -> Pending:
+        """Look at what waits for a block. `waiting`: our transactions that do, for networks that must be asked."""
+        ...
+
+    async def contracts(self) -> Sequence[Contract]:
+        """Return how the contracts of this network's tokens look now; nothing where no asset is a contract."""
+        ...
 
     def wake(self, watched: Watched) -> AsyncIterator[None]:
         """Yield whenever a look is worthwhile. A hint, never a fact: it may be lost, repeated or forged."""
@@ -86,10 +94,15 @@ class ChainSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How to reach a node: what a network's settings say about it."""
+    """How to reach a node: what a network's settings say about it.
+
+    `finality` is what `Tip.final` is read from ("blocks": nothing); `internal` how money that contracts move is seen.
+    """
 
     rpc_url: str
     zmq: tuple[str, ...] = ()
+    finality: str = "blocks"  # "safe", "finalized"
+    internal: str = "auto"  # "trace", "debug", "balances", "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +116,18 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What a family tells the rest of the house about one chain."""
+    """What a family tells the rest of the house about one chain.
+
+    `assets` begins with the chain's own coin; `caip19` is keyed by asset id. Networks of one `space` have the same
+    addresses: there a wallet is one keychain with one counter, and an address belongs to one invoice on all of them.
+    """
 
     name: str
     livemode: bool
-    asset: Asset
-    caip19: str
+    assets: tuple[Asset, ...]
+    caip19: Mapping[str, str]
     addresses: Addresses
+    space: str
     block_seconds: int
     connect: Callable[[Connection], ChainSource]
 
@@ -118,12 +136,12 @@ class Chain:
 class Family:
     """A kind of chain: one folder, one entry in `registry.FAMILIES`.
 
-    `chain` makes the description of one chain under the name that the settings give its network.
+    `chain` makes the description of one chain, with its tokens, under the name that the settings give its network.
     """
 
     name: str
     chains: Sequence[str]
-    chain: Callable[[str, str], Chain]  # (chain name, network name)
+    chain: Callable[[str, str, Sequence[Token]], Chain]  # (chain name, network name, tokens)
 
 
 Families = Mapping[str, Family]

@@ -60,6 +60,15 @@ class BlockRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why an asset must not be trusted before a person has looked at it, and the transaction that showed it."""
+
+    asset: str
+    txid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """A block, reduced to the transactions that may concern us. `time` is the miner's claim."""
 
@@ -67,6 +76,7 @@ class Block:
     parent: str
     time: datetime
     transactions: tuple[Transaction, ...]
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,18 @@ class Tip:
     def behind(self) -> bool:
         """Whether the node itself does not stand at the end of its network's chain (one block may be on its way)."""
         return self.syncing or self.best_header > self.ref.height + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """How the contract behind a token looks now: what it says its decimals are, and a text that names its code.
+
+    The text covers the code that a proxy forwards to. It changes whenever the code may have.
+    """
+
+    asset: str
+    decimals: int | None
+    code: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,15 @@ class Asset:
         return f"{self.symbol}@{self.network}"
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token as the settings name it. By its symbol alone it is the one that its network is known for."""
+
+    symbol: str
+    contract: str | None = None
+    decimals: int | None = None
+
+
 def currency(code: str) -> Currency:
     """Return the currency of a code such as "EUR"; raise `Invalid` for one that is not known."""
     decimals = _DECIMALS.get(code)

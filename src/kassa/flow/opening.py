@@ -52,7 +52,7 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
     ask = house.database.ask
     receiving = {each.wallet.network: each for each in await ask(wallets.receiving, store.id)}
     mine = {network: each.wallet for network, each in receiving.items()}
-    accepted = [chain.asset for name, chain in house.chains.items() if name in mine]
+    accepted = [asset for name, chain in house.chains.items() if name in mine for asset in chain.assets]
     chosen = _open_networks(receiving, order, quotes.choose(order, accepted))
     priced = [_quote(house, price, asset, now) for asset in chosen]
     keychains = sorted({mine[asset.network].keychain_id for asset in chosen})

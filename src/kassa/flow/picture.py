@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import kassa.invoices.store as invoices
 import kassa.payments.store as payments
 import kassa.watch.store as watch
+from kassa.chains.base import Chain
 from kassa.core.ids import InvoiceId, StoreId
 from kassa.core.money import Asset
 from kassa.db.pool import Tx
@@ -34,7 +36,7 @@ class Picture:
 
 def assets(house: House) -> dict[str, Asset]:
     """Return every configured asset by its id."""
-    return {chain.asset.id: chain.asset for chain in house.chains.values()}
+    return {asset.id: asset for chain in house.chains.values() for asset in chain.assets}
 
 
 async def take(
@@ -75,9 +77,14 @@ def shown(house: House, picture: Picture, settled_at: datetime | None, arrived: 
     """Put together what an invoice's resource is rendered from."""
     faces = {}
     for chain in house.chains.values():
-        faces[chain.asset.id] = Face(chain.caip19, chain.addresses.payment_uri)
+        for asset in chain.assets:
+            faces[asset.id] = Face(chain.caip19[asset.id], partial(_uri, chain, asset))
     url = house.checkout_url(picture.terms.id)
     return Shown(picture.terms, picture.standing, arrived, settled_at, url, faces)
+
+
+def _uri(chain: Chain, asset: Asset, address: str, units: int, label: str | None) -> str:
+    return chain.addresses.payment_uri(address, asset, units, label)
 
 
 def resource(house: House, picture: Picture) -> dict[str, Any]:  # JSON

@@ -19,7 +19,7 @@ class Face:
     """What only the chain knows of an asset: its CAIP-19 name, and how to ask a payer's wallet for it."""
 
     caip19: str
-    payment_uri: Callable[[str, str, str | None], str]
+    payment_uri: Callable[[str, int, str | None], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def payment_resources(shown: Shown) -> list[dict[str, Any]]:  # JSON
 
 def _option(option: Option, shown: Shown) -> dict[str, Any]:
     asset, face = option.asset, shown.faces.get(option.asset.id)
-    due = format_units(option_due(option, shown.standing, shown.terms), asset.decimals)
+    due = option_due(option, shown.standing, shown.terms)
     return {
         "asset": asset.id,
         "symbol": asset.symbol,
@@ -85,7 +85,7 @@ def _option(option: Option, shown: Shown) -> dict[str, Any]:
         "address": option.address,
         "amount": format_units(option.due_units, asset.decimals),
         "amount_paid": format_units(option_paid(option, shown.payments, shown.standing), asset.decimals),
-        "amount_due": due,
+        "amount_due": format_units(due, asset.decimals),
         "rate": format_rate(option.rate),
         "rate_source": option.rate_source,
         "rate_at": rfc3339(option.rate_at),

@@ -5,6 +5,8 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
+from asyncpg.pool import Pool
+
 from kassa.core.facts import BlockRef, Transaction, TransferKey
 from kassa.core.ids import AddressId, InvoiceId, PaymentId, StoreId, new_id
 from kassa.db.pool import Tx
@@ -158,6 +160,17 @@ async def unconfirmed(tx: Tx, network: str, present: Sequence[str]) -> list[Unco
         present,
     )
     return [Unconfirmed(row["txid"], row["replaceable"], row["missing_since"], row["conflict_txid"]) for row in rows]
+
+
+async def waiting(tx: "Tx | Pool[Any]", network: str) -> list[str]:
+    """Return the ids of the transactions whose payments wait for a block."""
+    rows = await tx.fetch(
+        """select distinct txid from payments
+           where network = $1 and block_height is null
+             and (status is null or status in ('detected', 'confirming', 'settled'))""",
+        network,
+    )
+    return [row["txid"] for row in rows]
 
 
 async def put_missing(tx: Tx, network: str, txids: Sequence[str], since: datetime) -> set[InvoiceId]:

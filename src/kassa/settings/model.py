@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from kassa.core.money import Token
+
 
 @dataclass(frozen=True, slots=True)
 class Listen:
@@ -49,6 +51,9 @@ class Network:
     poll_seconds: int = 5
     drop_after_seconds: int = 60
     stalled_after_seconds: int | None = None
+    finality: str = "blocks"
+    internal: str = "auto"
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

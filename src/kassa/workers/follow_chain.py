@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 import asyncpg
 import structlog
 
+import kassa.payments.store as payments
 import kassa.watch.store as watch
 from kassa import flow
-from kassa.chains.base import ChainSource, Connection
+from kassa.chains.base import ChainSource
 from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable, LeaseLost
 from kassa.core.facts import Tip
-from kassa.house import House
+from kassa.house import House, connection_of
 from kassa.settings import Network
 from kassa.wallets.ahead import Ahead
 from kassa.watch.keys import WatchedKeys
@@ -40,7 +41,7 @@ async def follow_chain(house: House, network: str) -> None:
     Ends with `LeaseLost` when another process took the lease over: the caller starts it again, from what is stored.
     """
     configured, chain = house.settings.networks[network], house.chains[network]
-    source = chain.connect(Connection(configured.rpc_url, configured.zmq))
+    source = chain.connect(connection_of(configured))
     try:
         position = await _wait_for_lease(house, configured)
         log.info("following", network=network, height=None if position.tip is None else position.tip.height)
@@ -220,7 +221,8 @@ class Follower:
             )
 
     async def _look_into_mempool(self, tip: Tip, read_at: datetime) -> None:
-        pending = await self._source.pending(self._keys)
+        waiting = await payments.waiting(self._house.database.pool, self._network.name)
+        pending = await self._source.pending(self._keys, waiting)
         if self._state(tip)[0] != "ok":
             # What a lagging or stalled node does not show proves nothing.
             pending = replace(pending, complete=False)

@@ -19,7 +19,7 @@ from kassa.watch.store import NetworkRow, network_rows
 
 async def _assets(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     accepted = {wallet.network for wallet in await wallets_of(tx, call.store.id)}
-    assets = [(chain.asset, chain.caip19) for chain in _chains(call).values()]
+    assets = [(asset, chain.caip19[asset.id]) for chain in _chains(call).values() for asset in chain.assets]
     data = [
         {
             "object": "asset",

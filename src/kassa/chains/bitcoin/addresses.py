@@ -14,6 +14,7 @@ from kassa.chains.bitcoin.descriptors import Descriptor, Key, read
 from kassa.chains.bitcoin.networks import BitcoinNetwork
 from kassa.chains.bitcoin.transactions import script_key
 from kassa.core.errors import FieldFault, Invalid
+from kassa.core.money import Asset, format_units
 
 _PUBLIC = wally.BIP32_FLAG_KEY_PUBLIC | wally.BIP32_FLAG_SKIP_HASH
 _ADDRESS = re.compile(r"[0-9A-Za-z]{14,90}\Z", re.ASCII)
@@ -62,9 +63,9 @@ class BitcoinAddresses:
             raise Invalid(FieldFault("address", f"is not a valid address of {self._network.chain}"))
         return script
 
-    def payment_uri(self, address: str, amount: str, label: str | None) -> str:
-        """Write a BIP-21 link: `amount` in whole coins."""
-        uri = f"{self._network.uri_scheme}:{address}?amount={amount}"
+    def payment_uri(self, address: str, asset: Asset, units: int, label: str | None) -> str:
+        """Write a BIP-21 link, with the amount in whole coins."""
+        uri = f"{self._network.uri_scheme}:{address}?amount={format_units(units, asset.decimals)}"
         return uri if label is None else f"{uri}&label={quote(label, safe='')}"
 
     def text(self, script: bytes) -> str:

@@ -17,7 +17,7 @@ from kassa.chains.bitcoin.push import hints
 from kassa.chains.bitcoin.transactions import Names
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved, ChainUnavailable
-from kassa.core.facts import Block, BlockRef, Pending, Tip
+from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip
 
 BODIES_AHEAD = 4  # blocks being fetched while one is scanned; each has at most 4 MB, more with a MWEB part
 HASHES_AT_ONCE = 500
@@ -93,11 +93,14 @@ class BitcoinSource:
             raise ChainMoved(f"the best chain changed at or below height {last} while it was read")
         return found
 
-    async def pending(self, watched: Watched) -> Pending:
-        """Look into the mempool. The tip is read after it (see `Pending`)."""
+    async def pending(self, watched: Watched, waiting: Sequence[str] = ()) -> Pending:
+        """Look into the whole mempool; `waiting` need not be asked for. The tip is read after it (see `Pending`)."""
         complete, transactions = await self._mempool.look(watched)
         info = await self._chain_info()
         return Pending(BlockRef(info.blocks, info.bestblockhash), complete, transactions)
+
+    async def contracts(self) -> Sequence[Contract]:
+        return ()
 
     async def wake(self, watched: Watched) -> AsyncGenerator[None, None]:
         """Yield when ZMQ hints at a new block or at a transaction that concerns us; without ZMQ never."""
