@@ -188,7 +188,7 @@ async def prepare(url: str) -> tuple[str, str]:
     async with database.transaction() as tx:
         store = await stores.create_store(tx, "Bench", "EUR", False, now)
         account = FAMILIES["bitcoin"].chain(BITCOIN, BITCOIN, ()).addresses.account(TPUB)
-        await wallets.add_wallet(tx, store.id, BITCOIN, account, now)
+        await wallets.add_wallet(tx, store.id, BITCOIN, BITCOIN, account, now)
         _, key = await stores.create_key(tx, store, now)
         await tx.execute(
             "insert into networks (id, chain, lease_until, height, hash, node_height, state, contacted_at, observed_at)"

@@ -63,5 +63,5 @@ async def add_store(tx: Tx, house: House, network: str = BITCOIN, key: str = TPU
     now = house.clock.now()
     store = await stores.create_store(tx, "Test", "EUR", False, now, tolerance_ppm=tolerance_ppm)
     account = house.chains[network].addresses.account(key)
-    await wallets.add_wallet(tx, store.id, network, account, now)
+    await wallets.add_wallet(tx, store.id, network, house.chains[network].space, account, now)
     return store

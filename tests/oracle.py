@@ -245,7 +245,7 @@ async def _facts(house: House) -> _Facts:
     for row in await pool.fetch("select * from invoices"):
         facts.invoices[row["id"]] = {**row, "decimals": currency(row["currency"]).decimals}
     for row in await pool.fetch("select * from payment_options"):
-        decimals = house.chains[row["network"]].asset.decimals
+        decimals = next(a.decimals for a in house.chains[row["network"]].assets if a.id == row["asset"])
         option = {**row, "tiers": json.loads(row["confirmations"]), "decimals": decimals}
         facts.options.setdefault(row["invoice_id"], {})[row["asset"]] = option
     for row in await pool.fetch("select * from payments where invoice_id is not null order by id"):

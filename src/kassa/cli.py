@@ -25,11 +25,13 @@ key_app = typer.Typer(help="API keys of a store.", no_args_is_help=True)
 wallet_app = typer.Typer(help="The public halves of a store's wallets.", no_args_is_help=True)
 webhook_app = typer.Typer(help="Receivers of a store's events.", no_args_is_help=True)
 network_app = typer.Typer(help="Networks that are followed.", no_args_is_help=True)
+asset_app = typer.Typer(help="Assets that can be asked for.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
 app.add_typer(wallet_app, name="wallet")
 app.add_typer(webhook_app, name="webhook")
 app.add_typer(network_app, name="network")
+app.add_typer(asset_app, name="asset")
 app.add_typer(sandbox_app, name="sandbox")
 
 Config = Annotated[
@@ -206,6 +208,19 @@ def webhook_secret(store: StoreId, config: Config = None, as_json: AsJson = Fals
 
     told = _ask(operations.webhook_secret(_settings(config), store))
     _tell(told, as_json, f"secret   {told['secret']}")
+
+
+@asset_app.command("thaw")
+def asset_thaw(
+    asset: Annotated[str, typer.Argument(help="The asset, such as USDC@base.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Offer and settle a frozen asset again, with its contract as it is now: your decision, which is kept."""
+    from kassa import operations
+
+    told = _ask(operations.thaw_asset(_settings(config), asset))
+    _tell(told, as_json, f"{asset} is offered and settles again")
 
 
 @network_app.command("resume")

@@ -18,7 +18,7 @@ from kassa.core.money import parse_amount
 from kassa.db.migrate import applied_names
 from kassa.db.migrate import migrate as apply_migrations
 from kassa.db.pool import Tx
-from kassa.main import build_chains, open_books
+from kassa.main import build_chains, open_books, open_house
 from kassa.settings import Settings
 from kassa.stores.model import SCOPES
 from kassa.stores.model import Store as StoreValue
@@ -105,7 +105,7 @@ async def add_wallet(settings: Settings, store_id: str, network: str, descriptor
     async def work(tx: Tx, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
         check_mode(network, chain.livemode, store.livemode)
-        wallet = await wallets.add_wallet(tx, store.id, network, account, now)
+        wallet = await wallets.add_wallet(tx, store.id, network, chain.space, account, now)
         first = [chain.addresses.derive(wallet.descriptor, index).text for index in range(_SHOWN_ADDRESSES)]
         return {"wallet_id": wallet.id} | wallet_resource(wallet) | {"first_addresses": first}
 
@@ -144,6 +144,13 @@ async def resume_network(settings: Settings, network: str, depth: int) -> Told:
         return {"network": network, "allowed_reorg": depth}
 
     return await _in_transaction(settings, work)
+
+
+async def thaw_asset(settings: Settings, asset: str) -> Told:
+    """Offer and settle a frozen asset again, with its contract as it is now."""
+    async with open_house(settings) as house:
+        await house.database.run(lambda tx: flow.thaw_asset(tx, house, asset, house.clock.now()))
+    return {"asset": asset, "frozen": False}
 
 
 def tolerance_ppm(text: str) -> int:

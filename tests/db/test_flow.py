@@ -247,7 +247,7 @@ async def test_a_payment_is_dropped_although_another_network_of_its_invoice_is_n
         await tx.execute("update networks set state = 'ok', observed_at = $1", clock.now())
         store = await add_store(tx, house)
         account = house.chains[silent].addresses.account(TPUB)
-        await wallets.add_wallet(tx, store.id, silent, account, clock.now())
+        await wallets.add_wallet(tx, store.id, silent, silent, account, clock.now())
     world = World(house, clock, store, position)
     await world.mine()
     invoice = await world.invoice()

@@ -28,7 +28,7 @@ ACCOUNT = Account("wpkh(tpub-one/0/*)#aaaaaaaa", "11111111")
 async def new_wallet(database: Database) -> Wallet:
     async with database.transaction() as tx:
         store = await stores.create_store(tx, "shop", "EUR", False, NOW)
-        return await wallets.add_wallet(tx, store.id, "bitcoin-regtest", ACCOUNT, datetime.now(UTC))
+        return await wallets.add_wallet(tx, store.id, "bitcoin-regtest", "bitcoin-regtest", ACCOUNT, datetime.now(UTC))
 
 
 async def issue(database: Database, marks: AddressMarks, wallet: Wallet, count: int) -> list[int]:

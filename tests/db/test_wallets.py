@@ -31,7 +31,7 @@ async def _wallet(
     database: Database, store: Store, network: str = NET, account: Account = ONE, now: datetime = NOW
 ) -> wallets.Wallet:
     async with database.transaction() as tx:
-        return await wallets.add_wallet(tx, store.id, network, account, now)
+        return await wallets.add_wallet(tx, store.id, network, network, account, now)
 
 
 async def _insert_address(database: Database, wallet: wallets.Wallet, index: int, script: bytes) -> str:
@@ -128,7 +128,7 @@ async def test_a23_the_database_refuses_an_index_twice(database: Database) -> No
         await _insert_address(database, wallet, 0, b"\x00\x14two")
 
 
-@pytest.mark.parametrize("change", ["next_index = 2", "descriptor = 'wpkh(other)'", "network = 'bitcoin'"])
+@pytest.mark.parametrize("change", ["next_index = 2", "descriptor = 'wpkh(other)'", "space = 'bitcoin'"])
 async def test_o6_a_keychain_never_goes_back_or_changes_its_keys(database: Database, change: str) -> None:
     await _wallet(database, await _store(database))
     await database.pool.execute("update keychains set next_index = 3")
@@ -179,8 +179,8 @@ async def test_receiving_tells_each_store_its_own_wallets_and_how_they_are_follo
 
     told = await wallets.receiving(database.pool, [two.id, one.id, empty.id, one.id])
 
-    mine = [wallets.Receiving(first, "ok", None, False, None)]
-    assert told == [[wallets.Receiving(second, None, None, None, None)], mine, [], mine]
+    mine = [wallets.Receiving(first, "ok", None, False, None, frozenset())]
+    assert told == [[wallets.Receiving(second, None, None, None, None, frozenset())], mine, [], mine]
 
 
 def _allocate_in_a_process(url: str, keychain_ids: list[int], times: int, results: Any) -> None:

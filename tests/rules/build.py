@@ -1,6 +1,6 @@
 """Small builders of values for rule tests: everything has a default, a test names only what it is about."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
@@ -57,15 +57,23 @@ def payment(
     )
     return Payment(
         id=PaymentId(f"pay_{number}"), key=TransferKey(asset.network, f"tx{number}", "out:0"), asset=asset.id,
-        units=units, maturity=maturity, address_id=AddressId("adr"), store_id=StoreId("sto_1"),
+        units=units, maturity=maturity, address_id=AddressId("adr"), address="addr", store_id=StoreId("sto_1"),
         invoice_id=InvoiceId("inv_1"), first_seen_at=at(seen), replaceable=replaceable, sighting=sighting,
         late_rate=late_rate, late_rate_source=None, status=status, value_units=0, confirmations_required=1,
-        settled_at=None if settled is None else at(settled),
+        needs_final=False, settled_at=None if settled is None else at(settled),
     )  # fmt: skip
 
 
-def view(now: float = 20, *, height: int = 100, observed: float | None = None, drop_after: int = 60) -> View:
-    sight = Sight(height, at(now if observed is None else observed), drop_after)
+def view(
+    now: float = 20,
+    *,
+    height: int = 100,
+    observed: float | None = None,
+    drop_after: int = 60,
+    final: int | None = None,
+    frozen: Collection[str] = (),
+) -> View:
+    sight = Sight(height, at(now if observed is None else observed), drop_after, final, frozenset(frozen))
     return View(at(now), {BTC.network: sight, LTC.network: sight})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kassa.core.errors import SettingsError
+from kassa.core.money import Token
 from kassa.settings import Confirmations, Listen, Settings, read_settings
 
 FULL = """
@@ -37,6 +38,13 @@ family = "bitcoin"
 chain = "bitcoin-regtest"
 rpc_url = "http://user:hunter2@127.0.0.1:18443"
 """
+ANVIL = """
+[networks.anvil]
+family = "evm"
+chain_id = 31337
+rpc_url = "ws://127.0.0.1:8545/v3/hunter2"
+"""
+CONTRACT = "0x" + "ab" * 20
 
 
 def read(folder: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
@@ -152,7 +160,21 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path, te
         (NETWORK.replace("http://user:hunter2@127.0.0.1:18443", "user:hunter2"), "must be http(s)://user:password@"),
         (NETWORK.replace("127.0.0.1:18443", "127.0.0.1:hunter2"), "must be http(s)://user:password@"),
         (NETWORK.replace('chain = "bitcoin-regtest"', ""), "[networks] bitcoin-regtest: chain is missing"),
-        (NETWORK.replace('family = "bitcoin"', 'family = "evm"\ntokens = []'), "'evm' is not in this version; known: "),
+        (NETWORK.replace('family = "bitcoin"', 'family = "dogs"'), "'dogs' is not in this version; known: "),
+        (NETWORK.replace('family = "bitcoin"', 'family = "evm"'), "[networks] bitcoin-regtest: chain_id is missing"),
+        (NETWORK.replace('family = "bitcoin"', ""), "[networks] bitcoin-regtest: family is missing"),
+        (ANVIL + "zmq = []", "zmq: there is no such setting"),
+        (ANVIL + "chain_id = 0", "is not valid TOML"),
+        (ANVIL.replace("31337", "-1"), "chain_id: must be a whole number from 1"),
+        (ANVIL + "finality = 'soon'", "must be one of blocks, safe, finalized"),
+        (ANVIL + "internal = 'yes'", "must be one of auto, trace, debug, balances, off"),
+        (ANVIL + "tokens = 'USDC'", "a list such as"),
+        (ANVIL + "tokens = ['usdc']", "2 to 12 capital letters and digits"),
+        (ANVIL + "tokens = ['USDC', 'USDC']", "each symbol once"),
+        (ANVIL + "tokens = [{ symbol = 'GEM', contract = '0x12', decimals = 6 }]", "0x and 40 hexadecimal digits"),
+        (ANVIL + f"tokens = [{{ symbol = 'GEM', contract = '{CONTRACT}' }}]", "a list such as"),
+        (ANVIL + f"tokens = [{{ symbol = 'GEM', contract = '{CONTRACT}', decimals = 37 }}]", "from 0 to 36"),
+        (ANVIL.replace("ws://", "ftp://"), "must be http(s):// or ws(s)://"),
         (NETWORK.replace("networks.bitcoin-regtest", "networks.BTC"), "lower-case letters, digits and hyphens"),
         ("[http", "is not valid TOML"),
     ],
@@ -181,6 +203,20 @@ def test_a_wrong_value_is_refused_with_what_is_expected(tmp_path: Path, text: st
 )
 def test_tiers_that_cannot_be_meant_are_refused(tmp_path: Path, tiers: str, message: str) -> None:
     assert message in refusal(tmp_path, f"{NETWORK}confirmations = {tiers}")
+
+
+def test_an_evm_network_is_read_with_its_tokens(tmp_path: Path) -> None:
+    gem = f"{{ symbol = 'GEM', contract = '{CONTRACT}', decimals = 18 }}"
+    text = ANVIL + f"finality = 'finalized'\ninternal = 'trace'\ntokens = ['USDC', {gem}]"
+    network = read(tmp_path, text).networks["anvil"]
+    assert (network.family, network.chain, network.rpc_url) == ("evm", "31337", "ws://127.0.0.1:8545/v3/hunter2")
+    assert (network.finality, network.internal) == ("finalized", "trace")
+    assert network.tokens == (Token("USDC"), Token("GEM", CONTRACT, 18))
+
+
+def test_a_nodes_key_in_an_evm_url_is_never_shown(tmp_path: Path) -> None:
+    assert "hunter2" not in refusal(tmp_path, ANVIL.replace("ws://", "ftp://"))
+    assert "hunter2" not in repr(read(tmp_path, ANVIL))
 
 
 def test_zero_confirmations_are_possible_up_to_an_amount(tmp_path: Path) -> None:

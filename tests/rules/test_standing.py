@@ -1,5 +1,6 @@
 """Where an invoice stands: a named example at every boundary, and properties over random histories."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import permutations
 
@@ -7,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kassa.invoices.model import Announced, Decision, Flag, Standing, Status, Tier
-from kassa.invoices.rules import changes, evaluate, option_due, option_paid, payment_changes, required_confirmations
+from kassa.invoices.model import Announced, Decision, Flag, Sight, Standing, Status, Tier
+from kassa.invoices.rules import changes, evaluate, option_due, option_paid, payment_changes, tier_of
 from kassa.payments.model import Payment
 from kassa.payments.model import Status as PaymentStatus
 from tests.rules.build import BTC, LTC, at, option, payment, terms, view
@@ -75,11 +76,12 @@ def test_depth_is_counted_from_the_payments_own_block(height: int, expected: Pay
 
 @pytest.mark.parametrize(("units", "blocks"), [(99, 0), (100, 0), (101, 1), (1_000, 1), (1_001, 6)])
 def test_a_bound_belongs_to_its_own_tier(units: int, blocks: int) -> None:
-    assert required_confirmations((Tier(100, 0), Tier(1_000, 1), Tier(None, 6)), units) == blocks
+    assert tier_of((Tier(100, 0), Tier(1_000, 1), Tier(None, 6)), units).blocks == blocks
 
 
 def test_without_an_open_tier_the_strictest_holds() -> None:
-    assert required_confirmations((Tier(100, 0), Tier(1_000, 3)), 1_001) == 3
+    assert tier_of((Tier(100, 0), Tier(1_000, 3)), 1_001) == Tier(None, 3)
+    assert tier_of((Tier(100, 0, True), Tier(1_000, 3)), 1_001) == Tier(None, 3, True)
 
 
 def test_small_payments_do_not_lower_the_threshold_of_a_large_invoice() -> None:
@@ -93,6 +95,57 @@ def test_zero_confirmations_settle_at_once_only_what_cannot_be_replaced() -> Non
     assert evaluate(agreed, [payment()], (), view()).status is Status.SETTLED
     assert evaluate(agreed, [payment(replaceable=True)], (), view()).status is Status.PROCESSING
     assert evaluate(agreed, [payment(100_001)], (), view()).status is Status.PROCESSING
+
+
+BY_FINALITY = (Tier(100_000, 2), Tier(None, 1, final=True))
+
+
+@pytest.mark.parametrize(
+    ("final", "expected"),
+    [(None, PaymentStatus.CONFIRMING), (99, PaymentStatus.CONFIRMING), (100, PaymentStatus.SETTLED)],
+)
+def test_a38_above_every_bound_only_a_final_block_settles(final: int | None, expected: PaymentStatus) -> None:
+    agreed = terms(option(due=100_001, tiers=BY_FINALITY))
+    standing = evaluate(agreed, [payment(100_001, block=100)], (), view(height=150, final=final))
+    assert standing.payments[0].status is expected
+    assert standing.payments[0].needs_final
+
+
+def test_below_a_bound_depth_settles_whatever_is_final() -> None:
+    agreed = terms(option(due=100_000, tiers=BY_FINALITY))
+    assert evaluate(agreed, [payment(block=100)], (), view(height=101)).status is Status.SETTLED
+
+
+def test_a_final_block_still_needs_the_depth_of_its_tier() -> None:
+    agreed = terms(option(tiers=(Tier(None, 3, final=True),)))
+    assert evaluate(agreed, [payment(block=100)], (), view(height=101, final=101)).status is Status.PROCESSING
+    assert evaluate(agreed, [payment(block=100)], (), view(height=102, final=101)).status is Status.SETTLED
+
+
+def test_b16_in_a_frozen_asset_nothing_settles_and_what_had_settled_stays() -> None:
+    frozen = view(height=150, frozen={BTC.id})
+    assert evaluate(terms(), [payment(block=100)], (), frozen).status is Status.PROCESSING
+    assert evaluate(terms(), [payment(block=100, settled=12)], (), frozen).status is Status.SETTLED
+    assert evaluate(terms(), [payment(block=100)], (), view(height=150, frozen={LTC.id})).status is Status.SETTLED
+
+
+def test_b14_money_in_an_asset_that_was_not_offered_is_kept_and_counts_for_nothing() -> None:
+    standing = evaluate(terms(), [payment(10**9, asset=LTC, block=100)], (), view())
+    (kept,) = standing.payments
+    assert (standing.status, standing.paid_units, standing.flags) == (Status.NEW, 0, ())
+    assert (kept.status, kept.value_units, kept.rate) == (PaymentStatus.SETTLED, 0, None)
+
+
+def test_money_that_was_not_offered_settles_by_the_strictest_of_what_was() -> None:
+    agreed = terms(option(tiers=(Tier(100, 1), Tier(None, 6, final=True))))
+    (kept,) = evaluate(agreed, [payment(1, asset=LTC, block=100)], (), view(height=104)).payments
+    assert (kept.status, kept.confirmations_required, kept.needs_final) == (PaymentStatus.CONFIRMING, 6, True)
+
+
+def test_a_network_that_is_not_offered_holds_no_deadline() -> None:
+    seen = view(1_000)
+    silent = replace(seen, sights=seen.sights | {LTC.network: Sight(0, at(0), 60)})
+    assert evaluate(terms(), (), (), silent).status is Status.EXPIRED
 
 
 def test_zero_confirmations_end_when_the_transaction_is_missing() -> None:
@@ -180,10 +233,6 @@ def test_the_last_decision_counts() -> None:
     assert evaluate(terms(), [payment(block=1)], (Decision.INVALID,), view()).status is Status.INVALID
 
 
-def test_money_in_an_asset_that_was_not_offered_counts_for_nothing() -> None:
-    assert evaluate(terms(), [payment(asset=LTC)], (), view()).payments == ()
-
-
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -259,7 +308,7 @@ def test_a_standing_keeps_its_sums(history, decisions, seen) -> None:  # type: i
 @given(histories, views)
 def test_a_deadline_lies_ahead_of_what_was_seen(history, seen) -> None:  # type: ignore[no-untyped-def]
     standing = evaluate(terms(), history, (), seen)
-    assert standing.deadline is None or standing.deadline >= seen.judged_at
+    assert standing.deadline is None or standing.deadline >= seen.judged_at([BTC.network])
 
 
 def test_the_first_deadline_is_the_expiry() -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kassa.core.facts import Block, BlockRef, Tip
-from kassa.watch.model import ChainUpdate, Older, TooDeep
-from kassa.watch.rules import extend, node_state
+from kassa.core.facts import Block, BlockRef, Contract, Tip
+from kassa.watch.model import ChainUpdate, KnownContract, Older, TooDeep
+from kassa.watch.rules import contract_doubt, extend, node_state
 from tests.rules.build import START, block, chain
 
 
@@ -55,6 +55,31 @@ def test_blocks_that_do_not_link_ask_for_older_ones_twice_as_far_back_each_time(
     assert extend(chain(100, 100), branch(101, 102, "b100"), 50) == Older(100)
     assert extend(chain(99, 100), branch(100, 102, "b99"), 50) == Older(98)
     assert extend(chain(97, 100), branch(98, 102, "b97"), 50) == Older(94)
+
+
+def test_a38_a_final_block_is_not_undone() -> None:
+    assert extend(chain(1, 4), branch(3, 5, "a2"), 10, final=2) == extend(chain(1, 4), branch(3, 5, "a2"), 10)
+    assert extend(chain(1, 4), branch(3, 5, "a2"), 10, final=3) == TooDeep(2, below_final=True)
+    assert extend(chain(1, 4), [block(5)], 10, final=4) == ChainUpdate((), (block(5),))
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "reason"),
+    [
+        (None, Contract("A", 6, "one"), None),
+        (None, Contract("A", 18, "one"), "says it has 18 decimals"),
+        (None, Contract("A", None, "one"), "does not say its decimals"),
+        (KnownContract("A", "one", None), Contract("A", 6, "one"), None),
+        (KnownContract("A", "one", None), Contract("A", 6, "two"), "code has changed"),
+        (KnownContract("A", None, None), Contract("A", 6, "two"), None),
+        (KnownContract("A", "one", "a doubt"), Contract("A", 6, "one"), "a doubt"),
+    ],
+)
+def test_b5_b16_a_contract_is_doubted_when_decimals_or_code_differ(
+    known: KnownContract | None, seen: Contract, reason: str | None
+) -> None:
+    told = contract_doubt(known, seen, decimals=6)
+    assert told is None if reason is None else reason in str(told)
 
 
 def test_a_hole_asks_for_what_is_missing() -> None:

@@ -127,7 +127,7 @@ class World:
 
     async def position(self) -> Any:
         async with self.house.database.transaction() as tx:
-            return (await watch.positions(tx, [BITCOIN]))[BITCOIN]
+            return (await watch.positions(tx))[BITCOIN]
 
     async def resume(self) -> None:
         """Do what an operator does after a halt, having looked at the chain."""

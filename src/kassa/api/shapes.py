@@ -50,7 +50,7 @@ class Payment(Struct):
     amount: Amount
     value: Amount
     currency: str
-    rate: Amount
+    rate: Annotated[Amount | None, Meta(description="Null for an asset that the invoice did not offer.")]
     status: PaymentStatus
     confirmations: int
     confirmations_required: int

@@ -6,18 +6,17 @@ from datetime import datetime, timedelta
 
 import structlog
 
-import kassa.events.store as events
 import kassa.invoices.store as invoices
 import kassa.payments.store as payments
 import kassa.wallets.store as wallets
 import kassa.watch.store as watch
-from kassa.core.clock import rfc3339
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import NotFound
 from kassa.core.facts import Pending, Tip
 from kassa.core.ids import InvoiceId
 from kassa.db.pool import Tx
-from kassa.events.model import NewEvent
+from kassa.flow.alerts import alert
+from kassa.flow.contracts import freeze_asset
 from kassa.flow.standing import reassess
 from kassa.house import House
 from kassa.payments.rules import Found, conflicts, found_in_blocks, found_in_mempool, look
@@ -61,10 +60,13 @@ async def on_chain_update(
     victims = await payments.victims(tx, network, [transaction for transaction, _ in spenders])
     touched |= await payments.put_conflicts(tx, network, conflicts(spenders, victims))
     crashpoint("chain.conflicts")
-    touched |= await payments.ripe(tx, network, tip.height)
+    final = held.final if held.final is None or not update.undo else min(held.final, update.undo[-1].height - 1)
+    touched |= await payments.ripe(tx, network, tip.height, final)
     await reassess(tx, house, touched, now)
+    for doubt in (doubt for block in update.apply for doubt in block.doubts):
+        await freeze_asset(tx, network, doubt.asset, f"{doubt.reason} (transaction {doubt.txid})", now)
     crashpoint("chain.commit")
-    return replace(held, tip=tip, allowed_reorg=None)
+    return replace(held, tip=tip, allowed_reorg=None, final=final)
 
 
 async def on_pending(
@@ -109,6 +111,24 @@ async def on_pending(
     return True
 
 
+async def on_final(
+    tx: Tx, house: House, position: Position, height: int, lease_seconds: int, now: datetime
+) -> Position:
+    """Note up to which height the network calls its blocks final, with all that follows; return where we stand then.
+
+    The caller has seen that the node's tip is the block we stand on: its word is about our chain.
+    """
+    network = position.network
+    held = await watch.hold(tx, network, position.fence, lease_seconds)
+    if held.tip is None or held.tip != position.tip or (held.final is not None and height <= held.final):
+        return held
+    final = min(height, held.tip.height)
+    await watch.note_final(tx, network, final, now)
+    await reassess(tx, house, await payments.ripe(tx, network, held.tip.height, final), now)
+    crashpoint("final.commit")
+    return replace(held, final=final)
+
+
 async def note_node(tx: Tx, position: Position, tip: Tip | None, state: str, detail: str, now: datetime) -> bool:
     """Note what a network's node says of itself; return whether the network's state changed by it."""
     return await watch.note_node(tx, position.network, position.fence, tip, state, detail, now)
@@ -120,7 +140,7 @@ async def halt_network(tx: Tx, position: Position, reason: str, now: datetime) -
         await watch.decide(tx, position.network, "halted", reason, now)
         # The reason may name our node: that is the operator's business, not every tenant's.
         told = f"payments on {position.network} are not followed until the operator has decided about its chain"
-        await _alert(tx, position.network, "alert.opened", told, now)
+        await alert(tx, position.network, "alert.opened", told, now)
 
 
 async def resume_network(tx: Tx, network: str, depth: int, now: datetime) -> None:
@@ -128,12 +148,7 @@ async def resume_network(tx: Tx, network: str, depth: int, now: datetime) -> Non
     if not await watch.resume(tx, network, depth):
         raise NotFound(f"{network!r} is not halted; see `kassa doctor`")
     await watch.decide(tx, network, "resumed", f"reorganisations of up to {depth} blocks allowed once", now)
-    await _alert(tx, network, "alert.closed", f"an operator resumed {network}", now)
-
-
-async def _alert(tx: Tx, network: str, type_: str, reason: str, now: datetime) -> None:
-    body = {"object": "alert", "network": network, "reason": reason, "at": rfc3339(now)}
-    await events.write(tx, [NewEvent(store, type_, body) for store in await wallets.stores_on(tx, network)], now)
+    await alert(tx, network, "alert.closed", f"an operator resumed {network}", now)
 
 
 async def _put_found(
@@ -161,7 +176,7 @@ async def _adopted(tx: Tx, network: str, scripts: Sequence[bytes], ahead: Ahead,
         )
         log.error("an address above our counter was paid", network=network, index=unissued.index)
         await watch.decide(tx, network, "counter jumped", reason, now)
-        await _alert(tx, network, "alert.opened", reason, now)
+        await alert(tx, network, "alert.opened", reason, now)
     return adopted
 
 

@@ -53,15 +53,19 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
     receiving = {each.wallet.network: each for each in await ask(wallets.receiving, store.id)}
     mine = {network: each.wallet for network, each in receiving.items()}
     accepted = [asset for name, chain in house.chains.items() if name in mine for asset in chain.assets]
-    chosen = _open_networks(receiving, order, quotes.choose(order, accepted))
+    chosen = _offered(receiving, order, quotes.choose(order, accepted))
     priced = [_quote(house, price, asset, now) for asset in chosen]
     keychains = sorted({mine[asset.network].keychain_id for asset in chosen})
     given = await asyncio.gather(*(ask(wallets.allocate, keychain) for keychain in keychains))
     indexes = dict(zip(keychains, given, strict=True))
-    issued = {asset.network: _issue(house.chains[asset.network], mine[asset.network], indexes, now) for asset in chosen}
-    for network, address in issued.items():
+    # On every network where the index is the same address, also those that are not offered: what a payer sends on the
+    # wrong one is seen there.
+    shared = [name for name in mine if name in house.chains and mine[name].keychain_id in indexes]
+    issued = {network: _issue(house.chains[network], mine[network], indexes, now) for network in shared}
+    for keychain, wallet in {wallet.keychain_id: wallet for wallet in mine.values()}.items():
         # No index leaves the process before the mark outside the database covers it: an old backup must not reissue it.
-        await house.marks.cover(mine[network], address.index)
+        if keychain in indexes:
+            await house.marks.cover(wallet, indexes[keychain])
     options = tuple(_option(quote, issued[quote.asset.network], mine[quote.asset.network]) for quote in priced)
     terms = Terms(
         id=InvoiceId(new_id("inv", now)),
@@ -105,16 +109,22 @@ async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: dat
     return resource
 
 
-def _open_networks(receiving: Mapping[str, Receiving], order: Order, chosen: Sequence[Asset]) -> tuple[Asset, ...]:
-    """Leave out networks that we cannot watch now; an order that names one of them is refused instead."""
+def _offered(receiving: Mapping[str, Receiving], order: Order, chosen: Sequence[Asset]) -> tuple[Asset, ...]:
+    """Leave out assets that cannot be watched or trusted now; an order that names one of them is refused instead."""
     shut = {asset.network for asset in chosen if not _is_open(receiving[asset.network])}
-    left = tuple(asset for asset in chosen if asset.network not in shut)
-    if not left or (shut and order.payment_options is not None):
+    frozen = {asset.id for asset in chosen if asset.id in receiving[asset.network].frozen}
+    left = tuple(asset for asset in chosen if asset.network not in shut and asset.id not in frozen)
+    if left and (order.payment_options is None or not (shut or frozen)):
+        return left
+    if shut:
         raise Unavailable(
             f"payments on {', '.join(sorted(shut))} cannot be followed now; try again later or offer another asset",
             code="network_unavailable",
         )
-    return left
+    raise Unavailable(
+        f"{', '.join(sorted(frozen))} is held back until the operator has looked at its contract; offer another asset",
+        code="asset_frozen",
+    )
 
 
 def _is_open(network: Receiving) -> bool:
@@ -135,7 +145,12 @@ def _quote(house: House, price: quotes.Price, asset: Asset, now: datetime) -> qu
 
 
 def _limits(network: Network) -> list[quotes.Limit]:
-    return [quotes.Limit(tier.blocks, tier.up_to, tier.currency) for tier in network.confirmations]
+    # A bound says how much depth alone is trusted with; what lies above all bounds waits for the network's own word.
+    by_network = network.finality != "blocks"
+    return [
+        quotes.Limit(tier.blocks, tier.up_to, tier.currency, final=by_network and tier.up_to is None)
+        for tier in network.confirmations
+    ]
 
 
 def _issue(chain: Chain, wallet: Wallet, indexes: Mapping[int, int], now: datetime) -> NewAddress:

@@ -54,22 +54,25 @@ async def take(
     decided = await invoices.decisions(tx, known)
     pictures = []
     for terms, announced in loaded:
-        view = View(now, {option.asset.network: sights[option.asset.network] for option in terms.options})
-        standing = evaluate(terms, arrived[terms.id], decided.get(terms.id, ()), view)
+        standing = evaluate(terms, arrived[terms.id], decided.get(terms.id, ()), View(now, sights))
         pictures.append(Picture(terms, announced, arrived[terms.id], standing))
     return pictures
 
 
-async def _sights(tx: Tx, house: House, networks: set[str]) -> dict[str, Sight]:
-    positions = await watch.positions(tx, sorted(networks))
+async def _sights(tx: Tx, house: House, offered: set[str]) -> dict[str, Sight]:
+    # Of every network: money may have come on one that the invoice does not offer.
+    positions = await watch.positions(tx)
     sights = {}
-    for network in networks:
+    for network in offered | positions.keys():
         configured = house.settings.networks.get(network)
         drop_after = _DROP_AFTER_SECONDS if configured is None else configured.drop_after_seconds
         position = positions.get(network)
         height = -1 if position is None or position.tip is None else position.tip.height
-        observed_at = None if position is None else position.observed_at
-        sights[network] = Sight(height, observed_at or _NEVER, drop_after)
+        if position is None:
+            sights[network] = Sight(height, _NEVER, drop_after)
+        else:
+            observed_at = position.observed_at or _NEVER
+            sights[network] = Sight(height, observed_at, drop_after, position.final, position.frozen)
     return sights
 
 
@@ -80,7 +83,9 @@ def shown(house: House, picture: Picture, settled_at: datetime | None, arrived: 
         for asset in chain.assets:
             faces[asset.id] = Face(chain.caip19[asset.id], partial(_uri, chain, asset))
     url = house.checkout_url(picture.terms.id)
-    return Shown(picture.terms, picture.standing, arrived, settled_at, url, faces)
+    decimals = {asset.id: asset.decimals for asset in assets(house).values()}
+    decimals |= {option.asset.id: option.asset.decimals for option in picture.terms.options}
+    return Shown(picture.terms, picture.standing, arrived, settled_at, url, faces, decimals)
 
 
 def _uri(chain: Chain, asset: Asset, address: str, units: int, label: str | None) -> str:

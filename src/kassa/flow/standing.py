@@ -119,13 +119,14 @@ def _announced(payment: Payment, standings: Any, now: datetime) -> Payment:  # s
         status=standing.status,
         value_units=standing.value_units,
         confirmations_required=standing.confirmations_required,
+        needs_final=standing.needs_final,
         settled_at=settled_at,
     )
 
 
 async def _announce_payments(tx: Tx, outcomes: list[tuple[Picture, _Outcome]]) -> None:
     said = [
-        (after.id, after.status, after.value_units, after.confirmations_required, after.settled_at)
+        after
         for picture, outcome in outcomes
         for before, after in zip(picture.payments, outcome.payments, strict=True)
         if after != before and after.status is not None
@@ -134,17 +135,27 @@ async def _announce_payments(tx: Tx, outcomes: list[tuple[Picture, _Outcome]]) -
 
 
 async def _post(tx: Tx, outcomes: list[tuple[Picture, _Outcome]], now: datetime) -> None:
-    arrived = [payment for _, outcome in outcomes for payment in outcome.payments if payment.status is not None]
+    arrived = [
+        (payment, {option.asset.id for option in picture.terms.options})
+        for picture, outcome in outcomes
+        for payment in outcome.payments
+        if payment.status is not None
+    ]
     if not arrived:
         return
-    posted = await ledger.posted(tx, [payment.id for payment in arrived])
-    entries = [entry for payment in arrived if (entry := _entry(payment, posted.get(payment.id, {}))) is not None]
+    posted = await ledger.posted(tx, [payment.id for payment, _ in arrived])
+    entries = [
+        entry
+        for payment, offered in arrived
+        if (entry := _entry(payment, posted.get(payment.id, {}), payment.asset in offered)) is not None
+    ]
     await ledger.post(tx, entries, now)
 
 
-def _entry(payment: Payment, posted: Balances) -> Entry | None:
+def _entry(payment: Payment, posted: Balances, offered: bool) -> Entry | None:
     assert payment.status is not None
-    postings = delta(posted, wanted(payment.key.network, payment.asset, payment.units, payment.status))
+    should = wanted(payment.key.network, payment.asset, payment.units, payment.status, offered=offered)
+    postings = delta(posted, should)
     if not postings:
         return None
     return Entry(payment.store_id, payment.id, payment.invoice_id, f"payment {payment.status}", postings)

@@ -1,6 +1,6 @@
 """An invoice: its terms, a person's decisions, and the standing that follows from them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -57,10 +57,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """Up to and including `up_to` asset units (None: any amount), `blocks` confirmations are required."""
+    """Up to and including `up_to` asset units (None: any amount), `blocks` confirmations are required.
+
+    `final`: moreover, a block that the network itself calls final.
+    """
 
     up_to: int | None
     blocks: int
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,37 +110,46 @@ class Terms:
 class Sight:
     """How far we see on one network: our height, and the moment up to which everything was seen.
 
-    A payment that complete looks have not found for `drop_after_seconds` is dropped.
+    A payment that complete looks have not found for `drop_after_seconds` is dropped. `final` is the height up to which
+    the network calls its blocks final, where it does; `frozen` are the assets in which nothing settles at present.
     """
 
     height: int
     observed_at: datetime
     drop_after_seconds: int
+    final: int | None = None
+    frozen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What "now" means for a decision: our clock, and how far we see on each network of the invoice."""
+    """What "now" means for a decision: our clock, and how far we see on the networks of an invoice's payments."""
 
     now: datetime
     sights: Mapping[str, Sight]
 
-    @property
-    def judged_at(self) -> datetime:
-        """The moment up to which nothing can still turn up: an invoice expires by this, not by the clock alone."""
-        return min([self.now, *(sight.observed_at for sight in self.sights.values())])
+    def judged_at(self, networks: Iterable[str]) -> datetime:
+        """Return the moment up to which nothing can still turn up on these networks.
+
+        An invoice expires by this moment on the networks that it offers, not by the clock alone.
+        """
+        return min([self.now, *(self.sights[network].observed_at for network in networks)])
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentStanding:
-    """Where one payment stands. `value_units` is what it is worth in the invoice's currency (rounded half-even)."""
+    """Where one payment stands. `value_units` is what it is worth in the invoice's currency (rounded half-even).
+
+    Without a rate it is money in an asset that the invoice did not offer: it is kept, and counts for nothing.
+    """
 
     id: PaymentId
     status: PaymentStatus
     confirmations: int
     confirmations_required: int
+    needs_final: bool
     value_units: int
-    rate: Fraction
+    rate: Fraction | None
     late: bool
 
 

@@ -32,11 +32,15 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Amounts up to `up_to` whole units of `currency` (None: any amount) need `blocks` confirmations."""
+    """Amounts up to `up_to` whole units of `currency` (None: any amount) need `blocks` confirmations.
+
+    `final`: and a block that the network itself calls final.
+    """
 
     blocks: int
     up_to: Fraction | None
     currency: str | None
+    final: bool = False
 
 
 def price(order: Order) -> Price:
@@ -92,9 +96,10 @@ def _tiers(limits: Sequence[Limit], asset: Asset, rates: Mapping[str, Rate]) -> 
     tiers = []
     for limit in limits:
         if limit.up_to is None or limit.currency is None:
-            tiers.append(Tier(None, limit.blocks))
+            tiers.append(Tier(None, limit.blocks, limit.final))
         elif limit.currency in rates:
             # The bound rounds down: an amount in between falls to the stricter side.
-            tiers.append(Tier(int(limit.up_to / rates[limit.currency].value * 10**asset.decimals), limit.blocks))
+            up_to = int(limit.up_to / rates[limit.currency].value * 10**asset.decimals)
+            tiers.append(Tier(up_to, limit.blocks, limit.final))
         # A bound that cannot be valued now is left out: its amounts fall to the next, stricter tier.
     return tuple(tiers)

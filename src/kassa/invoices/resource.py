@@ -9,7 +9,7 @@ from typing import Any
 from kassa.core.clock import rfc3339
 from kassa.core.money import format_rate, format_units
 from kassa.invoices.model import Option, PaymentStanding, Standing, Terms
-from kassa.invoices.rules import option_due, option_paid, required_confirmations
+from kassa.invoices.rules import option_due, option_paid, tier_of
 from kassa.payments.model import Payment
 from kassa.payments.model import Status as PaymentStatus
 
@@ -24,7 +24,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Everything that an invoice's picture is made of."""
+    """Everything that an invoice's picture is made of. `decimals` are those of its payments' assets, by asset id."""
 
     terms: Terms
     standing: Standing
@@ -32,6 +32,7 @@ class Shown:
     settled_at: datetime | None
     checkout_url: str
     faces: Mapping[str, Face]
+    decimals: Mapping[str, int]
 
 
 def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
@@ -68,9 +69,8 @@ def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
 
 def payment_resources(shown: Shown) -> list[dict[str, Any]]:  # JSON
     """Return an invoice's payments as JSON-ready values, oldest first, the dead ones too."""
-    options = {option.asset.id: option for option in shown.terms.options}
     payments = {payment.id: payment for payment in shown.payments}
-    return [_payment(payments[s.id], s, options[payments[s.id].asset], shown) for s in shown.standing.payments]
+    return [_payment(payments[s.id], s, shown) for s in shown.standing.payments]
 
 
 def _option(option: Option, shown: Shown) -> dict[str, Any]:
@@ -89,12 +89,12 @@ def _option(option: Option, shown: Shown) -> dict[str, Any]:
         "rate": format_rate(option.rate),
         "rate_source": option.rate_source,
         "rate_at": rfc3339(option.rate_at),
-        "confirmations_required": required_confirmations(option.tiers, option.due_units),
+        "confirmations_required": tier_of(option.tiers, option.due_units).blocks,
         "uri": None if face is None else face.payment_uri(option.address, due, shown.terms.description),
     }
 
 
-def _payment(payment: Payment, standing: PaymentStanding, option: Option, shown: Shown) -> dict[str, Any]:
+def _payment(payment: Payment, standing: PaymentStanding, shown: Shown) -> dict[str, Any]:
     sighting, currency = payment.sighting, shown.terms.currency
     settled = standing.status is PaymentStatus.SETTLED and payment.settled_at is not None
     return {
@@ -102,13 +102,13 @@ def _payment(payment: Payment, standing: PaymentStanding, option: Option, shown:
         "id": payment.id,
         "invoice_id": shown.terms.id,
         "asset": payment.asset,
-        "address": option.address,
+        "address": payment.address,
         "txid": payment.key.txid,
         "position": payment.key.position,
-        "amount": format_units(payment.units, option.asset.decimals),
+        "amount": format_units(payment.units, shown.decimals[payment.asset]),
         "value": format_units(standing.value_units, currency.decimals),
         "currency": currency.code,
-        "rate": format_rate(standing.rate),
+        "rate": None if standing.rate is None else format_rate(standing.rate),
         "status": standing.status.value,
         "confirmations": standing.confirmations,
         "confirmations_required": standing.confirmations_required,

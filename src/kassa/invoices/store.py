@@ -105,7 +105,7 @@ async def put(tx: "Tx | Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[None
         [str(option.rate) for _, option in options],
         [option.rate_source for _, option in options],
         [option.rate_at for _, option in options],
-        [json.dumps([[tier.up_to, tier.blocks] for tier in option.tiers]) for _, option in options],
+        [json.dumps([_written(tier) for tier in option.tiers]) for _, option in options],
         *announcing,
     )
     return [None] * len(made)
@@ -271,8 +271,12 @@ def _option(row: Mapping[str, Any], assets: Assets) -> Option:
         rate=Fraction(row["rate"]),
         rate_source=row["rate_source"],
         rate_at=row["rate_at"],
-        tiers=tuple(Tier(up_to, blocks) for up_to, blocks in json.loads(row["confirmations"])),
+        tiers=tuple(Tier(*written) for written in json.loads(row["confirmations"])),
     )
+
+
+def _written(tier: Tier) -> tuple[object, ...]:
+    return (tier.up_to, tier.blocks, True) if tier.final else (tier.up_to, tier.blocks)
 
 
 def _announced(row: Mapping[str, Any]) -> Announced:

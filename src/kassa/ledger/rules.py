@@ -9,16 +9,17 @@ Balances = Mapping[tuple[str, str], int]
 """(account, asset) → units."""
 
 
-def wanted(network: str, asset: str, units: int, status: Status) -> Balances:
+def wanted(network: str, asset: str, units: int, status: Status, *, offered: bool = True) -> Balances:
     """Return the balances that a payment should have caused.
 
     Money is on our side (`chain:…`) from the first confirmation; against it stands `unsettled` until the payment is
-    settled and `sales` from then on. What has no block, and no settlement without one, is not in the books.
+    settled and `sales` from then on, or `unexpected` for an asset that the invoice did not offer. What has no block,
+    and no settlement without one, is not in the books.
     """
     if status is Status.CONFIRMING:
         against = "unsettled"
     elif status is Status.SETTLED:
-        against = "sales"
+        against = "sales" if offered else "unexpected"
     else:
         return {}
     return {(f"chain:{network}", asset): units, (against, asset): -units}

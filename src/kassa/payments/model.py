@@ -52,6 +52,7 @@ class Payment:
     units: int
     maturity: int
     address_id: AddressId
+    address: str
     store_id: StoreId | None
     invoice_id: InvoiceId | None
     first_seen_at: datetime
@@ -62,4 +63,5 @@ class Payment:
     status: Status | None
     value_units: int
     confirmations_required: int
+    needs_final: bool
     settled_at: datetime | None

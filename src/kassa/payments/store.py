@@ -17,7 +17,8 @@ from kassa.wallets.model import Owner
 
 _COLUMNS = """p.id, p.network, p.txid, p.position, p.asset, p.units, p.maturity, p.address_id, p.store_id, p.invoice_id,
     p.first_seen_at, p.replaceable, p.block_height, p.block_hash, p.missing_since, p.conflict_txid, p.conflict_height,
-    p.late_rate, p.late_rate_source, p.status, p.value_units, p.confirmations_required, p.settled_at"""
+    p.late_rate, p.late_rate_source, p.status, p.value_units, p.confirmations_required, p.needs_final, p.settled_at,
+    a.address"""
 
 
 async def put(
@@ -199,36 +200,50 @@ async def lost(tx: Tx, network: str, since: datetime) -> set[InvoiceId]:
     return {InvoiceId(row["invoice_id"]) for row in rows}
 
 
-async def ripe(tx: Tx, network: str, height: int) -> set[InvoiceId]:
-    """Return the invoices with a payment that has reached its required depth at this height."""
+async def ripe(tx: Tx, network: str, height: int, final: int | None) -> set[InvoiceId]:
+    """Return the invoices with a payment that has reached all that it requires, at this height.
+
+    `final` is the height up to which the network calls its blocks final.
+    """
     rows = await tx.fetch(
         """select distinct invoice_id from payments
-           where network = $1 and status = 'confirming' and block_height + confirmations_required - 1 <= $2""",
+           where network = $1 and status = 'confirming' and block_height + confirmations_required - 1 <= $2
+             and (not needs_final or block_height <= $3)""",
         network,
         height,
+        final,
     )
     return {InvoiceId(row["invoice_id"]) for row in rows}
 
 
 async def of_invoices(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, list[Payment]]:
     """Return every payment of some invoices, the dead ones too, oldest first."""
-    rows = await tx.fetch(f"select {_COLUMNS} from payments p where p.invoice_id = any($1) order by p.id", invoices)
+    rows = await tx.fetch(
+        f"""select {_COLUMNS} from payments p join addresses a on a.id = p.address_id
+            where p.invoice_id = any($1) order by p.id""",
+        invoices,
+    )
     found: dict[InvoiceId, list[Payment]] = {invoice: [] for invoice in invoices}
     for row in rows:
         found[InvoiceId(row["invoice_id"])].append(read(row))
     return found
 
 
-async def announce(tx: Tx, said: Sequence[tuple[PaymentId, Status, int, int, datetime | None]]) -> None:
-    """Store what was announced of payments: (id, status, value units, required confirmations, settled at)."""
+async def announce(tx: Tx, said: Sequence[Payment]) -> None:
+    """Store what was announced of payments."""
     if said:
         await tx.execute(
             """update payments p set status = s.status, value_units = s.value_units,
-                   confirmations_required = s.required, settled_at = s.settled_at
-               from unnest($1::text[], $2::text[], $3::numeric[], $4::int[], $5::timestamptz[])
-                   as s (id, status, value_units, required, settled_at)
+                   confirmations_required = s.required, needs_final = s.needs_final, settled_at = s.settled_at
+               from unnest($1::text[], $2::text[], $3::numeric[], $4::int[], $5::bool[], $6::timestamptz[])
+                   as s (id, status, value_units, required, needs_final, settled_at)
                where p.id = s.id""",
-            *map(list, zip(*said, strict=True)),
+            [payment.id for payment in said],
+            [payment.status for payment in said],
+            [payment.value_units for payment in said],
+            [payment.confirmations_required for payment in said],
+            [payment.needs_final for payment in said],
+            [payment.settled_at for payment in said],
         )
 
 
@@ -262,6 +277,7 @@ def read(row: Mapping[str, Any]) -> Payment:
         units=int(row["units"]),
         maturity=row["maturity"],
         address_id=AddressId(row["address_id"]),
+        address=row["address"],
         store_id=None if row["store_id"] is None else StoreId(row["store_id"]),
         invoice_id=None if row["invoice_id"] is None else InvoiceId(row["invoice_id"]),
         first_seen_at=row["first_seen_at"],
@@ -277,5 +293,6 @@ def read(row: Mapping[str, Any]) -> Payment:
         status=None if status is None else Status(status),
         value_units=int(row["value_units"]),
         confirmations_required=row["confirmations_required"],
+        needs_final=row["needs_final"],
         settled_at=row["settled_at"],
     )

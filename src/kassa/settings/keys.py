@@ -9,11 +9,12 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from kassa.core.errors import Invalid
-from kassa.core.money import currency, parse_rate
+from kassa.core.money import Token, currency, parse_rate
 from kassa.settings.model import Confirmations, Listen
 
 _SYMBOL = re.compile(r"[A-Z0-9]{2,12}\Z")
 _SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,30}\Z")
+_CONTRACT = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 _HOST = re.compile(r"[A-Za-z0-9.:_-]+\Z")
 
 
@@ -106,6 +107,50 @@ def _listen(value: object) -> Listen:
     return Listen(host, int(port))
 
 
+def _evm_url(value: object) -> str:
+    expected = "http(s):// or ws(s)://host:port, with a user, password, path or query where the node wants one"
+    parts = _split(value, ("http", "https", "ws", "wss"), expected)
+    if parts.fragment:
+        raise ValueError(expected)
+    return parts.geturl()
+
+
+def _chain_id(value: object) -> str:
+    return str(_whole(1, 2**53)(value))
+
+
+def _one_of(*words: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return str(value)
+
+    return parse
+
+
+def _tokens(value: object) -> tuple[Token, ...]:
+    expected = 'a list such as ["USDC", { symbol = "GEM", contract = "0x…", decimals = 18 }]'
+    if not isinstance(value, list):
+        raise ValueError(expected)
+    tokens = tuple(_token(item, expected) for item in value)
+    if len({token.symbol for token in tokens}) < len(tokens):
+        raise ValueError(f"{expected}, each symbol once")
+    return tokens
+
+
+def _token(value: object, expected: str) -> Token:
+    table = {"symbol": value} if isinstance(value, str) else value
+    if not isinstance(table, dict) or table.keys() not in ({"symbol"}, {"symbol", "contract", "decimals"}):
+        raise ValueError(expected)
+    if not _SYMBOL.match(_text(table["symbol"], expected)):
+        raise ValueError(f"{expected}: a symbol is 2 to 12 capital letters and digits")
+    if "contract" not in table:
+        return Token(table["symbol"])
+    if not _CONTRACT.match(_text(table["contract"], expected)):
+        raise ValueError(f"{expected}: a contract is 0x and 40 hexadecimal digits")
+    return Token(table["symbol"], table["contract"], _whole(0, 36)(table["decimals"]))
+
+
 def _zmq(value: object) -> tuple[str, ...]:
     expected = 'a list of addresses such as ["tcp://127.0.0.1:28332"]'
     if not isinstance(value, list):
@@ -189,17 +234,27 @@ SECTIONS = {
     },
     "webhooks": {"allow_private_addresses": Key(_flag)},
 }
-_BITCOIN = {
+_EVERY_FAMILY = {
     "family": Key(_name, verbatim=True),
-    "chain": Key(_name, verbatim=True),
-    "rpc_url": Key(_rpc_url, secret=True, verbatim=True),
-    "zmq": Key(_zmq),
     "confirmations": Key(_confirmations),
     "max_reorg": Key(_whole(1, 100_000)),
     "poll_seconds": Key(_whole(1, 3_600)),
     "drop_after_seconds": Key(_whole(1, 86_400)),
     "stalled_after_seconds": Key(_whole(60, 604_800)),
 }
-FAMILIES = {"bitcoin": _BITCOIN}
+_BITCOIN = _EVERY_FAMILY | {
+    "chain": Key(_name, verbatim=True),
+    "rpc_url": Key(_rpc_url, secret=True, verbatim=True),
+    "zmq": Key(_zmq),
+}
+_EVM = _EVERY_FAMILY | {
+    "chain_id": Key(_chain_id, field="chain"),
+    "rpc_url": Key(_evm_url, secret=True, verbatim=True),
+    "finality": Key(_one_of("blocks", "safe", "finalized"), verbatim=True),
+    "internal": Key(_one_of("auto", "trace", "debug", "balances", "off"), verbatim=True),
+    "tokens": Key(_tokens),
+}
+FAMILIES = {"bitcoin": _BITCOIN, "evm": _EVM}
 """The keys of a network, by the family that it names. tests/meta holds the names to those of chains.registry."""
-REQUIRED = ("family", "chain", "rpc_url")
+REQUIRED = {"bitcoin": ("family", "chain", "rpc_url"), "evm": ("family", "chain_id", "rpc_url")}
+"""What a network of each family must say."""

@@ -152,7 +152,9 @@ def _network(source: _Source, name: str) -> Network:
     family = table.get("family")
     if "family" in table and (not isinstance(family, str) or family not in FAMILIES):
         source.refuse((*place, "family"), f"{family!r} is not in this version; known: {', '.join(FAMILIES)}")
-    if missing := [key for key in REQUIRED if key not in table]:
+    if family is None:
+        source.refuse(place, "family is missing")
+    if missing := [key for key in REQUIRED[str(family)] if key not in table]:
         source.refuse(place, f"{missing[0]} is missing")
     return Network(name=name, **_read(source, place, table, FAMILIES[str(family)]))
 

@@ -136,7 +136,7 @@ class AddressMarks:
             async with self._database.transaction() as tx:
                 moved = await wallets.jump(tx, keychain.id, mark.index, reason)
             if moved:
-                log.warning("address counter moved", network=keychain.network, to_index=mark.index, reason=reason)
+                log.warning("address counter moved", space=keychain.space, to_index=mark.index, reason=reason)
         self._known[keychain.id] = await asyncio.to_thread(
             self._write, mark_name(keychain), Mark(mark.index, _made(keychain))
         )
@@ -183,8 +183,8 @@ def read_marks(data_dir: Path) -> Mapping[str, Mark]:
 
 
 def mark_name(keychain: Keychain) -> str:
-    """Return the name under which a keychain's mark is kept: its network and a digest of its descriptor."""
-    return f"{keychain.network}/{sha256(keychain.descriptor.encode()).hexdigest()}"
+    """Return the name under which a keychain's mark is kept: its space and a digest of its descriptor."""
+    return f"{keychain.space}/{sha256(keychain.descriptor.encode()).hexdigest()}"
 
 
 def _made(keychain: Keychain) -> str:

@@ -9,7 +9,7 @@ from kassa.core.ids import AddressId, InvoiceId, StoreId, WalletId
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """A store's wallet on one network. Its keychain (descriptor and counter) may serve several stores."""
+    """A store's wallet on one network. Its keychain (descriptor and counter) may serve several stores and networks."""
 
     id: WalletId
     store_id: StoreId

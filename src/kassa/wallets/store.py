@@ -50,7 +50,8 @@ class Account(Protocol):
 _RECEIVING = """
 select w.id, w.store_id, w.network, w.keychain_id, w.created_at, k.descriptor, k.fingerprint, k.next_index,
     n.state <> 'halted' and n.lease_until < now() - interval '60 seconds' as forsaken,
-    n.node_behind, n.state, n.observed_at
+    n.node_behind, n.state, n.observed_at,
+    array(select c.asset from contracts c where c.network = w.network and c.frozen_for is not null) as frozen
 from wallets w join keychains k on k.id = w.keychain_id left join networks n on n.id = w.network
 where w.store_id = any($1::text[]) order by w.id desc
 """
@@ -69,26 +70,28 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Keychain:
-    """A descriptor on a network and its counter."""
+    """A descriptor in a space of networks and its counter."""
 
     id: int
-    network: str
+    space: str
     descriptor: str
     next_index: int
     created_at: datetime
 
 
-async def add_wallet(tx: Tx, store_id: str, network: str, account: Account, now: datetime) -> Wallet:
+async def add_wallet(tx: Tx, store_id: str, network: str, space: str, account: Account, now: datetime) -> Wallet:
     """Give a store a wallet on a network; the keychain of a descriptor is made once and shared, with its one counter.
+
+    `space` is `Chain.space`: the networks in which the keychain's addresses are the same.
 
     Raises `Conflict` when the store has a wallet on this network.
     """
     # An update that changes nothing makes the row lockable and returned also when it existed.
     keychain = await tx.fetchrow(
-        "insert into keychains (network, descriptor, fingerprint, created_at) values ($1, $2, $3, $4)"
+        "insert into keychains (space, descriptor, fingerprint, created_at) values ($1, $2, $3, $4)"
         " on conflict on constraint keychains_descriptor do update set descriptor = excluded.descriptor"
         " returning id, fingerprint, next_index",
-        network, account.descriptor, account.fingerprint, now,
+        space, account.descriptor, account.fingerprint, now,
     )  # fmt: skip
     wallet = Wallet(
         id=WalletId(new_id("wal", now)),
@@ -134,13 +137,14 @@ class Receiving:
     observed_at: datetime | None
     node_behind: bool | None
     forsaken: bool | None  # nobody has followed it for a minute
+    frozen: frozenset[str]  # assets about whose contract there is a doubt
 
 
 async def receiving(pool: "Tx | Pool[Any]", store_ids: Sequence[str]) -> Sequence[Sequence[Receiving]]:
     """Return the wallets of each store, newest first, with the states of their networks: invoices wait for it."""
     found: dict[str, list[Receiving]] = {store_id: [] for store_id in store_ids}
     for row in await pool.fetch(_RECEIVING, list(found)):
-        seen = (row["state"], row["observed_at"], row["node_behind"], row["forsaken"])
+        seen = (row["state"], row["observed_at"], row["node_behind"], row["forsaken"], frozenset(row["frozen"]))
         found[row["store_id"]].append(Receiving(_wallet(row), *seen))
     return [found[store_id] for store_id in store_ids]
 
@@ -171,10 +175,11 @@ async def allocate(pool: "Tx | Pool[Any]", keychain_ids: Sequence[int]) -> Seque
 
 
 async def keychains(tx: "Tx | Pool[Any]", network: str | None = None) -> list[Keychain]:
-    """Return every keychain of every store (on one network, if given), in the order of their ids."""
+    """Return every keychain of every store (those used on one network, if given), in the order of their ids."""
     rows = await tx.fetch(
-        "select id, network, descriptor, next_index, created_at from keychains"
-        " where $1::text is null or network = $1 order by id",
+        "select id, space, descriptor, next_index, created_at from keychains k"
+        " where $1::text is null or exists (select from wallets w where w.keychain_id = k.id and w.network = $1)"
+        " order by id",
         network,
     )
     return [Keychain(**row) for row in rows]
@@ -183,7 +188,7 @@ async def keychains(tx: "Tx | Pool[Any]", network: str | None = None) -> list[Ke
 async def keychain(tx: "Tx | Pool[Any]", keychain_id: int) -> Keychain:
     """Return a keychain; raises `NotFound`."""
     row = await tx.fetchrow(
-        "select id, network, descriptor, next_index, created_at from keychains where id = $1", keychain_id
+        "select id, space, descriptor, next_index, created_at from keychains where id = $1", keychain_id
     )
     if row is None:
         raise NotFound(f"there is no keychain {keychain_id}")
@@ -243,9 +248,9 @@ async def addresses_of(
     """Return the addresses issued from a wallet to its own store, newest first; with `below`, of smaller index."""
     rows = await tx.fetch(
         "select id, address, index, invoice_id, created_at from addresses"
-        " where keychain_id = $1 and store_id = $2 and ($3::bigint is null or index < $3)"
-        " order by index desc limit $4",
-        wallet.keychain_id, wallet.store_id, below, limit,
+        " where keychain_id = $1 and store_id = $2 and network = $3 and ($4::bigint is null or index < $4)"
+        " order by index desc limit $5",
+        wallet.keychain_id, wallet.store_id, wallet.network, below, limit,
     )  # fmt: skip
     return [Issued(r["id"], r["address"], r["index"], r["invoice_id"], r["created_at"]) for r in rows]
 

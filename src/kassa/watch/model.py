@@ -11,7 +11,8 @@ class Position:
     """A network as we last left it. `tip` is the end of our best chain (None before the first block).
 
     `observed_at` is the moment up to which we have seen everything that the node had. `allowed_reorg` is an operator's
-    word, given after a halt, on how deep the next reorganisation may be.
+    word, given after a halt, on how deep the next reorganisation may be. `final` is the height up to which the network
+    called its blocks final, `frozen` the assets in which nothing settles until an operator has looked.
     """
 
     network: str
@@ -20,6 +21,20 @@ class Position:
     state: str
     observed_at: datetime | None
     allowed_reorg: int | None
+    final: int | None = None
+    frozen: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownContract:
+    """What a token's contract looked like when an operator last had no doubt (None: never seen), and whether one has.
+
+    `frozen_for` is the doubt: while there is one, the asset is not offered and nothing in it settles.
+    """
+
+    asset: str
+    code: str | None
+    frozen_for: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +54,10 @@ class Older:
 
 @dataclass(frozen=True, slots=True)
 class TooDeep:
-    """Our chain and the node's part more than the allowed number of blocks below our tip."""
+    """Our chain and the node's part more than the allowed number of blocks below our tip, or below a final block."""
 
     depth: int
+    below_final: bool = False
 
 
 Extension = ChainUpdate | Older | TooDeep | None

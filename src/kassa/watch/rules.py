@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from kassa.core.facts import Block, BlockRef, Tip
-from kassa.watch.model import ChainUpdate, Extension, Older, TooDeep
+from kassa.core.facts import Block, BlockRef, Contract, Tip
+from kassa.watch.model import ChainUpdate, Extension, KnownContract, Older, TooDeep
 
 
-def extend(held: Sequence[BlockRef], offered: Sequence[Block], max_reorg: int) -> Extension:
+def extend(held: Sequence[BlockRef], offered: Sequence[Block], max_reorg: int, final: int | None = None) -> Extension:
     """Decide what the node's blocks mean for our chain.
 
     `held` is the upper end of our chain, ascending and without holes, down to where we began or at least to the parent
-    of the first offered block. `offered` is a linked piece of the node's best chain, ascending.
+    of the first offered block. `offered` is a linked piece of the node's best chain, ascending. No block up to the
+    height `final` may be undone: the network had called it final.
 
     Only a different hash at a height that we hold undoes anything, and only together with blocks up to at least our old
     height: a shorter answer is a lagging node, or a branch that has not overtaken ours.
@@ -33,11 +34,27 @@ def extend(held: Sequence[BlockRef], offered: Sequence[Block], max_reorg: int) -
     linked = ours.get(below) == first.parent or first.ref.height <= bottom
     if depth > max_reorg or (not linked and depth >= max_reorg):
         return TooDeep(depth if linked else depth + 1)
+    if final is not None and below < final:
+        return TooDeep(depth, below_final=True)
     if not linked:
         # Twice as far back each time: the parting is found in a few questions, however deep it lies.
         return Older(max(tip - max_reorg + 1, below - depth, 0))
     undo = tuple(ref for ref in reversed(held) if ref.height > below)
     return ChainUpdate(undo, tuple(fresh))
+
+
+def contract_doubt(known: KnownContract | None, seen: Contract, decimals: int) -> str | None:
+    """Return why a token must be frozen after a look at its contract; None while there is no doubt.
+
+    `decimals` are those of the settings, in which every amount is reckoned. A doubt does not end by itself: a person
+    decides that the contract is good as it is now.
+    """
+    if seen.decimals != decimals:
+        said = "does not say its decimals" if seen.decimals is None else f"says it has {seen.decimals} decimals"
+        return f"the contract {said}, and the settings say {decimals}"
+    if known is not None and known.code is not None and known.code != seen.code:
+        return "the contract's code has changed"
+    return None if known is None else known.frozen_for
 
 
 def node_state(tip: Tip, at: BlockRef | None, stalled_after_seconds: int | None, now: datetime) -> tuple[str, str]:

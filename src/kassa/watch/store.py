@@ -1,6 +1,5 @@
 """Where we stand on each network, in the database; and who may move it: one holder of a lease, fenced by a number."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +9,8 @@ from kassa.core.facts import BlockRef, Tip
 from kassa.db.pool import Tx
 from kassa.watch.model import ChainUpdate, Position
 
-_POSITION = "id, fence, height, hash, state, observed_at, allowed_reorg"
+_POSITION = """id, fence, height, hash, state, observed_at, allowed_reorg, final_height,
+    array(select c.asset from contracts c where c.network = networks.id and c.frozen_for is not null) as frozen"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,27 @@ async def put_update(tx: Tx, network: str, update: ChainUpdate) -> BlockRef:
         [block.time for block in update.apply],
     )
     tip = update.apply[-1].ref
+    # Only an operator's word lets a final block be undone; what replaces it has to become final again.
     await tx.execute(
-        "update networks set height = $2, hash = $3, allowed_reorg = null where id = $1", network, tip.height, tip.hash
+        """update networks set height = $2, hash = $3, allowed_reorg = null,
+               final_height = least(final_height, $4) where id = $1""",
+        network,
+        tip.height,
+        tip.hash,
+        update.apply[0].ref.height - 1 if update.undo else None,
     )
     return tip
+
+
+async def note_final(tx: Tx, network: str, height: int, now: datetime) -> None:
+    """Note up to which height the network calls its blocks final; the height never falls by this."""
+    await tx.execute(
+        """update networks set final_height = $2, final_at = $3
+           where id = $1 and (final_height is null or final_height < $2)""",
+        network,
+        height,
+        now,
+    )
 
 
 async def note_observed(tx: Tx, network: str, moment: datetime) -> None:
@@ -150,9 +167,9 @@ async def resume(tx: Tx, network: str, depth: int) -> bool:
     return done is not None
 
 
-async def positions(tx: Tx, networks: Sequence[str]) -> dict[str, Position]:
-    """Return where we stand on some networks; those never followed are left out."""
-    rows = await tx.fetch(f"select {_POSITION} from networks where id = any($1)", networks)
+async def positions(tx: Tx) -> dict[str, Position]:
+    """Return where we stand on every network that was ever followed."""
+    rows = await tx.fetch(f"select {_POSITION} from networks")
     return {row["id"]: _position(row) for row in rows}
 
 
@@ -171,4 +188,13 @@ async def network_rows(tx: Any) -> list[NetworkRow]:  # a transaction or the poo
 
 def _position(row: Any) -> Position:  # an asyncpg record
     tip = None if row["height"] is None else BlockRef(row["height"], row["hash"])
-    return Position(row["id"], row["fence"], tip, row["state"], row["observed_at"], row["allowed_reorg"])
+    return Position(
+        row["id"],
+        row["fence"],
+        tip,
+        row["state"],
+        row["observed_at"],
+        row["allowed_reorg"],
+        row["final_height"],
+        frozenset(row["frozen"]),
+    )

@@ -31,6 +31,9 @@ BLOCKS_AT_ONCE = 100
 STALLED_AFTER_INTERVALS = 12
 """On a live network, a tip older than this many block intervals is a stalled node: chance 0.0006 % per block."""
 UNREACHABLE_AFTER = timedelta(seconds=60)
+LEAST_STALL_SECONDS = 120
+"""A chain of short intervals makes its blocks less evenly."""
+CONTRACTS_EVERY = timedelta(minutes=10)
 _MOVED_PAUSE_SECONDS = 0.05
 _MAX_PAUSE_SECONDS = 30
 
@@ -90,6 +93,7 @@ class Follower:
         self._woken = asyncio.Event()
         self._checked = False
         self._heard_at = house.clock.now()
+        self._vetted_at: datetime | None = None
         self._pause = 0.0
         self._blocks_at_once = BLOCKS_AT_ONCE
 
@@ -162,8 +166,10 @@ class Follower:
         read_at = self._house.clock.now()
         tip = await self._source.tip()
         await self._note(tip)
+        await self._look_at_contracts()
         await self._follow_blocks(tip)
         if self._position.tip == tip.ref:
+            await self._note_final(tip)
             await self._look_into_mempool(tip, read_at)
         await self._note(tip)
 
@@ -171,7 +177,7 @@ class Follower:
         if self._position.state != "halted":
             return False
         async with self._house.database.transaction() as tx:
-            stored = (await watch.positions(tx, [self._network.name]))[self._network.name]
+            stored = (await watch.positions(tx))[self._network.name]
         self._position = replace(stored, fence=self._position.fence)
         return stored.state == "halted"
 
@@ -181,9 +187,10 @@ class Follower:
                 return  # a lagging node, or a branch that has not overtaken ours
             extension = await self._extension(tip)
             if isinstance(extension, TooDeep):
+                limit = "below a final block" if extension.below_final else f"max_reorg is {self._network.max_reorg}"
                 await self._halt(
-                    f"the node's chain parts from ours {extension.depth} or more blocks below our tip"
-                    f" (max_reorg is {self._network.max_reorg}); look at the chain, then `kassa network resume`"
+                    f"the node's chain parts from ours {extension.depth} or more blocks below our tip ({limit});"
+                    " look at the chain, then `kassa network resume`"
                 )
                 return
             if not isinstance(extension, ChainUpdate):
@@ -195,7 +202,9 @@ class Follower:
         if at is None:
             return extend((), await self._source.blocks(tip.ref.height, tip.ref.height, self._keys), 0)
         first, held = min(at.height + 1, tip.ref.height), [at]
-        max_reorg = max(self._network.max_reorg, self._position.allowed_reorg or 0)
+        allowed = self._position.allowed_reorg
+        max_reorg = max(self._network.max_reorg, allowed or 0)
+        final = self._position.final if allowed is None else None
         while True:
             # Up to our old height at least: a reorganisation lands whole or not at all.
             last = max(at.height, min(tip.ref.height, first + self._blocks_at_once - 1))
@@ -203,7 +212,7 @@ class Follower:
             if first <= at.height:
                 async with self._house.database.transaction() as tx:
                     held = await watch.held_blocks(tx, self._network.name, max(0, first - 1))
-            extension = extend(held, offered, max_reorg)
+            extension = extend(held, offered, max_reorg, final)
             if not isinstance(extension, Older):
                 return extension
             first = extension.first
@@ -219,6 +228,24 @@ class Follower:
             log.warning(
                 "reorganisation", network=self._network.name, undone=len(update.undo), applied=len(update.apply)
             )
+
+    async def _note_final(self, tip: Tip) -> None:
+        if tip.final is None or (self._position.final is not None and tip.final <= self._position.final):
+            return
+        final, now = tip.final, self._house.clock.now()
+        self._position = await self._house.database.run(
+            lambda tx: flow.on_final(tx, self._house, self._position, final, LEASE_SECONDS, now)
+        )
+
+    async def _look_at_contracts(self) -> None:
+        now = self._house.clock.now()
+        if self._vetted_at is not None and now - self._vetted_at < CONTRACTS_EVERY:
+            return
+        seen = await self._source.contracts()
+        decimals = {asset.id: asset.decimals for asset in self._house.chains[self._network.name].assets}
+        if seen:
+            await self._house.database.run(lambda tx: flow.on_contracts(tx, self._position, seen, decimals, now))
+        self._vetted_at = now
 
     async def _look_into_mempool(self, tip: Tip, read_at: datetime) -> None:
         waiting = await payments.waiting(self._house.database.pool, self._network.name)
@@ -240,7 +267,7 @@ class Follower:
     def _state(self, tip: Tip) -> tuple[str, str]:
         chain, stalled_after = self._house.chains[self._network.name], self._network.stalled_after_seconds
         if stalled_after is None and chain.livemode:
-            stalled_after = chain.block_seconds * STALLED_AFTER_INTERVALS
+            stalled_after = max(LEAST_STALL_SECONDS, chain.block_seconds * STALLED_AFTER_INTERVALS)
         return node_state(tip, self._position.tip, stalled_after, self._house.clock.now())
 
     async def _note(self, tip: Tip) -> None:

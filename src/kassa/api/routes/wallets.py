@@ -27,7 +27,8 @@ async def _account(call: Call) -> Account:
 
 async def _add(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     order: shapes.WalletOrder = call.body
-    return wallet_resource(await wallets.add_wallet(tx, call.store.id, order.network, call.prepared, call.now))
+    space = call.house.chains[order.network].space
+    return wallet_resource(await wallets.add_wallet(tx, call.store.id, order.network, space, call.prepared, call.now))
 
 
 async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON

@@ -1,0 +1,53 @@
+"""Tokens are contracts, and contracts change: an asset in doubt is frozen until a person has looked."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import structlog
+
+import kassa.payments.store as payments
+import kassa.watch.contract_store as contracts
+import kassa.watch.store as watch
+from kassa.core.errors import NotFound
+from kassa.core.facts import Contract
+from kassa.db.pool import Tx
+from kassa.flow.alerts import alert
+from kassa.flow.standing import reassess
+from kassa.house import House
+from kassa.watch.model import Position
+from kassa.watch.rules import contract_doubt
+
+log = structlog.get_logger()
+
+
+async def on_contracts(
+    tx: Tx, position: Position, seen: Sequence[Contract], decimals: Mapping[str, int], now: datetime
+) -> None:
+    """Note how the contracts of a network's tokens look; freeze an asset about which there is a doubt."""
+    known = await contracts.known(tx, position.network)
+    await contracts.put(tx, position.network, seen)
+    for contract in seen:
+        reason = contract_doubt(known.get(contract.asset), contract, decimals[contract.asset])
+        if reason is not None:
+            await freeze_asset(tx, position.network, contract.asset, reason, now)
+
+
+async def freeze_asset(tx: Tx, network: str, asset: str, reason: str, now: datetime) -> None:
+    """Stop offering and settling an asset until an operator decides; say so to every store that uses the network."""
+    if not await contracts.freeze(tx, network, asset, reason):
+        return
+    log.error("asset frozen", asset=asset, reason=reason)
+    await watch.decide(tx, network, f"froze {asset}", reason, now)
+    await alert(tx, network, "alert.opened", f"{asset} is frozen: {reason}", now)
+
+
+async def thaw_asset(tx: Tx, house: House, asset: str, now: datetime) -> None:
+    """Offer and settle an asset again, with its contract as it is now; raises `NotFound` when it is not frozen."""
+    network = await contracts.thaw(tx, asset)
+    if network is None:
+        raise NotFound(f"{asset!r} is not frozen; see `kassa doctor`")
+    await watch.decide(tx, network, f"thawed {asset}", "an operator accepts its contract as it is now", now)
+    await alert(tx, network, "alert.closed", f"an operator thawed {asset}", now)
+    position = (await watch.positions(tx))[network]
+    if position.tip is not None:
+        await reassess(tx, house, await payments.ripe(tx, network, position.tip.height, position.final), now)
