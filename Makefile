@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.kassa-installed
 SOURCES_OF_INSTALL := requirements-dev.lock pyproject.toml $(wildcard setup.py) $(shell find src -name '*.c' 2>/dev/null)
-NODES ?= bitcoind litecoind
+NODES ?= bitcoind litecoind anvil
 ARGS ?=
 WORKERS ?= 2
 

@@ -29,6 +29,12 @@ def litecoind_program() -> Program:
 
 
 @pytest.fixture(scope="session")
+def anvil_program() -> Program:
+    """The anvil of this machine, installed if it has none."""
+    return find_or_install("anvil", nodes_dir(), print)
+
+
+@pytest.fixture(scope="session")
 def bitcoind_data(bitcoind_program: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A funded data directory, to be copied."""
     return _prepare(bitcoind_program, "bitcoin-regtest", tmp_path_factory.mktemp("bitcoind") / "data")

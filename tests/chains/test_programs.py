@@ -1,6 +1,11 @@
 """Node programs are found where they are, and what cannot be had is said with its remedy."""
 
+import base64
+import hashlib
 import re
+import shutil
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,7 +91,7 @@ def test_a_program_too_old_is_named_and_the_remedy_with_it(tmp_path: Path, monke
     script(tmp_path, "bitcoind", "Bitcoin Core version v0.21.2")
     monkeypatch.setenv("PATH", str(tmp_path))  # and so no apt-get
     said: list[str] = []
-    with pytest.raises(SandboxError, match=re.escape("Put a bitcoind of version 25 or later on PATH")):
+    with pytest.raises(SandboxError, match=re.escape("Put bitcoind (version 25 or later) on PATH")):
         nodes.find_or_install("bitcoind", tmp_path / "cache", said.append)
     assert "version Bitcoin Core 0.21.2, and 25 or later is needed" in said[0]
     assert list((tmp_path / "cache").iterdir()) == [tmp_path / "cache" / "bitcoind.lock"]
@@ -101,6 +106,60 @@ def test_an_installed_program_is_found_again(
         pytest.skip("this machine has a bitcoind of its own")
     assert nodes.find_or_install("bitcoind", nodes.nodes_dir(), said.append) == bitcoind_program
     assert said == []
+
+
+def test_foundry_s_anvil_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(tmp_path, "anvil", "anvil Version: 1.5.0-stable\nCommit SHA: 1ab2c")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = nodes.find_or_install("anvil", tmp_path / "cache", print)
+    assert found == Program("anvil", (str(tmp_path / "anvil"),), "anvil 1.5.0-stable")
+
+
+def npm_that_brings(says: str, folder: Path) -> str:
+    """Put a program `npm` into a folder that packs an anvil saying this; return the archive's sha512 in base64."""
+    program = folder / "npm"
+    program.mkdir()
+    (program / "package" / "bin").mkdir(parents=True)
+    script(program / "package" / "bin", "anvil", says)
+    archive = folder / "brought.tgz"
+    with tarfile.open(archive, "w:gz") as opened:
+        opened.add(program / "package", "package")
+    shutil.rmtree(program)
+    program.write_text(f"#!/bin/sh\n{shutil.which('cp')} {archive} .\n")
+    program.chmod(0o755)
+    return base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+
+
+def anvil_whose_package_has(sha512: str) -> nodes.Recipe:
+    recipe = nodes.RECIPES["anvil"]
+    assert isinstance(recipe.source, nodes.Npm)
+    packages = {machine: replace(package, sha512=sha512) for machine, package in recipe.source.packages.items()}
+    return replace(recipe, source=replace(recipe.source, packages=packages))
+
+
+def test_one_file_of_an_npm_package_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha512 = npm_that_brings("anvil Version: 1.7.1", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(nodes, "RECIPES", {"anvil": anvil_whose_package_has(sha512)})
+    found = nodes.find_or_install("anvil", tmp_path / "cache", print)
+    assert found == Program("anvil", (str(tmp_path / "cache" / "anvil" / "1.7.1" / "anvil"),), "anvil 1.7.1")
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"anvil", "anvil.lock"}
+
+
+def test_another_npm_package_than_ours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha512 = npm_that_brings("anvil Version: 1.7.1", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SandboxError, match=re.escape(f"its sha512 is {sha512}). Put anvil (version 1 or later)")):
+        nodes.find_or_install("anvil", tmp_path / "cache", print)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["anvil.lock"]
+
+
+def test_without_npm_and_without_pypi_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(SandboxError, match=r"npm is missing(.|\n)*Put anvil \(version 1 or later\) on PATH"):
+        nodes.find_or_install("anvil", tmp_path / "cache", print)
 
 
 def test_an_unknown_program_is_refused(tmp_path: Path) -> None:

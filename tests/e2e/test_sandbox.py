@@ -286,7 +286,7 @@ def test_what_a_killed_sandbox_left_is_cleared_up(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "remedy"),
     [
-        ({"KASSA_NODES_DIR": "empty"}, "Put a bitcoind of version 25 or later on PATH and start again"),
+        ({"KASSA_NODES_DIR": "empty"}, "Put bitcoind (version 25 or later) on PATH and start again"),
         ({"KASSA_NODES_DIR": "/dev/null/nodes"}, "set KASSA_NODES_DIR to a folder that can"),
     ],
 )

@@ -1,48 +1,87 @@
-"""Find node programs on this machine, or install them from Debian without touching the system.
+"""Find node programs on this machine, or install them from Debian or npm without touching the system.
 
 A program from Debian is unpacked into a folder of its own together with every library it needs, the C library included,
 and started through that folder's loader: no root, nothing installed system-wide, and any suite serves any Debian.
+A program from npm is one file that needs no more than glibc.
 """
 
 import fcntl
 import os
+import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 from kassa.chains.base import Program
 from kassa.core.errors import SandboxError
+from kassa.sandbox import npm
 from kassa.sandbox.apt import closure
+from kassa.sandbox.command import run
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Debian:
+    """Packages of a suite, taken with all that they depend on."""
+
+    suite: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Npm:
+    """A program that is one file, `member`, of a package for each kind of machine, as `uname -m` names it."""
+
+    member: str
+    packages: Mapping[str, npm.Package]
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """Where Debian keeps a program: `packages` beside their dependencies, `binary` inside the unpacked folder.
+    """Where a program comes from, and where it then is: `binary`, inside its folder.
 
     `minimum` is the lowest major version that is used from PATH.
     """
 
-    suite: str
-    packages: tuple[str, ...]
+    source: Debian | Npm
     binary: str
     minimum: int
 
 
 RECIPES: Mapping[str, Recipe] = {
     # systemd-standalone-sysusers satisfies a dependency that would otherwise bring the whole of systemd.
-    "bitcoind": Recipe("sid", ("bitcoin-knots", "systemd-standalone-sysusers"), "usr/bin/bitcoind", 25),
+    "bitcoind": Recipe(Debian("sid", ("bitcoin-knots", "systemd-standalone-sysusers")), "usr/bin/bitcoind", 25),
     # usr/bin/litecoind is a shell script that writes into the home directory: start the program behind it.
-    "litecoind": Recipe("bookworm", ("litecoind",), "usr/lib/litecoin/litecoind", 0),
+    "litecoind": Recipe(Debian("bookworm", ("litecoind",)), "usr/lib/litecoin/litecoind", 0),
+    # The version stands in the path, so that raising it installs anew.
+    "anvil": Recipe(
+        Npm(
+            "package/bin/anvil",
+            {
+                "x86_64": npm.Package(
+                    "@foundry-rs/anvil-linux-amd64",
+                    "1.7.1",
+                    "+XmShybEaxfCrr0OUUZwYEy2OnYZt5pHH9TzBtLv3+VrK0O/ANuNSVEahqNhKHlgX7GRJ59383ofNhxkRWIYTg==",
+                ),
+                "aarch64": npm.Package(
+                    "@foundry-rs/anvil-linux-arm64",
+                    "1.7.1",
+                    "ykHJmFOGdBR8+9smOKBm9ZZDCCCkLQctiHOAddLvmYx9mPeBDMfq6jP51hKYsO5MG8ClPLSlWe+JpiXPjoXgBQ==",
+                ),
+            },
+        ),
+        "1.7.1/anvil",
+        1,
+    ),
 }
-_VERSION = re.compile(r"version v?(([0-9]+)\.\S*)")
+_VERSION = re.compile(r" [Vv]ersion:? v?([0-9]+\.\S*)")
 
 
 def nodes_dir() -> Path:
@@ -87,27 +126,40 @@ def _installed(name: str, recipe: Recipe, folder: Path) -> Program | None:
 
 
 def _install(name: str, recipe: Recipe, cache: Path, say: Say) -> Program:
-    say(f"installing {name} from Debian into {cache / name} (nothing is installed system-wide)")
+    say(f"installing {name} into {cache / name} (nothing is installed system-wide)")
     # Beside its final place, so that the rename below is atomic; hidden, so that nobody takes it for finished.
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=cache) as temporary:
-        work, unpacked = Path(temporary), Path(temporary) / "unpacked"
+        unpacked = Path(temporary) / "unpacked"
         try:
-            for package in closure(recipe.suite, recipe.packages, work / "apt", say):
-                _run(["dpkg", "-x", str(package), str(unpacked)])
+            _unpack(recipe, unpacked, Path(temporary), say)
         except SandboxError as error:
             raise SandboxError(f"{name} cannot be installed here ({error}). {_remedy(name, recipe)}") from error
         program = _installed(name, recipe, unpacked)
         if program is None:
-            raise SandboxError(f"the {name} from Debian does not start on this machine. {_remedy(name, recipe)}")
+            raise SandboxError(f"the {name} that was brought does not start here. {_remedy(name, recipe)}")
         shutil.rmtree(cache / name, ignore_errors=True)  # left by something that no longer starts
         unpacked.rename(cache / name)
-    say(f"installed {name} {program.version}")
+    say(f"installed {program.version}")
     return Program(name, (*_loader(cache / name), str(cache / name / recipe.binary)), program.version)
 
 
+def _unpack(recipe: Recipe, folder: Path, work: Path, say: Say) -> None:
+    match recipe.source:
+        case Debian(suite, packages):
+            for package in closure(suite, packages, work / "apt", say):
+                run(["dpkg", "-x", str(package), str(folder)])
+        case Npm(member, packages):
+            wanted = packages.get(platform.machine()) if sys.platform == "linux" else None
+            if wanted is None:
+                raise SandboxError(f"there is no package of it for {sys.platform} on {platform.machine()}")
+            npm.extract(wanted, member, folder / recipe.binary, work, say)
+        case _:
+            assert_never(recipe.source)
+
+
 def _remedy(name: str, recipe: Recipe) -> str:
-    least = f" of version {recipe.minimum} or later" if recipe.minimum else ""
-    return f"Put a {name}{least} on PATH and start again"
+    least = f" (version {recipe.minimum} or later)" if recipe.minimum else ""
+    return f"Put {name}{least} on PATH and start again"
 
 
 def _loader(folder: Path) -> tuple[str, ...]:
@@ -121,29 +173,15 @@ def _loader(folder: Path) -> tuple[str, ...]:
 
 def _version(argv: tuple[str, ...]) -> str | None:
     try:
-        answer = _run([*argv, "--version"])
+        answer = run([*argv, "--version"])
     except SandboxError:
         return None
     match = _VERSION.search(answer)
-    name = answer.split(" version ", 1)[0].removesuffix(" daemon")
-    return None if match is None else f"{name} {match[1]}"
+    return None if match is None else f"{answer[: match.start()].removesuffix(' daemon')} {match[1]}"
 
 
 def _major(version: str) -> int:
     return int(re.findall(r"[0-9]+", version)[0])
-
-
-def _run(command: list[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)  # noqa: S603 fixed words
-    except FileNotFoundError as error:
-        raise SandboxError(f"{command[0]} is missing") from error
-    except subprocess.TimeoutExpired as error:
-        raise SandboxError(f"{command[0]} took more than two minutes") from error
-    except (subprocess.CalledProcessError, OSError) as error:
-        detail = getattr(error, "stderr", "") or str(error)
-        raise SandboxError(f"{command[0]} failed: {detail.strip()[-300:]}") from error
-    return done.stdout
 
 
 @contextmanager
