@@ -14,7 +14,7 @@ NODES ?= bitcoind litecoind anvil
 ARGS ?=
 WORKERS ?= 2
 
-.PHONY: help setup nodes demo sandbox test check format bench lock clean
+.PHONY: help setup nodes demo sandbox test check format bench lock contracts clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -64,6 +64,9 @@ lock: $(INSTALLED)  ## Resolve the dependencies anew (ARGS=--upgrade to raise ve
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links $(ARGS) $$group pyproject.toml -o $$name.lock; \
 	done
+
+contracts: $(INSTALLED)  ## Compile the Solidity contracts of sandbox and tests anew (needs node)
+	@$(BIN)/python contracts/build.py
 
 clean:  ## Remove the virtual environment and what builds and caches left (data and downloaded nodes stay)
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,87 @@
+"""Deploy our contracts on a private Ethereum node and call them, from accounts that the node itself signs for."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from eth_abi import decode, encode
+
+from contracts import build
+from kassa.chains.rpc import JsonRpc
+
+GAS = 3_000_000  # named with each transaction, so that one that will fail is not refused but mined, with status 0
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A contract on the chain. Functions are called by name; addresses are hex text, amounts are units or wei."""
+
+    rpc: JsonRpc
+    address: str
+    artifact: Json
+
+    async def send(
+        self, function: str, *values: object, sender: str | None = None, wei: int = 0, gas: int = GAS
+    ) -> str:
+        """Send a transaction that calls a function; return its txid, whatever became of it."""
+        return await send(self.rpc, self.address, self.data(function, *values), sender=sender, wei=wei, gas=gas)
+
+    async def read(self, function: str, *values: object) -> Any:
+        """Call a function without a transaction, in the latest block; return its one answer, or a tuple of several."""
+        answer = await self.rpc.call(
+            str, "eth_call", {"to": self.address, "data": self.data(function, *values)}, "latest"
+        )
+        read = decode(_types(self._function(function)["outputs"]), bytes.fromhex(answer[2:]))
+        return read[0] if len(read) == 1 else read
+
+    def data(self, function: str, *values: object) -> str:
+        """Return what calls a function, as hex text."""
+        types = _types(self._function(function)["inputs"])
+        return "0x" + self.artifact["selectors"][f"{function}({','.join(types)})"] + encode(types, values).hex()
+
+    def _function(self, name: str) -> Json:
+        return next(item for item in self.artifact["abi"] if item["type"] == "function" and item["name"] == name)
+
+
+def artifact(name: str) -> Json:
+    """Return the committed artifact of one of our contracts."""
+    path = build.path(name)
+    read: Json = json.loads(path.read_text("utf-8"))
+    return read
+
+
+async def deploy(rpc: JsonRpc, name: str, *values: object, sender: str | None = None, wei: int = 0) -> Contract:
+    """Deploy a contract with its constructor's values, and mine it where the node does not do so by itself."""
+    made = artifact(name)
+    constructor = next((item for item in made["abi"] if item["type"] == "constructor"), {"inputs": []})
+    data = made["bytecode"] + encode(_types(constructor["inputs"]), values).hex()
+    mined = await receipt(rpc, await send(rpc, None, data, sender=sender, wei=wei))
+    if mined["status"] != "0x1":
+        raise AssertionError(f"{name} was not deployed: its transaction failed")
+    return Contract(rpc, mined["contractAddress"], made)
+
+
+async def send(
+    rpc: JsonRpc, to: str | None, data: str = "0x", *, sender: str | None = None, wei: int = 0, gas: int = GAS
+) -> str:
+    """Send a transaction from one of the node's own accounts, the first if none is named; return its txid."""
+    sender = sender or (await rpc.call(list[str], "eth_accounts"))[0]
+    transaction = {"from": sender, "data": data, "value": hex(wei), "gas": hex(gas)}
+    if to is not None:
+        transaction["to"] = to
+    return await rpc.call(str, "eth_sendTransaction", transaction)
+
+
+async def receipt(rpc: JsonRpc, txid: str) -> Json:
+    """Return a transaction's receipt, as the node writes it; mine a block first if the transaction still waits."""
+    found = await rpc.call(Json | None, "eth_getTransactionReceipt", txid)
+    if found is None:
+        await rpc.call(object, "evm_mine")
+        found = await rpc.call(Json, "eth_getTransactionReceipt", txid)
+    return found
+
+
+def _types(inputs: list[Json]) -> list[str]:
+    return [item["type"] for item in inputs]
