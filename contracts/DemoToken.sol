@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.0;
 
-/// A plain ERC-20 token whose deployer mints it: the sandbox's demo money, and what the odd tokens of the tests start from.
+/// A plain ERC-20 token that its deployer mints: the sandbox's demo money, and what the odd tokens of the tests change.
 contract DemoToken {
     address public immutable minter;
     uint256 public totalSupply;

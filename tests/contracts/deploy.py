@@ -1,7 +1,8 @@
 """Deploy our contracts on a private Ethereum node and call them, from accounts that the node itself signs for."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eth_abi import decode, encode
@@ -10,6 +11,16 @@ from contracts import build
 from kassa.chains.rpc import JsonRpc
 
 GAS = 3_000_000  # named with each transaction, so that one that will fail is not refused but mined, with status 0
+
+HOSTILE_NAMES: Mapping[str, tuple[bytes, int]] = {
+    "markup": (encode(["string"], ["<img src=x onerror=alert(1)>"]), 0),
+    "huge": (encode(["uint256", "uint256"], [32, 2**20]), 2**20),
+    "broken UTF-8": (encode(["bytes"], [b"Dollar \xff\xfe\xc3\x28"]), 0),
+    "bytes32": (b"Dollar".ljust(32, b"\0"), 0),
+    "a length that lies": (encode(["uint256", "uint256"], [32, 2**255]), 0),
+    "nothing": (b"", 0),
+}
+"""What HostileMetadataToken can be deployed with, by what its name then is."""
 
 Json = dict[str, Any]
 
@@ -35,6 +46,10 @@ class Contract:
         )
         read = decode(_types(self._function(function)["outputs"]), bytes.fromhex(answer[2:]))
         return read[0] if len(read) == 1 else read
+
+    def seen_as(self, name: str) -> "Contract":
+        """Return the same address with the functions of another contract: a proxy, as what stands behind it."""
+        return replace(self, artifact=artifact(name))
 
     def data(self, function: str, *values: object) -> str:
         """Return what calls a function, as hex text."""
