@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from kassa.chains.base import Keys
 from kassa.chains.bitcoin.blocks import read_block
-from kassa.chains.bitcoin.layout import COMPILED, NO_KEYS, Damaged, Layout, WatchedKeys, touched, walk
+from kassa.chains.bitcoin.layout import COMPILED, Damaged, Layout, WatchedKeys, touched, walk
 from kassa.chains.bitcoin.networks import NETWORKS
 from kassa.chains.bitcoin.transactions import Names, outpoint_key, read_transaction, script_key
+from kassa.chains.matching import NO_KEYS
 from kassa.core.errors import ChainUnavailable
 from kassa.core.facts import Block, BlockRef
 

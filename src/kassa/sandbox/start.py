@@ -16,7 +16,7 @@ import kassa.stores.store as stores
 from kassa import logs
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.bitcoin.devprocess import free_port
-from kassa.chains.bitcoin.devrpc import DevRpc
+from kassa.chains.devrpc import DevRpc
 from kassa.core.errors import SandboxError
 from kassa.house import House
 from kassa.main import ROLES, open_house, serve

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from kassa.chains.base import Program
 from kassa.chains.bitcoin import devtransactions as build
 from kassa.chains.bitcoin.devprocess import NodeProcess
-from kassa.chains.bitcoin.devrpc import DevRpc, Json
 from kassa.chains.bitcoin.devtransactions import Tx, TxIn, TxOut
+from kassa.chains.devrpc import DevRpc, Json
 from kassa.core.errors import SandboxError
 from kassa.core.facts import BlockRef
 from kassa.core.money import format_units

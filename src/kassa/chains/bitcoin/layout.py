@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kassa.chains.base import Keys
+from kassa.chains.matching import NO_KEYS, members
 
 try:
     _scan: Any = import_module("kassa.chains.bitcoin._scan")
@@ -27,7 +28,6 @@ SHORTEST_SCRIPT = 11  # of which bytes 3..11 are the key
 WITNESS, MWEB = 1, 8
 
 Offsets = NDArray[np.uint32]
-NO_KEYS: Keys = np.empty(0, np.int64)
 _NO_OFFSETS: Offsets = np.empty(0, np.uint32)
 _u16_at = struct.Struct("<H").unpack_from
 _u32_at = struct.Struct("<I").unpack_from
@@ -89,16 +89,6 @@ def touched(
         return []
     places = np.searchsorted(layout.starts, np.concatenate((pays, spends)), side="right") - 1
     return np.unique(places).tolist()  # type: ignore[no-any-return]  # numpy's own types are vague here
-
-
-def members(keys: Keys, watched: Keys) -> NDArray[np.bool_]:
-    """Tell for each key whether it is among the watched ones, which are sorted."""
-    if not watched.size or not keys.size:
-        return np.zeros(keys.size, np.bool_)
-    place = np.searchsorted(watched, keys)
-    place[place == watched.size] = 0
-    found: NDArray[np.bool_] = watched[place] == keys
-    return found
 
 
 def read_flags(body: bytes, at: int) -> tuple[int, int]:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kassa.chains.base import Keys, Watched
-from kassa.chains.bitcoin.layout import NO_KEYS, members
 from kassa.chains.bitcoin.transactions import Names, RawTransaction, describe, read_transaction, transaction_keys
+from kassa.chains.matching import NO_KEYS, members
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainUnavailable
 from kassa.core.facts import Transaction

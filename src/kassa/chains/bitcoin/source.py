@@ -11,10 +11,11 @@ import msgspec
 
 from kassa.chains.base import Connection, Watched
 from kassa.chains.bitcoin.blocks import block_hash, block_time, read_block
-from kassa.chains.bitcoin.layout import COMPILED, HEADER_BYTES, NO_KEYS, WatchedKeys
+from kassa.chains.bitcoin.layout import COMPILED, HEADER_BYTES, WatchedKeys
 from kassa.chains.bitcoin.mempool import Mempool
 from kassa.chains.bitcoin.push import hints
 from kassa.chains.bitcoin.transactions import Names
+from kassa.chains.matching import NO_KEYS
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved, ChainUnavailable
 from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip

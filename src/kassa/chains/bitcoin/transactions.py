@@ -7,8 +7,9 @@ from hashlib import sha256
 import numpy as np
 
 from kassa.chains.base import Keys
-from kassa.chains.bitcoin.layout import SHORTEST_SCRIPT, Damaged, members, read_flags, read_varint, skip_tail
+from kassa.chains.bitcoin.layout import SHORTEST_SCRIPT, Damaged, read_flags, read_varint, skip_tail
 from kassa.chains.bitcoin.networks import BitcoinNetwork
+from kassa.chains.matching import members
 from kassa.core.facts import Input, Transaction, Transfer, TransferKey
 
 _FINAL = 0xFFFFFFFE  # BIP 125: a smaller sequence signals that the transaction may be replaced
