@@ -4,23 +4,21 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
 from urllib.parse import quote
 
 import wallycore as wally  # type: ignore[import-untyped]  # ships no types
 
 from kassa.chains.base import Account, Derived
-from kassa.chains.bitcoin.descriptors import Descriptor, Key, read
+from kassa.chains.bitcoin.descriptors import Descriptor, read
 from kassa.chains.bitcoin.networks import BitcoinNetwork
 from kassa.chains.bitcoin.transactions import script_key
+from kassa.chains.keys import Branch, branch, child, fingerprint
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.money import Asset, format_units
 
-_PUBLIC = wally.BIP32_FLAG_KEY_PUBLIC | wally.BIP32_FLAG_SKIP_HASH
 _ADDRESS = re.compile(r"[0-9A-Za-z]{14,90}\Z", re.ASCII)
 _CACHED = 1024  # descriptors, a few hundred bytes each
 
-Branch = Any  # wallycore has no type for its keys
 _Script = Callable[[int], bytes]
 
 
@@ -39,7 +37,9 @@ class BitcoinAddresses:
         """
         descriptor = read(text, self._network)
         _script_of(descriptor)(0)
-        return Account(descriptor.text, ",".join([key.origin or _fingerprint(key) for key in descriptor.keys]))
+        return Account(
+            descriptor.text, ",".join([key.origin or fingerprint(key.serialized) for key in descriptor.keys])
+        )
 
     def derive(self, descriptor: str, index: int) -> Derived:
         """Derive the receiving address at `index` (0 ≤ index < 2**31) of a canonical descriptor."""
@@ -108,39 +108,27 @@ class BitcoinAddresses:
 
 def _script_of(descriptor: Descriptor) -> _Script:
     """Prepare the way from an index to an output script: all but the last step of each key is derived once."""
-    branches = [_branch(key) for key in descriptor.keys]
-    branch = branches[0]
+    branches = [branch(key.serialized, key.steps) for key in descriptor.keys]
+    first = branches[0]
     match descriptor.form:
         case "pkh":
-            return lambda index: _p2pkh(wally.hash160(_child(branch, index)))
+            return lambda index: _p2pkh(wally.hash160(child(first, index)))
         case "wpkh":
-            return lambda index: b"\0\x14" + wally.hash160(_child(branch, index))
+            return lambda index: b"\0\x14" + wally.hash160(child(first, index))
         case "sh(wpkh":
-            return lambda index: _p2sh(wally.hash160(b"\0\x14" + wally.hash160(_child(branch, index))))
+            return lambda index: _p2sh(wally.hash160(b"\0\x14" + wally.hash160(child(first, index))))
         case "tr":
             # BIP 86: a key path alone, tweaked by its own hash.
-            return lambda index: b"\x51\x20" + wally.ec_public_key_bip341_tweak(_child(branch, index), None, 0)[1:]
+            return lambda index: b"\x51\x20" + wally.ec_public_key_bip341_tweak(child(first, index), None, 0)[1:]
     threshold = descriptor.threshold
     if descriptor.form == "wsh(sortedmulti":
         return lambda index: _p2wsh(_sortedmulti(threshold, branches, index))
     return lambda index: _p2sh(wally.hash160(_p2wsh(_sortedmulti(threshold, branches, index))))
 
 
-def _branch(key: Key) -> Branch:
-    # Wally knows the versions xpub and tpub, and a key of `Key` carries one of these on every network.
-    branch = wally.bip32_key_unserialize(key.serialized)
-    for step in key.steps:
-        branch = wally.bip32_key_from_parent(branch, step, _PUBLIC)
-    return branch
-
-
-def _child(branch: Branch, index: int) -> bytes:
-    return wally.bip32_key_get_pub_key(wally.bip32_key_from_parent(branch, index, _PUBLIC))  # type: ignore[no-any-return]
-
-
 def _sortedmulti(threshold: int, branches: list[Branch], index: int) -> bytes:
     """Write the script of BIP 67: `threshold` of the children's keys in ascending order."""
-    keys = sorted([bytes(_child(branch, index)) for branch in branches])
+    keys = sorted([bytes(child(one, index)) for one in branches])
     return bytes([0x50 + threshold]) + b"".join([b"\x21" + key for key in keys]) + bytes([0x50 + len(keys), 0xAE])
 
 
@@ -154,7 +142,3 @@ def _p2sh(script_hash: bytes) -> bytes:
 
 def _p2wsh(script: bytes) -> bytes:
     return b"\0\x20" + sha256(script).digest()
-
-
-def _fingerprint(key: Key) -> str:
-    return str(wally.hash160(key.serialized[45:])[:4].hex())

@@ -49,19 +49,6 @@ _LTUB, _MTUB, _TTUB = 0x019DA462, 0x01B26EF6, 0x0436F6E1
 _MAIN_KEYS = {_XPUB: "wpkh", _YPUB: "sh(wpkh", _ZPUB: "wpkh"}
 _TEST_KEYS = {_TPUB: "wpkh", _UPUB: "sh(wpkh", _VPUB: "wpkh"}
 
-PRIVATE_KEYS = frozenset(
-    bytes.fromhex(version)
-    for version in (
-        "0488ade4 049d7878 04b2430c 0295b005 02aa7a99 "  # xprv yprv zprv Yprv Zprv
-        "04358394 044a4e28 045f18bc 024285b5 02575048 "  # tprv uprv vprv Uprv Vprv
-        "019d9cfe 01b26792 0436ef7d"  # Ltpv Mtpv ttpv
-    ).split()
-)
-"""Version bytes of extended private keys, of every network we know of."""
-
-MULTISIG_KEYS = frozenset([0x0295B43F, 0x02AA7ED3, 0x024289EF, 0x02575483])
-"""Ypub, Zpub, Upub, Vpub: one signer's part of a multisignature wallet, useless alone."""
-
 
 def _bitcoin(chain: str, core_chain: str, genesis: str, hrp: str, *, livemode: bool = False) -> BitcoinNetwork:
     return BitcoinNetwork(
