@@ -58,7 +58,7 @@ async def one_run(node: DevNode, sink: Sink, raw: str) -> tuple[float, tuple[flo
     """Broadcast one transaction; return the seconds until ZMQ told of it, and until its webhook was received."""
     context = zmq.asyncio.Context()
     listener = context.socket(zmq.SUB)
-    listener.connect(node.zmq[0])
+    listener.connect(node.push[0])
     listener.subscribe(b"rawtx")
     already = len(sink.got)
     await asyncio.sleep(0.05)  # until the subscription stands, and everything else is at rest

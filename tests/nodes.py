@@ -13,6 +13,7 @@ import pytest
 
 from kassa.chains.base import Program
 from kassa.chains.bitcoin.devnode import DevNode
+from kassa.chains.evm.devnode import AnvilNode
 from kassa.sandbox.nodes import find_or_install, nodes_dir
 
 
@@ -98,3 +99,14 @@ def _prepare(program: Program, chain: str, datadir: Path) -> Path:
 
     asyncio.run(fill())
     return datadir
+
+
+@pytest.fixture
+async def anvil(anvil_program: Program, tmp_path: Path) -> AsyncIterator[AnvilNode]:
+    """An anvil of this test alone, which mines when told, with a token USDC of 6 decimals."""
+    node = await AnvilNode.start(anvil_program, tmp_path / "anvil")
+    try:
+        await node.deploy("USDC", 6)
+        yield node
+    finally:
+        await node.kill()

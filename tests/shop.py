@@ -166,7 +166,7 @@ async def open_shop(
     **settings: object,
 ) -> AsyncIterator[Shop]:
     """Run a shop on a node. `settings` are those of the network (`rpc_url`, `zmq`, `confirmations`, `max_reorg`, …)."""
-    configured = regtest(network, node.rpc_url, zmq=node.zmq, poll_seconds=1, drop_after_seconds=2)
+    configured = regtest(network, node.rpc_url, zmq=node.push, poll_seconds=1, drop_after_seconds=2)
     configured = replace(configured, **settings)  # type: ignore[arg-type]
     house = await build_house(database, data_dir, {network: configured}, clock or SystemClock())  # type: ignore[arg-type]
     async with database.transaction() as tx:

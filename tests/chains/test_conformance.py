@@ -89,7 +89,7 @@ async def bitcoin(bitcoind: DevNode) -> AsyncIterator[Bench]:
 @asynccontextmanager
 async def watching(name: str, node: DevNode, connection: Connection | None = None) -> AsyncIterator[Bench]:
     chain = FAMILIES["bitcoin"].chain(name, name, ())
-    source = chain.connect(connection or Connection(node.rpc_url, node.zmq))
+    source = chain.connect(connection or Connection(node.rpc_url, node.push))
     descriptor = chain.addresses.account(f"wpkh({ACCOUNT}/0/*)").descriptor
     try:
         yield Bench(name, node, chain, source, descriptor)

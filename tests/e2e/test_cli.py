@@ -228,7 +228,7 @@ def test_the_doctor_names_what_is_broken(shared: Shell) -> None:
 
 
 async def test_a_payment_reaches_a_program_that_was_started_from_nothing(shell: Shell, node: DevNode) -> None:
-    (shell.folder / "kassa.toml").write_text(settings(node.rpc_url, node.zmq))
+    (shell.folder / "kassa.toml").write_text(settings(node.rpc_url, node.push))
     await node.mine(1)
     made = shell.json("store", "create", "--name", "One", "--currency", "EUR", "--test")
     shell.json("wallet", "add", "--store", made["store_id"], "--network", "bitcoin-regtest", "--descriptor", TPUB)
@@ -247,7 +247,7 @@ async def test_a_payment_reaches_a_program_that_was_started_from_nothing(shell: 
         assert doctor["bitcoin-regtest node"]["verdict"] == "ok"
         assert doctor["bitcoin-regtest node blocks"]["verdict"] == "ok"
         assert doctor["bitcoin-regtest follower"]["verdict"] == "ok"
-        assert doctor[f"bitcoin-regtest push {node.zmq[0]}"]["verdict"] == "ok"
+        assert doctor[f"bitcoin-regtest push {node.push[0]}"]["verdict"] == "ok"
 
         started = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
@@ -263,7 +263,7 @@ async def test_a_payment_reaches_a_program_that_was_started_from_nothing(shell: 
 
 
 async def test_a_killed_program_goes_on_where_it_was(shell: Shell, node: DevNode) -> None:
-    (shell.folder / "kassa.toml").write_text(settings(node.rpc_url, node.zmq))
+    (shell.folder / "kassa.toml").write_text(settings(node.rpc_url, node.push))
     key = shell.json("store", "create", "--name", "One", "--currency", "EUR", "--test")["api_key"]
     with shell.up() as first:
         await _until(lambda: _state(first, key) == "ok")

@@ -258,7 +258,7 @@ async def test_a37_odd_numbers_from_a_node_settle_nothing_and_crash_nothing(
 
 @pytest.mark.parametrize("fault", ["lost", "repeated", "forged"])
 async def test_a41_hints_are_only_hints(bitcoind: DevNode, database: Database, tmp_path: Path, fault: str) -> None:
-    async with Hints(bitcoind.zmq[0]) as hints, open_shop(bitcoind, database, tmp_path, zmq=(hints.url,)) as shop:
+    async with Hints(bitcoind.push[0]) as hints, open_shop(bitcoind, database, tmp_path, zmq=(hints.url,)) as shop:
         await hints.subscribed("rawtx")
         invoice, untouched = await shop.invoice(), await shop.invoice()
         hints.lose, hints.repeat = fault == "lost", 10 if fault == "repeated" else 1

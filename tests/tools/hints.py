@@ -1,6 +1,6 @@
 """A relay of a node's ZMQ notifications that can lose them, repeat them, or make some up.
 
-async with Hints(node.zmq[0]) as hints:
+async with Hints(node.push[0]) as hints:
     connect(Connection(node.rpc_url, (hints.url,)))
     await hints.subscribed("rawtx")          # someone listens; from here on nothing is missed
     hints.lose = True                         # nothing arrives

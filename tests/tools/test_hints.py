@@ -15,7 +15,7 @@ Read = asyncio.Queue[tuple[str, bytes]]
 
 @pytest.fixture
 async def hints(bitcoind: DevNode) -> AsyncIterator[Hints]:
-    async with Hints(bitcoind.zmq[0]) as relay:
+    async with Hints(bitcoind.push[0]) as relay:
         yield relay
 
 

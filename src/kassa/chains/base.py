@@ -1,13 +1,13 @@
 """What a chain family offers. An optional part is absent (`None`), never a method that refuses."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kassa.core.facts import Block, Contract, Pending, Tip
+from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip
 from kassa.core.money import Asset, Token
 
 Keys = NDArray[np.int64]
@@ -103,6 +103,51 @@ class Connection:
     zmq: tuple[str, ...] = ()
     finality: str = "blocks"  # "safe", "finalized"
     internal: str = "auto"  # "trace", "debug", "balances", "off"
+
+
+class DevNode(Protocol):
+    """A private node under command: what the sandbox and the tests of every family ask of it.
+
+    Amounts are smallest units. `push` is what `Connection.zmq` takes. Every verb raises `SandboxError`.
+    """
+
+    rpc_url: str
+    push: tuple[str, ...]
+
+    async def address(self) -> str:
+        """Return a fresh address that is not ours."""
+        ...
+
+    async def fund(self, to: str, units: int, asset: str | None = None) -> str:
+        """Pay an address, in the coin unless another asset's symbol is given; return the transaction's id."""
+        ...
+
+    async def mine(self, count: int = 1) -> tuple[str, ...]:
+        """Mine blocks and return their hashes; the first holds what waits."""
+        ...
+
+    async def fork(self, depth: int, drop: Collection[str] = frozenset()) -> tuple[str, ...]:
+        """Undo blocks and mine a branch that is one block longer, which does not hold `drop`; return its hashes."""
+        ...
+
+    async def conflict(self, txid: str) -> str:
+        """Return a signed transaction, not broadcast, that spends what another does and pays nobody but its sender."""
+        ...
+
+    async def replace(self, txid: str) -> str:
+        """Replace a waiting transaction by such a one; return its id."""
+        ...
+
+    async def broadcast(self, raw: str) -> str:
+        """Hand a signed transaction to the node; return its id."""
+        ...
+
+    async def tip(self) -> BlockRef: ...
+    async def block_hash(self, height: int) -> str: ...
+    async def restart(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def kill(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,12 @@ class DevRpc:
 
     async def call(self, method: str, *params: object) -> Json:
         """Call one method; raise `SandboxError` with the node's words and code when it refuses."""
-        answer = await self._post({"method": method, "params": params, "id": 0})
+        answer = await self._post({"jsonrpc": "2.0", "method": method, "params": params, "id": 0})
         return _result(method, answer)
 
     async def named(self, method: str, **params: object) -> Json:
         """Call one method with its parameters by name."""
-        return _result(method, await self._post({"method": method, "params": params, "id": 0}))
+        return _result(method, await self._post({"jsonrpc": "2.0", "method": method, "params": params, "id": 0}))
 
     async def each(self, method: str, calls: Iterable[Sequence[object]]) -> list[Json]:
         """Call one method many times in batches, in order; raise `SandboxError` at the first refusal."""
@@ -36,7 +36,10 @@ class DevRpc:
         rest = iter(calls)
         while part := list(islice(rest, _BATCH)):
             answers = await self._post(
-                [{"method": method, "params": params, "id": number} for number, params in enumerate(part)]
+                [
+                    {"jsonrpc": "2.0", "method": method, "params": params, "id": number}
+                    for number, params in enumerate(part)
+                ]
             )
             results += [_result(method, answer) for answer in answers]
         return results

@@ -90,6 +90,11 @@ def read_key(text: str, versions: Collection[int], chain: str) -> KeyText:
     return KeyText(serialized, steps, origin, origin_path)
 
 
+def encode(serialized: bytes) -> str:
+    """Write an extended key's 78 bytes as text."""
+    return str(wally.base58check_from_bytes(serialized))
+
+
 def branch(serialized: bytes, steps: Collection[int]) -> Branch:
     """Derive all but the last step below an extended key whose version is xpub's or tpub's (wally knows no other)."""
     found = wally.bip32_key_unserialize(serialized)

@@ -2,5 +2,6 @@
 
 from kassa.chains.base import Families
 from kassa.chains.bitcoin import family as bitcoin
+from kassa.chains.evm import family as evm
 
-FAMILIES: Families = {bitcoin.FAMILY.name: bitcoin.FAMILY}
+FAMILIES: Families = {family.name: family for family in (bitcoin.FAMILY, evm.FAMILY)}

@@ -129,6 +129,16 @@ class JsonRpc:
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise ChainUnavailable(f"{self.node} answered {method} in a shape that cannot be used: {error}") from None
 
+    def take(self, result: type[T], answer: bytes | Fault, method: str) -> T:
+        """Read an answer of `batch_raw` where a refusal was not expected."""
+        if isinstance(answer, Fault):
+            raise self.refused(method, answer)
+        return self.read(result, answer, method)
+
+    def take_or_none(self, result: type[T], answer: bytes | Fault, method: str) -> T | None:
+        """Like `take`, for what the node may not have: null is None."""
+        return None if answer == b"null" else self.take(result, answer, method)
+
     def refused(self, method: str, fault: Fault) -> ChainUnavailable:
         """Make the error for a refusal that the caller did not expect."""
         return ChainUnavailable(f"{self.node} refused {method}: {fault.message[:200]} (error {fault.code})")

@@ -15,7 +15,7 @@ import uvloop
 import kassa.stores.store as stores
 from kassa import logs
 from kassa.chains.bitcoin.devnode import DevNode
-from kassa.chains.bitcoin.devprocess import free_port
+from kassa.chains.devprocess import free_port
 from kassa.chains.devrpc import DevRpc
 from kassa.core.errors import SandboxError
 from kassa.house import House
@@ -245,7 +245,7 @@ def _write_settings(folder: Folder, node: DevNode, earlier: State | None) -> Non
         api=_port(earlier.api_url if earlier else None, _API_PORT),
         ops=_port(None, _OPS_PORT),
         rpc_url=node.rpc_url,
-        zmq=", ".join(f'"{address}"' for address in node.zmq),
+        zmq=", ".join(f'"{address}"' for address in node.push),
         rate=RATE,
     )
     folder.write_settings(text)

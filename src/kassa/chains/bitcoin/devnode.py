@@ -35,7 +35,7 @@ class DevNode:
 
     def __init__(self, rpc_url: str, process: NodeProcess | None = None) -> None:
         self.rpc_url = rpc_url
-        self.zmq: tuple[str, ...] = ()
+        self.push: tuple[str, ...] = ()
         self._process = process
         self.rpc = DevRpc(f"{rpc_url}/wallet/{_WALLET}")
 
@@ -50,7 +50,7 @@ class DevNode:
         for _ in range(3):  # a port may be taken between its choice and its use
             process = NodeProcess(program, datadir, chain, zmq=zmq, peers=peers)
             node = cls(f"http://{process.user}:{process.password}@127.0.0.1:{process.ports.rpc}", process)
-            node.zmq = () if process.ports.zmq is None else (f"tcp://127.0.0.1:{process.ports.zmq}",)
+            node.push = () if process.ports.zmq is None else (f"tcp://127.0.0.1:{process.ports.zmq}",)
             try:
                 await node._launch()
                 await node._prepare()
@@ -104,8 +104,11 @@ class DevNode:
         """Return a fresh address of the node's wallet; `kind` is bech32, bech32m, p2sh-segwit or legacy."""
         return str(await self.rpc.call("getnewaddress", "", kind))
 
-    async def fund(self, to: str, units: int) -> str:
-        """Pay one address from the wallet; return the transaction's id. The change output stands anywhere."""
+    async def fund(self, to: str, units: int, asset: str | None = None) -> str:
+        """Pay one address from the wallet; return the transaction's id. The change output stands anywhere.
+
+        There is one asset, so its name may be left out.
+        """
         return str(await self.rpc.call("sendtoaddress", to, format_units(units, 8)))
 
     async def fund_each(self, outputs: Sequence[Output]) -> list[str]:

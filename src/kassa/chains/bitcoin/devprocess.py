@@ -1,17 +1,12 @@
 """The process of a private regtest node: its options, its ports, its start and its end."""
 
-import asyncio
 import secrets
-import signal
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kassa.chains.base import Program
-from kassa.core.errors import SandboxError
-
-STOP_SECONDS = 30
+from kassa.chains.devprocess import Process, free_port
 
 _OPTIONS = (
     "-regtest",
@@ -67,47 +62,29 @@ class NodeProcess:
             free_port(), free_port() if zmq and chain.startswith("bitcoin") else None, free_port() if peers else None
         )
         self.user, self.password = "kassa", secrets.token_hex(16)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process = Process(program, datadir)
 
     @property
     def pid(self) -> int:
         """The id of the running process; raise `SandboxError` when there is none."""
-        if self._process is None:
-            raise SandboxError(f"the {self._program.name} in {self._datadir} is not running; call restart()")
         return self._process.pid
 
     async def launch(self, arguments: Sequence[str] = ()) -> None:
         """Start the program; it answers calls a little later."""
         self._write_credentials()
-        command = [*self._program.argv, *self._options(), *arguments]
-        with self._output.open("wb") as output:
-            self._process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output)
+        await self._process.launch([*self._options(), *arguments])
 
     def check(self) -> None:
         """Raise `SandboxError` with the program's last words if it has ended."""
-        if self._process is None or self._process.returncode is not None:
-            words = self._output.read_text(errors="replace").strip()[-500:]
-            raise SandboxError(f"{self._program.name} ended instead of serving {self._datadir}: {words}")
+        self._process.check()
 
     async def stop(self) -> None:
         """Ask the process to end and wait for it; kill it if it does not."""
-        await self._end(signal.SIGTERM)
+        await self._process.stop()
 
     async def kill(self) -> None:
         """End the process at once, as a power cut would."""
-        await self._end(signal.SIGKILL)
-
-    async def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.returncode is None:
-            process.send_signal(how)
-        try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await self._process.kill()
 
     def _write_credentials(self) -> None:
         self._datadir.mkdir(parents=True, exist_ok=True)
@@ -118,10 +95,6 @@ class NodeProcess:
     @property
     def _credentials(self) -> Path:
         return self._datadir / "kassa.conf"
-
-    @property
-    def _output(self) -> Path:
-        return self._datadir / "output.log"
 
     def _options(self) -> list[str]:
         options = [*_OPTIONS, f"-datadir={self._datadir}", f"-conf={self._credentials}", f"-rpcport={self.ports.rpc}"]
@@ -135,15 +108,3 @@ class NodeProcess:
         if "Knots" in self._program.version:
             options.append("-corepolicy")  # Knots refuses by default much of what the network relays
         return options
-
-
-def free_port() -> int:
-    """Return a loopback port nobody listens on, below the range from which outgoing connections draw theirs."""
-    while True:
-        port = 10_000 + secrets.randbelow(22_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port

@@ -1,0 +1,43 @@
+"""Numbers and bytes as a node writes them: "0x" and digits. Anything else is an answer that cannot be used."""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from kassa.chains.base import Keys
+from kassa.chains.matching import NO_KEYS
+from kassa.core.errors import ChainUnavailable
+
+# Python's own readers would also take blanks, signs and underscores.
+_NUMBER = re.compile(r"0x[0-9a-f]{1,64}\Z", re.ASCII | re.IGNORECASE)
+_DATA = re.compile(r"0x(?:[0-9a-f]{2})*\Z", re.ASCII | re.IGNORECASE)
+
+
+def number(text: str) -> int:
+    """Read a quantity of at most 256 bits."""
+    if not _NUMBER.match(text):
+        raise ChainUnavailable(f"the node wrote {text[:80]!r} where a number must stand")
+    return int(text, 16)
+
+
+def data(text: str, size: int | None = None) -> bytes:
+    """Read bytes, of exactly `size` if it is given."""
+    if not _DATA.match(text) or (size is not None and len(text) != 2 + 2 * size):
+        raise ChainUnavailable(f"the node wrote {text[:80]!r} where {size or 'some'} bytes must stand")
+    return bytes.fromhex(text[2:])
+
+
+def keys(digits: Iterable[str]) -> Keys:
+    """Read pieces of 16 hexadecimal digits, each the first half of what it names, as search keys."""
+    joined = "".join(digits)
+    if not joined:
+        return NO_KEYS
+    try:
+        raw = bytes.fromhex(joined)
+    except ValueError:
+        raw = b""
+    if 2 * len(raw) != len(joined) or len(raw) % 8:
+        raise ChainUnavailable("the node wrote something else than hexadecimal digits in an address")
+    found: Keys = np.frombuffer(raw, "<i8")
+    return found

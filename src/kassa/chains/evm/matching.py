@@ -1,0 +1,199 @@
+"""Which transactions of a block concern us, and what they pay. Pure: everything was fetched before.
+
+A receipt is the truth about a transaction's end and its logs. Of logs only Transfers of the configured contracts count,
+in exactly the form that ERC-20 gives them; what another contract logs is nothing to us.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kassa.chains.base import Keys
+from kassa.chains.evm.addresses import address_key
+from kassa.chains.evm.hexadecimal import data, keys, number
+from kassa.chains.evm.messages import Body, Log, Names, Receipt, Tx
+from kassa.chains.matching import NO_KEYS, members
+from kassa.core.errors import ChainUnavailable
+from kassa.core.facts import BlockRef, Input, Transaction, Transfer, TransferKey
+
+TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
+"""keccak("Transfer(address,address,uint256)"), the first topic of every transfer of a token."""
+_PADDING = "0x" + 24 * "0"
+_SUCCESS = "0x1"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Ether that moved inside a transaction: who paid whom, in the order of the calls."""
+
+    sender: str
+    to: str
+    value: str
+
+
+@dataclass(slots=True)
+class Fetched:
+    """A block and all that was fetched with it.
+
+    `receipts` (by transaction id) is None while none are needed. `frames`: by transaction id, where the network's
+    internal transfers are traced.
+    """
+
+    body: Body
+    receipts: dict[str, Receipt] | None = None
+    frames: dict[str, list[Frame]] = field(default_factory=dict)
+
+    @property
+    def ref(self) -> BlockRef:
+        return BlockRef(number(self.body.number), self.body.hash)
+
+    @property
+    def time(self) -> datetime:
+        return block_time(self.body.timestamp)
+
+
+def block_time(text: str) -> datetime:
+    """Read a block's time."""
+    seconds = number(text)
+    if seconds >= 2**36:
+        raise ChainUnavailable(f"the node gave a block the time {text[:80]!r}")
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def touched(fetched: Fetched, destinations: Keys, outpoints: Keys, names: Names) -> list[int]:
+    """Return the numbers of the transactions that may pay a watched address or spend a watched outpoint, ascending."""
+    transactions = fetched.body.transactions
+    found: set[int] = set()
+    paying = [place for place, tx in enumerate(transactions) if tx.to is not None and tx.value != "0x0"]
+    paid = keys([_digits(transactions[place].to or "") for place in paying])
+    found.update(_at(paying, members(paid, destinations)))
+    if outpoints.size:
+        found.update(np.flatnonzero(members(outpoint_keys(transactions), outpoints)).tolist())
+    if fetched.receipts is not None or fetched.frames:
+        places, credited = _inside(fetched, names)
+        found.update(_at(places, members(keys(credited), destinations)))
+    return sorted(found)
+
+
+def _inside(fetched: Fetched, names: Names) -> tuple[list[int], list[str]]:
+    """List whom logs and inner calls pay: the transactions' numbers, and the digits of the receivers' keys."""
+    places: list[int] = []
+    credited: list[str] = []
+    receipts, frames = fetched.receipts or {}, fetched.frames
+    for place, tx in enumerate(fetched.body.transactions):
+        receipt = receipts.get(tx.hash)
+        for log in () if receipt is None else receipt.logs:
+            if is_transfer(log, names):
+                places.append(place)
+                credited.append(log.topics[2][26:42])
+        for frame in frames.get(tx.hash, ()):
+            places.append(place)
+            credited.append(_digits(frame.to))
+    return places, credited
+
+
+def is_transfer(log: Log, names: Names) -> bool:
+    """Tell whether a log is a Transfer of a configured contract, in the form of ERC-20."""
+    return (
+        log.address.lower() in names.tokens
+        and len(log.topics) == 3
+        and log.topics[0] == TRANSFER
+        and len(log.data) == 66
+        and len(log.topics[2]) == 66
+        and log.topics[2].startswith(_PADDING)
+    )
+
+
+def describe(fetched: Fetched, place: int, destinations: Keys, names: Names) -> Transaction:
+    """Reduce a transaction of a block to what it pays to watched addresses and to the outpoint that it spends.
+
+    Raises `ChainUnavailable` where its receipt is missing: without one nothing is known.
+    """
+    tx = fetched.body.transactions[place]
+    receipt = (fetched.receipts or {}).get(tx.hash)
+    if receipt is None:
+        raise ChainUnavailable(f"the node gave no receipt for transaction {tx.hash[:80]}")
+    data(tx.hash, 32)
+    transfers: list[Transfer] = []
+    if receipt.status == _SUCCESS:
+        transfers += coin_transfers(tx, destinations, names)
+        transfers += _token_transfers(receipt, destinations, names)
+        transfers += _inner_transfers(tx.hash, fetched.frames.get(tx.hash, ()), destinations, names)
+    return Transaction(tx.hash, tuple(transfers), (spent(tx),))
+
+
+def coin_transfers(tx: Tx, destinations: Keys, names: Names) -> list[Transfer]:
+    """Return the transaction's own ether to a watched address."""
+    units = number(tx.value)
+    if tx.to is None or not units or tx.to.lower() == tx.sender.lower():
+        return []
+    return _to_watched(tx.hash, "value", tx.to, units, names.coin, destinations, names)
+
+
+def _token_transfers(receipt: Receipt, destinations: Keys, names: Names) -> list[Transfer]:
+    _check_order(receipt)
+    found: list[Transfer] = []
+    for place, log in enumerate(receipt.logs):
+        if is_transfer(log, names) and log.topics[1] != log.topics[2]:
+            units = int.from_bytes(data(log.data, 32))
+            to, asset = "0x" + log.topics[2][26:], names.tokens[log.address.lower()]
+            if units:
+                found += _to_watched(receipt.txid, f"log:{place}", to, units, asset, destinations, names)
+    return found
+
+
+def _check_order(receipt: Receipt) -> None:
+    """Refuse logs that are not all of a receipt's, in their order: a position counts them."""
+    indexes = [number(log.index) for log in receipt.logs if log.index is not None]
+    if indexes and indexes != list(range(indexes[0], indexes[0] + len(receipt.logs))):
+        raise ChainUnavailable(f"the node left out or exchanged logs of transaction {receipt.txid}")
+
+
+def _inner_transfers(txid: str, frames: Sequence[Frame], destinations: Keys, names: Names) -> list[Transfer]:
+    return [
+        transfer
+        for place, frame in enumerate(frames)
+        for transfer in _to_watched(
+            txid, f"call:{place}", frame.to, number(frame.value), names.coin, destinations, names
+        )
+    ]
+
+
+def _to_watched(
+    txid: str, position: str, to: str, units: int, asset: str, destinations: Keys, names: Names
+) -> list[Transfer]:
+    address = data(to, 20)
+    if not members(np.array([address_key(address)], np.int64), destinations)[0]:
+        return []
+    return [Transfer(TransferKey(names.network, txid, position), address, asset, units)]
+
+
+def spent(tx: Tx) -> Input:
+    """Return the one outpoint of a transaction: its sender's nonce, which no other transaction can use."""
+    sender, nonce = data(tx.sender, 20), number(tx.nonce)
+    return Input(f"0x{sender.hex()}:{nonce}", _outpoint_key(address_key(sender), nonce))
+
+
+def outpoint_keys(transactions: Sequence[Tx]) -> Keys:
+    """Return the search key of each transaction's outpoint: its sender's key XOR the nonce."""
+    if not transactions:
+        return NO_KEYS
+    nonces = np.array([number(tx.nonce) & 0xFFFFFFFFFFFFFFFF for tx in transactions], np.uint64).view(np.int64)
+    found: Keys = keys([_digits(tx.sender) for tx in transactions]) ^ nonces
+    return found
+
+
+def _outpoint_key(sender: int, nonce: int) -> int:
+    return ((sender ^ nonce) + 2**63) % 2**64 - 2**63
+
+
+def _digits(address: str) -> str:
+    """Return the digits of an address's search key; of what is no address, none that can be read."""
+    return address[2:18] if len(address) == 42 and address.startswith("0x") else "?"
+
+
+def _at(places: Sequence[int], hits: NDArray[np.bool_]) -> list[int]:
+    return [places[hit] for hit in np.flatnonzero(hits).tolist()]

@@ -1,0 +1,73 @@
+"""What we read of a node's answers: exactly the fields needed. An answer of another shape is no usable answer.
+
+Numbers stay text until they are needed; `hexadecimal` reads them strictly.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+
+from kassa.chains.evm.networks import EvmNetwork
+
+Hash = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{64}$")]
+AddressText = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-fA-F]{40}$")]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What facts call this network, its coin and its tokens (asset ids, by contract in small letters)."""
+
+    network: str
+    coin: str
+    tokens: dict[str, str]
+    chain: EvmNetwork
+
+
+class Header(msgspec.Struct):
+    """A block without its transactions."""
+
+    hash: Hash
+    number: str
+    timestamp: str
+
+
+class Tx(msgspec.Struct):
+    """A transaction, in a block or waiting for one."""
+
+    hash: str
+    sender: str = msgspec.field(name="from")
+    value: str
+    nonce: str = "0x0"
+    to: str | None = None
+    block_hash: str | None = msgspec.field(name="blockHash", default=None)
+
+
+class Body(msgspec.Struct):
+    """A block with its transactions. The pending one has no hash yet; it is read elsewhere."""
+
+    hash: Hash
+    parent: Hash = msgspec.field(name="parentHash")
+    number: str
+    timestamp: str
+    bloom: str = msgspec.field(name="logsBloom")
+    transactions: list[Tx]
+
+
+class Log(msgspec.Struct):
+    """What a contract logged."""
+
+    address: str
+    topics: list[str]
+    data: str
+    index: str | None = msgspec.field(name="logIndex", default=None)
+    removed: bool | None = None
+
+
+class Receipt(msgspec.Struct):
+    """What became of a transaction."""
+
+    txid: str = msgspec.field(name="transactionHash")
+    block: str = msgspec.field(name="blockHash")
+    logs: list[Log]
+    status: str | None = None

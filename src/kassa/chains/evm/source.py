@@ -1,0 +1,159 @@
+"""Reads one network from one node: Ethereum's JSON-RPC over HTTP or WebSocket."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+
+import msgspec
+
+from kassa.chains.base import Connection, Watched
+from kassa.chains.evm.hexadecimal import number
+from kassa.chains.evm.matching import Fetched, block_time, describe, touched
+from kassa.chains.evm.messages import Header, Names
+from kassa.chains.evm.reader import Reader
+from kassa.chains.rpc import Fault, JsonRpc
+from kassa.core.errors import ChainError, ChainInvalid, ChainMoved
+from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip, Transaction
+
+HEIGHTS_AT_ONCE = 10  # blocks asked for in one request
+REQUESTS_AHEAD = 3  # such requests under way while one answer is decoded
+
+
+class _Syncing(msgspec.Struct):
+    """What we read of `eth_syncing` while a node catches up; rollups say it in other words."""
+
+    highest: str | None = msgspec.field(name="highestBlock", default=None)
+
+
+class EvmSource:
+    """A `ChainSource`. What it reads is bound to block hashes, so that answers from two branches never mix."""
+
+    def __init__(self, connection: Connection, names: Names) -> None:
+        self._names = names
+        self._rpc = JsonRpc(connection.rpc_url)
+        self._reader = Reader(self._rpc, names)
+        self._finality = connection.finality
+        self._genesis = names.chain.genesis
+
+    async def check(self) -> None:
+        """Verify that the node is on this network and fit to be followed; raise `ChainInvalid` if it never can be."""
+        tip = await self.tip()
+        if self._finality == "blocks":
+            return
+        if self._finality not in self._names.chain.finality or tip.final is None:
+            raise ChainInvalid(
+                f"{self._rpc.node} does not say which block is {self._finality!r}: choose another finality for network "
+                f"{self._names.network!r}, or a node that knows it"
+            )
+
+    async def tip(self) -> Tip:
+        """Return the end of the node's best chain; every time also a check that it is still the same network."""
+        calls: list[tuple[str, tuple[object, ...]]] = [
+            ("eth_chainId", ()),
+            ("eth_getBlockByNumber", ("0x0", False)),
+            ("eth_syncing", ()),
+            ("eth_getBlockByNumber", ("latest", False)),
+        ]
+        if self._finality != "blocks":
+            calls.append(("eth_getBlockByNumber", (self._finality, False)))
+        chain_id, first, syncing, latest, *final = await self._rpc.batch_raw(calls)
+        self._check_chain(self._rpc.take(str, chain_id, "eth_chainId"), self._header(first))
+        header = self._header(latest)
+        height = number(header.number)
+        catching_up = syncing != b"false"
+        state = self._rpc.take(_Syncing, syncing, "eth_syncing") if catching_up else _Syncing()
+        return Tip(
+            ref=BlockRef(height, header.hash),
+            time=block_time(header.timestamp),
+            best_header=max(height, number(state.highest or "0x0")),
+            syncing=catching_up,
+            final=self._final(final[0], height) if final else None,
+        )
+
+    async def blocks(self, first: int, last: int, watched: Watched) -> Sequence[Block]:
+        """Return the best chain's blocks of heights first..last; raise `ChainMoved` if it changed meanwhile.
+
+        Several are fetched by each request, and some requests are under way while answers are decoded. The keys to look
+        for are refreshed after the blocks have arrived: whatever was committed before a payer could see it is found.
+        """
+        found: list[Block] = []
+        async with aclosing(self._fetched(first, last)) as groups:
+            async for group in groups:
+                await watched.refresh()
+                for fetched in group:
+                    block = await self._reduce(fetched, watched)
+                    if found and block.parent != found[-1].ref.hash:
+                        raise ChainMoved(
+                            f"block {block.ref.hash} does not follow {found[-1].ref.hash}: the chain changed"
+                        )
+                    found.append(block)
+        if found and await self._reader.hash_at(last) != found[-1].ref.hash:
+            raise ChainMoved(f"the best chain changed at or below height {last} while it was read")
+        return found
+
+    async def pending(self, watched: Watched, waiting: Sequence[str]) -> Pending:
+        """Look at what waits for a block."""
+        await watched.refresh()
+        tip = await self.tip()
+        return Pending(tip.ref, False, ())
+
+    async def contracts(self) -> Sequence[Contract]:
+        return ()
+
+    async def wake(self, watched: Watched) -> AsyncGenerator[None, None]:
+        """Yield when the node hints at something new."""
+        await asyncio.Event().wait()
+        yield
+
+    async def close(self) -> None:
+        await self._rpc.close()
+
+    def _check_chain(self, chain_id: str, first: Header) -> None:
+        # The node behind an address can be exchanged at any time.
+        chain = self._names.chain
+        if number(chain_id) != chain.chain_id or first.hash != (self._genesis or first.hash):
+            raise ChainInvalid(
+                f"{self._rpc.node} is not on {chain.name} (chain id {chain.chain_id}): it says chain id "
+                f"{number(chain_id)} and first block {first.hash}; check rpc_url of network {self._names.network!r}"
+            )
+        self._genesis = first.hash
+
+    def _final(self, answer: bytes | Fault, height: int) -> int | None:
+        """Read what the network calls final; a node that has just started may not know yet."""
+        if isinstance(answer, Fault) or answer == b"null":
+            return None
+        return min(number(self._header(answer).number), height)
+
+    def _header(self, answer: bytes | Fault) -> Header:
+        return self._rpc.take(Header, answer, "eth_getBlockByNumber")
+
+    async def _fetched(self, first: int, last: int) -> AsyncGenerator[list[Fetched], None]:
+        """Yield the blocks in order, several at a time, with some more being fetched."""
+        waiting = deque(
+            range(start, min(start + HEIGHTS_AT_ONCE, last + 1)) for start in range(first, last + 1, HEIGHTS_AT_ONCE)
+        )
+        # Not a TaskGroup: a generator must not hold one open across a yield.
+        running: deque[asyncio.Task[list[Fetched]]] = deque()
+        try:
+            while waiting or running:
+                while waiting and len(running) < REQUESTS_AHEAD:
+                    running.append(asyncio.create_task(self._reader.blocks(waiting.popleft())))
+                yield await running[0]
+                running.popleft()
+        finally:
+            for task in running:
+                task.cancel()
+            for task in running:
+                with suppress(asyncio.CancelledError, ChainError):
+                    await task
+
+    async def _reduce(self, fetched: Fetched, watched: Watched) -> Block:
+        places = touched(fetched, watched.destinations, watched.outpoints, self._names)
+        if places and fetched.receipts is None:
+            await self._reader.receipts([fetched])
+        transactions: list[Transaction] = []
+        for place in places:
+            found = describe(fetched, place, watched.destinations, self._names)
+            transactions.append(found)
+        return Block(fetched.ref, fetched.body.parent, fetched.time, tuple(transactions))
