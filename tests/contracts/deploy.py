@@ -1,5 +1,6 @@
 """Deploy our contracts on a private Ethereum node and call them, from accounts that the node itself signs for."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from eth_abi import decode, encode
 from contracts import build
 from kassa.chains.rpc import JsonRpc
 
+MINING_SECONDS = 20
 GAS = 3_000_000  # named with each transaction, so that one that will fail is not refused but mined, with status 0
 
 HOSTILE_NAMES: Mapping[str, tuple[bytes, int]] = {
@@ -36,8 +38,14 @@ class Contract:
     async def send(
         self, function: str, *values: object, sender: str | None = None, wei: int = 0, gas: int = GAS
     ) -> str:
-        """Send a transaction that calls a function; return its txid, whatever became of it."""
+        """Send a transaction that calls a function; return its txid without waiting for a block."""
         return await send(self.rpc, self.address, self.data(function, *values), sender=sender, wei=wei, gas=gas)
+
+    async def run(
+        self, function: str, *values: object, sender: str | None = None, wei: int = 0, gas: int = GAS
+    ) -> Json:
+        """Send such a transaction and return its receipt; status 0x0 says that it failed."""
+        return await receipt(self.rpc, await self.send(function, *values, sender=sender, wei=wei, gas=gas))
 
     async def read(self, function: str, *values: object) -> Any:
         """Call a function without a transaction, in the latest block; return its one answer, or a tuple of several."""
@@ -68,7 +76,7 @@ def artifact(name: str) -> Json:
 
 
 async def deploy(rpc: JsonRpc, name: str, *values: object, sender: str | None = None, wei: int = 0) -> Contract:
-    """Deploy a contract with its constructor's values, and mine it where the node does not do so by itself."""
+    """Deploy a contract with its constructor's values and wait for its block, as `receipt` does."""
     made = artifact(name)
     constructor = next((item for item in made["abi"] if item["type"] == "constructor"), {"inputs": []})
     data = made["bytecode"] + encode(_types(constructor["inputs"]), values).hex()
@@ -90,11 +98,17 @@ async def send(
 
 
 async def receipt(rpc: JsonRpc, txid: str) -> Json:
-    """Return a transaction's receipt, as the node writes it; mine a block first if the transaction still waits."""
+    """Return a transaction's receipt, as the node writes it; mine a block for it where the node mines only when told.
+
+    A node that mines by itself answers with the txid before it has mined, so waiting is needed there too.
+    """
     found = await rpc.call(Json | None, "eth_getTransactionReceipt", txid)
-    if found is None:
+    if found is None and not await rpc.call(bool, "anvil_getAutomine"):
         await rpc.call(object, "evm_mine")
-        found = await rpc.call(Json, "eth_getTransactionReceipt", txid)
+    async with asyncio.timeout(MINING_SECONDS):
+        while found is None:
+            await asyncio.sleep(0.01)
+            found = await rpc.call(Json | None, "eth_getTransactionReceipt", txid)
     return found
 
 
