@@ -2,6 +2,7 @@
 
 import pytest
 
+from kassa.chains.evm.devnode import AnvilNode
 from kassa.chains.rpc import JsonRpc
 from tests.contracts.deploy import HOSTILE_NAMES, Contract, Json, deploy
 
@@ -59,10 +60,11 @@ def us(accounts: list[str]) -> str:
     return accounts[0]
 
 
-async def test_a_node_that_mines_only_when_told_is_told(node: JsonRpc) -> None:
-    await node.call(object, "evm_setAutomine", False)
-    token = await deploy(node, "DemoToken", *DOLLAR)
-    assert (await token.run("mint", SHOP, 1))["blockNumber"] == "0x2"
+async def test_a_node_that_mines_only_when_told_is_told(anvil: AnvilNode) -> None:
+    async with JsonRpc(anvil.rpc_url) as node:
+        token = await deploy(node, "DemoToken", *DOLLAR)
+        assert (await token.run("mint", SHOP, 1))["status"] == "0x1"
+        assert await balances(token, SHOP) == [1]
 
 
 # Tokens
