@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 import kassa.wallets.store as wallets
-from kassa.chains.base import Chain, ChainSource, Keys
+from kassa.chains.base import Chain, ChainSource, Keys, Probe
 from kassa.core.clock import SystemClock
 from kassa.core.errors import ChainError, ChainInvalid, DatabaseError, KassaError, SettingsError
 from kassa.db.migrate import missing
@@ -31,6 +31,8 @@ from kassa.watch.store import network_rows
 
 CLOCK_SECONDS = 60
 WAIT_SECONDS = 5
+LISTEN_SECONDS = 5
+"""How long to wait for a pushed message: on a busy network several come each second."""
 LEAST_FREE, LITTLE_FREE = 1 * 2**30, 5 * 2**30
 
 
@@ -155,10 +157,28 @@ async def _network(network: Network, chain: Chain) -> list[Finding]:
         findings = [await _look(f"{network.name} node", source.check, _remedy(network))]
         if findings[0].verdict is Verdict.OK:
             findings += await _tip(network, chain, source)
-        findings += [await _endpoint(network.name, address) for address in network.zmq]
-        return findings
+        return findings + await _closer(network, chain)
     finally:
         await source.close()
+
+
+async def _closer(network: Network, chain: Chain) -> list[Finding]:
+    if chain.probe is None:
+        return []
+    probe = chain.probe(connection_of(network))
+    try:
+        looks = [_node_clock(network.name, probe), *(_endpoint(network.name, probe, each) for each in network.zmq)]
+        return [finding for finding in await asyncio.gather(*looks) if finding is not None]
+    finally:
+        await probe.close()
+
+
+async def _node_clock(name: str, probe: Probe) -> Finding | None:
+    try:
+        async with asyncio.timeout(2 * WAIT_SECONDS):
+            return _skew(f"{name} node clock", await probe.clock(), Verdict.WARN)
+    except (ChainError, TimeoutError):
+        return None  # a node that does not answer was named before
 
 
 async def _look(check: str, look: Callable[[], Awaitable[None]], remedy: str) -> Finding:
@@ -204,13 +224,14 @@ async def _tip(network: Network, chain: Chain, source: ChainSource) -> list[Find
     if age < -2 * 3600:
         remedy = "set this machine's clock (NTP)"
         found.append(
-            Finding(f"{check} clock", Verdict.FAIL, f"its last block is {-age / 3600:.1f} hours ahead", remedy)
+            Finding(f"{check} block time", Verdict.FAIL, f"its last block is {-age / 3600:.1f} hours ahead", remedy)
         )
     return found
 
 
-async def _endpoint(name: str, address: str) -> Finding:
+async def _endpoint(name: str, probe: Probe, address: str) -> Finding:
     check = f"{name} push {address}"
+    options = f"-zmqpubhashblock={address} -zmqpubrawtx={address}"
     at = urlsplit(address)
     try:
         async with asyncio.timeout(WAIT_SECONDS):
@@ -218,18 +239,23 @@ async def _endpoint(name: str, address: str) -> Finding:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
-    except (OSError, TimeoutError) as fault:
-        remedy = "start the node with -zmqpubhashblock and -zmqpubrawtx at this address, or remove it from zmq"
+        heard = await probe.pushed(address, LISTEN_SECONDS)
+    except (OSError, TimeoutError, ChainError) as fault:
+        remedy = f"start the node with {options}, or remove the address from zmq"
         return Finding(check, Verdict.FAIL, f"is not open: {fault or 'no answer'}", remedy)
-    return Finding(check, Verdict.OK, "is open")
+    if heard is None:
+        detail = f"is open, but no message came within {LISTEN_SECONDS} s"
+        remedy = f"normal where nobody pays at the moment; if it stays so, is the node started with {options}?"
+        return Finding(check, Verdict.WARN, detail, remedy)
+    return Finding(check, Verdict.OK, f"messages arrive ({heard})")
 
 
-def _skew(check: str, other: datetime) -> Finding:
+def _skew(check: str, other: datetime, verdict: Verdict = Verdict.FAIL) -> Finding:
     skew = (other - SystemClock().now()).total_seconds()
     detail = f"{skew:+.1f} s from this machine's"
-    if abs(skew) < CLOCK_SECONDS:
+    if abs(skew) <= CLOCK_SECONDS:
         return Finding(check, Verdict.OK, detail)
-    return Finding(check, Verdict.FAIL, detail, "run NTP on both machines")
+    return Finding(check, verdict, detail, "run NTP on both machines")
 
 
 class _Nothing:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
@@ -150,6 +151,20 @@ class DevNode(Protocol):
     async def close(self) -> None: ...
 
 
+class Probe(Protocol):
+    """A closer look at a node, for `kassa doctor`. Raises only `ChainError`."""
+
+    async def clock(self) -> datetime:
+        """Return the time of day on the node's machine."""
+        ...
+
+    async def pushed(self, endpoint: str, seconds: float) -> str | None:
+        """Return what the first hint from an endpoint of `Connection.zmq` was, or None if none came in time."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """A node program on this machine: how to start it (`argv`, before its own options) and what it calls itself."""
@@ -175,6 +190,7 @@ class Chain:
     space: str
     block_seconds: int
     connect: Callable[[Connection], ChainSource]
+    probe: Callable[[Connection], Probe] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kassa.chains.base import Chain, Connection, Family
 from kassa.chains.bitcoin.addresses import BitcoinAddresses
 from kassa.chains.bitcoin.networks import NETWORKS
+from kassa.chains.bitcoin.probe import BitcoinProbe
 from kassa.chains.bitcoin.source import BitcoinSource
 from kassa.chains.bitcoin.transactions import Names
 from kassa.core.errors import SettingsError
@@ -33,6 +34,7 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
         space=network,
         block_seconds=record.block_seconds,
         connect=connect,
+        probe=BitcoinProbe,
     )
 
 

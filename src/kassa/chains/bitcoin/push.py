@@ -31,7 +31,7 @@ async def hints(endpoints: Sequence[str], watched: Watched, mempool: Mempool) ->
     unsure: list[RawTransaction] = []
     refresh_at = 0.0
     try:
-        socket = _subscribe(context, endpoints)
+        socket = subscribe(context, endpoints)
         while True:
             wait = -1 if not unsure else max(0, int((refresh_at - loop.time()) * 1000) + 1)
             if await socket.poll(wait):
@@ -54,7 +54,8 @@ async def hints(endpoints: Sequence[str], watched: Watched, mempool: Mempool) ->
         context.destroy(linger=0)
 
 
-def _subscribe(context: zmq.asyncio.Context, endpoints: Sequence[str]) -> zmq.asyncio.Socket:
+def subscribe(context: zmq.asyncio.Context, endpoints: Sequence[str]) -> zmq.asyncio.Socket:
+    """Open a socket on which everything arrives that may be worth a look; raise `ChainUnavailable` for no address."""
     socket = context.socket(zmq.SUB)
     socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_LIMIT)
     for topic in TOPICS:
