@@ -69,10 +69,10 @@ async def _sights(tx: Tx, house: House, offered: set[str]) -> dict[str, Sight]:
         position = positions.get(network)
         height = -1 if position is None or position.tip is None else position.tip.height
         if position is None:
-            sights[network] = Sight(height, _NEVER, drop_after)
-        else:
-            observed_at = position.observed_at or _NEVER
-            sights[network] = Sight(height, observed_at, drop_after, position.final, position.frozen)
+            sights[network] = Sight(height, _NEVER, drop_after, followed=configured is not None)
+            continue
+        observed_at, followed = position.observed_at or _NEVER, configured is not None or position.followed
+        sights[network] = Sight(height, observed_at, drop_after, position.final, position.frozen, followed)
     return sights
 
 

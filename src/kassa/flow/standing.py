@@ -58,7 +58,7 @@ async def reassess(tx: Tx, house: House, ids: Collection[InvoiceId], now: dateti
 
 async def on_deadlines(tx: Tx, house: House, now: datetime, limit: int = 100) -> int:
     """Reassess invoices whose deadline has passed; return how many there were."""
-    due = await invoices.due(tx, now, limit)
+    due = await invoices.due(tx, now, limit, list(house.settings.networks))
     await reassess(tx, house, due, now)
     return len(due)
 

@@ -111,7 +111,8 @@ class Sight:
     """How far we see on one network: our height, and the moment up to which everything was seen.
 
     A payment that complete looks have not found for `drop_after_seconds` is dropped. `final` is the height up to which
-    the network calls its blocks final, where it does; `frozen` are the assets in which nothing settles at present.
+    the network calls its blocks final, where it does; `frozen` are the assets in which nothing settles at present. A
+    network that is not `followed` any more (it was taken out of the settings) is not waited for.
     """
 
     height: int
@@ -119,6 +120,7 @@ class Sight:
     drop_after_seconds: int
     final: int | None = None
     frozen: frozenset[str] = frozenset()
+    followed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,8 @@ class View:
 
         An invoice expires by this moment on the networks that it offers, not by the clock alone.
         """
-        return min([self.now, *(self.sights[network].observed_at for network in networks)])
+        sights = [self.sights[network] for network in networks]
+        return min([self.now, *(sight.observed_at for sight in sights if sight.followed)])
 
 
 @dataclass(frozen=True, slots=True)

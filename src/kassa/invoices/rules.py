@@ -206,7 +206,7 @@ def _deadline(
 ) -> datetime | None:
     moments = [] if time_over else [terms.expires_at]
     for payment, standing in judged:
-        missing_since = payment.sighting.missing_since
-        if missing_since is not None and standing.status is PaymentStatus.DETECTED:
-            moments.append(_drops_at(missing_since, view.sights[payment.key.network]))
+        missing_since, sight = payment.sighting.missing_since, view.sights[payment.key.network]
+        if missing_since is not None and standing.status is PaymentStatus.DETECTED and sight.followed:
+            moments.append(_drops_at(missing_since, sight))
     return min(moments, default=None)

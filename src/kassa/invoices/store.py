@@ -24,22 +24,22 @@ Assets = Mapping[str, Asset]
 _PUT = f"""
 with invoice as (
     insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
-        description, metadata, customer_id, redirect_url, webhook_url, status, deadline)
+        description, metadata, customer_id, redirect_url, webhook_url, networks, status, deadline)
     select i.*, 'new', i.expires_at from unnest($1::text[], $2::text[], $3::numeric[], $4::text[], $5::integer[],
         $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-        $13::text[]) as i (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
-        description, metadata, customer_id, redirect_url, webhook_url)
+        $13::text[], $14::text[]) as i (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at,
+        reference, description, metadata, customer_id, redirect_url, webhook_url, networks)
 ), issued as (
     insert into addresses (invoice_id, store_id, created_at, id, network, script, address, watch_key, keychain_id,
         index)
-    select * from unnest($14::text[], $15::text[], $16::timestamptz[], $17::text[], $18::text[], $19::bytea[],
-        $20::text[], $21::bigint[], $22::bigint[], $23::bigint[])
+    select * from unnest($15::text[], $16::text[], $17::timestamptz[], $18::text[], $19::text[], $20::bytea[],
+        $21::text[], $22::bigint[], $23::bigint[], $24::bigint[])
 ), offered as (
     insert into payment_options (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at,
         confirmations)
-    select * from unnest($24::text[], $25::text[], $26::text[], $27::text[], $28::numeric[], $29::text[], $30::text[],
-        $31::timestamptz[], $32::jsonb[])
-), {writing(33)} {WAKING}
+    select * from unnest($25::text[], $26::text[], $27::text[], $28::text[], $29::numeric[], $30::text[], $31::text[],
+        $32::timestamptz[], $33::jsonb[])
+), {writing(34)} {WAKING}
 """
 
 
@@ -87,6 +87,7 @@ async def put(tx: "Tx | Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[None
         [each.customer_id for each in terms],
         [each.redirect_url for each in terms],
         [each.webhook_url for each in terms],
+        [_networks(each) for each in terms],
         [owner.id for owner, _ in addresses],
         [owner.store_id for owner, _ in addresses],
         [owner.created_at for owner, _ in addresses],
@@ -190,22 +191,41 @@ async def announce(tx: Tx, said: Sequence[tuple[InvoiceId, Announced]]) -> None:
     )
 
 
-async def due(tx: Tx, now: datetime, limit: int) -> list[InvoiceId]:
+# A walk from set to set of networks over the index: how many invoices are held plays no part. An invoice whose set is
+# not known (a version that knew no sets wrote it) waits for every network.
+_DUE = """
+with recursive followed as (
+    select w.id, coalesce(n.observed_at, '-infinity') as until
+    from unnest($3::text[]) as w (id) left join networks n on n.id = w.id
+    union
+    select id, coalesce(observed_at, '-infinity') from networks where lease_until > now() - interval '60 seconds'
+), sets as (
+    (select networks, deadline from invoices where deadline is not null order by networks, deadline limit 1)
+    union all
+    select n.networks, n.deadline from sets cross join lateral (
+        select networks, deadline from invoices where deadline is not null and networks > sets.networks
+        order by networks, deadline limit 1
+    ) n
+), horizons as (
+    select s.networks, least($1, min(f.until)) as until
+    from sets s left join followed f on s.networks = '' or f.id = any(string_to_array(s.networks, ' '))
+    where s.deadline < $1 group by s.networks
+)
+select d.id from horizons h cross join lateral (
+    select id from invoices where deadline is not null and networks = h.networks and deadline < h.until
+    order by deadline limit $2 for no key update skip locked
+) d limit $2
+"""
+
+
+async def due(tx: Tx, now: datetime, limit: int, configured: Sequence[str]) -> list[InvoiceId]:
     """Lock and return invoices whose deadline has passed on every network that they could be paid on.
 
     A network that has not been looked at since the deadline holds it: money that came in time may still turn up there.
-    Rows that another worker holds are left to it.
+    One that is neither `configured` nor followed by anyone holds nothing. Rows that another worker holds are left to
+    it.
     """
-    rows = await tx.fetch(
-        """select i.id from invoices i
-           where i.deadline < $1 and not exists (
-               select from payment_options o left join networks n on n.id = o.network
-               where o.invoice_id = i.id and (n.observed_at is null or n.observed_at <= i.deadline))
-           order by i.deadline limit $2 for no key update skip locked""",
-        now,
-        limit,
-    )
-    return [InvoiceId(row["id"]) for row in rows]
+    return [InvoiceId(row["id"]) for row in await tx.fetch(_DUE, now, limit, configured)]
 
 
 async def expiries(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, tuple[datetime, str]]:
@@ -238,6 +258,10 @@ async def store_of(tx: Tx, invoice: str) -> StoreId | None:
     """Return the store of an invoice."""
     found = await tx.fetchval("select store_id from invoices where id = $1", invoice)
     return None if found is None else StoreId(found)
+
+
+def _networks(terms: Terms) -> str:
+    return " ".join(sorted({option.asset.network for option in terms.options}))
 
 
 def _terms(row: Mapping[str, Any], options: tuple[Option, ...]) -> Terms:

@@ -12,7 +12,8 @@ class Position:
 
     `observed_at` is the moment up to which we have seen everything that the node had. `allowed_reorg` is an operator's
     word, given after a halt, on how deep the next reorganisation may be. `final` is the height up to which the network
-    called its blocks final, `frozen` the assets in which nothing settles until an operator has looked.
+    called its blocks final, `frozen` the assets in which nothing settles until an operator has looked. `followed`:
+    someone held the lease within the last minute.
     """
 
     network: str
@@ -23,6 +24,7 @@ class Position:
     allowed_reorg: int | None
     final: int | None = None
     frozen: frozenset[str] = frozenset()
+    followed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from kassa.db.pool import Tx
 from kassa.watch.model import ChainUpdate, Position
 
 _POSITION = """id, fence, height, hash, state, observed_at, allowed_reorg, final_height,
-    array(select c.asset from contracts c where c.network = networks.id and c.frozen_for is not null) as frozen"""
+    array(select c.asset from contracts c where c.network = networks.id and c.frozen_for is not null) as frozen,
+    coalesce(lease_until > now() - interval '60 seconds', false) as followed"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,4 +198,5 @@ def _position(row: Any) -> Position:  # an asyncpg record
         row["allowed_reorg"],
         row["final_height"],
         frozenset(row["frozen"]),
+        row["followed"],
     )
