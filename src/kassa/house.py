@@ -1,11 +1,12 @@
 """What every role is handed at start: settings, database, chains, clock, address marks. Built in `main.py` alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from kassa.chains.base import Chain, Connection
 from kassa.core.clock import Clock
+from kassa.core.errors import Invalid
 from kassa.db.pool import Database
 from kassa.settings import Network, Settings
 from kassa.wallets.mark import AddressMarks
@@ -18,13 +19,31 @@ def connection_of(network: Network) -> Connection:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The parts that are built once per process. `chains` holds one entry per configured network, by its name."""
+    """The parts that are built once per process.
+
+    `chains` holds one entry per configured network, by its name; `former` those of networks that were followed once and
+    are no longer in the settings: they are only shown.
+    """
 
     settings: Settings
     database: Database
     chains: Mapping[str, Chain]
     clock: Clock
     marks: AddressMarks
+    former: Mapping[str, Chain] = field(default_factory=dict)
+
+    def derived(self, network: str, descriptor: str, index: int) -> str | None:
+        """Derive an address again, to be compared before it is shown; None where nothing is known of the network.
+
+        What cannot be derived is no address: an empty text.
+        """
+        chain = self.chains.get(network) or self.former.get(network)
+        if chain is None:
+            return None
+        try:
+            return chain.addresses.derive(descriptor, index).text
+        except (Invalid, ValueError):
+            return ""
 
     def checkout_url(self, invoice_id: str) -> str:
         """Return the address of an invoice's page for its payer."""

@@ -29,6 +29,8 @@ from kassa.db.server import open_database, weak_settings
 from kassa.house import House
 from kassa.settings import Listen, Settings
 from kassa.wallets.mark import AddressMarks
+from kassa.watch.store import network_rows
+from kassa.workers.check_addresses import check_addresses
 from kassa.workers.follow_chain import follow_chain
 from kassa.workers.send_webhooks import send_webhooks
 from kassa.workers.tick import tick
@@ -84,7 +86,8 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
     async with open_books(settings, migrating=migrating) as database:
         marks = await AddressMarks.start(database, settings.data_dir)
         try:
-            yield House(settings, database, chains, SystemClock(), marks)
+            former = await former_chains(settings, database)
+            yield House(settings, database, chains, SystemClock(), marks, former)
         finally:
             await marks.close()
 
@@ -98,6 +101,16 @@ def build_chains(settings: Settings) -> Mapping[str, Chain]:
             raise SettingsError(f"networks.{name}.family {network.family!r} is unknown; known: {', '.join(FAMILIES)}")
         chains[name] = family.chain(network.chain, name, network.tokens)
     return chains
+
+
+async def former_chains(settings: Settings, database: Database) -> Mapping[str, Chain]:
+    """Describe the chains of networks that were followed once and are no longer in the settings, where known."""
+    families = {chain: family for family in FAMILIES.values() for chain in family.chains}
+    return {
+        row.name: families[row.chain].chain(row.chain, row.name, ())
+        for row in await network_rows(database.pool)
+        if row.name not in settings.networks and row.chain in families
+    }
 
 
 @asynccontextmanager
@@ -169,7 +182,11 @@ def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
     if "watch" in roles:
         loops |= {f"follow_chain {name}": partial(follow_chain, house, name) for name in house.chains}
     if "work" in roles:
-        loops |= {"tick": partial(tick, house), "send_webhooks": partial(send_webhooks, house)}
+        loops |= {
+            "tick": partial(tick, house),
+            "check_addresses": partial(check_addresses, house),
+            "send_webhooks": partial(send_webhooks, house),
+        }
     return loops
 
 

@@ -116,7 +116,7 @@ async def test_an_invoice_on_a_network_that_was_removed_expires_by_the_clock_onc
         store = await add_store(tx, before)
     opening = await flow.quote_invoice(before, store, Order("50.00", "EUR"), clock.now())
     invoice = str((await flow.open_invoice(None, before, opening, clock.now()))["id"])
-    house = replace(before, settings=replace(before.settings, networks={}))
+    house = replace(before, settings=replace(before.settings, networks={}), chains={}, former=before.chains)
     clock.move(901)
 
     async def ticked(where: House) -> str:
@@ -153,7 +153,7 @@ async def test_a_payment_missing_where_nobody_looks_any_more_is_not_asked_about_
            from addresses""",
         clock.now(),
     )
-    house = replace(before, settings=replace(before.settings, networks={}))
+    house = replace(before, settings=replace(before.settings, networks={}), chains={}, former=before.chains)
     clock.move(901)
     async with database.transaction() as tx:
         assert await flow.on_deadlines(tx, house, clock.now()) == 1

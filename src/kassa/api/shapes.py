@@ -44,7 +44,7 @@ class Payment(Struct):
     id: str
     invoice_id: str | None
     asset: AssetId
-    address: str
+    address: str | None
     txid: str
     position: Annotated[str, Meta(description="The movement inside its transaction.", examples=["out:0"])]
     amount: Amount
@@ -69,7 +69,10 @@ class PaymentOption(Struct):
     network: str
     caip19: str | None
     decimals: int
-    address: str
+    address: str | None
+    withheld: Annotated[
+        Literal["address_mismatch", "network_removed"] | None, Meta(description="Why the address is not shown.")
+    ]
     amount: Amount
     amount_paid: Amount
     amount_due: Amount
@@ -77,7 +80,7 @@ class PaymentOption(Struct):
     rate_source: str
     rate_at: Time
     confirmations_required: int
-    uri: str | None
+    uri: Annotated[str | None, Meta(description="Null where nobody can pay by this option now.")]
 
 
 class Invoice(Struct):
@@ -289,7 +292,7 @@ class Address(Struct):
     object: Literal["address"]
     id: str
     network: str
-    address: str
+    address: Annotated[str | None, Meta(description="Null when it is not what the wallet derives.")]
     index: int
     invoice_id: str | None
     created_at: Time

@@ -10,7 +10,7 @@ import segno
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from kassa.checkout.words import shop, state
+from kassa.checkout.words import shop, state, ways
 
 REFRESH_SECONDS = 10
 
@@ -31,10 +31,10 @@ STYLE = (files("kassa.checkout") / "static" / "checkout.css").read_bytes()
 def invoice_page(invoice: Mapping[str, Any], asset: str | None = None) -> bytes:  # JSON
     """Draw an invoice for its payer, showing how to pay in `asset` (or else in the first one that is offered).
 
-    `invoice` is the public one, its addresses checked.
+    `invoice` is the public one. While it may be paid, there must be a way to pay it.
     """
     now = state(invoice)
-    options = invoice["payment_options"]
+    options = ways(invoice) if now.payable else invoice["payment_options"]
     # The choice is in the address of the page, so that loading it again keeps it.
     chosen = next((option for option in options if option["asset"] == asset), options[0])
     return _TEMPLATE.render(
@@ -44,7 +44,7 @@ def invoice_page(invoice: Mapping[str, Any], asset: str | None = None) -> bytes:
         until=invoice["expires_at"][:16].replace("T", " "),
         options=options,
         chosen=chosen,
-        qr=_qr(chosen["uri"] or chosen["address"]) if now.payable else None,
+        qr=_qr(chosen["uri"]) if now.payable else None,
         payments=[_payment(payment) for payment in invoice["payments"]],
         shop=shop(invoice["redirect_url"]),
         refresh_seconds=REFRESH_SECONDS,

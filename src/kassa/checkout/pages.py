@@ -11,6 +11,7 @@ from litestar.response import Stream
 from kassa import flow
 from kassa.checkout.page import STYLE, invoice_page, notice_page
 from kassa.checkout.stream import Streams
+from kassa.checkout.words import state, ways
 from kassa.core.errors import NotFound, Rejected, Unavailable
 from kassa.core.ids import is_id
 from kassa.db.faults import DATABASE_AWAY
@@ -55,7 +56,10 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
 
 async def _page(house: House, invoice_id: str, asset: str | None) -> Response[bytes]:
     try:
-        return _html(200, invoice_page(await _public(house, invoice_id), asset))
+        invoice = await _public(house, invoice_id)
+        if state(invoice).payable and not ways(invoice):
+            raise Unavailable("no address of this invoice can be shown")
+        return _html(200, invoice_page(invoice, asset))
     except NotFound:
         return _html(404, notice_page("There is no such invoice", "Please check the link, or ask the shop."))
     except Unavailable:

@@ -48,6 +48,11 @@ def state(invoice: Json) -> State:
             return State("This invoice was cancelled", "Please do not pay it; ask the shop.", "bad", False, False)
 
 
+def ways(invoice: Json) -> list[Json]:
+    """Return the options by which anyone may pay now: those whose address passed its check, on a followed network."""
+    return [option for option in invoice["payment_options"] if option["uri"] is not None]
+
+
 def shop(redirect_url: str | None) -> str | None:
     """Return the host that the way back leads to: a payer should see where a link goes."""
     return None if redirect_url is None else urlsplit(redirect_url).hostname

@@ -97,7 +97,8 @@ async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: dat
     view = View(now, {network: Sight(-1, now, 0) for network in networks})
     standing = evaluate(terms, (), (), view)
     announced = Announced(standing.status, (), False, 0, 0, None, standing.deadline)
-    resource = pictures.resource(house, Picture(terms, announced, (), standing))
+    # The addresses were derived just now.
+    resource = pictures.resource(house, Picture(terms, announced, (), standing), hidden={})
     event = NewEvent(terms.store_id, "invoice.created", resource, terms.id, terms.webhook_url)
     crashpoint("invoice.commit")
     made = NewInvoice(terms, opening.addresses, event)

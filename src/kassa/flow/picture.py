@@ -1,6 +1,6 @@
 """Everything known of an invoice at one moment, and the standing that follows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +14,7 @@ from kassa.core.ids import InvoiceId, StoreId
 from kassa.core.money import Asset
 from kassa.db.pool import Tx
 from kassa.house import House
-from kassa.invoices.model import Announced, Sight, Standing, Terms, View
+from kassa.invoices.model import Announced, Sight, Standing, Terms, View, Withheld
 from kassa.invoices.resource import Face, Shown
 from kassa.invoices.resource import invoice_resource as render
 from kassa.invoices.rules import evaluate
@@ -76,22 +76,43 @@ async def _sights(tx: Tx, house: House, offered: set[str]) -> dict[str, Sight]:
     return sights
 
 
-def shown(house: House, picture: Picture, settled_at: datetime | None, arrived: Sequence[Payment]) -> Shown:
-    """Put together what an invoice's resource is rendered from."""
+def withheld(house: House, terms: Terms) -> dict[str, Withheld]:
+    """Say of which assets the address is not shown, and why: somebody may have changed the database."""
+    found = {}
+    for option in terms.options:
+        derived = house.derived(option.asset.network, option.place.descriptor, option.place.index)
+        if derived != option.address:
+            found[option.asset.id] = Withheld.NETWORK_REMOVED if derived is None else Withheld.ADDRESS_MISMATCH
+    return found
+
+
+def shown(
+    house: House,
+    picture: Picture,
+    settled_at: datetime | None,
+    arrived: Sequence[Payment],
+    hidden: Mapping[str, Withheld] | None = None,
+) -> Shown:
+    """Put together what an invoice's resource is rendered from.
+
+    Its addresses are derived again, unless the caller has just done so and says what is `hidden`.
+    """
+    hidden = withheld(house, picture.terms) if hidden is None else hidden
     faces = {}
     for chain in house.chains.values():
         for asset in chain.assets:
             faces[asset.id] = Face(chain.caip19[asset.id], partial(_uri, chain, asset))
     url = house.checkout_url(picture.terms.id)
-    decimals = {asset.id: asset.decimals for asset in assets(house).values()}
+    decimals = {asset.id: asset.decimals for chain in house.former.values() for asset in chain.assets}
+    decimals |= {asset.id: asset.decimals for asset in assets(house).values()}
     decimals |= {option.asset.id: option.asset.decimals for option in picture.terms.options}
-    return Shown(picture.terms, picture.standing, arrived, settled_at, url, faces, decimals)
+    return Shown(picture.terms, picture.standing, arrived, settled_at, url, faces, decimals, hidden)
 
 
 def _uri(chain: Chain, asset: Asset, address: str, units: int, label: str | None) -> str:
     return chain.addresses.payment_uri(address, asset, units, label)
 
 
-def resource(house: House, picture: Picture) -> dict[str, Any]:  # JSON
-    """Return an invoice's resource as it is now."""
-    return render(shown(house, picture, picture.announced.settled_at, picture.payments))
+def resource(house: House, picture: Picture, hidden: Mapping[str, Withheld] | None = None) -> dict[str, Any]:  # JSON
+    """Return an invoice's resource as it is now; `hidden` as in `shown`."""
+    return render(shown(house, picture, picture.announced.settled_at, picture.payments, hidden))

@@ -39,6 +39,13 @@ class Decision(StrEnum):
     INVALID = "invalid"
 
 
+class Withheld(StrEnum):
+    """Why the address of an option is not shown: it is not what its wallet derives, or nothing can derive it here."""
+
+    ADDRESS_MISMATCH = "address_mismatch"
+    NETWORK_REMOVED = "network_removed"
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a merchant asks for: well formed, but not yet priced or even possible."""

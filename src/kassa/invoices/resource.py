@@ -1,14 +1,14 @@
 """Invoices and payments as the API, events and pages show them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from kassa.core.clock import rfc3339
 from kassa.core.money import format_rate, format_units
-from kassa.invoices.model import Option, PaymentStanding, Standing, Terms
+from kassa.invoices.model import Option, PaymentStanding, Standing, Terms, Withheld
 from kassa.invoices.rules import option_due, option_paid, tier_of
 from kassa.payments.model import Payment
 from kassa.payments.model import Status as PaymentStatus
@@ -24,7 +24,10 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Everything that an invoice's picture is made of. `decimals` are those of its payments' assets, by asset id."""
+    """Everything that an invoice's picture is made of.
+
+    `decimals` are those of its payments' assets, by asset id. An asset that is `withheld` is shown without its address.
+    """
 
     terms: Terms
     standing: Standing
@@ -33,6 +36,7 @@ class Shown:
     checkout_url: str
     faces: Mapping[str, Face]
     decimals: Mapping[str, int]
+    withheld: Mapping[str, Withheld]
 
 
 def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
@@ -69,12 +73,14 @@ def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
 
 def payment_resources(shown: Shown) -> list[dict[str, Any]]:  # JSON
     """Return an invoice's payments as JSON-ready values, oldest first, the dead ones too."""
-    payments = {payment.id: payment for payment in shown.payments}
-    return [_payment(payments[s.id], s, shown) for s in shown.standing.payments]
+    # An amount cannot be written in an asset whose network and decimals nobody here knows any more.
+    payments = {payment.id: payment for payment in shown.payments if payment.asset in shown.decimals}
+    checked = {option.address for option in shown.terms.options if option.asset.id not in shown.withheld}
+    return [_payment(payments[s.id], s, shown, checked) for s in shown.standing.payments if s.id in payments]
 
 
 def _option(option: Option, shown: Shown) -> dict[str, Any]:
-    asset, face = option.asset, shown.faces.get(option.asset.id)
+    asset, face, withheld = option.asset, shown.faces.get(option.asset.id), shown.withheld.get(option.asset.id)
     due = option_due(option, shown.standing, shown.terms)
     return {
         "asset": asset.id,
@@ -82,7 +88,8 @@ def _option(option: Option, shown: Shown) -> dict[str, Any]:
         "network": asset.network,
         "caip19": None if face is None else face.caip19,
         "decimals": asset.decimals,
-        "address": option.address,
+        "address": option.address if withheld is None else None,
+        "withheld": withheld,
         "amount": format_units(option.due_units, asset.decimals),
         "amount_paid": format_units(option_paid(option, shown.payments, shown.standing), asset.decimals),
         "amount_due": format_units(due, asset.decimals),
@@ -90,11 +97,13 @@ def _option(option: Option, shown: Shown) -> dict[str, Any]:
         "rate_source": option.rate_source,
         "rate_at": rfc3339(option.rate_at),
         "confirmations_required": tier_of(option.tiers, option.due_units).blocks,
-        "uri": None if face is None else face.payment_uri(option.address, due, shown.terms.description),
+        "uri": None
+        if face is None or withheld is not None
+        else face.payment_uri(option.address, due, shown.terms.description),
     }
 
 
-def _payment(payment: Payment, standing: PaymentStanding, shown: Shown) -> dict[str, Any]:
+def _payment(payment: Payment, standing: PaymentStanding, shown: Shown, checked: Collection[str]) -> dict[str, Any]:
     sighting, currency = payment.sighting, shown.terms.currency
     settled = standing.status is PaymentStatus.SETTLED and payment.settled_at is not None
     return {
@@ -102,7 +111,7 @@ def _payment(payment: Payment, standing: PaymentStanding, shown: Shown) -> dict[
         "id": payment.id,
         "invoice_id": shown.terms.id,
         "asset": payment.asset,
-        "address": payment.address,
+        "address": payment.address if payment.address in checked else None,
         "txid": payment.key.txid,
         "position": payment.key.position,
         "amount": format_units(payment.units, shown.decimals[payment.asset]),

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
@@ -61,6 +61,18 @@ class Filters:
     customer_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where an open invoice stands in the order in which they are gone through."""
+
+    networks: str
+    deadline: datetime
+    invoice: InvoiceId
+
+
+FIRST_TURN = Turn("", datetime.fromtimestamp(0, UTC), InvoiceId(""))
 
 
 async def put(tx: "Tx | Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[None]:
@@ -226,6 +238,32 @@ async def due(tx: Tx, now: datetime, limit: int, configured: Sequence[str]) -> l
     it.
     """
     return [InvoiceId(row["id"]) for row in await tx.fetch(_DUE, now, limit, configured)]
+
+
+async def open_page(tx: Tx, after: Turn, limit: int) -> list[Turn]:
+    """Return some of the invoices that the clock may still change, in an order of their own, those after one."""
+    rows = await tx.fetch(
+        """select networks, deadline, id from invoices
+           where deadline is not null and (networks, deadline, id) > ($1, $2, $3)
+           order by networks, deadline, id limit $4""",
+        after.networks,
+        after.deadline,
+        after.invoice,
+        limit,
+    )
+    return [Turn(row["networks"], row["deadline"], InvoiceId(row["id"])) for row in rows]
+
+
+async def put_fault(tx: Tx, invoice: InvoiceId, assets: Sequence[str], now: datetime) -> bool:
+    """Note that addresses of an invoice are not its wallets'; return False when that was noted before."""
+    done = await tx.fetchval(
+        "insert into address_faults (invoice_id, assets, found_at) values ($1, $2, $3) on conflict do nothing"
+        " returning invoice_id",
+        invoice,
+        list(assets),
+        now,
+    )
+    return done is not None
 
 
 async def expiries(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, tuple[datetime, str]]:

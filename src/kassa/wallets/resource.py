@@ -20,13 +20,13 @@ def wallet_resource(wallet: Wallet) -> dict[str, Any]:  # JSON
     }
 
 
-def address_resource(issued: Issued, network: str) -> dict[str, Any]:  # JSON
-    """Return the public form of an issued address."""
+def address_resource(issued: Issued, network: str, derived: str | None) -> dict[str, Any]:  # JSON
+    """Return the public form of an issued address, without its text if that is not what was just `derived`."""
     return {
         "object": "address",
         "id": issued.id,
         "network": network,
-        "address": issued.address,
+        "address": issued.address if issued.address == derived else None,
         "index": issued.index,
         "invoice_id": issued.invoice_id,
         "created_at": rfc3339(issued.created_at),

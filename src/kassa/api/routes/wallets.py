@@ -49,7 +49,11 @@ async def _addresses(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     wallet = await wallets.get_wallet(tx, call.store.id, call.id)
     below = None if query.cursor is None else int(query.cursor)
     found = await wallets.addresses_of(tx, wallet, below=below, limit=query.limit + 1)
-    return page([address_resource(issued, wallet.network) for issued in found], query.limit, "index")
+    shown = [
+        address_resource(issued, wallet.network, call.house.derived(wallet.network, wallet.descriptor, issued.index))
+        for issued in found
+    ]
+    return page(shown, query.limit, "index")
 
 
 ENDPOINTS = (

@@ -1,0 +1,168 @@
+"""E28: a database in which somebody changed an address."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kassa import flow
+from kassa.checkout.pages import handlers
+from kassa.house import House
+from kassa.invoices.store import FIRST_TURN
+from kassa.main import former_chains
+from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
+from tests.api.served import Caller, Served, serve
+from tests.house import BITCOIN, add_store
+
+ATTACKER = "bcrt1qattacker"
+
+
+@pytest.fixture
+async def served(house: House) -> AsyncIterator[Served]:
+    """The house served with its checkout."""
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(house, store, handlers(house)) as running:
+        yield running
+
+
+async def swap(served: Served, invoice: Any) -> None:
+    await served.house.database.pool.execute(
+        "update addresses set address = $2 where invoice_id = $1", invoice["id"], ATTACKER
+    )
+
+
+async def check(house: House) -> None:
+    async with house.database.transaction() as tx:
+        assert await flow.check_addresses(tx, house, FIRST_TURN, 100, house.clock.now()) is None
+
+
+async def alerts(served: Served) -> list[Any]:
+    events = (await served.all.get("/v1/events?type=alert.opened")).json["data"]
+    return [event["data"]["object"] for event in events]
+
+
+async def test_e28_one_swapped_address_hides_itself_and_no_other_invoice(served: Served) -> None:
+    invoices = [await served.all.invoice() for _ in range(25)]
+    await swap(served, invoices[7])
+
+    listed = await served.all.get("/v1/invoices")
+    read = await served.all.get(f"/v1/invoices/{invoices[7]['id']}")
+
+    assert ATTACKER.encode() not in listed.body + read.body
+    found = {each["id"]: each["payment_options"][0] for each in listed.json["data"]}
+    for invoice in invoices:
+        [option] = invoice["payment_options"]
+        bad = {"address": None, "uri": None, "withheld": "address_mismatch"} if invoice is invoices[7] else {}
+        assert found[invoice["id"]] == option | bad
+    assert read.json["payment_options"] == [found[invoices[7]["id"]]]
+
+
+async def test_e28_the_list_of_a_wallets_addresses_leaves_a_swapped_one_out(served: Served) -> None:
+    bad, good = await served.all.invoice(), await served.all.invoice()
+    await swap(served, bad)
+
+    [wallet] = (await served.all.get("/v1/wallets")).json["data"]
+    listed = (await served.all.get(f"/v1/wallets/{wallet['id']}/addresses")).json["data"]
+
+    found = {each["invoice_id"]: each["address"] for each in listed}
+    assert found == {bad["id"]: None, good["id"]: good["payment_options"][0]["address"]}
+
+
+async def test_e28_the_payer_is_told_not_to_pay(served: Served) -> None:
+    invoice = await served.all.invoice()
+    await swap(served, invoice)
+
+    page = await Caller(served.session, served.all.base, None).get(f"/i/{invoice['id']}")
+
+    assert page.status == 503
+    assert b"Please do not pay now" in page.body
+    assert ATTACKER.encode() not in page.body
+
+
+async def test_e28_no_event_tells_a_swapped_address(served: Served) -> None:
+    invoice = await served.all.invoice()
+    await swap(served, invoice)
+
+    marked = await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "invalid"})
+
+    events = await served.all.get("/v1/events?type=invoice.invalid")
+    assert [e["data"]["object"]["payment_options"][0]["address"] for e in events.json["data"]] == [None]
+    assert ATTACKER.encode() not in marked.body + events.body
+
+
+async def test_e28_a_swapped_address_opens_one_alert_whoever_looks_at_the_same_time(served: Served) -> None:
+    bad, _good = await served.all.invoice(), await served.all.invoice()
+    await swap(served, bad)
+
+    reads = [served.all.get(f"/v1/invoices/{bad['id']}") for _ in range(5)]
+    await asyncio.gather(*(check(served.house) for _ in range(5)), *reads)
+    await check(served.house)
+
+    [alert] = await alerts(served)
+    assert (alert["invoice_id"], alert["assets"]) == (bad["id"], [f"BTC@{BITCOIN}"])
+    assert ATTACKER not in json.dumps(alert)
+    assert "tpub" not in json.dumps(alert)
+
+
+async def test_e28_a_swapped_descriptor_is_found_as_well(served: Served) -> None:
+    invoice = await served.all.invoice()
+    pool = served.house.database.pool
+    await pool.execute("alter table keychains disable trigger keychains_grow")
+    await pool.execute("update keychains set descriptor = 'wpkh(nonsense/0/*)'")
+    await check(served.house)
+
+    read = await served.all.get(f"/v1/invoices/{invoice['id']}")
+
+    assert read.json["payment_options"][0]["withheld"] == "address_mismatch"
+    assert len(await alerts(served)) == 1
+
+
+async def test_the_round_goes_through_every_open_invoice(served: Served) -> None:
+    for _ in range(5):
+        await swap(served, await served.all.invoice())
+    settled = await served.all.invoice()
+    await served.all.post(f"/v1/invoices/{settled['id']}/mark", {"as": "settled"})
+
+    pages, turn = 0, FIRST_TURN
+    while turn is not None:
+        async with served.house.database.transaction() as tx:
+            turn = await flow.check_addresses(tx, served.house, turn, 2, served.house.clock.now())
+        pages += 1
+
+    assert len(await alerts(served)) == 5
+    assert pages in (3, 4)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_address_on_a_removed_network_is_shown_only_where_it_can_be_checked(
+    served: Served, known: bool
+) -> None:
+    invoice = await served.all.invoice()
+    house = replace(
+        served.house,
+        settings=replace(served.house.settings, networks={}),
+        chains={},
+        former=served.house.chains if known else {},
+    )
+    async with serve(house, served.store, handlers(house)) as after:
+        read = await after.all.get(f"/v1/invoices/{invoice['id']}")
+        page = await Caller(after.session, after.all.base, None).get(f"/i/{invoice['id']}")
+    await check(house)
+
+    [option] = invoice["payment_options"]
+    shown = (option["address"], None) if known else (None, "network_removed")
+    [left] = read.json["payment_options"]
+    assert ((left["address"], left["withheld"]), left["uri"]) == (shown, None)
+    assert page.status == 503
+    assert await alerts(served) == []
+
+
+async def test_a_network_that_was_followed_once_is_still_known(house: House) -> None:
+    await house.database.pool.execute("insert into networks (id, chain) values ('gone', 'a-chain-nobody-knows')")
+    assert dict(await former_chains(house.settings, house.database)) == {}
+    former = await former_chains(replace(house.settings, networks={}), house.database)
+    assert {name: chain.name for name, chain in former.items()} == {BITCOIN: BITCOIN}
