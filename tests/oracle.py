@@ -58,13 +58,13 @@ class Oracle:
 
     async def check(self) -> None:
         """Check what holds at every moment, whatever the chain does: O1, O3 to O6, O9, O11."""
-        await self._books()
+        await self.check_books()
         await self._addresses()
         await self._linked_blocks()
         await self._history()
         await self._standings()
 
-    async def _books(self) -> None:
+    async def check_books(self) -> None:
         """O1: entries balance per asset, and nothing that was written has changed."""
         pool = self.house.database.pool
         wrong = await pool.fetch("select entry_id, asset from postings group by 1, 2 having sum(units) <> 0")
@@ -81,7 +81,10 @@ class Oracle:
         )
         alive = {
             row["id"]: row["units"]
-            for row in await pool.fetch("select id, units from payments where status in ('confirming', 'settled')")
+            for row in await pool.fetch(
+                "select id, units from payments where status in ('confirming', 'settled')"
+                " or (store_id is null and block_height is not null)"
+            )
         }
         assert {row["payment_id"]: row["units"] for row in live} == alive, "a payment is booked twice, or not at all"
 

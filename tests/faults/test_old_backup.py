@@ -1,5 +1,8 @@
 """D26: a database that forgot its last addresses learns of them from the chain."""
 
+from importlib.resources import files
+
+from tests.oracle import Oracle
 from tests.shop import Shop, address
 
 
@@ -41,6 +44,49 @@ async def test_d26_a_paid_address_above_the_counter_is_never_issued_again(shop: 
     assert address(fresh) != address(forgotten)
     assert await pool.fetchval("select index from addresses where invoice_id = $1", fresh["id"]) == 21
     assert await pool.fetchval("select count(*) from events where type = 'alert.opened'") == 1
+
+
+async def test_d26_money_without_an_owner_is_in_the_books_while_a_block_holds_it(shop: Shop) -> None:
+    forgotten = await shop.invoice()
+    await shop.stop()
+    await forget(shop, forgotten["id"])
+    shop.start()
+    paid = await shop.pay(forgotten)
+    await shop.caught_up()
+    assert await shop.books() == {}
+
+    await shop.node.mine()
+    await shop.caught_up()
+    assert await shop.books() == {f"chain:{shop.network}": 100_000, "unowned": -100_000}
+
+    await shop.node.fork(1, drop={paid})
+    await shop.caught_up()
+    assert await shop.books() == {}
+
+    await shop.node.mine()
+    await shop.caught_up()
+    assert await shop.books() == {f"chain:{shop.network}": 100_000, "unowned": -100_000}
+    await Oracle(shop.house).check_books()
+
+
+async def test_money_without_an_owner_that_an_earlier_version_kept_is_booked_by_the_migration(shop: Shop) -> None:
+    forgotten = await shop.invoice()
+    await shop.stop()
+    await forget(shop, forgotten["id"])
+    shop.start()
+    await shop.pay(forgotten)
+    await shop.node.mine()
+    await shop.caught_up()
+    await shop.stop()
+    pool = shop.house.database.pool
+    async with pool.acquire() as connection, connection.transaction():
+        for table in ("postings", "entries"):
+            await connection.execute(f"alter table {table} disable trigger user")
+            await connection.execute(f"delete from {table}")
+            await connection.execute(f"alter table {table} enable trigger user")
+        await connection.execute("drop index payments_unowned")
+        await connection.execute((files("kassa.db") / "migrations" / "0009_unowned_money.sql").read_text())
+    assert await shop.books() == {f"chain:{shop.network}": 100_000, "unowned": -100_000}
 
 
 async def test_addresses_that_are_issued_while_we_look_are_their_invoices(shop: Shop) -> None:

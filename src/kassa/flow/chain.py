@@ -17,7 +17,7 @@ from kassa.core.ids import InvoiceId
 from kassa.db.pool import Tx
 from kassa.flow.alerts import alert
 from kassa.flow.contracts import freeze_asset
-from kassa.flow.standing import reassess
+from kassa.flow.standing import post_unowned, reassess
 from kassa.house import House
 from kassa.payments.rules import Found, conflicts, found_in_blocks, found_in_mempool, look
 from kassa.rates.model import Rate
@@ -60,6 +60,7 @@ async def on_chain_update(
     victims = await payments.victims(tx, network, [transaction for transaction, _ in spenders])
     touched |= await payments.put_conflicts(tx, network, conflicts(spenders, victims))
     crashpoint("chain.conflicts")
+    await post_unowned(tx, network, update.apply[0].ref.height - 1, now)
     final = held.final if held.final is None or not update.undo else min(held.final, update.undo[-1].height - 1)
     touched |= await payments.ripe(tx, network, tip.height, final)
     await reassess(tx, house, touched, now)

@@ -21,7 +21,7 @@ from kassa.invoices.model import Announced, Decision, Status
 from kassa.invoices.resource import invoice_resource, payment_resources
 from kassa.invoices.rules import changes, payment_changes
 from kassa.ledger.model import Entry
-from kassa.ledger.rules import Balances, delta, wanted
+from kassa.ledger.rules import Balances, delta, wanted, wanted_unowned
 from kassa.payments.model import Payment
 from kassa.payments.model import Status as PaymentStatus
 from kassa.stores.model import Store
@@ -54,6 +54,21 @@ async def reassess(tx: Tx, house: House, ids: Collection[InvoiceId], now: dateti
     crashpoint("flow.posted")
     await events.write(tx, [event for _, outcome in outcomes for event in outcome.events], now)
     crashpoint("flow.events")
+
+
+async def post_unowned(tx: Tx, network: str, above: int, now: datetime) -> None:
+    """Bring the books in line with money that has no owner, as far as blocks above a height gave or took it."""
+    arrived = await payments.unowned(tx, network, above)
+    if not arrived:
+        return
+    posted = await ledger.posted(tx, [payment.id for payment in arrived])
+    entries = []
+    for payment in arrived:
+        in_block = payment.sighting.block is not None
+        should = wanted_unowned(network, payment.asset, payment.units, in_block=in_block)
+        if postings := delta(posted.get(payment.id, {}), should):
+            entries.append(Entry(None, payment.id, None, "payment without an owner", postings))
+    await ledger.post(tx, entries, now)
 
 
 async def on_deadlines(tx: Tx, house: House, now: datetime, limit: int = 100) -> int:

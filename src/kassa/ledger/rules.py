@@ -25,6 +25,11 @@ def wanted(network: str, asset: str, units: int, status: Status, *, offered: boo
     return {(f"chain:{network}", asset): units, (against, asset): -units}
 
 
+def wanted_unowned(network: str, asset: str, units: int, *, in_block: bool) -> Balances:
+    """Return the balances that money without an owner should have caused: ours while a block holds it."""
+    return {(f"chain:{network}", asset): units, ("unowned", asset): -units} if in_block else {}
+
+
 def delta(posted: Balances, should: Balances) -> tuple[Posting, ...]:
     """Return the postings that turn what was posted into what should be: none when they agree; always balanced."""
     accounts = sorted(posted.keys() | should.keys())

@@ -229,6 +229,17 @@ async def of_invoices(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, 
     return found
 
 
+async def unowned(tx: Tx, network: str, above: int) -> list[Payment]:
+    """Return the payments to addresses without an owner that are in a block above a height, or in none."""
+    rows = await tx.fetch(
+        f"""select {_COLUMNS} from payments p join addresses a on a.id = p.address_id
+            where p.network = $1 and p.store_id is null and (p.block_height is null or p.block_height > $2)""",
+        network,
+        above,
+    )
+    return [read(row) for row in rows]
+
+
 async def announce(tx: Tx, said: Sequence[Payment]) -> None:
     """Store what was announced of payments."""
     if said:
