@@ -202,12 +202,20 @@ def webhook_add(
 
 
 @webhook_app.command("secret")
-def webhook_secret(store: StoreId, config: Config = None, as_json: AsJson = False) -> None:
+def webhook_secret(
+    store: StoreId,
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="Make a new one; the old one stays valid for a day.")
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the secret that signs deliveries to an invoice's own webhook_url; endpoints have their own."""
     from kassa import operations
 
-    told = _ask(operations.webhook_secret(_settings(config), store))
-    _tell(told, as_json, f"secret   {told['secret']}")
+    told = _ask(operations.webhook_secret(_settings(config), store, rotate=rotate))
+    old = f"\nold one  signs too until {told['previous_secret_until']}" if rotate else ""
+    _tell(told, as_json, f"secret   {told['secret']}{old}")
 
 
 @asset_app.command("thaw")

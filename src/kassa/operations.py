@@ -25,7 +25,7 @@ from kassa.stores.model import Store as StoreValue
 from kassa.wallets.resource import wallet_resource
 from kassa.wallets.rules import check_mode
 from kassa.webhooks.resource import endpoint_resource
-from kassa.webhooks.rules import check_filters, check_url, make_secret
+from kassa.webhooks.rules import ROTATION, check_filters, check_url, make_secret
 
 Told = dict[str, Any]  # JSON for programs, lines for people
 T = TypeVar("T")
@@ -126,12 +126,19 @@ async def add_webhook(settings: Settings, store_id: str, url: str, events: Seque
     return await _in_transaction(settings, work)
 
 
-async def webhook_secret(settings: Settings, store_id: str) -> Told:
-    """Tell the secret that signs deliveries to the webhook_url of a store's invoices."""
+async def webhook_secret(settings: Settings, store_id: str, *, rotate: bool = False) -> Told:
+    """Tell the secret that signs deliveries to the webhook_url of a store's invoices.
 
-    async def work(tx: Tx, _now: datetime) -> Told:
+    Rotated, a new one is told; the one before it signs beside it for a day.
+    """
+
+    async def work(tx: Tx, now: datetime) -> Told:
+        if rotate:
+            secret = make_secret(secrets.token_bytes(_SECRET_BYTES))
+            await stores.rotate_webhook_secret(tx, store_id, secret, now + ROTATION)
         store = await stores.get_store(tx, store_id)
-        return {"store_id": store.id, "secret": store.webhook_secret}
+        told = {"store_id": store.id, "secret": store.webhook_secret}
+        return told | {"previous_secret_until": rfc3339(now + ROTATION)} if rotate else told
 
     return await _in_transaction(settings, work)
 

@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from tests.api.served import Served
+from tests.house import add_store
 
 HOOK = {"url": "https://shop.example/hook", "events": ["invoice.*"]}
 
@@ -44,6 +45,30 @@ async def test_a_malformed_receiver_is_refused_by_name(served: Served, change: d
     assert (refused.status, refused.fields) == (422, [field])
     assert (unchanged.status, unchanged.fields) == (422, [field])
     assert len((await served.all.get("/v1/webhooks")).json["data"]) == 1
+
+
+async def test_the_deliveries_of_an_invoice_are_listed_its_own_receiver_among_them(served: Served) -> None:
+    await served.all.post("/v1/webhooks", HOOK)
+    invoice = await served.all.invoice(webhook_url="https://shop.example/own")
+    await served.all.invoice()
+    path = f"/v1/deliveries?invoice_id={invoice['id']}"
+
+    whole = (await served.all.get(path)).json
+    first = (await served.all.get(f"{path}&limit=1")).json
+    second = (await served.all.get(f"{path}&limit=1&cursor={first['next_cursor']}")).json
+
+    assert {(each["url"], each["event_type"]) for each in whole["data"]} == {
+        (HOOK["url"], "invoice.created"),
+        ("https://shop.example/own", "invoice.created"),
+    }
+    assert first["data"] + second["data"] == whole["data"]
+    async with served.house.database.transaction() as tx:
+        other = await add_store(tx, served.house)
+    stranger = await served.key(store=other)
+    assert (await stranger.get(path)).json == {"data": [], "next_cursor": None}
+    assert (await served.all.get("/v1/deliveries")).fields == ["invoice_id"]
+    assert (await served.all.get("/v1/deliveries?invoice_id=7")).fields == ["invoice_id"]
+    assert (await (await served.key("invoices:read")).get(path)).status == 403
 
 
 async def test_a_receiver_is_changed_field_by_field(served: Served) -> None:

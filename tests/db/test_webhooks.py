@@ -91,6 +91,40 @@ async def test_during_a_rotation_both_secrets_verify_and_afterwards_one(shop: Sh
         Webhook(SECRET).verify(after.body, late)
 
 
+async def test_the_secret_of_the_store_rotates_like_that_of_an_endpoint(shop: Shop, sink: Sink) -> None:
+    old, new = await shop.database.pool.fetchval("select webhook_secret from stores"), make_secret(bytes(32))
+    async with shop.database.transaction() as tx:
+        await stores.rotate_webhook_secret(tx, shop.store_id, new, shop.clock.now() + timedelta(hours=24))
+    async with shop.sending():
+        await shop.write(shop.event(1, url=sink.url))
+        await shop.until_states(delivered=1)
+        shop.clock.ahead = timedelta(hours=24, minutes=1)
+        await shop.write(shop.event(2, url=sink.url))
+        await shop.until_states(delivered=2)
+    during, after = sink.got
+    for secret in (old, new):
+        Webhook(secret).verify(during.body, during.headers)
+    late = after.headers | {"webhook-timestamp": during.headers["webhook-timestamp"]}
+    assert len(after.headers["webhook-signature"].split(" ")) == 1
+    with pytest.raises(WebhookVerificationError):
+        Webhook(old).verify(after.body, late)
+
+
+async def test_what_was_sent_to_an_invoices_own_url_can_be_read(shop: Shop, sink: Sink) -> None:
+    await shop.endpoint(sink.url + "/all")
+    async with shop.sending():
+        await shop.write(shop.event(1, 1, url=sink.url + "/own"), shop.event(2, 2))
+        await shop.until_states(delivered=3)
+    async with shop.database.transaction() as tx:
+        found = await store.list_of_invoice(tx, shop.store_id, "inv_1", None, 10)
+        assert await store.list_of_invoice(tx, StoreId("sto_other"), "inv_1", None, 10) == []
+    assert sorted((each.url, each.webhook_id is None) for each in found) == [
+        (sink.url + "/all", False),
+        (sink.url + "/own", True),
+    ]
+    assert [attempt.answer.status_code for each in found for attempt in each.attempts] == [200, 200]
+
+
 async def test_a_rotation_that_is_asked_for_twice_keeps_the_old_secret(shop: Shop, sink: Sink) -> None:
     new = make_secret(bytes(32))
     hook = await shop.endpoint(sink.url)

@@ -174,6 +174,18 @@ def test_a_webhook_tells_its_secret_once(shared: Shell) -> None:
     assert made["events"] == ["invoice.*"]
 
 
+def test_the_secret_of_a_store_is_shown_as_often_as_asked_until_it_is_rotated(shared: Shell) -> None:
+    store = shared.json("store", "create", "--name", "One", "--currency", "EUR")["store_id"]
+    ask = ("webhook", "secret", "--store", store)
+    first = shared.json(*ask)
+    assert shared.json(*ask) == first
+    rotated = shared.json(*ask, "--rotate")
+    assert rotated["secret"] != first["secret"]
+    assert rotated["previous_secret_until"].endswith("Z")
+    assert shared.json(*ask) == {"store_id": store, "secret": rotated["secret"]}
+    assert "there is no store" in shared.run("webhook", "secret", "--store", "sto_x", "--rotate", code=1).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -247,6 +247,12 @@ class Delivery(Struct):
     attempts: list[Attempt]
 
 
+class DeliveryQuery(PageQuery, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Of which invoice."""
+
+    invoice_id: Annotated[str, Meta(max_length=60)]
+
+
 class WebhookOrder(Struct, forbid_unknown_fields=True, frozen=True):
     """Where to send events, and which."""
 

@@ -63,6 +63,22 @@ async def get_store(tx: Tx, store_id: str) -> Store:
     return _store(row)
 
 
+async def rotate_webhook_secret(tx: Tx, store_id: str, secret: str, until: datetime) -> None:
+    """Sign deliveries to invoices' own receivers with a new secret, and with the one before it too until a moment.
+
+    Raises `NotFound`.
+    """
+    done = await tx.execute(
+        "update stores set previous_webhook_secret = webhook_secret, previous_webhook_secret_until = $3,"
+        " webhook_secret = $2 where id = $1",
+        store_id,
+        secret,
+        until,
+    )
+    if done != "UPDATE 1":
+        raise NotFound(f"there is no store {store_id!r}; see `kassa store list`")
+
+
 async def list_stores(tx: Tx) -> list[Store]:
     """Return every store, oldest first: for the operator, never for a tenant."""
     return [_store(row) for row in await tx.fetch(f"{_STORES} order by id")]

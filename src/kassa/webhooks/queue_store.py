@@ -66,7 +66,9 @@ with heads as (
     -- Without an endpoint that listens it is put aside: until no time at all.
     select d.id, case when w.disabled_at is null and w.deleted_at is null then $4::timestamptz end as until,
         coalesce(w.url, d.url) as url,
-        case when w.id is null then array[s.webhook_secret]
+        case when w.id is null and s.previous_webhook_secret_until > $3
+                then array[s.webhook_secret, s.previous_webhook_secret]
+            when w.id is null then array[s.webhook_secret]
             when w.previous_secret_until > $3 then array[w.secret, w.previous_secret]
             else array[w.secret] end as secrets,
         e.type, e.sequence, e.created_at as event_created_at, e.object, s.livemode

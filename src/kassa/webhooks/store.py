@@ -156,6 +156,21 @@ async def list_deliveries(
     return await _with_attempts(tx, rows)
 
 
+async def list_of_invoice(
+    tx: Tx, store_id: StoreId, invoice_id: str, before: DeliveryId | None, limit: int
+) -> list[Delivery]:
+    """Return the deliveries that tell of a store's invoice, whoever gets them, newest first, from before `before`."""
+    rows = await tx.fetch(
+        f"{_DELIVERY} where d.invoice_id = $1 and d.store_id = $2 and ($3::text is null or d.id < $3)"
+        " order by d.id desc limit $4",
+        invoice_id,
+        store_id,
+        before,
+        limit,
+    )
+    return await _with_attempts(tx, rows)
+
+
 async def get_delivery(tx: Tx, store_id: StoreId, delivery_id: DeliveryId) -> Delivery:
     """Return a delivery with its attempts; raises `NotFound`."""
     row = await tx.fetchrow(f"{_DELIVERY} where d.id = $1 and d.store_id = $2", delivery_id, store_id)

@@ -8,7 +8,8 @@ from msgspec import UNSET
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import page, read_cursor
-from kassa.core.ids import DeliveryId, WebhookId
+from kassa.core.errors import FieldFault, Invalid
+from kassa.core.ids import DeliveryId, WebhookId, is_id
 from kassa.db.pool import Tx
 from kassa.webhooks import store as webhooks
 from kassa.webhooks.model import Change
@@ -67,6 +68,16 @@ async def _deliveries(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     return page([delivery_resource(delivery) for delivery in found], query.limit)
 
 
+async def _of_invoice(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    query: shapes.DeliveryQuery = call.query
+    if not is_id("inv", query.invoice_id):
+        raise Invalid(FieldFault("invoice_id", "is not the id of an invoice (inv_…)"))
+    cursor = read_cursor("dlv", query.cursor)
+    before = None if cursor is None else DeliveryId(cursor)
+    found = await webhooks.list_of_invoice(tx, call.store.id, query.invoice_id, before, query.limit + 1)
+    return page([delivery_resource(delivery) for delivery in found], query.limit)
+
+
 async def _retry(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     return delivery_resource(await webhooks.retry_delivery(tx, call.store.id, DeliveryId(call.id), call.now))
 
@@ -108,6 +119,11 @@ ENDPOINTS = (
         summary="List deliveries with every attempt and the next one, newest first",
         access="webhooks:read", id_of="whk", query=shapes.PageQuery, work=_deliveries,
         result=shapes.Page[shapes.Delivery],
+    ),
+    Endpoint(
+        method="GET", path="/v1/deliveries", name="list_invoice_deliveries",
+        summary="List what was sent about an invoice, to its own webhook_url too, newest first",
+        access="webhooks:read", query=shapes.DeliveryQuery, work=_of_invoice, result=shapes.Page[shapes.Delivery],
     ),
     Endpoint(
         method="POST", path="/v1/deliveries/{id}/retry", name="retry_delivery", summary="Send a delivery again at once",
