@@ -154,16 +154,14 @@ async def _prepare(database: Database, *, migrating: bool) -> None:
 
 async def serve(house: House, roles: Sequence[str], stop: asyncio.Event) -> None:
     """Run roles until `stop` is set, then let answers be finished and loops end their work or undo it whole."""
-    server = None
     try:
         async with asyncio.TaskGroup() as group:
             if "api" in roles:
-                server = group.create_task(_serve_http(house, stop))
+                group.create_task(_serve_http(house, stop))
             loops = [group.create_task(keep_running(name, loop)) for name, loop in _loops(house, roles).items()]
             log.info("running", version=__version__, roles=",".join(roles), networks=",".join(house.chains))
             await stop.wait()
-            if server is not None:
-                await asyncio.wait([server])
+            # Beside the server, which waits for its answers: both have the same few seconds.
             for loop in loops:
                 loop.cancel()
     except ExceptionGroup as faults:

@@ -13,6 +13,8 @@ from random import Random
 import pytest
 
 from kassa.db.pool import Database
+from kassa.main import serve
+from kassa.workers.send_webhooks import FINISH_SECONDS, send_webhooks
 from tests.tools.sending import Shop, open_shop, until
 from tests.tools.sink import Sink, hang, reset, status
 
@@ -45,6 +47,42 @@ async def sender(database_url: str, folder: Path, crash: str = "") -> AsyncItera
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "stopped"])
+async def test_a_post_under_way_is_finished_and_recorded_before_the_end(shop: Shop, sink: Sink, ends: str) -> None:
+    sink.default = status(200, delay=1.5)
+    await shop.endpoint(sink.url)
+    stop = asyncio.Event()
+    running = send_webhooks(shop.house) if ends == "cancelled" else serve(shop.house, ["work"], stop)
+    sending = asyncio.ensure_future(running)
+    # One train of one invoice: the first is under way when the end comes.
+    await shop.write(*(shop.event(n) for n in range(3)))
+    await sink.until(lambda: len(sink.got) == 1)
+
+    if ends == "cancelled":
+        sending.cancel()
+    stop.set()
+    await asyncio.wait([sending], timeout=5)
+
+    assert sending.done()
+    assert await shop.states() == {"delivered": 1, "due": 2}
+    assert [attempt["status_code"] for attempt in await shop.attempts()] == [200]
+    assert len(sink.got) == 1
+    claimed = "select count(*) from deliveries where claimed_until is not null or due_at > now()"
+    assert await shop.database.pool.fetchval(claimed) == 0
+
+
+async def test_a_receiver_that_never_answers_holds_the_end_up_for_seconds_only(shop: Shop, sink: Sink) -> None:
+    sink.default = hang
+    await shop.endpoint(sink.url)
+    sending = asyncio.create_task(send_webhooks(shop.house))
+    await shop.write(shop.event(1))
+    await sink.until(lambda: len(sink.got) == 1)
+    sending.cancel()
+    await asyncio.wait([sending], timeout=FINISH_SECONDS + 1)
+    assert sending.done()
+    assert await shop.states() == {"due": 1}
 
 
 @pytest.mark.parametrize("point", ["webhook.claimed", "webhook.sent", "webhook.recorded"])

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from fractions import Fraction
 from secrets import randbelow
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 
 LEASE = timedelta(seconds=30)
 """After this, a claimed delivery is assumed to have died with its process. No post begins in its second half."""
+FINISH_SECONDS = 7
+"""Of the ten within which a process must be gone, for posts under way; one that is cut off is sent again."""
 POSTS = 256
 """Posts under way in this process; at most half of them for one store."""
 BATCH = 50
@@ -36,14 +39,21 @@ _PAUSES = (0.005, 0.02, 0.1, 1.0)
 
 
 async def send_webhooks(house: House) -> None:
-    """Send until cancelled. Any number of processes may do it side by side; one that dies loses nothing."""
+    """Send until cancelled, then let the posts under way be answered, for some seconds, and write down what came.
+
+    Any number of processes may do it side by side; one that dies loses nothing.
+    """
     poster = Poster(private=house.settings.webhooks.allow_private_addresses)
     try:
-        async with asyncio.TaskGroup() as group:
-            sender = _Sender(house, poster, group)
-            group.create_task(sender.listen())
-            group.create_task(sender.record())
-            group.create_task(sender.dispatch())
+        async with asyncio.TaskGroup() as posts:
+            sender = _Sender(house, poster, posts)
+            recorder = posts.create_task(sender.record())
+            try:
+                async with asyncio.TaskGroup() as loops:
+                    loops.create_task(sender.listen())
+                    loops.create_task(sender.dispatch())
+            finally:
+                await sender.finish(recorder)
     finally:
         await poster.close()
 
@@ -55,11 +65,28 @@ class _Sender:
         self._house, self._poster, self._group = house, poster, group
         self._woken = asyncio.Event()
         self._done: asyncio.Queue[Result | Postponed] = asyncio.Queue()
+        self._trains: set[asyncio.Task[None]] = set()
         self._lanes: Counter[str] = Counter()  # trains under way
         self._stores: Counter[str] = Counter()
         self._width: dict[str, int] = {}
         self._waking: asyncio.TimerHandle | None = None
         self._behind = ""  # the lane at which the next turn goes on
+        self._ending = False
+
+    async def finish(self, recorder: asyncio.Task[None]) -> None:
+        """Begin no more posts; wait for those under way and for what came of them to be written down."""
+        self._ending = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_SECONDS), asyncio.TaskGroup() as group:
+                written = group.create_task(self._written())
+                # It may have failed; then nothing is written any more.
+                await asyncio.wait([written, recorder], return_when=asyncio.FIRST_COMPLETED)
+                written.cancel()
+
+    async def _written(self) -> None:
+        while self._trains:
+            await asyncio.wait(self._trains)
+        await self._done.join()
 
     async def listen(self) -> None:
         """Wake the dispatcher whenever events were committed. Without a connection, it looks every second by itself."""
@@ -124,7 +151,9 @@ class _Sender:
     def _start(self, train: tuple[Claimed, ...]) -> None:
         self._lanes[train[0].lane] += 1
         self._stores[_store(train[0].lane)] += 1
-        self._group.create_task(self._send(train))
+        sending = self._group.create_task(self._send(train))
+        self._trains.add(sending)
+        sending.add_done_callback(self._trains.discard)
 
     async def _send(self, train: tuple[Claimed, ...]) -> None:
         crashpoint("webhook.claimed")
@@ -132,8 +161,8 @@ class _Sender:
         not_before: datetime | None = None
         try:
             for delivery in train:
-                if not_before is None and self._house.clock.now() > stop:
-                    not_before = stop
+                if not_before is None and (self._ending or self._house.clock.now() > stop):
+                    not_before = min(stop, self._house.clock.now())
                 if not_before is not None:
                     self._done.put_nowait(Postponed(delivery, not_before))
                     continue
@@ -198,6 +227,8 @@ class _Sender:
             await self._house.database.run(
                 lambda tx, r=results, p=postponed, now=now: queue.record(tx, r, p, now)  # type: ignore[misc]
             )
+            for _ in gathered:
+                self._done.task_done()
             crashpoint("webhook.recorded")
             self._wake_soon()
 
