@@ -252,6 +252,7 @@ async def test_a_descendant_of_a_replaceable_transaction_is_replaceable(bitcoin:
     address, watched = bitcoin.address(), Watched()
     watched.pay(address)
     node = bitcoin.node
+    await node.restart("-mempoolfullrbf=0")
     parent = await node.fund(await node.address(), 1_000_000)
     told = await node.transaction(parent)
     number = next(item["n"] for item in told["vout"] if item["value"] * 100 == 1)

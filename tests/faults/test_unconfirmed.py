@@ -8,6 +8,7 @@ import pytest
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.db.pool import Database
 from kassa.settings import Confirmations
+from tests.chains.test_replaceable import SIGNALS_COUNT
 from tests.shop import Shop, address, open_shop
 
 
@@ -91,6 +92,7 @@ async def test_a_dropped_payment_that_is_broadcast_again_is_the_same_payment(sho
 async def test_zero_confirmations_settle_small_amounts_that_do_not_signal_replacement(
     bitcoind: DevNode, database: Database, tmp_path: Path
 ) -> None:
+    await bitcoind.restart(SIGNALS_COUNT)
     policy = (Confirmations(0, Fraction(50), "EUR"), Confirmations(1))
     async with open_shop(bitcoind, database, tmp_path, confirmations=policy) as shop:
         small, signalling, large = await shop.invoice(), await shop.invoice(), await shop.invoice("50.01")
@@ -104,9 +106,26 @@ async def test_zero_confirmations_settle_small_amounts_that_do_not_signal_replac
         await shop.until(large, status="processing")
 
 
+async def test_a14_a_node_that_replaces_any_transaction_settles_none_without_a_block(
+    bitcoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    policy = (Confirmations(0, Fraction(50), "EUR"), Confirmations(1))
+    async with open_shop(bitcoind, database, tmp_path, confirmations=policy) as shop:
+        invoice = await shop.invoice()
+        await bitcoind.rpc.named(
+            "sendtoaddress", address=address(invoice), amount="0.001", fee_rate=5, replaceable=False
+        )
+        shown = await shop.until(invoice, status="processing", payments=["detected"])
+        assert shown["payments"][0]["confirmations_required"] == 1
+        await bitcoind.mine()
+        await shop.until(invoice, status="settled")
+        assert "invoice.reopened" not in await shop.events(invoice)
+
+
 async def test_a14_a_zero_confirmation_settlement_that_is_double_spent_is_reversed(
     bitcoind: DevNode, database: Database, tmp_path: Path
 ) -> None:
+    await bitcoind.restart(SIGNALS_COUNT)
     policy = (Confirmations(0, Fraction(50), "EUR"), Confirmations(1))
     async with open_shop(bitcoind, database, tmp_path, confirmations=policy) as shop:
         invoice = await shop.invoice()

@@ -40,8 +40,9 @@ class Input:
 class Transaction:
     """A transaction that may concern us: it pays a watched key or spends a watched one.
 
-    `replaceable` is true when it, or an unconfirmed ancestor, signals that it may be replaced. `first_seen_at` is the
-    time at which the node says it took the transaction into its mempool, if it says so.
+    `replaceable` is true when another may take its place: it, or an unconfirmed ancestor, signals so, the node lets any
+    be replaced, or it pays too little or hangs on too many others to stay in mempools. `first_seen_at` is the time at
+    which the node says it took the transaction into its mempool, if it says so.
     """
 
     txid: str

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
@@ -25,20 +26,51 @@ from kassa.core.errors import ChainUnavailable
 from kassa.core.facts import Transaction
 
 FETCHED_AT_ONCE = 100
+MOST_ANCESTORS = 2
+"""Unconfirmed transactions that one may spend from, itself or through others, and still be taken without a block."""
 LOOK_SECONDS = 10.0  # a look that takes longer ends incomplete and is continued by the next
 
 _NO_OWNERS = np.empty(0, np.int32)
 
 
 class _Info(msgspec.Struct):
+    """What we read of `getmempoolinfo`. Fee rates are whole coins for 1000 virtual bytes."""
+
     loaded: bool
+    mempoolminfee: Decimal
+    fullrbf: bool | None = None
+    limitclustercount: int | None = None
+
+    @property
+    def replaces_all(self) -> bool:
+        """Whether the node lets any transaction be replaced, whatever it signals.
+
+        Bitcoin Core 31, the first to limit clusters, no longer says so: it knows no other policy.
+        """
+        return self.limitclustercount is not None if self.fullrbf is None else self.fullrbf
+
+
+class _Fees(msgspec.Struct):
+    base: Decimal
 
 
 class _Entry(msgspec.Struct):
-    """What we read of `getmempoolentry`; its replaceability includes the unconfirmed ancestors'."""
+    """What we read of `getmempoolentry`; what it signals includes the unconfirmed ancestors' signals."""
 
     time: Annotated[int, msgspec.Meta(ge=0, le=2**32)]
-    replaceable: bool | None = msgspec.field(name="bip125-replaceable", default=None)
+    vsize: int | None = None
+    ancestorcount: int | None = None  # with itself
+    fees: _Fees | None = None
+    signals: bool | None = msgspec.field(name="bip125-replaceable", default=None)
+
+    def may_fall_out(self, least: Decimal) -> bool:
+        """Whether it pays so little, or hangs on so many, that mempools may drop it; what is not said counts for that.
+
+        Anything can then take its place.
+        """
+        if self.vsize is None or self.ancestorcount is None or self.fees is None:
+            return True
+        return self.fees.base * 1000 < least * self.vsize or self.ancestorcount > 1 + MOST_ANCESTORS
 
 
 Txid = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -53,8 +85,8 @@ class Mempool:
         self._names = names
         self._seen = _Seen()
         self._ours: dict[str, Transaction] = {}
-        self._dated: set[str] = set()
-        self._dated_at = ""
+        self._judged: set[str] = set()
+        self._judged_at = ""
         self._destinations = NO_KEYS
         self._outpoints = NO_KEYS
 
@@ -64,14 +96,14 @@ class Mempool:
 
     async def look(self, watched: Watched) -> tuple[bool, tuple[Transaction, ...]]:
         """Return whether the whole mempool was read, and the transactions in it that touch a watched key."""
-        loaded, listed, tip = await self._listing()
+        info, listed, tip = await self._listing()
         self._forget(listed)
-        complete = await self._fetch_new(listed, watched) and loaded
+        complete = await self._fetch_new(listed, watched) and info.loaded
         await self._match_grown(watched)
-        await self._date(tip)
+        await self._judge(tip, info)
         return complete, tuple(self._ours.values())
 
-    async def _listing(self) -> tuple[bool, TxidList, str]:
+    async def _listing(self) -> tuple[_Info, TxidList, str]:
         # In this order: a mempool that says it is loaded was so when it was listed.
         names = ("getmempoolinfo", "getrawmempool", "getbestblockhash")
         answers = []
@@ -81,12 +113,12 @@ class Mempool:
             answers.append(answer)
         info = self._rpc.read(_Info, answers[0], names[0])
         listed = self._rpc.read(TxidList, answers[1], names[1])
-        return info.loaded, listed, self._rpc.read(Txid, answers[2], names[2])
+        return info, listed, self._rpc.read(Txid, answers[2], names[2])
 
     def _forget(self, listed: TxidList) -> None:
         for txid in self._seen.keep_only(listed):
             self._ours.pop(txid, None)
-            self._dated.discard(txid)
+            self._judged.discard(txid)
 
     async def _fetch_new(self, listed: TxidList, watched: Watched) -> bool:
         """Fetch and match what appeared since the last look; tell whether all of it was done in time."""
@@ -119,24 +151,24 @@ class Mempool:
     def _adopt(self, transactions: Iterable[RawTransaction], watched: Watched) -> None:
         for raw in transactions:
             self._ours[raw.txid] = describe(raw, watched.destinations, self._names)
-            self._dated.discard(raw.txid)
+            self._judged.discard(raw.txid)
 
     async def _fetch(self, txids: Sequence[str]) -> list[RawTransaction]:
         """Fetch and decode transactions; those that left the mempool meanwhile are left out."""
         answers = await self._rpc.batch(str, [("getrawtransaction", (txid, False)) for txid in txids])
         return [_decode(txid, raw) for txid, raw in zip(txids, answers, strict=True) if isinstance(raw, str)]
 
-    async def _date(self, tip: str) -> None:
-        """Ask when the node took our transactions in, and whether they or their ancestors can be replaced.
+    async def _judge(self, tip: str, info: _Info) -> None:
+        """Ask when the node took our transactions in, and whether others can take their place.
 
         Ancestors leave when a block confirms them, so everything is asked again at each new tip.
         """
-        if tip != self._dated_at:
-            self._dated.clear()
-            self._dated_at = tip
-        undated = [txid for txid in self._ours if txid not in self._dated]
-        for start in range(0, len(undated), FETCHED_AT_ONCE):
-            txids = undated[start : start + FETCHED_AT_ONCE]
+        if tip != self._judged_at:
+            self._judged.clear()
+            self._judged_at = tip
+        unjudged = [txid for txid in self._ours if txid not in self._judged]
+        for start in range(0, len(unjudged), FETCHED_AT_ONCE):
+            txids = unjudged[start : start + FETCHED_AT_ONCE]
             answers = await self._rpc.batch(_Entry, [("getmempoolentry", (txid,)) for txid in txids])
             for txid, entry in zip(txids, answers, strict=True):
                 if isinstance(entry, Fault):  # it has just left the mempool
@@ -144,10 +176,12 @@ class Mempool:
                 ours = self._ours[txid]
                 self._ours[txid] = replace(
                     ours,
-                    replaceable=ours.replaceable if entry.replaceable is None else entry.replaceable,
+                    replaceable=info.replaces_all
+                    or (ours.replaceable if entry.signals is None else entry.signals)
+                    or entry.may_fall_out(info.mempoolminfee),
                     first_seen_at=datetime.fromtimestamp(entry.time, UTC),
                 )
-                self._dated.add(txid)
+                self._judged.add(txid)
 
 
 class _Seen:
