@@ -335,6 +335,19 @@ def test_both_forms_give_the_same_answer_on_damaged_blocks(
 
 
 @FORMS
+@pytest.mark.parametrize("place", [36, 46], ids=["of an input's script", "of an output's script"])
+def test_a_length_beyond_every_offset_is_damage(compiled: bool, place: int) -> None:
+    # One transaction: version, one input (outpoint, script, sequence), one output (value, script), lock time.
+    whole = bytearray(
+        b"\x01" + bytes(4) + b"\x01" + bytes(36) + b"\0" + bytes(4) + b"\x01" + bytes(8) + b"\0" + bytes(4)
+    )
+    at = {36: 1 + 4 + 1 + 36, 46: 1 + 4 + 1 + 36 + 1 + 4 + 1 + 8}[place]
+    whole[at : at + 1] = b"\xff" + (2**40).to_bytes(8, "little")
+    with pytest.raises(Damaged):
+        walk(bytes(80) + bytes(whole), compiled=compiled)
+
+
+@FORMS
 @settings(max_examples=200)
 @given(rest=st.binary(max_size=300))
 def test_no_bytes_whatever_crash_the_walk(compiled: bool, rest: bytes) -> None:

@@ -68,7 +68,7 @@ def walk(body: bytes, *, compiled: bool = COMPILED) -> Layout:
     """Walk a block by length alone; raise `Damaged` for bytes that are no block."""
     try:
         parts = _scan.walk(body) if compiled else _walk(body)
-    except (ValueError, IndexError, struct.error) as error:
+    except (ValueError, IndexError, OverflowError, struct.error) as error:  # a length may be beyond every offset
         raise Damaged(str(error)) from None
     return Layout(*[np.frombuffer(part, np.uint32) for part in parts])
 
