@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from fractions import Fraction
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from kassa.core.facts import Block, BlockRef, Input, Pending, Tip, Transaction, 
 from kassa.db.pool import Database
 from kassa.house import House
 from kassa.invoices import store as invoices
-from kassa.invoices.model import Decision, Order
+from kassa.invoices.model import Decision, Order, Tier
 from kassa.payments import store as payments
 from kassa.payments.rules import Found
 from kassa.stores.model import Store
@@ -461,6 +462,20 @@ async def test_amounts_beyond_64_bits_are_stored_and_summed_exactly(world: World
     assert [p["amount"] for p in shown["payments"]] == [f"{units // 10**8}.{units % 10**8:08}"] * 2
     assert await world.books() == {"chain:bitcoin-regtest": 2 * units, "sales": -2 * units}
     assert shown["payment_options"][0]["amount_paid"] == f"{2 * units // 10**8}.{2 * units % 10**8:08}"
+
+
+async def test_terms_beyond_64_bits_and_text_of_any_kind_are_read_as_they_were_written(world: World) -> None:
+    order = Order("50.00", "EUR", reference="\U0001f600 \\ \" '", metadata_json='{"a":"\\u0000\\ud83d\\ude00"}')
+    opening = await flow.quote_invoice(world.house, world.store, order, world.clock.now())
+    (option,) = opening.terms.options
+    wide = replace(option, due_units=10**30, rate=Fraction(1, 3), tiers=(Tier(10**31, 2), Tier(None, 3, final=True)))
+    terms = replace(opening.terms, amount_units=10**40, options=(wide,))
+
+    async with world.house.database.transaction() as tx:
+        await flow.open_invoice(tx, world.house, replace(opening, terms=terms), world.clock.now())
+        ((read, _),) = await invoices.load(tx, [terms.id], {"BTC@bitcoin-regtest": option.asset})
+
+    assert read == terms
 
 
 async def test_nobody_is_asked_to_pay_on_a_network_that_nobody_has_followed_for_a_minute(world: World) -> None:

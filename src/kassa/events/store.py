@@ -10,6 +10,7 @@ import msgspec
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.ids import EventId, StoreId, WebhookId, new_id
 from kassa.db.pool import Tx
+from kassa.db.rows import as_json
 from kassa.events.model import Event, NewEvent
 
 CHANNEL = "kassa_events"
@@ -22,19 +23,19 @@ _WAKING = 0x77616B65  # "wake"
 # One statement, because invoice creation waits for it. A delivery id is a digest of event and receiver: one event can
 # never be queued twice for one receiver; hexadecimal digits are Crockford digits too.
 _WRITING = """
-asked as (
-    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-        with ordinality as a (id, store_id, type, invoice_id, object, own_url, n)
+asked as materialized (
+    select * from json_to_recordset($1)
+        as a (n integer, id text, store_id text, type text, invoice_id text, object text, own_url text)
 ), written as (
     insert into events (id, store_id, type, invoice_id, object, created_at)
-    select id, store_id, type, invoice_id, object, $7 from asked order by n
+    select id, store_id, type, invoice_id, object, $2 from asked order by n
     returning id, position
 ), receivers as (
     select a.id, a.store_id, a.invoice_id, w.id as webhook_id, w.url, a.store_id || ' ' || w.id as lane
     from asked a join webhooks w on w.store_id = a.store_id and w.deleted_at is null and w.disabled_at is null
-        and case when $8::text is null
+        and case when $3::text is null
             then w.events && array['*', a.type, split_part(a.type, '.', 1) || '.*']
-            else w.id = $8 end
+            else w.id = $3 end
     union all
     select id, store_id, invoice_id, null, own_url, store_id || ' ' || substring(own_url from '^[^/]*//[^/?#]*')
     from asked where own_url is not null
@@ -42,7 +43,7 @@ asked as (
     insert into deliveries
         (id, event_id, store_id, webhook_id, url, lane, invoice_id, position, state, created_at, due_at)
     select 'dlv_' || substr(r.id, 5, 10) || left(encode(sha256(convert_to(r.id || r.lane, 'UTF8')), 'hex'), 19),
-        r.id, r.store_id, r.webhook_id, r.url, r.lane, r.invoice_id, w.position, 'due', $7, $7
+        r.id, r.store_id, r.webhook_id, r.url, r.lane, r.invoice_id, w.position, 'due', $2, $2
     from receivers r join written w on w.id = r.id
 )
 """
@@ -63,16 +64,19 @@ def arguments(
 ) -> tuple[list[EventId], list[object]]:
     """Return new ids for events, and the parameters of `writing`."""
     ids = [EventId(new_id("evt", now)) for _ in events]
-    return ids, [
-        ids,
-        [event.store_id for event in events],
-        [event.type for event in events],
-        [event.invoice_id for event in events],
-        [msgspec.json.encode(event.object).decode() for event in events],
-        [event.webhook_url for event in events],
-        now,
-        only,
+    rows = [
+        {
+            "n": n,
+            "id": id_,
+            "store_id": event.store_id,
+            "type": event.type,
+            "invoice_id": event.invoice_id,
+            "object": msgspec.json.encode(event.object).decode(),
+            "own_url": event.webhook_url,
+        }
+        for n, (id_, event) in enumerate(zip(ids, events, strict=True))
     ]
+    return ids, [as_json(rows), now, only]
 
 
 _WRITE = f"with {writing(1)} {WAKING}"

@@ -12,6 +12,7 @@ from asyncpg.pool import Pool
 from kassa.core.ids import AddressId, InvoiceId, StoreId
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
+from kassa.db.rows import as_json, hex_bytes
 from kassa.events.model import NewEvent
 from kassa.events.store import WAKING, arguments, writing
 from kassa.invoices.model import Announced, Decision, Flag, Option, Status, Terms, Tier
@@ -21,25 +22,25 @@ Assets = Mapping[str, Asset]
 """Every asset that is configured, by id."""
 
 
+# The types are those of the tables themselves.
 _PUT = f"""
 with invoice as (
     insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
         description, metadata, customer_id, redirect_url, webhook_url, networks, status, deadline)
-    select i.*, 'new', i.expires_at from unnest($1::text[], $2::text[], $3::numeric[], $4::text[], $5::integer[],
-        $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-        $13::text[], $14::text[]) as i (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at,
-        reference, description, metadata, customer_id, redirect_url, webhook_url, networks)
+    select id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
+        description, metadata, customer_id, redirect_url, webhook_url, networks, 'new', expires_at
+    from json_populate_recordset(null::invoices, $1)
 ), issued as (
-    insert into addresses (invoice_id, store_id, created_at, id, network, script, address, watch_key, keychain_id,
-        index)
-    select * from unnest($15::text[], $16::text[], $17::timestamptz[], $18::text[], $19::text[], $20::bytea[],
-        $21::text[], $22::bigint[], $23::bigint[], $24::bigint[])
+    insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id,
+        created_at)
+    select id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at
+    from json_populate_recordset(null::addresses, $2)
 ), offered as (
     insert into payment_options (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at,
         confirmations)
-    select * from unnest($25::text[], $26::text[], $27::text[], $28::text[], $29::numeric[], $30::text[], $31::text[],
-        $32::timestamptz[], $33::jsonb[])
-), {writing(34)} {WAKING}
+    select invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at, confirmations
+    from json_populate_recordset(null::payment_options, $3)
+), {writing(4)} {WAKING}
 """
 
 
@@ -80,45 +81,12 @@ async def put(tx: "Tx | Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[None
 
     The unique constraints on scripts and indexes refuse an address that was ever issued before.
     """
-    terms = [each.terms for each in made]
-    addresses = [(each.terms, address) for each in made for address in each.addresses]
-    options = [(each.id, option) for each in terms for option in each.options]
-    _, announcing = arguments([each.event for each in made], terms[0].created_at)
+    _, announcing = arguments([each.event for each in made], made[0].terms.created_at)
     await tx.fetch(
         _PUT,
-        [each.id for each in terms],
-        [each.store_id for each in terms],
-        [each.amount_units for each in terms],
-        [each.currency.code for each in terms],
-        [int(each.tolerance * 1_000_000) for each in terms],
-        [each.created_at for each in terms],
-        [each.expires_at for each in terms],
-        [each.reference for each in terms],
-        [each.description for each in terms],
-        [each.metadata for each in terms],
-        [each.customer_id for each in terms],
-        [each.redirect_url for each in terms],
-        [each.webhook_url for each in terms],
-        [_networks(each) for each in terms],
-        [owner.id for owner, _ in addresses],
-        [owner.store_id for owner, _ in addresses],
-        [owner.created_at for owner, _ in addresses],
-        [address.id for _, address in addresses],
-        [address.network for _, address in addresses],
-        [address.script for _, address in addresses],
-        [address.text for _, address in addresses],
-        [address.key for _, address in addresses],
-        [address.keychain_id for _, address in addresses],
-        [address.index for _, address in addresses],
-        [invoice for invoice, _ in options],
-        [option.asset.id for _, option in options],
-        [option.asset.network for _, option in options],
-        [option.address_id for _, option in options],
-        [option.due_units for _, option in options],
-        [str(option.rate) for _, option in options],
-        [option.rate_source for _, option in options],
-        [option.rate_at for _, option in options],
-        [json.dumps([_written(tier) for tier in option.tiers]) for _, option in options],
+        as_json([_invoice_row(each.terms) for each in made]),
+        as_json([_address_row(each.terms, address) for each in made for address in each.addresses]),
+        as_json([_option_row(each.terms, option) for each in made for option in each.terms.options]),
         *announcing,
     )
     return [None] * len(made)
@@ -300,6 +268,54 @@ async def store_of(tx: Tx, invoice: str) -> StoreId | None:
 
 def _networks(terms: Terms) -> str:
     return " ".join(sorted({option.asset.network for option in terms.options}))
+
+
+def _invoice_row(terms: Terms) -> dict[str, object]:
+    return {
+        "id": terms.id,
+        "store_id": terms.store_id,
+        "amount_units": terms.amount_units,
+        "currency": terms.currency.code,
+        "tolerance_ppm": int(terms.tolerance * 1_000_000),
+        "created_at": terms.created_at,
+        "expires_at": terms.expires_at,
+        "reference": terms.reference,
+        "description": terms.description,
+        "metadata": terms.metadata,
+        "customer_id": terms.customer_id,
+        "redirect_url": terms.redirect_url,
+        "webhook_url": terms.webhook_url,
+        "networks": _networks(terms),
+    }
+
+
+def _address_row(terms: Terms, address: NewAddress) -> dict[str, object]:
+    return {
+        "id": address.id,
+        "network": address.network,
+        "script": hex_bytes(address.script),
+        "address": address.text,
+        "watch_key": address.key,
+        "keychain_id": address.keychain_id,
+        "index": address.index,
+        "store_id": terms.store_id,
+        "invoice_id": terms.id,
+        "created_at": terms.created_at,
+    }
+
+
+def _option_row(terms: Terms, option: Option) -> dict[str, object]:
+    return {
+        "invoice_id": terms.id,
+        "asset": option.asset.id,
+        "network": option.asset.network,
+        "address_id": option.address_id,
+        "due_units": option.due_units,
+        "rate": str(option.rate),
+        "rate_source": option.rate_source,
+        "rate_at": option.rate_at,
+        "confirmations": [_written(tier) for tier in option.tiers],
+    }
 
 
 def _terms(row: Mapping[str, Any], options: tuple[Option, ...]) -> Terms:
