@@ -41,6 +41,8 @@ class Batch(Generic[K, V]):
     async def _ask_all(self) -> None:
         try:
             while self._waiting:
+                # One turn of the loop, in which whoever is about to ask does: a query costs more than a key more in it.
+                await asyncio.sleep(0)
                 places = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
                 await self._answer([place for place in places if not place[1].done()])
         finally:
