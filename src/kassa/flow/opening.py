@@ -1,6 +1,5 @@
 """Make an invoice: price it, issue its addresses, write it with its event. No node is asked."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -56,7 +55,7 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
     chosen = _offered(receiving, order, quotes.choose(order, accepted))
     priced = [_quote(house, price, asset, now) for asset in chosen]
     keychains = sorted({mine[asset.network].keychain_id for asset in chosen})
-    given = await asyncio.gather(*(ask(wallets.allocate, keychain) for keychain in keychains))
+    given = await ask(wallets.allocate_each, keychains)
     indexes = dict(zip(keychains, given, strict=True))
     # On every network where the index is the same address, also those that are not offered: what a payer sends on the
     # wrong one is seen there.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count
+from itertools import count, islice
 from typing import Any, Protocol
 
 from asyncpg import CheckViolationError, Record, UniqueViolationError
@@ -172,6 +172,12 @@ async def allocate(pool: "Tx | Pool[Any]", keychain_ids: Sequence[int]) -> Seque
     if missing := set(keychain_ids) - following.keys():
         raise NotFound(f"there is no keychain {min(missing)}")
     return [next(following[keychain]) for keychain in keychain_ids]
+
+
+async def allocate_each(pool: "Tx | Pool[Any]", orders: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+    """Hand out the next index of every keychain of each order; see `allocate`."""
+    given = iter(await allocate(pool, [keychain for order in orders for keychain in order]))
+    return [list(islice(given, len(order))) for order in orders]
 
 
 async def keychains(tx: "Tx | Pool[Any]", network: str | None = None) -> list[Keychain]:

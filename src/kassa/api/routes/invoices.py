@@ -98,7 +98,9 @@ def read_order(body: shapes.InvoiceOrder, *, private: bool) -> Order:
 
 def _metadata(raw: msgspec.Raw) -> tuple[str, FieldFault | None]:
     given = bytes(raw)
-    text = b"{}" if given in (b"", b"null") else msgspec.json.format(given, indent=-1)
+    if given in (b"", b"null"):
+        return "{}", None
+    text = msgspec.json.format(given, indent=-1)
     if len(text) > MAX_METADATA:
         return "", FieldFault("metadata", f"is over {MAX_METADATA} bytes of JSON")
     if not text.startswith(b"{"):
