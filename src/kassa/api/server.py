@@ -15,6 +15,9 @@ BODY_SECONDS = 20
 SILENT_SECONDS = 30
 """Who takes nothing of an answer for so long is not waited for."""
 
+MAX_JOINED = 65_536
+"""Bytes of an answer that wait for what follows them in the same turn of the loop."""
+
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -51,11 +54,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._trailer_bytes = 0
         self._in_head = True
+        self._rest_seconds: float | None = None
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:  # as uvicorn declares it
-        super().connection_made(transport)
+        super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]  # what uvicorn uses of one
         self._await_rest(HEAD_SECONDS)
 
     def data_received(self, data: bytes) -> None:
@@ -66,10 +70,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
+        # Only now: most requests come whole in one packet, and need no timer.
+        if self._rest_seconds is not None:
+            self._await_rest(self._rest_seconds)
+            self._rest_seconds = None
 
     def on_message_begin(self) -> None:
         self._trailer_bytes = 0
-        self._await_rest(HEAD_SECONDS)
+        self._rest_seconds = HEAD_SECONDS
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -84,11 +92,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
-        self._await_rest(BODY_SECONDS)
+        self._rest_seconds = BODY_SECONDS
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_head = True
+        self._rest_seconds = None
         _stop(self._reading)
         super().on_message_complete()
 
@@ -116,6 +125,43 @@ class BoundedProtocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         # Not `close`, which waits until the caller has taken what is written already.
         self.transport.abort()
+
+
+class Joined:
+    """A transport that sends by one system call what is written to it in one turn of the loop.
+
+    uvicorn writes the head of an answer and its body apart, and each call wakes the caller and costs more than the
+    rendering of both.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+        self._held = 0
+        # What happens at every request goes straight there.
+        self.is_closing = transport.is_closing
+        self.resume_reading = transport.resume_reading
+
+    def __getattr__(self, name: str) -> Any:  # whatever else a transport has
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._send)
+        self._parts.append(data)
+        self._held += len(data)
+        if self._held > MAX_JOINED:
+            self._send()  # so that the transport notices when the caller does not keep up
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._parts and not self._transport.is_closing():
+            self._transport.write(b"".join(self._parts))
+        self._parts.clear()
+        self._held = 0
 
 
 def _stop(timer: asyncio.TimerHandle | None) -> None:
