@@ -28,7 +28,7 @@ def _path(path: str) -> str:
 
 
 async def test_g9_every_route_declares_its_access(house: House) -> None:
-    app = create_app(house)
+    app = create_app(house).framework
     declared = {
         (route.path_format, method): handler.opt.get("access")
         for route in app.routes

@@ -1,12 +1,14 @@
-"""What leaves the server, and what it waits for."""
+"""What leaves the server: whole answers by one call, and the same ones on the short way and on the framework's."""
 
 import asyncio
+import json
 from contextlib import suppress
 
 import pytest
 
 from kassa.api.server import MAX_JOINED, Joined
-from tests.api.served import Served
+from tests.api.served import ORDER, Served
+from tests.api.test_conventions import raw
 
 
 class Wire(asyncio.Transport):
@@ -80,3 +82,25 @@ async def test_e44_a_head_that_never_ends_holds_no_connection(served: Served, mo
     with suppress(ConnectionResetError):  # over as well
         await asyncio.wait_for(reader.read(), 5)
     writer.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "status"),
+    [
+        ("/v1/invoices", "shop.example:8080", 201),
+        ("/v1/invoices", "[::1]:8080", 201),
+        ("/v1/invoices", "~shop", 201),  # the framework's word
+        ("/v1/invoices/", "shop.example", 201),  # the same
+        ("/v1/invoices", "a b", 400),
+        ("/v1/invoices", "a\\b", 400),
+    ],
+)
+async def test_the_short_way_admits_what_the_framework_admits(
+    served: Served, path: str, host: str, status: int
+) -> None:
+    body = json.dumps(ORDER)
+    head = f"POST {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {served.all.key}\r\nconnection: close\r\n"
+
+    answer = await raw(served.port, f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
+
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())

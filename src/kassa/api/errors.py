@@ -69,7 +69,7 @@ def from_away(error: Exception) -> Reply:
     return from_rejection(Unavailable("the service cannot do this now; send the same request again"))
 
 
-def from_framework(_request: object, error: Exception) -> Reply:
+def from_framework(error: Exception) -> Reply:
     """Write what the framework refused (unknown path or method), or hide what nobody expected."""
     if isinstance(error, HTTPException) and 400 <= error.status_code < 500:
         status = error.status_code if error.status_code in TITLES else 400

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
-from litestar import Request
+from litestar.types import Receive, Scope
 
 from kassa.api.auth import ANY_KEY, Uses, authenticate, authorize
 from kassa.api.endpoint import Call, Endpoint
@@ -22,7 +22,7 @@ from kassa.house import House
 ANSWER_SECONDS = 15
 """Within this time a caller gets an answer, whatever the database does."""
 
-AnyRequest = Request[Any, Any, Any]
+Serve = Callable[[Scope, Receive], Awaitable[Reply]]
 Keep = Callable[[Tx, Reply], Awaitable[None]]
 
 
@@ -38,26 +38,27 @@ class Desk:
         self.uses = Uses(house.database)
         self._repeats = Repeats()
 
-    def handler(self, endpoint: Endpoint) -> Callable[[Any], Awaitable[Reply]]:
+    def server(self, endpoint: Endpoint) -> Serve:
         """Make the function that serves an endpoint."""
         decoder = msgspec.json.Decoder(endpoint.body or _Nothing)
 
-        async def handle(request: AnyRequest) -> Reply:
-            return await _bounded(self._serve(endpoint, decoder, request))
+        def serve(scope: Scope, receive: Receive) -> Awaitable[Reply]:
+            return _bounded(self._serve(endpoint, decoder, scope, receive))
 
-        return handle
+        return serve
 
-    async def show(self, request: AnyRequest, reply: Reply) -> Reply:
+    async def show(self, scope: Scope, reply: Reply) -> Reply:
         """Give a ready answer to whoever has a key."""
 
         async def check() -> Reply:
-            await self._admit(read_headers(request.scope["headers"]), ANY_KEY)
+            await self._admit(read_headers(scope["headers"]), ANY_KEY)
             return reply
 
         return await _bounded(check())
 
-    async def _serve(self, endpoint: Endpoint, decoder: "msgspec.json.Decoder[Any]", request: AnyRequest) -> Reply:
-        scope = request.scope
+    async def _serve(
+        self, endpoint: Endpoint, decoder: "msgspec.json.Decoder[Any]", scope: Scope, receive: Receive
+    ) -> Reply:
         headers = read_headers(scope["headers"])
         call = await self._admit(headers, endpoint.access)
         if endpoint.id_of is not None:
@@ -68,7 +69,7 @@ class Desk:
         if not endpoint.writes:
             async with self.house.database.pool.acquire() as connection:
                 return json_reply(endpoint.status, await endpoint.work(connection, call))
-        body = await read_body(headers, request.receive)
+        body = await read_body(headers, receive)
         repeat = read_key(headers.get(b"idempotency-key")) if endpoint.repeatable else None
         if endpoint.body is not None or body:
             call.body = decode_body(headers, body, decoder)
