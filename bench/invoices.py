@@ -76,6 +76,9 @@ values ($2, 'BTC@bitcoin-regtest', 'bitcoin-regtest', $5, 83167, '60000', 'fixed
 """
 
 
+_INVOICE = b'{"object":"invoice","id":"inv_'
+
+
 class _Client(asyncio.Protocol):
     """Sends one order after the other over one connection and counts the 201s."""
 
@@ -99,7 +102,7 @@ class _Client(asyncio.Protocol):
         at = self.buffer.find(b"content-length: ") + 16
         if len(self.buffer) < end + 4 + int(self.buffer[at : self.buffer.find(b"\r", at)]):
             return
-        if self.buffer.startswith(b"HTTP/1.1 201"):
+        if self.buffer.startswith(b"HTTP/1.1 201 ") and self.buffer.startswith(_INVOICE, end + 4):
             _Client.made += 1
         else:
             _Client.other += 1
@@ -114,7 +117,7 @@ class _Client(asyncio.Protocol):
 
 
 def order(pipe: Connection, port: int, key: str, clients: int, keys: bool) -> None:
-    """Whenever told a number of seconds, order for so long and send how many invoices were made a second."""
+    """Whenever told a number of seconds, order for so long; send invoices per second, their number, other answers."""
     body = b'{"amount":"49.90","currency":"EUR","reference":"order-1001"}'
     head = (
         f"POST /v1/invoices HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
@@ -126,7 +129,7 @@ def order(pipe: Connection, port: int, key: str, clients: int, keys: bool) -> No
         own = f"idempotency-key: {os.getpid()}-{next(count)}\r\n".encode() if keys else b""
         return head + own + b"\r\n" + body
 
-    async def run(seconds: float) -> tuple[float, int]:
+    async def run(seconds: float) -> tuple[float, int, int]:
         _Client.made = _Client.other = 0
         loop, start = asyncio.get_running_loop(), time.monotonic()
         opened = [
@@ -134,14 +137,14 @@ def order(pipe: Connection, port: int, key: str, clients: int, keys: bool) -> No
             for _ in range(clients)
         ]
         await asyncio.gather(*(client.closed for _, client in opened))
-        return _Client.made / (time.monotonic() - start), _Client.other
+        return _Client.made / (time.monotonic() - start), _Client.made, _Client.other
 
     while seconds := pipe.recv():
         pipe.send(uvloop.run(run(seconds)))
 
 
 def commit(pipe: Connection, url: str, store: str, clients: int, event: str) -> None:
-    """Whenever told a number of seconds, commit the same rows for so long and send how many a second."""
+    """Whenever told a number of seconds, commit the same rows for so long; send how many a second, and how many."""
 
     async def one(connection: "asyncpg.Connection[Any]", counter: int, until: float) -> int:
         statement, made = await connection.prepare(_SAME_ROWS), 0
@@ -154,11 +157,11 @@ def commit(pipe: Connection, url: str, store: str, clients: int, event: str) -> 
             made += 1
         return made
 
-    async def run(seconds: float) -> float:
+    async def run(seconds: float) -> tuple[float, int]:
         connections = [await asyncpg.connect(url) for _ in range(clients)]
         counters = [
             await connection.fetchval(
-                "insert into keychains (network, descriptor, fingerprint, created_at) values ('limit', $1, '', now())"
+                "insert into keychains (space, descriptor, fingerprint, created_at) values ('limit', $1, '', now())"
                 " returning id",
                 os.urandom(16).hex(),
             )
@@ -173,7 +176,7 @@ def commit(pipe: Connection, url: str, store: str, clients: int, event: str) -> 
         )
         elapsed = time.monotonic() - start
         await asyncio.gather(*(connection.close() for connection in connections))
-        return sum(made) / elapsed
+        return sum(made) / elapsed, sum(made)
 
     while seconds := pipe.recv():
         pipe.send(uvloop.run(run(seconds)))
@@ -212,10 +215,21 @@ async def served(port: int) -> None:
                 return
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(*pids: int) -> float:
+    """Return the processor time that processes have used, the children they waited for included."""
+    ticks = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except FileNotFoundError:
+            continue  # a backend that ended just now: its parent has its time
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def with_children(pid: int) -> list[int]:
+    """Return a process and its children."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
 
 class Worker:
@@ -226,6 +240,7 @@ class Worker:
         self._pipe, far = context.Pipe()
         self._process = context.Process(target=target, args=(far, *args), daemon=True)
         self._process.start()
+        self.pid = self._process.pid or 0
 
     def measure(self, seconds: float) -> Any:  # what the target sends
         self._pipe.send(seconds)
@@ -248,8 +263,20 @@ def one_event(url: str) -> str:
     return asyncio.run(read())
 
 
+def written(url: str) -> int:
+    """Return how many invoices there are."""
+
+    async def read() -> int:
+        connection = await asyncpg.connect(url)
+        count: int = await connection.fetchval("select count(*) from invoices")
+        await connection.close()
+        return count
+
+    return asyncio.run(read())
+
+
 def measure(seconds: float, clients: int, keys: bool) -> None:
-    """Run both sides in turn and print their rates."""
+    """Run both sides in turn and print their rates; fail when other invoices were written than both sides counted."""
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), 20_000 + os.getpid() % 10_000
         folder.chmod(0o755)
@@ -261,23 +288,28 @@ def measure(seconds: float, clients: int, keys: bool) -> None:
         try:
             asyncio.run(served(port))
             orders = Worker(order, port, key, clients, keys)
-            _, other = orders.measure(1)  # warms both sides up
+            _, made, other = orders.measure(1)  # warms both sides up
             commits = Worker(commit, server.url, store, clients, one_event(server.url))
-            commits.measure(1)
+            made += commits.measure(1)[1]
+            postgres = int((folder / "database/postgres/postmaster.pid").read_text().split()[0])
             limits, rates = [], []
             for _ in range(ROUNDS):
-                limits.append(commits.measure(seconds))
-                before = cpu_seconds(program.pid)
-                rate, refused = orders.measure(seconds)
-                used = (cpu_seconds(program.pid) - before) / (rate * seconds) * 1e6
+                limit, count = commits.measure(seconds)
+                limits.append(limit)
+                made += count
+                users = {"program": [program.pid], "PostgreSQL": with_children(postgres), "clients": [orders.pid]}
+                before = {user: cpu_seconds(*pids) for user, pids in users.items()}
+                rate, count, refused = orders.measure(seconds)
                 rates.append(rate)
-                other += refused
-                print(
-                    f"  limit {limits[-1]:7.0f}/s   invoices {rates[-1]:7.0f}/s   program {used:5.0f} µs of CPU each",
-                    flush=True,
+                made, other = made + count, other + refused
+                spent = ", ".join(
+                    f"{user} {(cpu_seconds(*pids) - before[user]) / count * 1e6:.0f}" for user, pids in users.items()
                 )
+                print(f"  limit {limit:7.0f}/s   invoices {rate:7.0f}/s   µs of CPU each: {spent}", flush=True)
             orders.end()
             commits.end()
+            if written(server.url) != made:
+                raise AssertionError(f"{made} invoices were counted, {written(server.url)} are written")
         finally:
             program.terminate()
             program.wait()
