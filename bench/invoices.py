@@ -59,9 +59,9 @@ with counter as (
     update keychains set next_index = next_index + 1 where id = $1 returning next_index - 1 as index
 ), invoice as (
     insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
-        description, metadata, status, deadline)
+        description, metadata, networks, status, deadline)
     values ($2, $3, 4990, 'EUR', 0, $4::timestamptz, $4::timestamptz + interval '15 minutes', 'order-1001', null,
-        '{}', 'new', $4::timestamptz + interval '15 minutes')
+        '{}', 'bitcoin-regtest', 'new', $4::timestamptz + interval '15 minutes')
 ), address as (
     insert into addresses
         (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at)
