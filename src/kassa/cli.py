@@ -115,14 +115,30 @@ def store_create(
     currency: Annotated[str, typer.Option(help="What it prices in: EUR, USD, BTC, …")],
     test: Annotated[bool, typer.Option("--test", help="Test networks only, for ever.")] = False,
     tolerance: Annotated[str, typer.Option(help="The share of a price that may be missing: 0.5%")] = "0%",
+    spread: Annotated[str, typer.Option(help="What a payer pays on top when a price is converted: 1%")] = "0%",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a store; its first API key is shown here and never again."""
     from kassa import operations
 
-    told = _ask(operations.create_store(_settings(config), name, currency, test=test, tolerance=tolerance))
+    made = operations.create_store(_settings(config), name, currency, test=test, tolerance=tolerance, spread=spread)
+    told = _ask(made)
     _tell(told, as_json, f"store    {told['store_id']}\nAPI key  {told['api_key']}   (shown only now: keep it)")
+
+
+@store_app.command("spread")
+def store_spread(
+    store: StoreId,
+    spread: Annotated[str, typer.Argument(help="What a payer pays on top when a price is converted: 1%")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a store's spread; invoices that are open keep theirs."""
+    from kassa import operations
+
+    told = _ask(operations.set_spread(_settings(config), store, spread))
+    _tell(told, as_json, f"{store} charges {spread} on top from now on")
 
 
 @store_app.command("list")

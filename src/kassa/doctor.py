@@ -16,15 +16,19 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+import kassa.rates.store as rates
 import kassa.wallets.store as wallets
+from kassa import flow
 from kassa.chains.base import Chain, ChainSource, Keys, Probe
-from kassa.core.clock import SystemClock
+from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import ChainError, ChainInvalid, DatabaseError, KassaError, SettingsError
+from kassa.core.money import format_rate
 from kassa.db.migrate import missing
 from kassa.db.pool import Database
 from kassa.db.server import weak_settings
 from kassa.house import connection_of
 from kassa.main import build_chains, open_server
+from kassa.rates.model import NoRate
 from kassa.settings import Network, Settings
 from kassa.wallets.mark import mark_name, read_marks
 from kassa.watch.store import network_rows
@@ -61,6 +65,7 @@ async def examine(settings: Settings) -> list[Finding]:
         async with open_server(settings) as database:
             findings += await _database(database, settings)
             findings += await _follow_up(database)
+            findings += await _rates(database, settings)
     except DatabaseError as fault:
         findings.append(Finding("database", Verdict.FAIL, str(fault), "start it, or correct database_url"))
     try:
@@ -148,6 +153,36 @@ async def _follow_up(database: Database) -> list[Finding]:
             findings.append(Finding(f"{row.name} follower", Verdict.WARN, "no process follows it", "run `kassa watch`"))
         else:
             findings.append(Finding(f"{row.name} follower", Verdict.OK, f"{row.state}, at height {row.height}"))
+    return findings
+
+
+async def _rates(database: Database, settings: Settings) -> list[Finding]:
+    pool, now = database.pool, SystemClock().now()
+    try:
+        asked = await flow.priced_pairs(pool, settings, build_chains(settings))
+        found = await flow.rates_at(pool, settings, asked, now)
+        alarms = await rates.open_alarms(pool)
+        fetched = await rates.is_fetched(pool)
+    except (asyncpg.UndefinedTableError, SettingsError):
+        return []  # said elsewhere
+    findings = []
+    if settings.rates.sources and not fetched:
+        findings.append(Finding("rates", Verdict.WARN, "no process asks the sources", "run `kassa work`"))
+    for (base, quote), rate in found.items():
+        if isinstance(rate, NoRate):
+            remedy = "see the sources below, or name more in [rates], or fix the pair there"
+            verdict = Verdict.FAIL if settings.rates.sources else Verdict.WARN
+            findings.append(Finding(f"rate {base}/{quote}", verdict, f"none: {rate.lack}", remedy))
+        else:
+            detail = f"{format_rate(rate.value)} by {rate.source}"
+            findings.append(Finding(f"rate {base}/{quote}", Verdict.OK, detail))
+    for each in alarms:
+        if each.alarm.kind != "no_rate" and each.alarm.source in settings.rates.sources:
+            check = f"source {each.alarm.source} {each.alarm.pair}".rstrip()
+            detail = f"{each.alarm.kind} since {rfc3339(each.opened_at)}: {each.alarm.detail}"
+            findings.append(
+                Finding(check, Verdict.WARN, detail, "look at it by hand; leave it out of sources if it stays")
+            )
     return findings
 
 

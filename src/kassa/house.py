@@ -1,4 +1,4 @@
-"""What every role is handed at start: settings, database, chains, clock, address marks. Built in `main.py` alone."""
+"""What every role is handed at start: settings, database, chains, clock, marks, rates. Built in `main.py` alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from kassa.chains.base import Chain, Connection
 from kassa.core.clock import Clock
 from kassa.core.errors import Invalid
 from kassa.db.pool import Database
+from kassa.rates.board import Board
 from kassa.settings import Network, Settings
 from kassa.wallets.mark import AddressMarks
 
@@ -31,6 +32,7 @@ class House:
     clock: Clock
     marks: AddressMarks
     former: Mapping[str, Chain] = field(default_factory=dict)
+    board: Board = field(default_factory=Board)
 
     def derived(self, network: str, descriptor: str, index: int) -> str | None:
         """Derive an address again, to be compared before it is shown; None where nothing is known of the network.

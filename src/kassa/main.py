@@ -32,6 +32,7 @@ from kassa.settings import Listen, Settings
 from kassa.wallets.mark import AddressMarks
 from kassa.watch.store import network_rows
 from kassa.workers.check_addresses import check_addresses
+from kassa.workers.fetch_rates import fetch_rates
 from kassa.workers.follow_chain import follow_chain
 from kassa.workers.send_webhooks import send_webhooks
 from kassa.workers.tick import tick
@@ -186,6 +187,8 @@ def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
             "check_addresses": partial(check_addresses, house),
             "send_webhooks": partial(send_webhooks, house),
         }
+        if house.settings.rates.sources:
+            loops["fetch_rates"] = partial(fetch_rates, house)
     return loops
 
 

@@ -30,7 +30,7 @@ from kassa.webhooks.rules import ROTATION, check_filters, check_url, make_secret
 Told = dict[str, Any]  # JSON for programs, lines for people
 T = TypeVar("T")
 
-MAX_TOLERANCE_PPM = 500_000
+MAX_SHARE_PPM = 500_000
 _SHOWN_ADDRESSES = 3
 _SECRET_BYTES = 32
 
@@ -42,14 +42,29 @@ async def migrate(settings: Settings) -> Told:
         return {"migrations": await applied_names(connection)}
 
 
-async def create_store(settings: Settings, name: str, currency: str, *, test: bool, tolerance: str) -> Told:
+async def create_store(
+    settings: Settings, name: str, currency: str, *, test: bool, tolerance: str, spread: str = "0%"
+) -> Told:
     """Make a store with a first key for everything."""
-    ppm = tolerance_ppm(tolerance)
+    tolerated, charged = share_ppm("tolerance", tolerance), share_ppm("spread", spread)
 
     async def work(tx: Tx, now: datetime) -> Told:
-        store = await stores.create_store(tx, name, currency, not test, now, tolerance_ppm=ppm)
+        store = await stores.create_store(
+            tx, name, currency, not test, now, tolerance_ppm=tolerated, spread_ppm=charged
+        )
         _, text = await stores.create_key(tx, store, now, label="made with the store")
         return {"store_id": store.id, "api_key": text}
+
+    return await _in_transaction(settings, work)
+
+
+async def set_spread(settings: Settings, store_id: str, spread: str) -> Told:
+    """Change what a store charges on top when it converts a price."""
+    ppm = share_ppm("spread", spread)
+
+    async def work(tx: Tx, _now: datetime) -> Told:
+        await stores.set_spread(tx, store_id, ppm)
+        return {"store_id": store_id, "spread_ppm": ppm}
 
     return await _in_transaction(settings, work)
 
@@ -160,18 +175,16 @@ async def thaw_asset(settings: Settings, asset: str) -> Told:
     return {"asset": asset, "frozen": False}
 
 
-def tolerance_ppm(text: str) -> int:
+def share_ppm(field: str, text: str) -> int:
     """Read a share such as "0.5%" into parts per million (exact; at most half); raises `Invalid`."""
-    fault = Invalid(
-        FieldFault("tolerance", f'{text[:20]!r} is not a share from "0%" to "50%" of at most four decimals')
-    )
+    fault = Invalid(FieldFault(field, f'{text[:20]!r} is not a share from "0%" to "50%" of at most four decimals'))
     if not text.endswith("%"):
         raise fault
     try:
         ppm = parse_amount(text[:-1], 4)
     except Invalid:
         raise fault from None
-    if Fraction(ppm) > MAX_TOLERANCE_PPM:
+    if Fraction(ppm) > MAX_SHARE_PPM:
         raise fault
     return ppm
 
@@ -192,6 +205,7 @@ def _store(store: StoreValue) -> Told:
         "currency": store.currency,
         "livemode": store.livemode,
         "tolerance_ppm": store.tolerance_ppm,
+        "spread_ppm": store.spread_ppm,
         "created_at": rfc3339(store.created_at),
     }
 

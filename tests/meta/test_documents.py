@@ -7,6 +7,7 @@ from pathlib import Path
 import kassa
 from kassa.chains.registry import FAMILIES as CHAIN_FAMILIES
 from kassa.core import errors
+from kassa.rates.sources import SOURCES
 from kassa.settings import keys
 from kassa.settings.read import PREFIX
 
@@ -42,6 +43,10 @@ def test_every_setting_is_documented_with_its_variable() -> None:
 
 def test_the_settings_know_the_families_that_are_built() -> None:
     assert set(keys.FAMILIES) == set(CHAIN_FAMILIES)
+
+
+def test_the_settings_know_the_sources_that_are_built() -> None:
+    assert set(keys.RATE_SOURCES) == set(SOURCES)
 
 
 def test_the_error_tree_draws_every_error() -> None:

@@ -15,7 +15,10 @@ KassaError
 │   ├── ChainUnavailable     no usable answer: try again
 │   │   └── ChainMoved       the node's best chain changed while we read it: ask again
 │   └── ChainInvalid         an answer that cannot be true here: stop this network, call someone
-├── LeaseLost                another process follows this network now; nothing was committed
+├── SourceError              something about a source of rates
+│   ├── SourceUnavailable    no usable answer: try again
+│   └── SourceInvalid        an answer that cannot be read, or cannot be true: it counts for nothing
+├── LeaseLost                another process holds the lease now; nothing was committed
 ├── DatabaseError            the database cannot be used as it is
 └── SandboxError             a local node or the sandbox cannot be started
 """
@@ -127,8 +130,24 @@ class ChainInvalid(ChainError):
     """The node said what cannot be true on this network: stop following it and call someone."""
 
 
+class SourceError(KassaError):
+    """Something about a source of rates."""
+
+
+class SourceUnavailable(SourceError):
+    """The source gave no usable answer: try again, after `retry_after` seconds if it named any."""
+
+    def __init__(self, message: str, *, retry_after: int = 0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SourceInvalid(SourceError):
+    """The source's answer cannot be read or cannot be true: it counts for nothing."""
+
+
 class LeaseLost(KassaError):
-    """Another process follows this network now; the transaction was rolled back."""
+    """Another process holds the lease now; the transaction was rolled back."""
 
 
 class DatabaseError(KassaError):

@@ -3,13 +3,15 @@
 `opening` makes an invoice. Four gates lead to what happens to it afterwards: a change of the chain and a look into the
 mempool (`chain`), the clock and a person's decision (`standing`). All of them end in `standing.reassess`, which works
 out afresh where invoices stand and writes the difference: announcements, book entries, events. `contracts` holds back
-an asset that is in doubt. `showing` only reads; `guarding` reports what must not be shown.
+an asset that is in doubt. `pricing` knows what an asset is worth. `showing` only reads; `guarding` reports what must
+not be shown.
 """
 
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
 from kassa.flow.contracts import on_contracts, thaw_asset
 from kassa.flow.guarding import check_addresses
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
+from kassa.flow.pricing import priced_pairs, rates_at, wanted_markets
 from kassa.flow.showing import invoice_list, invoice_resource, payment_list, payment_resource, public_invoice
 from kassa.flow.standing import mark_invoice, on_deadlines, reassess
 
@@ -29,9 +31,12 @@ __all__ = [
     "open_invoice",
     "payment_list",
     "payment_resource",
+    "priced_pairs",
     "public_invoice",
     "quote_invoice",
+    "rates_at",
     "reassess",
     "resume_network",
     "thaw_asset",
+    "wanted_markets",
 ]

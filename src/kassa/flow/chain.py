@@ -15,13 +15,14 @@ from kassa.core.errors import NotFound
 from kassa.core.facts import Pending, Tip
 from kassa.core.ids import InvoiceId
 from kassa.db.pool import Tx
+from kassa.flow import pricing
 from kassa.flow.alerts import alert
 from kassa.flow.contracts import freeze_asset
 from kassa.flow.standing import post_unowned, reassess
 from kassa.house import House
 from kassa.payments.rules import Found, conflicts, found_in_blocks, found_in_mempool, look
 from kassa.rates.model import Rate
-from kassa.rates.rules import find
+from kassa.rates.rules import with_spread
 from kassa.wallets.ahead import MARGIN, Ahead
 from kassa.wallets.model import Owner
 from kassa.watch.model import ChainUpdate, Position
@@ -162,7 +163,7 @@ async def _put_found(
     if ahead is not None:
         owners |= await _adopted(tx, network, [script for script in scripts if script not in owners], ahead, now)
     ours = [(f, owners[f.transfer.to]) for f in found if f.transfer.to in owners and f.transfer.units > 0]
-    late = await _late_rates(tx, house, ours, now)
+    late = await _late_rates(tx, house, ours)
     return await payments.put(tx, ours, late, now)
 
 
@@ -181,19 +182,19 @@ async def _adopted(tx: Tx, network: str, scripts: Sequence[bytes], ahead: Ahead,
     return adopted
 
 
-async def _late_rates(tx: Tx, house: House, found: Sequence[tuple[Found, Owner]], now: datetime) -> dict[int, Rate]:
+async def _late_rates(tx: Tx, house: House, found: Sequence[tuple[Found, Owner]]) -> dict[int, Rate]:
     """Return the rates of the moment for transfers first seen after the lock on their invoice's rate had ended."""
     ids = sorted({owner.invoice_id for _, owner in found if owner.invoice_id is not None})
-    expiries = await invoices.expiries(tx, ids) if ids else {}
+    locks = await invoices.locks(tx, ids) if ids else {}
     rates = {}
     for place, (f, owner) in enumerate(found):
-        if owner.invoice_id is None:
+        if owner.invoice_id is None or f.first_seen_at <= (lock := locks[owner.invoice_id]).until:
             continue
-        expires_at, currency = expiries[owner.invoice_id]
         symbol = f.transfer.asset.partition("@")[0]
-        rate = find(symbol, currency, house.settings.rates.fixed, now)
-        if f.first_seen_at > expires_at and rate is not None:
-            rates[place] = rate
-        elif f.first_seen_at > expires_at:
+        asked = symbol, lock.currency
+        rate = (await pricing.rates_at(tx, house.settings, [asked], f.first_seen_at))[asked]
+        if isinstance(rate, Rate):
+            rates[place] = with_spread(rate, lock.spread_ppm)
+        else:
             log.warning("no rate for a late payment: valued at the locked rate", invoice=owner.invoice_id, asset=symbol)
     return rates

@@ -16,13 +16,16 @@ from kassa.core.money import Asset
 from kassa.db.pool import Tx
 from kassa.events.model import NewEvent
 from kassa.flow import picture as pictures
+from kassa.flow import pricing
 from kassa.flow.picture import Picture
 from kassa.house import House
 from kassa.invoices import quote as quotes
 from kassa.invoices.model import Announced, Option, Order, Sight, Terms, View
 from kassa.invoices.rules import evaluate
 from kassa.invoices.store import NewInvoice
-from kassa.rates.rules import find
+from kassa.rates.model import NoRate, Rate
+from kassa.rates.resource import method_text
+from kassa.rates.rules import with_spread
 from kassa.settings import Network
 from kassa.stores.model import Store
 from kassa.wallets.model import NewAddress, Place, Wallet
@@ -53,7 +56,8 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
     mine = {network: each.wallet for network, each in receiving.items()}
     accepted = [asset for name, chain in house.chains.items() if name in mine for asset in chain.assets]
     chosen = _offered(receiving, order, quotes.choose(order, accepted))
-    priced = [_quote(house, price, asset, now) for asset in chosen]
+    priced = await _priced(house, store, order, price, chosen, now)
+    chosen = tuple(quote.asset for quote in priced)
     keychains = sorted({mine[asset.network].keychain_id for asset in chosen})
     given = await ask(wallets.allocate_each, keychains)
     indexes = dict(zip(keychains, given, strict=True))
@@ -133,15 +137,27 @@ def _is_open(network: Receiving) -> bool:
     return network.state not in CLOSED and not network.node_behind and not network.forsaken
 
 
-def _quote(house: House, price: quotes.Price, asset: Asset, now: datetime) -> quotes.Quote:
-    fixed = house.settings.rates.fixed
-    limits = _limits(house.settings.networks[asset.network])
-    limit_rates = {
-        limit.currency: rate
-        for limit in limits
-        if limit.currency is not None and (rate := find(asset.symbol, limit.currency, fixed, now)) is not None
-    }
-    return quotes.quote(price, asset, find(asset.symbol, price.currency.code, fixed, now), limits, limit_rates)
+async def _priced(
+    house: House, store: Store, order: Order, price: quotes.Price, chosen: Sequence[Asset], now: datetime
+) -> list[quotes.Quote]:
+    limits = {asset: _limits(house.settings.networks[asset.network]) for asset in chosen}
+    wanted = {(asset.symbol, price.currency.code) for asset in chosen}
+    valued = {(asset.symbol, limit.currency) for asset in chosen for limit in limits[asset] if limit.currency}
+    rates = await pricing.rates_now(house, wanted | valued, now)
+    offered = quotes.priceable(order, chosen, {symbol: rates[symbol, code] for symbol, code in wanted})
+    return [
+        quotes.quote(
+            price, asset, with_spread(rate, store.spread_ppm), limits[asset], _limit_rates(asset, limits[asset], rates)
+        )
+        for asset, rate in offered.items()
+    ]
+
+
+def _limit_rates(
+    asset: Asset, limits: Sequence[quotes.Limit], rates: Mapping[pricing.Asked, Rate | NoRate]
+) -> dict[str, Rate]:
+    found = {limit.currency: rates[asset.symbol, limit.currency] for limit in limits if limit.currency}
+    return {code: rate for code, rate in found.items() if isinstance(rate, Rate)}
 
 
 def _limits(network: Network) -> list[quotes.Limit]:
@@ -171,4 +187,5 @@ def _option(quote: quotes.Quote, address: NewAddress, wallet: Wallet) -> Option:
         rate_source=quote.rate.source,
         rate_at=quote.rate.at,
         tiers=quote.tiers,
+        rate_method=method_text(quote.rate),
     )

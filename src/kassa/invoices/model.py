@@ -76,7 +76,10 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way to pay: an asset, the address issued for it and where that comes from, what is due, the locked rate."""
+    """One way to pay: an asset, the address issued for it and where that comes from, what is due, the locked rate.
+
+    `rate_method` is the record of how the rate came about, as JSON.
+    """
 
     asset: Asset
     address_id: AddressId
@@ -87,6 +90,7 @@ class Option:
     rate_source: str
     rate_at: datetime
     tiers: tuple[Tier, ...]
+    rate_method: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)

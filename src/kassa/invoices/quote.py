@@ -7,7 +7,7 @@ from fractions import Fraction
 from kassa.core.errors import FieldFault, Invalid, Unavailable
 from kassa.core.money import Asset, Currency, currency, due_units, parse_amount
 from kassa.invoices.model import Order, Tier
-from kassa.rates.model import Rate
+from kassa.rates.model import NoRate, Rate
 
 MAX_OPTIONS = 20
 
@@ -74,18 +74,27 @@ def choose(order: Order, accepted: Sequence[Asset]) -> tuple[Asset, ...]:
     return tuple(by_id[name] for name in chosen)
 
 
-def quote(
-    wanted: Price, asset: Asset, rate: Rate | None, limits: Sequence[Limit], limit_rates: Mapping[str, Rate]
-) -> Quote:
-    """Fix what is due in one asset. `limit_rates` are the asset's rates in the currencies that `limits` name.
+def priceable(order: Order, chosen: Sequence[Asset], rates: Mapping[str, Rate | NoRate]) -> dict[Asset, Rate]:
+    """Return the chosen assets that have a rate now, each with its own; `rates` are by symbol.
 
-    Raises `Unavailable` (code `rate_unavailable`) without a rate, and `Invalid` for an amount too large to be due.
+    An asset without one is not offered; an order that names it, or that has nothing else, is refused: `Unavailable`
+    (code `rate_unavailable`).
     """
-    if rate is None:
+    found = {asset: rate for asset in chosen if isinstance(rate := rates[asset.symbol], Rate)}
+    lacking = [rate for asset in chosen if isinstance(rate := rates[asset.symbol], NoRate)]
+    if lacking and (not found or order.payment_options is not None):
         raise Unavailable(
-            f"there is no rate for {asset.symbol}/{wanted.currency.code} now; try again later or offer another asset",
+            f"there is no rate for {lacking[0].pair} now ({lacking[0].lack}); try again later or offer another asset",
             code="rate_unavailable",
         )
+    return found
+
+
+def quote(wanted: Price, asset: Asset, rate: Rate, limits: Sequence[Limit], limit_rates: Mapping[str, Rate]) -> Quote:
+    """Fix what is due in one asset. `limit_rates` are the asset's rates in the currencies that `limits` name.
+
+    Raises `Invalid` for an amount too large to be due.
+    """
     due = due_units(wanted.units, wanted.currency.decimals, rate.value, asset.decimals)
     if due >= 10 ** (asset.decimals + 12):
         raise Invalid(FieldFault("amount", f"is more {asset.symbol} than can be asked for in one invoice"))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 from asyncpg.pool import Pool
 
 from kassa.core.ids import AddressId, InvoiceId, StoreId
@@ -37,8 +38,8 @@ with invoice as (
     from json_populate_recordset(null::addresses, $2)
 ), offered as (
     insert into payment_options (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at,
-        confirmations)
-    select invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at, confirmations
+        confirmations, rate_method)
+    select invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at, confirmations, rate_method
     from json_populate_recordset(null::payment_options, $3)
 ), {writing(4)} {WAKING}
 """
@@ -74,6 +75,15 @@ class Turn:
 
 
 FIRST_TURN = Turn("", datetime.fromtimestamp(0, UTC), InvoiceId(""))
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """How long an invoice's rates are held, the currency they are in, and the spread of its store."""
+
+    until: datetime
+    currency: str
+    spread_ppm: int
 
 
 async def put(tx: "Tx | Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[None]:
@@ -234,10 +244,14 @@ async def put_fault(tx: Tx, invoice: InvoiceId, assets: Sequence[str], now: date
     return done is not None
 
 
-async def expiries(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, tuple[datetime, str]]:
-    """Return when the locked rates of invoices end, and the currency they are in."""
-    rows = await tx.fetch("select id, expires_at, currency from invoices where id = any($1)", invoices)
-    return {InvoiceId(row["id"]): (row["expires_at"], row["currency"]) for row in rows}
+async def locks(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, Lock]:
+    """Return when the locked rates of invoices end, and what a later payment is valued by."""
+    rows = await tx.fetch(
+        """select i.id, i.expires_at, i.currency, s.spread_ppm from invoices i join stores s on s.id = i.store_id
+           where i.id = any($1)""",
+        invoices,
+    )
+    return {InvoiceId(row["id"]): Lock(row["expires_at"], row["currency"], row["spread_ppm"]) for row in rows}
 
 
 async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, limit: int) -> list[InvoiceId]:
@@ -315,6 +329,7 @@ def _option_row(terms: Terms, option: Option) -> dict[str, object]:
         "rate_source": option.rate_source,
         "rate_at": option.rate_at,
         "confirmations": [_written(tier) for tier in option.tiers],
+        "rate_method": msgspec.Raw(option.rate_method.encode()),
     }
 
 
@@ -350,6 +365,7 @@ def _option(row: Mapping[str, Any], assets: Assets) -> Option:
         rate_source=row["rate_source"],
         rate_at=row["rate_at"],
         tiers=tuple(Tier(*written) for written in json.loads(row["confirmations"])),
+        rate_method=row["rate_method"],
     )
 
 

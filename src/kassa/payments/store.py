@@ -13,6 +13,7 @@ from kassa.db.pool import Tx
 from kassa.payments.model import Payment, Sighting, Status
 from kassa.payments.rules import Conflict, Found, Unconfirmed
 from kassa.rates.model import Rate
+from kassa.rates.resource import method_text
 from kassa.wallets.model import Owner
 
 _COLUMNS = """p.id, p.network, p.txid, p.position, p.asset, p.units, p.maturity, p.address_id, p.store_id, p.invoice_id,
@@ -35,10 +36,11 @@ async def put(
     touched = await tx.fetch(
         """
         insert into payments as p (id, network, txid, position, asset, units, maturity, address_id, store_id,
-            invoice_id, first_seen_at, replaceable, block_height, block_hash, late_rate, late_rate_source)
+            invoice_id, first_seen_at, replaceable, block_height, block_hash, late_rate, late_rate_source, late_rate_at,
+            late_rate_method)
         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::int[],
             $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::bool[], $13::bigint[], $14::text[],
-            $15::text[], $16::text[])
+            $15::text[], $16::text[], $17::timestamptz[], $18::jsonb[])
         on conflict on constraint payments_transfer do update set
             block_height = excluded.block_height, block_hash = excluded.block_hash, missing_since = null,
             conflict_txid = null, conflict_height = null, replaceable = excluded.replaceable
@@ -69,6 +71,8 @@ def _row(found: Found, owner: Owner, late: Rate | None, now: datetime) -> tuple[
         None if block is None else block.hash,
         None if late is None else str(late.value),
         None if late is None else late.source,
+        None if late is None else late.at,
+        None if late is None else method_text(late),
     )
 
 

@@ -1,14 +1,135 @@
-"""A rate and where it came from."""
+"""Quotes of sources, the rates that are made of them, and what makes them: values only."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
 from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pair:
+    """What is priced, and in what: whole units of `quote` per whole unit of `base`."""
+
+    base: str
+    quote: str
+
+    def __str__(self) -> str:
+        return f"{self.base}/{self.quote}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """What a source's answer says of a pair. `at`: its own time, where it tells one."""
+
+    bid: Fraction | None
+    ask: Fraction | None
+    price: Fraction
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a source said of a pair. `at` is the source's time (ours where it tells none), `fetched_at` ours."""
+
+    pair: Pair
+    source: str
+    bid: Fraction | None
+    ask: Fraction | None
+    price: Fraction
+    at: datetime
+    fetched_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the settings demand of a rate. `max_deviation` is a share of the median; `sources` are in their order."""
+
+    sources: tuple[str, ...] = ()
+    min_sources: int = 2
+    max_age: timedelta = timedelta(seconds=300)
+    fiat_max_age: timedelta = timedelta(days=6)
+    max_deviation: Fraction = Fraction(2, 100)
+    pivots: tuple[str, ...] = ("USD", "BTC")
+    fixed: Mapping[str, Fraction] = field(default_factory=dict)
+
+
+class Reason(StrEnum):
+    """Why a quote was not used."""
+
+    STALE = "stale"
+    OUTLIER = "outlier"
+    INVERTED = "inverted"
+    DISAGREES = "disagrees"
+
+
+class Lack(StrEnum):
+    """Why there is no rate."""
+
+    TOO_FEW = "too few fresh sources"
+    DISAGREEMENT = "the sources disagree"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A quote that was looked at and not used."""
+
+    quote: Quote
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One step of a rate, in one direction: its value, and the quotes it is made of, which may be of the inverse pair.
+
+    `how` is "median(kraken,coinbase)", "ecb" or "fixed".
+    """
+
+    pair: Pair
+    value: Fraction
+    how: str
+    bid: Fraction | None = None
+    ask: Fraction | None = None
+    used: tuple[Quote, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`value` whole units of currency per whole unit of an asset's symbol, as told by `source` at the time `at`."""
+    """`value` whole units of currency per whole unit of an asset's symbol, from where and of when.
+
+    `at` is the time of the oldest quote that was used. `bid` and `ask` are those of the market, before the spread;
+    `value` includes it.
+    """
 
     value: Fraction
     source: str
     at: datetime
+    bid: Fraction | None = None
+    ask: Fraction | None = None
+    legs: tuple[Leg, ...] = ()
+    pivot: str | None = None
+    spread_ppm: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NoRate:
+    """There is no rate of a pair now. `dropped`: the quotes that there were."""
+
+    pair: Pair
+    lack: Lack
+    dropped: tuple[Dropped, ...] = ()
+
+
+Quotes = Mapping[Pair, tuple[Quote, ...]]
+"""Quotes by market pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What an operator should know; '' where no source or pair is meant."""
+
+    kind: str
+    source: str
+    pair: str
+    detail: str

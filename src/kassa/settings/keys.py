@@ -12,9 +12,12 @@ from kassa.core.errors import Invalid
 from kassa.core.money import Token, currency, parse_rate
 from kassa.settings.model import Confirmations, Listen
 
+RATE_SOURCES = ("kraken", "coinbase", "bitstamp", "binance", "bitfinex", "coingecko", "ecb")
+"""Who can be asked for rates. tests/meta holds the names to those of rates.sources."""
+
 _SYMBOL = re.compile(r"[A-Z0-9]{2,12}\Z")
-_SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,30}\Z")
 _CONTRACT = re.compile(r"0x[0-9a-fA-F]{40}\Z")
+_SHARE = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,4})?)%\Z")
 _HOST = re.compile(r"[A-Za-z0-9.:_-]+\Z")
 
 
@@ -159,12 +162,45 @@ def _zmq(value: object) -> tuple[str, ...]:
 
 
 def _sources(value: object) -> tuple[str, ...]:
-    expected = 'a list of different names such as ["kraken", "coinbase"]'
-    if not isinstance(value, list) or not all(isinstance(item, str) and _SOURCE.match(item) for item in value):
+    expected = f'a list of different names such as ["kraken", "coinbase"]; known: {", ".join(RATE_SOURCES)}'
+    if not isinstance(value, list) or not all(item in RATE_SOURCES for item in value):
         raise ValueError(expected)
     if len(set(value)) != len(value):
         raise ValueError(expected)
     return tuple(value)
+
+
+def _pivots(value: object) -> tuple[str, ...]:
+    expected = 'a list of different currencies such as ["USD", "BTC"]'
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(expected)
+    if len(set(value)) != len(value):
+        raise ValueError(expected)
+    try:
+        return tuple(currency(item).code for item in value)
+    except Invalid as fault:
+        raise ValueError(f"{expected} ({fault})") from None
+
+
+def _share(value: object) -> Fraction:
+    expected = 'a share from "0.1%" to "50%"'
+    match = _SHARE.match(_text(value, expected))
+    if match is None or not Fraction(1, 1000) <= (share := Fraction(match[1]) / 100) <= Fraction(1, 2):
+        raise ValueError(expected)
+    return share
+
+
+def _urls(value: object) -> Mapping[str, str]:
+    expected = f'a table such as {{ kraken = "https://host" }} of {", ".join(RATE_SOURCES)}'
+    if not isinstance(value, dict) or not value.keys() <= set(RATE_SOURCES):
+        raise ValueError(expected)
+    urls = {}
+    for name, url in value.items():
+        parts = _split(url, ("http", "https"), expected)
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError(f"{expected}, without user, query or fragment")
+        urls[name] = parts.geturl().rstrip("/")
+    return urls
 
 
 def _fixed(value: object) -> Mapping[str, Fraction]:
@@ -231,6 +267,13 @@ SECTIONS = {
         "sources": Key(_sources),
         "max_age": Key(_whole(1, 86_400), field="max_age_seconds"),
         "fixed": Key(_fixed),
+        "min_sources": Key(_whole(1, 7)),
+        "max_deviation": Key(_share, verbatim=True),
+        "pivots": Key(_pivots),
+        "fiat_max_age": Key(_whole(3_600, 1_209_600), field="fiat_max_age_seconds"),
+        "fetch_seconds": Key(_whole(1, 3_600)),
+        "keep_days": Key(_whole(1, 3_660)),
+        "urls": Key(_urls),
     },
     "webhooks": {"allow_private_addresses": Key(_flag)},
 }

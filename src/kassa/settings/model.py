@@ -58,11 +58,18 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Where prices come from; `fixed` ("BTC/EUR") overrides the sources."""
+    """Where prices come from; `fixed` ("BTC/EUR") overrides the sources. `max_deviation` is a share of the median."""
 
     sources: tuple[str, ...] = ()
     max_age_seconds: int = 300
     fixed: Mapping[str, Fraction] = field(default_factory=dict)
+    min_sources: int = 2
+    max_deviation: Fraction = Fraction(2, 100)
+    pivots: tuple[str, ...] = ("USD", "BTC")
+    fiat_max_age_seconds: int = 518_400
+    fetch_seconds: int = 30
+    keep_days: int = 30
+    urls: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

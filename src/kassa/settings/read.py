@@ -134,10 +134,20 @@ def _settings(source: _Source) -> Settings:
     return Settings(
         **root,
         http=Http(**_section(source, "http")),
-        rates=Rates(**_section(source, "rates")),
+        rates=_rates(source),
         webhooks=Webhooks(**_section(source, "webhooks")),
         networks=networks,
     )
+
+
+def _rates(source: _Source) -> Rates:
+    rates = Rates(**_section(source, "rates"))
+    # The ECB quotes fiat alone, and alone.
+    markets = [name for name in rates.sources if name != "ecb"]
+    if markets and len(markets) < rates.min_sources:
+        remedy = f"name another, or set min_sources = {len(markets)}"
+        source.refuse(("rates", "sources"), f"min_sources = {rates.min_sources} sources must agree: {remedy}")
+    return rates
 
 
 def _section(source: _Source, name: str) -> dict[str, Any]:  # arguments of a dataclass, each checked by its parser

@@ -19,7 +19,7 @@ SCOPES = (
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A tenant. `tolerance_ppm` is the share of a price, in parts per million, that may be missing."""
+    """A tenant. In parts per million, `tolerance_ppm` of a price may be missing, and `spread_ppm` more is due."""
 
     id: StoreId
     name: str
@@ -28,6 +28,7 @@ class Store:
     tolerance_ppm: int
     webhook_secret: str
     created_at: datetime
+    spread_ppm: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from kassa.db.pool import Tx
 from kassa.stores.model import SCOPES, ApiKey, Store
 from kassa.stores.rules import SECRET_BYTES, checked_name, checked_scopes, key_hash, key_text
 
-_STORES = "select s.id, s.name, s.currency, s.livemode, s.tolerance_ppm, s.webhook_secret, s.created_at from stores s"
-_KEYS = """
-select s.id, s.name, s.currency, s.livemode, s.tolerance_ppm, s.webhook_secret, s.created_at,
-    k.hash, k.id as key_id, k.scopes, k.expires_at, k.revoked_at, k.last_used_at
+_STORE = "s.id, s.name, s.currency, s.livemode, s.tolerance_ppm, s.webhook_secret, s.created_at, s.spread_ppm"
+_STORES = f"select {_STORE} from stores s"
+_KEYS = f"""
+select {_STORE}, k.hash, k.id as key_id, k.scopes, k.expires_at, k.revoked_at, k.last_used_at
 from api_keys k join stores s on s.id = k.store_id where k.hash = any($1::bytea[])
 """
 
@@ -35,9 +35,9 @@ class Answer:
 
 
 async def create_store(
-    tx: Tx, name: str, currency: str, livemode: bool, now: datetime, *, tolerance_ppm: int = 0
+    tx: Tx, name: str, currency: str, livemode: bool, now: datetime, *, tolerance_ppm: int = 0, spread_ppm: int = 0
 ) -> Store:
-    """Write a new store. `tolerance_ppm` is the share of a price that may be missing; raises `Invalid`."""
+    """Write a new store (see `Store` for what is counted in parts per million); raises `Invalid`."""
     store = Store(
         id=StoreId(new_id("sto", now)),
         name=checked_name(name),
@@ -46,11 +46,12 @@ async def create_store(
         tolerance_ppm=tolerance_ppm,
         webhook_secret="whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
         created_at=now,
+        spread_ppm=spread_ppm,
     )
     await tx.execute(
-        "insert into stores (id, name, currency, livemode, tolerance_ppm, webhook_secret, created_at)"
-        " values ($1, $2, $3, $4, $5, $6, $7)",
-        store.id, store.name, store.currency, livemode, tolerance_ppm, store.webhook_secret, now,
+        "insert into stores (id, name, currency, livemode, tolerance_ppm, webhook_secret, created_at, spread_ppm)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        store.id, store.name, store.currency, livemode, tolerance_ppm, store.webhook_secret, now, spread_ppm,
     )  # fmt: skip
     return store
 
@@ -82,6 +83,17 @@ async def rotate_webhook_secret(tx: Tx, store_id: str, secret: str, until: datet
 async def list_stores(tx: Tx) -> list[Store]:
     """Return every store, oldest first: for the operator, never for a tenant."""
     return [_store(row) for row in await tx.fetch(f"{_STORES} order by id")]
+
+
+async def set_spread(tx: Tx, store_id: str, spread_ppm: int) -> None:
+    """Set what is due more on a store's invoices from now on; open ones keep theirs. Raises `NotFound`."""
+    if await tx.execute("update stores set spread_ppm = $2 where id = $1", store_id, spread_ppm) != "UPDATE 1":
+        raise NotFound(f"there is no store {store_id!r}; see `kassa store list`")
+
+
+async def currencies(tx: "Tx | Pool[Any]") -> list[str]:
+    """Return every currency that some store prices in."""
+    return [row["currency"] for row in await tx.fetch("select distinct currency from stores order by 1")]
 
 
 async def create_key(
@@ -196,4 +208,5 @@ def _store(row: Record) -> Store:
         tolerance_ppm=row["tolerance_ppm"],
         webhook_secret=row["webhook_secret"],
         created_at=row["created_at"],
+        spread_ppm=row["spread_ppm"],
     )

@@ -1,7 +1,7 @@
 """Every endpoint that needs a key."""
 
 from kassa.api.endpoint import Endpoint
-from kassa.api.routes import catalog, events, invoices, payments, wallets, webhooks
+from kassa.api.routes import catalog, events, invoices, payments, rates, wallets, webhooks
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *invoices.ENDPOINTS,
@@ -10,4 +10,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *webhooks.ENDPOINTS,
     *wallets.ENDPOINTS,
     *catalog.ENDPOINTS,
+    *rates.ENDPOINTS,
 )

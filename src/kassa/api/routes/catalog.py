@@ -1,4 +1,4 @@
-"""What there is to ask for and how it is followed: assets, networks, rates. A test store sees only test networks."""
+"""What there is to ask for and how it is followed: assets and networks. A test store sees only test networks."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,10 +9,7 @@ from kassa.api.auth import ANY_KEY
 from kassa.api.endpoint import Call, Endpoint
 from kassa.chains.base import Chain
 from kassa.core.clock import rfc3339
-from kassa.core.errors import FieldFault, Invalid
-from kassa.core.money import format_rate
 from kassa.db.pool import Tx
-from kassa.rates.rules import find
 from kassa.wallets.store import wallets_of
 from kassa.watch.store import NetworkRow, network_rows
 
@@ -39,23 +36,6 @@ async def _networks(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     rows = {row.name: row for row in await network_rows(tx)}
     data = [_network(name, chain, rows.get(name), call.now) for name, chain in _chains(call).items()]
     return {"data": data, "next_cursor": None}
-
-
-async def _rate(_tx: Tx, call: Call) -> dict[str, Any]:  # JSON
-    query: shapes.RateQuery = call.query
-    rate = find(query.base, query.quote, call.house.settings.rates.fixed, call.now)
-    if rate is None:
-        raise Invalid(
-            FieldFault("base", f"there is no rate for {query.base}/{query.quote}; see [rates] in the settings")
-        )
-    return {
-        "object": "rate",
-        "base": query.base,
-        "quote": query.quote,
-        "rate": format_rate(rate.value),
-        "source": rate.source,
-        "at": rfc3339(rate.at),
-    }
 
 
 def _chains(call: Call) -> Mapping[str, Chain]:
@@ -88,9 +68,5 @@ ENDPOINTS = (
     Endpoint(
         method="GET", path="/v1/networks", name="list_networks", summary="Show how far each network is followed",
         access=ANY_KEY, work=_networks, result=shapes.Page[shapes.Network],
-    ),
-    Endpoint(
-        method="GET", path="/v1/rates", name="get_rate", summary="Read the rate of a pair",
-        access=ANY_KEY, query=shapes.RateQuery, work=_rate, result=shapes.Rate,
     ),
 )  # fmt: skip
