@@ -47,11 +47,16 @@ async def build_house(
     networks: Mapping[str, Network] | None = None,
     clock: SetClock | None = None,
     http: Http | None = None,
+    rates: Rates | None = None,
 ) -> House:
     """Put a house together from real parts."""
     configured = {BITCOIN: regtest()} if networks is None else dict(networks)
     settings = Settings(
-        database_url="", data_dir=data_dir, http=http or Http(), networks=configured, rates=Rates(fixed=RATES)
+        database_url="",
+        data_dir=data_dir,
+        http=http or Http(),
+        networks=configured,
+        rates=rates or Rates(fixed=RATES),
     )
     chains = {n.name: FAMILIES[n.family].chain(n.chain, n.name, n.tokens) for n in configured.values()}
     marks = await AddressMarks.start(database, data_dir)

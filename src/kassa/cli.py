@@ -115,7 +115,7 @@ def store_create(
     currency: Annotated[str, typer.Option(help="What it prices in: EUR, USD, BTC, …")],
     test: Annotated[bool, typer.Option("--test", help="Test networks only, for ever.")] = False,
     tolerance: Annotated[str, typer.Option(help="The share of a price that may be missing: 0.5%")] = "0%",
-    spread: Annotated[str, typer.Option(help="What a payer pays on top when a price is converted: 1%")] = "0%",
+    spread: Annotated[str, typer.Option(help="How much lower than the market's its rates are: 1%")] = "0%",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -130,7 +130,7 @@ def store_create(
 @store_app.command("spread")
 def store_spread(
     store: StoreId,
-    spread: Annotated[str, typer.Argument(help="What a payer pays on top when a price is converted: 1%")],
+    spread: Annotated[str, typer.Argument(help="How much lower than the market's its rates are: 1%")],
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -138,7 +138,7 @@ def store_spread(
     from kassa import operations
 
     told = _ask(operations.set_spread(_settings(config), store, spread))
-    _tell(told, as_json, f"{store} charges {spread} on top from now on")
+    _tell(told, as_json, f"the rates of {store} are {spread} below the market's from now on")
 
 
 @store_app.command("list")

@@ -59,7 +59,7 @@ async def create_store(
 
 
 async def set_spread(settings: Settings, store_id: str, spread: str) -> Told:
-    """Change what a store charges on top when it converts a price."""
+    """Change by how much a store lowers its rates."""
     ppm = share_ppm("spread", spread)
 
     async def work(tx: Tx, _now: datetime) -> Told:

@@ -26,9 +26,10 @@ def decode(body: bytes, shape: type[T]) -> T:
 
 def number(raw: bytes) -> Fraction:
     """Read a JSON number, or a string that holds one, as it is written; raises `SourceInvalid`."""
-    match = _NUMBER.match(bytes(raw))
+    text = bytes(raw)
+    match = _NUMBER.match(text)
     if match is None:
-        raise SourceInvalid(f"{bytes(raw[:40])!r} is not a number")
+        raise SourceInvalid(f"{text[:40]!r} is not a number")
     return Fraction(match[1].decode())
 
 
@@ -43,7 +44,7 @@ def moment(raw: bytes, per_second: int = 1) -> datetime:
     """Read a count of seconds since 1970, or of parts of them (rounded down); raises `SourceInvalid`."""
     seconds = number(raw) // per_second
     if seconds not in _SECONDS:
-        raise SourceInvalid(f"{bytes(raw[:40])!r} is not a time")
+        raise SourceInvalid(f"{bytes(raw)[:40]!r} is not a time")
     return datetime.fromtimestamp(seconds, UTC)
 
 

@@ -54,13 +54,13 @@ def find(base: str, quote: str, quotes: Quotes, policy: Policy, now: datetime) -
 
 
 def with_spread(rate: Rate, spread_ppm: int) -> Rate:
-    """Return the rate at which a payer is charged: `spread_ppm` parts per million more units of the asset are due.
+    """Return the rate at which a payer is charged: lower by `spread_ppm` parts per million, so that more units are due.
 
-    Rounded DOWN, in the merchant's favour: a lower rate asks for more units. What needs no rate bears no spread.
+    Rounded DOWN too, in the merchant's favour. What needs no rate bears no spread.
     """
     if spread_ppm == 0 or rate.source == "same":
         return rate
-    charged = _floor(rate.value * 1_000_000 / (1_000_000 + spread_ppm))
+    charged = _floor(rate.value * (1_000_000 - spread_ppm) / 1_000_000)
     return replace(rate, value=charged, spread_ppm=spread_ppm) if charged > 0 else rate
 
 

@@ -19,7 +19,7 @@ SCOPES = (
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A tenant. In parts per million, `tolerance_ppm` of a price may be missing, and `spread_ppm` more is due."""
+    """A tenant. In parts per million, `tolerance_ppm` of a price may be missing; rates are `spread_ppm` lower."""
 
     id: StoreId
     name: str

@@ -86,7 +86,7 @@ async def list_stores(tx: Tx) -> list[Store]:
 
 
 async def set_spread(tx: Tx, store_id: str, spread_ppm: int) -> None:
-    """Set what is due more on a store's invoices from now on; open ones keep theirs. Raises `NotFound`."""
+    """Set by how much the rates of a store are lowered from now on; open invoices keep theirs. Raises `NotFound`."""
     if await tx.execute("update stores set spread_ppm = $2 where id = $1", store_id, spread_ppm) != "UPDATE 1":
         raise NotFound(f"there is no store {store_id!r}; see `kassa store list`")
 

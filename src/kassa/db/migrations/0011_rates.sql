@@ -1,7 +1,7 @@
 -- Live rates: what each source said and when, which alarms are open, and how the rate of an option came about.
 
 alter table stores
-    -- Charged on top when a price is converted into an asset, in parts per million: the payer pays that much more.
+    -- How much lower than the market's the rates of its invoices are, in parts per million: the payer owes more units.
     add column spread_ppm integer not null default 0 check (spread_ppm between 0 and 500000);
 
 alter table payment_options
