@@ -1,8 +1,9 @@
 """The public form of rates and quotes, and the record of how a rate came about that is kept with what it priced."""
 
-import json
 from fractions import Fraction
 from typing import Any
+
+import msgspec
 
 from kassa.core.clock import rfc3339
 from kassa.core.money import format_rate
@@ -41,7 +42,7 @@ def method_text(rate: Rate) -> str:
         "spread_ppm": rate.spread_ppm,
         "inputs": _inputs(rate),
     }
-    return json.dumps(method, separators=(",", ":"))
+    return msgspec.json.encode(method).decode()
 
 
 def _inputs(rate: Rate) -> list[dict[str, Any]]:  # JSON
