@@ -514,7 +514,10 @@ async def test_who_lost_the_lease_stores_nothing_more(database: Database, tmp_pa
         await store_of(house)
         task = asyncio.create_task(fetch_rates(house))
         await quoted(house, *SOURCES)
-        await house.database.pool.execute("update rate_fetching set fence = fence + 1")
+        async with house.database.transaction() as tx:
+            await tx.execute("update rate_fetching set fence = fence + 1")
+            before = await tx.fetchval("select count(*) from rate_quotes")
         with pytest.raises(LeaseLost):
             async with asyncio.timeout(LIMIT_SECONDS):
                 await task
+        assert await house.database.pool.fetchval("select count(*) from rate_quotes") == before

@@ -74,6 +74,8 @@ def ecb(pair: Pair, bid: str, _ask: str, at: datetime) -> str:
 SHAPES: dict[str, Shape] = {
     each.__name__: each for each in (kraken, coinbase, bitstamp, binance, bitfinex, coingecko, ecb)
 }
+FOLLOWED = "-followed"
+"""A redirect leads here, to an answer that is well: who follows it uses it."""
 ABSENT = {
     "kraken": (200, '{"error":["EQuery:Unknown asset pair"]}'),
     "coinbase": (404, '{"message":"NotFound"}'),
@@ -129,7 +131,8 @@ class Exchanges:
         """Answer as a source would, or as its fault would have it."""
         source, _, path = request.raw_path.removeprefix("/").partition("/")
         self.requests.append((source, path))
-        fault, pair = self.faults.get(source, ""), asked(source, "/" + path)
+        followed, source = source.endswith(FOLLOWED), source.removesuffix(FOLLOWED)
+        fault, pair = "" if followed else self.faults.get(source, ""), asked(source, "/" + path)
         price = self.prices.get(f"{source} {pair}", self.prices.get(str(pair)))
         if price is None:
             status, text = ABSENT[source]
@@ -140,7 +143,7 @@ class Exchanges:
             headers = {"Retry-After": "7"} if fault == "429" else {}
             return web.Response(status=int(fault), text='{"code":0,"msg":"restricted"}', headers=headers)
         if fault == "redirect":
-            return web.Response(status=302, headers={"Location": f"http://127.0.0.1:{self.port}/elsewhere"})
+            return web.Response(status=302, headers={"Location": f"/{source}{FOLLOWED}/{path}"})
         body = self._body(source, pair, Decimal(price), fault)
         return web.Response(body=body, content_type="application/json")
 
@@ -164,8 +167,6 @@ class Exchanges:
                 bid = format(price * 2, "f")
             case "html":
                 return b"<!DOCTYPE html><html><body>Checking your browser</body></html>"
-            case "huge":
-                return b"[" + b"0," * 300_000 + b"0]"
             case "deep":
                 return b"[" * 100_000
             case "binary":
@@ -175,6 +176,8 @@ class Exchanges:
             case "renamed":
                 return SHAPES[source](pair, bid, ask, at).replace("b", "x").replace("last_up", "x").encode()
         text = SHAPES[source](pair, literal or bid, literal or ask, at)
+        if fault == "huge":
+            text += " " * 300_000
         return text[: len(text) // 2].encode() if fault == "truncated" else text.encode()
 
 
