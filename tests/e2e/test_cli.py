@@ -144,11 +144,14 @@ def _seconds(*arguments: str) -> float:
 
 
 def test_a_store_is_made_on_an_empty_folder(shell: Shell) -> None:
-    made = shell.json("store", "create", "--name", "Café", "--currency", "EUR", "--test", "--tolerance", "0.5%")
+    made = shell.json(
+        "store", "create", "--name", "Café", "--currency", "EUR", "--test", "--tolerance", "0.5%", "--spread", "1%"
+    )
     assert made.keys() == {"store_id", "api_key"}
     assert made["api_key"].startswith("kassa_test_")
     [store] = shell.json("store", "list")["data"]
-    assert (store["id"], store["livemode"], store["tolerance_ppm"]) == (made["store_id"], False, 5000)
+    assert (store["id"], store["livemode"]) == (made["store_id"], False)
+    assert (store["tolerance_ppm"], store["spread_ppm"]) == (5000, 10_000)
     assert not (shell.folder / "kassa-data" / "postgres" / "postmaster.pid").exists()
 
 
@@ -192,6 +195,8 @@ def test_the_secret_of_a_store_is_shown_as_often_as_asked_until_it_is_rotated(sh
         (("store", "create", "--name", "One", "--currency", "EURO"), "'EURO' is not a known currency code"),
         (("store", "create", "--name", "One", "--currency", "EUR", "--tolerance", "60%"), "tolerance: '60%' is not"),
         (("store", "create", "--name", "One", "--currency", "EUR", "--tolerance", "0.5"), "tolerance: '0.5' is not"),
+        (("store", "create", "--name", "One", "--currency", "EUR", "--spread", "1"), "spread: '1' is not"),
+        (("store", "spread", "--store", "sto_nobody", "1%"), "there is no store 'sto_nobody'"),
         (("key", "list", "--store", "sto_nobody"), "there is no store 'sto_nobody'"),
         (("network", "resume", "bitcoin-regtest", "--depth", "3"), "'bitcoin-regtest' is not halted"),
         (("store", "list", "--config", "nowhere.toml"), "there is no file nowhere.toml"),
