@@ -312,6 +312,36 @@ async def test_c4_after_max_age_the_stored_rate_is_refused_and_the_alarm_comes_f
             await opened(house, store)
 
 
+async def test_c4_sources_that_stand_still_are_said_before_an_invoice_is_refused(
+    database: Database, tmp_path: Path, market: Exchanges
+) -> None:
+    clock = SetClock(SystemClock().now())
+    async with open_house(database, tmp_path, market, "coinbase", "bitstamp", clock=clock) as house:
+        store = await store_of(house)
+        async with fetching(house):
+            await quoted(house, "coinbase", "bitstamp")
+            # They answer on, well and in time, and the time they tell falls behind ours.
+            clock.move(200)
+            assert "half of max_age" in await alarmed(house, "rate_ageing", "", "BTC/EUR")
+            assert await opened(house, store)
+            clock.move(200)
+            await alarmed(house, "no_rate", "", "BTC/EUR")
+        with pytest.raises(Unavailable):
+            await opened(house, store)
+
+
+async def test_an_order_in_a_currency_of_no_store_is_priced_through_the_reference(
+    database: Database, tmp_path: Path, market: Exchanges
+) -> None:
+    async with open_house(database, tmp_path, market, *SOURCES, "ecb") as house:
+        store = await store_of(house, "USD")
+        async with fetching(house):
+            await quoted(house, *SOURCES, pair="BTC/USD")
+            await quoted(house, "ecb", pair="EUR/USD")
+        invoice = await opened(house, store, "60.00", "EUR")
+    assert invoice["payment_options"][0]["rate_source"] == "median(kraken,coinbase,bitstamp)*ecb via USD"
+
+
 @pytest.mark.parametrize("source", TIMED)
 @pytest.mark.parametrize("fault", ["stale", "future"])
 async def test_c4_a_source_whose_own_time_is_wrong_counts_nothing(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kassa.core.money import due_units, format_rate
 from kassa.rates.markets import is_fiat, market, needed
 from kassa.rates.model import Alarm, Lack, NoRate, Pair, Policy, Quote, Quotes, Rate, Reason, Ticker
-from kassa.rates.rules import PLACES, backoff_seconds, fault_of, find, judged, with_spread
+from kassa.rates.rules import PLACES, alarms, backoff_seconds, fault_of, find, with_spread
 from tests.rules.build import at
 
 NOW = at(0)
@@ -304,12 +304,19 @@ def test_a_slow_source_is_not_asked_more_often_because_it_failed() -> None:
 
 
 def test_f12_what_an_operator_should_know() -> None:
-    good, none = rate(*quotes(100, 100, 300)), rate(quote(1, pair=Pair("LTC", "EUR")), base="LTC")
-    alarms = judged([(Pair("LTC", "EUR"), none), (BTC_EUR, good), (BTC_EUR, good)])
-    assert alarms == [
+    told = alarms([Pair("LTC", "EUR"), BTC_EUR, BTC_EUR], {BTC_EUR: quotes(100, 100, 300)}, POLICY, NOW)
+    assert told == [
         Alarm("no_rate", "", "LTC/EUR", "too few fresh sources"),
         Alarm("quote_dropped", "bitstamp", "BTC/EUR", "outlier"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("age", "kinds"), [(150, []), (151, ["rate_ageing"]), (300, ["rate_ageing"]), (301, ["no_rate"])]
+)
+def test_c4_the_alarm_comes_before_the_refusal(age: int, kinds: list[str]) -> None:
+    old = (quote(100, "kraken"), quote(100, "coinbase", age=age))
+    assert [alarm.kind for alarm in alarms([BTC_EUR], {BTC_EUR: old}, POLICY, NOW)] == kinds
 
 
 # ---------------------------------------------------------------- what holds for all

@@ -11,7 +11,7 @@ from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final,
 from kassa.flow.contracts import on_contracts, thaw_asset
 from kassa.flow.guarding import check_addresses
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
-from kassa.flow.pricing import priced_pairs, rates_at, wanted_markets
+from kassa.flow.pricing import priced_pairs, rate_alarms, rates_at, wanted_markets
 from kassa.flow.showing import invoice_list, invoice_resource, payment_list, payment_resource, public_invoice
 from kassa.flow.standing import mark_invoice, on_deadlines, reassess
 
@@ -34,6 +34,7 @@ __all__ = [
     "priced_pairs",
     "public_invoice",
     "quote_invoice",
+    "rate_alarms",
     "rates_at",
     "reassess",
     "resume_network",

@@ -12,8 +12,8 @@ from kassa.chains.base import Chain
 from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.rates import markets
-from kassa.rates.model import NoRate, Pair, Policy, Rate
-from kassa.rates.rules import find
+from kassa.rates.model import Alarm, NoRate, Pair, Policy, Rate
+from kassa.rates.rules import alarms, find
 from kassa.settings import Settings
 
 Asked = tuple[str, str]
@@ -63,4 +63,13 @@ async def priced_pairs(tx: "Tx | Pool[Any]", settings: Settings, chains: Mapping
 async def wanted_markets(tx: Tx, house: House) -> set[Pair]:
     """Return the market pairs to ask the sources for."""
     demanded, priced = policy(house.settings), await priced_pairs(tx, house.settings, house.chains)
-    return {each for base, quote in priced for each in markets.needed(base, quote, demanded)}
+    reference = {Pair(markets.ANCHOR, code) for code in markets.REFERENCE_CODES}
+    return reference | {each for base, quote in priced for each in markets.needed(base, quote, demanded)}
+
+
+async def rate_alarms(tx: Tx, house: House, now: datetime) -> list[Alarm]:
+    """Return what an operator should know of the rates that this installation needs."""
+    demanded, priced = policy(house.settings), await priced_pairs(tx, house.settings, house.chains)
+    needed = {each for base, quote in priced for each in markets.needed(base, quote, demanded)}
+    quotes = await rates.newest(tx, needed, demanded.sources, now)
+    return alarms([Pair(*asked) for asked in priced], quotes, demanded, now)

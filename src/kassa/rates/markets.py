@@ -7,6 +7,11 @@ from kassa.rates.model import Pair, Policy
 REFERENCE = "ecb"
 """The source of fiat currencies against the euro: a reference of the day, no market."""
 ANCHOR = "EUR"
+REFERENCE_CODES = tuple(
+    "AUD BRL CAD CHF CNY CZK DKK GBP HKD HUF IDR ILS INR ISK JPY KRW MXN MYR NOK NZD PHP PLN RON SEK SGD THB TRY USD"
+    " ZAR".split()
+)
+"""What the reference quotes against the euro: all in one file, so all are kept, whatever a store orders in tomorrow."""
 _COINS = ("BTC", "LTC", "ETH", "USDC", "USDT", "XAU", "XAG")
 _AS_QUOTE = {"ETH": 1, "BTC": 2, "USDC": 3, "USDT": 4}
 # Markets name the more money-like side last: LTC/BTC, BTC/USDC, USDC/USDT, anything/USD, and EUR/USD.

@@ -71,22 +71,27 @@ def backoff_seconds(every: int, failures: int, retry_after: int) -> int:
     return max(every, retry_after, min(every << min(failures, 10), LONGEST_BACKOFF_SECONDS))
 
 
-def judged(found: Iterable[tuple[Pair, Rate | NoRate]]) -> list[Alarm]:
-    """Return what an operator should know of some rates: pairs without one, and quotes that contradict the others.
+def alarms(asked: Iterable[Pair], quotes: Quotes, policy: Policy, now: datetime) -> list[Alarm]:
+    """Return what an operator should know of the rates of some pairs.
 
-    A stale quote is no alarm of its own: its source has failed, or nobody trades there.
+    Those that have none; those that will have none when their quotes grow twice as old; and quotes that contradict the
+    others. A stale quote is no alarm of its own: its source has failed, or nobody trades there.
     """
-    alarms = set()
-    for pair, rate in found:
+    found = set()
+    earlier = replace(policy, max_age=policy.max_age / 2)
+    for pair in asked:
+        rate = find(pair.base, pair.quote, quotes, policy, now)
         if isinstance(rate, NoRate):
-            alarms.add(Alarm("no_rate", "", str(pair), _lack(rate)))
+            found.add(Alarm("no_rate", "", str(pair), _lack(rate)))
+        elif isinstance(ageing := find(pair.base, pair.quote, quotes, earlier, now), NoRate):
+            found.add(Alarm("rate_ageing", "", str(pair), f"half of max_age has passed: {_lack(ageing)}"))
         dropped = rate.dropped if isinstance(rate, NoRate) else [each for leg in rate.legs for each in leg.dropped]
-        alarms |= {
+        found |= {
             Alarm("quote_dropped", each.quote.source, str(each.quote.pair), each.reason.value)
             for each in dropped
             if each.reason is not Reason.STALE
         }
-    return sorted(alarms, key=lambda alarm: (alarm.kind, alarm.source, alarm.pair, alarm.detail))
+    return sorted(found, key=lambda alarm: (alarm.kind, alarm.source, alarm.pair, alarm.detail))
 
 
 def _lack(rate: NoRate) -> str:

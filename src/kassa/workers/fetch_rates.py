@@ -15,7 +15,7 @@ from kassa.core.errors import LeaseLost
 from kassa.house import House
 from kassa.rates.client import Client, Report
 from kassa.rates.model import Alarm, Pair
-from kassa.rates.rules import backoff_seconds, judged
+from kassa.rates.rules import backoff_seconds
 from kassa.rates.sources import SOURCES, Source
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ ABSENT_SECONDS = 3_600
 """For so long a source is not asked again for a pair that it does not trade."""
 THINNED_AT_ONCE = 10_000
 _OF_SOURCES: tuple[str, ...] = ("source_failed", "answer_refused")
-_OF_PAIRS = ("quote_dropped", "no_rate")
+_OF_PAIRS = ("quote_dropped", "rate_ageing", "no_rate")
 
 
 async def fetch_rates(house: House) -> None:
@@ -133,12 +133,9 @@ class _Fetcher:
         now = self._house.clock.now()
         async with self._house.database.transaction() as tx:
             await rates.hold(tx, self._fence, LEASE_SECONDS)
-            settings, chains = self._house.settings, self._house.chains
-            asked = await flow.priced_pairs(tx, settings, chains)
-            found = await flow.rates_at(tx, settings, asked, now)
-            present = judged((Pair(*pair), rate) for pair, rate in found.items())
+            present = await flow.rate_alarms(tx, self._house, now)
             opened, closed = await rates.note_alarms(tx, _OF_PAIRS, None, present, now)
-            kept = timedelta(days=settings.rates.keep_days)
+            kept = timedelta(days=self._house.settings.rates.keep_days)
             await rates.thin(tx, now - kept, THINNED_AT_ONCE)
         _say(opened, closed)
 

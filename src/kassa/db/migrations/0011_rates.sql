@@ -48,7 +48,7 @@ insert into rate_fetching default values;
 -- What an operator should know about rates: opened once, closed when it is over. '' where no source or pair is meant.
 create table rate_alarms (
     id bigint generated always as identity primary key,
-    kind text not null check (kind in ('source_failed', 'answer_refused', 'quote_dropped', 'no_rate')),
+    kind text not null check (kind in ('source_failed', 'answer_refused', 'quote_dropped', 'rate_ageing', 'no_rate')),
     source text not null,
     pair text not null,
     detail text not null,
