@@ -190,11 +190,34 @@ async def test_a_pair_that_a_source_does_not_trade_is_not_asked_for_again_soon(
 
             await until(asked_again)
         assert len([path for source, path in market.requests if source == "coinbase" and "BTC-EUR" in path]) == 1
-        assert await rates.open_alarms(house.database.pool) == []
+        alarms = [each.alarm for each in await rates.open_alarms(house.database.pool)]
+        assert [(alarm.kind, alarm.source) for alarm in alarms] == [("source_failed", "coingecko")]
         rate = await worth(house)
         assert isinstance(rate, Rate)
         assert rate.source == "median(kraken,coinbase,bitstamp,binance,bitfinex)*ecb via USD"
         assert abs(rate.value - Fraction(70_000) / Fraction("1.1435")) < Fraction(1, 10**17)
+
+
+async def test_a_source_that_trades_nothing_that_is_needed_is_said(
+    database: Database, tmp_path: Path, market: Exchanges
+) -> None:
+    market.prices.clear()
+    async with open_house(database, tmp_path, market) as house:
+        await store_of(house)
+        async with fetching(house):
+            for source in SOURCES:
+                assert "none of the pairs" in await alarmed(house, "source_failed", source)
+
+
+@pytest.mark.parametrize("source", ["kraken", "bitfinex", "coingecko", "binance"])
+async def test_a_page_that_is_not_found_is_a_failure_where_pairs_are_refused_otherwise(
+    database: Database, tmp_path: Path, market: Exchanges, source: str
+) -> None:
+    market.faults[source] = "404"
+    async with open_house(database, tmp_path, market, *EVERY) as house:
+        await store_of(house)
+        async with fetching(house):
+            assert "status 404" in await alarmed(house, "source_failed", source)
 
 
 # ---------------------------------------------------------------- C3, C5, C6: one source of three is wrong

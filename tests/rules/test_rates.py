@@ -270,6 +270,8 @@ def test_what_is_needed_for_a_rate() -> None:
         (Ticker(None, None, Fraction(0), None), "not above zero"),
         (Ticker(None, None, Fraction(-1), None), "not above zero"),
         (Ticker(Fraction(0), Fraction(1), Fraction(1, 2), None), "not above zero"),
+        (Ticker(None, None, Fraction(1, PLACES + 1), None), "beyond all measure"),
+        (Ticker(None, None, Fraction(PLACES), None), "beyond all measure"),
         (Ticker(Fraction(101), Fraction(100), Fraction(100), None), "above the ask"),
         (Ticker(Fraction(100), Fraction(102) + STEP, Fraction(101), None), "too far apart"),
         (Ticker(None, None, Fraction(1), NOW + timedelta(seconds=61)), "future"),
@@ -285,6 +287,8 @@ def test_an_answer_that_cannot_be_used_is_refused_with_its_reason(ticker: Ticker
         Ticker(Fraction(100), Fraction(100), Fraction(100), None),
         Ticker(Fraction(100), Fraction(102), Fraction(101), None),
         Ticker(None, None, Fraction(1), NOW + timedelta(seconds=60)),
+        Ticker(None, None, Fraction(1, PLACES), None),
+        Ticker(None, None, Fraction(PLACES - 1), None),
     ],
 )
 def test_at_each_limit_an_answer_still_counts(ticker: Ticker) -> None:

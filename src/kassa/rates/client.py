@@ -73,11 +73,14 @@ class Client:
         except SourceInvalid as fault:
             report.refused |= dict.fromkeys(pairs, str(fault))
             return
-        if status != 200:
-            if not source.absent(status, body):
-                raise SourceUnavailable(f"it answers with status {status}")
+        if source.absent(status, body):
             report.absent |= set(pairs)
             return
+        if status == 400:  # this question was wrong for it; the next may not be
+            report.refused |= dict.fromkeys(pairs, f"it answers with status {status}")
+            return
+        if status != 200:
+            raise SourceUnavailable(f"it answers with status {status}")
         now = self._clock.now()
         for pair in pairs:
             try:

@@ -23,6 +23,8 @@ def fault_of(ticker: Ticker, max_deviation: Fraction, now: datetime) -> str | No
     numbers = [number for number in (ticker.price, ticker.bid, ticker.ask) if number is not None]
     if any(number <= 0 for number in numbers):
         return "a price is not above zero"
+    if any(not Fraction(1, PLACES) <= number < PLACES for number in numbers):
+        return "a price is beyond all measure"
     if ticker.bid is not None and ticker.ask is not None:
         if ticker.bid > ticker.ask:
             return "the bid is above the ask"

@@ -24,15 +24,15 @@ Read = Callable[[bytes, Pair], Ticker | None]
 class Source:
     """Where and how a source is asked. Pairs with the same path are read from one answer.
 
-    `path` is None for a pair that the source cannot name. `absent` tells from status and body that a pair is not
-    traded. It is asked every `least_seconds` at most.
+    `path` is None for a pair that the source cannot name. `absent` tells from a status other than 200, and the body
+    with it, that a pair is not traded there. It is asked every `least_seconds` at most.
     """
 
     name: str
     url: str
     path: Callable[[Pair], str | None]
     read: Read
-    absent: Callable[[int, bytes], bool] = lambda status, _body: status == 404
+    absent: Callable[[int, bytes], bool] = lambda _status, _body: False
     least_seconds: int = 1
 
 
@@ -240,12 +240,14 @@ SOURCES: Mapping[str, Source] = {
             "https://api.exchange.coinbase.com",
             _traded(lambda pair: f"/products/{pair.base}-{pair.quote}/ticker"),
             _read_coinbase,
+            lambda status, _body: status == 404,
         ),
         Source(
             "bitstamp",
             "https://www.bitstamp.net",
             _traded(lambda pair: f"/api/v2/ticker/{pair.base}{pair.quote}/".lower()),
             _read_bitstamp,
+            lambda status, _body: status == 404,
         ),
         Source(
             "binance",

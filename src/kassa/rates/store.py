@@ -12,6 +12,7 @@ from kassa.core.errors import LeaseLost
 from kassa.db.pool import Tx
 from kassa.rates.model import Alarm, Pair, Quote
 
+_MOST_PLACES = 150  # of a number as `reading.number` takes it, and of the middle of two
 _QUOTE = "q.base, q.quote, q.source, q.bid, q.ask, q.price, q.at, q.fetched_at"
 
 # One probe of an index for each pair and source, whatever the number of quotes.
@@ -182,10 +183,10 @@ def _read(row: Mapping[str, Any]) -> Quote:
 
 
 def _text(price: Fraction | None) -> str | None:
-    # Exact: a source's numbers are decimals, and so is the middle of two.
     if price is None:
         return None
-    places = 0
-    while price.denominator > 1:
-        price, places = price * 10, places + 1
-    return f"{price.numerator}e-{places}"
+    for places in range(_MOST_PLACES):
+        scaled = price * 10**places
+        if scaled.denominator == 1:
+            return f"{scaled.numerator}e-{places}"
+    raise AssertionError(f"{price} is no decimal: sources tell decimals, and so is the middle of two")

@@ -101,6 +101,10 @@ class _Fetcher:
             pairs = {pair for pair in wanted if absent.get(pair, 0) <= clock()}
             report = await self._client.ask(source, url, pairs)
             absent |= dict.fromkeys(report.absent, clock() + ABSENT_SECONDS)
+            named = {pair for pair in wanted if source.path(pair) is not None}
+            if report.failed is None and named and all(absent.get(pair, 0) > clock() for pair in named):
+                # An exchange that moved its API says "not found" too.
+                report.failed = "it trades none of the pairs that are needed"
             await self._store(source, report)
             failures = failures + 1 if report.failed else 0
             await asyncio.sleep(backoff_seconds(every, failures, report.retry_after))
