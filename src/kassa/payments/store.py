@@ -40,7 +40,7 @@ async def put(
             late_rate_method)
         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::int[],
             $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::bool[], $13::bigint[], $14::text[],
-            $15::text[], $16::text[], $17::timestamptz[], $18::jsonb[])
+            $15::text[], $16::text[], $17::timestamptz[], $18::json[])
         on conflict on constraint payments_transfer do update set
             block_height = excluded.block_height, block_hash = excluded.block_hash, missing_since = null,
             conflict_txid = null, conflict_height = null, replaceable = excluded.replaceable

@@ -5,12 +5,13 @@ alter table stores
     add column spread_ppm integer not null default 0 check (spread_ppm between 0 and 500000);
 
 alter table payment_options
-    -- How the rate came about, with everything that went into it: complete also after its quotes were thinned out.
-    add column rate_method jsonb not null default '{}';
+    -- How the rate came about, with everything that went into it: complete also after its quotes were thinned out. Kept as
+    -- it was written.
+    add column rate_method json not null default '{}';
 
 alter table payments
     add column late_rate_at timestamptz,
-    add column late_rate_method jsonb;
+    add column late_rate_method json;
 
 -- One answer of one source about one pair. Only added; old ones are deleted by age. `at` is the source's own time where
 -- it tells one, `fetched_at` ours.
