@@ -27,6 +27,7 @@ from kassa.db.migrate import missing
 from kassa.db.pool import Database
 from kassa.db.server import weak_settings
 from kassa.house import connection_of
+from kassa.invoices.store import faults
 from kassa.main import build_chains, open_server
 from kassa.rates.model import NoRate
 from kassa.settings import Network, Settings
@@ -122,7 +123,7 @@ async def _database(database: Database, settings: Settings) -> list[Finding]:
             detail = f"{len(absent)} migrations are missing"
             return [*findings, Finding("migrations", Verdict.FAIL, detail, "run `kassa migrate`")]
         findings.append(Finding("migrations", Verdict.OK, "the database is of this version"))
-    return findings + await _counters(database, settings)
+    return [*findings, *await _counters(database, settings), await _addresses(database)]
 
 
 async def _counters(database: Database, settings: Settings) -> list[Finding]:
@@ -137,6 +138,14 @@ async def _counters(database: Database, settings: Settings) -> list[Finding]:
         remedy = "normal on a machine that issues no invoices; else restore address-marks.json beside the database"
         return [Finding("address counters", Verdict.WARN, detail, remedy)]
     return [Finding("address counters", Verdict.OK, f"{len(keychains)} wallets; counters below a mark jump at start")]
+
+
+async def _addresses(database: Database) -> Finding:
+    wrong = await faults(database.pool)
+    if not wrong:
+        return Finding("addresses", Verdict.OK, "none was found that is not its wallet's")
+    detail = f"of {len(wrong)} invoices one was stored that its wallet does not derive, the last {wrong[0]}"
+    return Finding("addresses", Verdict.FAIL, detail, "find out who changed the database; it is shown to nobody")
 
 
 async def _follow_up(database: Database) -> list[Finding]:

@@ -4,15 +4,18 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kassa import flow
 from kassa.checkout.pages import handlers
+from kassa.doctor import Finding, Verdict, examine
 from kassa.house import House
 from kassa.invoices.store import FIRST_TURN
 from kassa.main import former_chains
+from kassa.settings import Settings
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
 from tests.api.served import Caller, Served, serve
 from tests.house import BITCOIN, add_store
@@ -106,6 +109,21 @@ async def test_e28_a_swapped_address_opens_one_alert_whoever_looks_at_the_same_t
     assert (alert["invoice_id"], alert["assets"]) == (bad["id"], [f"BTC@{BITCOIN}"])
     assert ATTACKER not in json.dumps(alert)
     assert "tpub" not in json.dumps(alert)
+
+
+async def test_e28_the_doctor_names_the_invoice(served: Served, database_url: str, tmp_path: Path) -> None:
+    invoice = await served.all.invoice()
+    settings = Settings(database_url=database_url, data_dir=tmp_path)
+
+    async def addresses() -> Finding:
+        return next(finding for finding in await examine(settings) if finding.check == "addresses")
+
+    assert (await addresses()).verdict is Verdict.OK
+    await swap(served, invoice)
+    await check(served.house)
+    found = await addresses()
+    assert found.verdict is Verdict.FAIL
+    assert invoice["id"] in found.detail
 
 
 async def test_e28_a_swapped_descriptor_is_found_as_well(served: Served) -> None:

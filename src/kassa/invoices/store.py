@@ -244,6 +244,12 @@ async def put_fault(tx: Tx, invoice: InvoiceId, assets: Sequence[str], now: date
     return done is not None
 
 
+async def faults(tx: "Tx | Pool[Any]") -> list[InvoiceId]:
+    """Return the invoices of which an address was not its wallet's, newest first, a hundred at most."""
+    rows = await tx.fetch("select invoice_id from address_faults order by found_at desc limit 100")
+    return [InvoiceId(row["invoice_id"]) for row in rows]
+
+
 async def locks(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, Lock]:
     """Return when the locked rates of invoices end, and what a later payment is valued by."""
     rows = await tx.fetch(
