@@ -1,53 +1,39 @@
-"""JSON-RPC over HTTP to a node: one pooled session, batches, and exactly two kinds of fault."""
+"""JSON-RPC to a node, over HTTP or WebSocket: batches, and exactly two kinds of fault."""
 
-import asyncio
-import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import AsyncGenerator, Hashable, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
 from types import TracebackType
 from typing import Self, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
 
-import aiohttp
 import msgspec
 
-from kassa.core.errors import ChainInvalid, ChainUnavailable, SettingsError
+from kassa.chains.endpoint import endpoint
+from kassa.chains.envelope import Answer, Call, Fault, TooMuch, decode
+from kassa.chains.http import Http
+from kassa.chains.websocket import Listener, WebSocket
+from kassa.core.errors import ChainInvalid, ChainUnavailable
+
+__all__ = ["Call", "Fault", "JsonRpc"]
 
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 30.0
 RESPONSE_LIMIT = 64 * 2**20  # bytes; a mempool of 300,000 ids has 20 MiB
-CONNECTIONS = 8  # below a node's default of 16 worker threads and places in its queue
-IDLE_SECONDS = 15.0  # a node closes a connection that was idle for 30 s; a POST on a closed one fails
-BROKEN_OFF = 2  # times that a request is repeated at once when its connection ends: everything asked here is a reading
-METHOD_NOT_FOUND = -32601
-
-Call = tuple[str, Sequence[object]]
-"""A method and its parameters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """The node's own refusal of one call: its error code and message."""
-
-    code: int
-    message: str
-
-
-class _Error(msgspec.Struct):
-    code: int
-    message: str = ""
-
-
-class _Answer(msgspec.Struct):
-    id: int | str | None = None
-    result: msgspec.Raw = msgspec.Raw(b"null")
-    error: _Error | None = None
-
-
-_encode = msgspec.json.Encoder().encode
-_one = msgspec.json.Decoder(_Answer)
-_many = msgspec.json.Decoder(list[_Answer])
+WARMING_UP, METHOD_NOT_FOUND = -28, -32601
+_ABSENT = (METHOD_NOT_FOUND, -32602, -32004)  # or other parameters, or unsupported (EIP-1474)
+_TOO_MUCH_CODES = (429, -32005)  # EIP-1474: a limit was exceeded
+_TOO_MUCH = re.compile(
+    r"batch.{0,30}(large|big|limit|exceed|not (allowed|supported))|too many (requests|calls)|(rate|request).{0,10}limit"
+    r"|response.{0,30}(large|big|limit|exceed)|(exceed|limit).{0,30}(capacity|compute unit|per second)",
+    re.IGNORECASE,
+)
+_UNKNOWN = re.compile(
+    r"(method|module).{0,80}(not (exist|found|supported|available|whitelisted|enabled)|unsupported|disabled|does ?n.t)"
+    r"|(unsupported|unknown|disabled|invalid).{0,20}method|not.{0,20}support",
+    re.IGNORECASE,
+)
 
 
 class JsonRpc:
@@ -60,21 +46,11 @@ class JsonRpc:
     def __init__(
         self, url: str, *, timeout_seconds: float = TIMEOUT_SECONDS, response_limit: int = RESPONSE_LIMIT
     ) -> None:
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            raise SettingsError("rpc_url is no URL such as http://user:password@127.0.0.1:8332") from None
-        host = parts.netloc.rpartition("@")[2]
-        self.node = host
-        self._url = urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))
-        self._root = urlunsplit((parts.scheme, host, "", "", ""))
-        self._headers = {"Accept-Encoding": "identity"}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._limit = response_limit
-        self._session: aiohttp.ClientSession | None = None
+        there = endpoint(url)
+        transport = WebSocket if there.scheme in ("ws", "wss") else Http
+        self.node = there.node
+        self._transport = transport(there, timeout_seconds, response_limit)
+        self._most = 2**20  # calls in one request; less once a request was refused for its size
 
     async def __aenter__(self) -> Self:
         return self
@@ -86,9 +62,7 @@ class JsonRpc:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._transport.close()
 
     async def call(self, result: type[T], method: str, *params: object) -> T:
         """Call one method and read its result as `result`; a refusal by the node raises."""
@@ -106,26 +80,46 @@ class JsonRpc:
         ]
 
     async def batch_raw(self, calls: Sequence[Call]) -> list[bytes | Fault]:
-        """Like `batch`, with each result as the JSON text that the node sent; read it with `read`."""
-        if not calls:
-            return []
-        requests = [
-            {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-            for number, (method, params) in enumerate(calls)
-        ]
-        # A single call goes out bare: some nodes and gateways know no batches.
-        status, body = await self._request("POST", self._url, _encode(requests if len(calls) > 1 else requests[0]))
-        by_id = {answer.id: answer for answer in self._answers(status, body)}
-        if len(calls) == 1 and None in by_id:
-            by_id = {0: by_id[None]}
-        if by_id.keys() != set(range(len(calls))):
-            raise ChainUnavailable(f"{self.node} did not answer every call of a batch of {len(calls)}")
-        return [self._outcome(method, by_id[number]) for number, (method, _) in enumerate(calls)]
+        """Like `batch`, with each result as the JSON text that the node sent; read it with `read`.
+
+        A request that is refused for its size is asked again in halves, down to single calls.
+        """
+        answers: list[bytes | Fault] = []
+        while len(answers) < len(calls):
+            part = calls[len(answers) : len(answers) + self._most]
+            try:
+                answers += await self._ask(part)
+            except TooMuch:
+                if len(part) == 1:
+                    raise
+                self._most = len(part) // 2
+            else:
+                self._most += 1  # what was too large may have been one large block
+        return answers
+
+    async def knows(self, method: str, *params: object) -> bool:
+        """Tell whether the node has a method and takes such parameters, by calling it."""
+        (answer,) = await self._transport.ask([(method, params)])
+        if answer.error is None:
+            return True
+        if answer.error.code in _ABSENT or _UNKNOWN.search(answer.error.message):
+            return False
+        self._outcome(method, answer)
+        return True
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncGenerator[Listener | None, None]:
+        """Hear what the node says without being asked; None where the connection brings nothing (HTTP)."""
+        if isinstance(self._transport, WebSocket):
+            async with self._transport.listening() as listener:
+                yield listener
+        else:
+            yield None
 
     def read(self, result: type[T], text: bytes, method: str) -> T:
         """Read a result; one of another shape is no usable answer."""
         try:
-            return msgspec.json.decode(text, type=result)
+            return decode(_decoder(result), text)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise ChainUnavailable(f"{self.node} answered {method} in a shape that cannot be used: {error}") from None
 
@@ -145,70 +139,40 @@ class JsonRpc:
 
     async def get(self, path: str) -> bytes | None:
         """Fetch a path of the node's REST interface; None if it answers anything but 200."""
-        status, body = await self._request("GET", self._root + path, None)
-        return body if status == 200 else None
+        return await self._transport.get(path) if isinstance(self._transport, Http) else None
 
-    def _answers(self, status: int, body: bytes) -> list[_Answer]:
-        try:
-            return _many.decode(body) if body[:1] == b"[" else [_one.decode(body)]
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            pass
-        if status in (401, 403):
-            raise ChainUnavailable(f"{self.node} refused our credentials (HTTP {status}): check the network's rpc_url")
-        raise ChainUnavailable(f"{self.node} gave no JSON-RPC answer (HTTP {status})")
+    async def _ask(self, calls: Sequence[Call]) -> list[bytes | Fault]:
+        found = await self._transport.ask(calls)
+        by_id = {answer.id: answer for answer in found}
+        if len(calls) == 1 and None in by_id:
+            by_id = {0: by_id[None]}
+        if by_id.keys() != set(range(len(calls))):
+            if any(answer.error is not None for answer in found):
+                raise TooMuch(f"{self.node} refused a batch of {len(calls)}: {_words(found)}")
+            raise ChainUnavailable(f"{self.node} did not answer every call of a batch of {len(calls)}")
+        return [self._outcome(method, by_id[number]) for number, (method, _) in enumerate(calls)]
 
-    def _outcome(self, method: str, answer: _Answer) -> bytes | Fault:
+    def _outcome(self, method: str, answer: Answer) -> bytes | Fault:
         if answer.error is None:
             return bytes(answer.result)
         fault = Fault(answer.error.code, answer.error.message)
+        if fault.code in _TOO_MUCH_CODES or _TOO_MUCH.search(fault.message):
+            raise TooMuch(f"{self.node} refused {method}: {fault.message[:200]} (error {fault.code})")
         if fault.code == METHOD_NOT_FOUND:
             raise ChainInvalid(f"{self.node} does not know {method}: it is another kind of node, or too old")
-        if fault.code == -28:  # RPC_IN_WARMUP
+        if fault.code == WARMING_UP:
             raise ChainUnavailable(f"{self.node} is starting: {fault.message[:200]}")
         return fault
 
-    async def _request(self, verb: str, url: str, data: bytes | None) -> tuple[int, bytes]:
-        try:
-            for _ in range(BROKEN_OFF):
-                try:
-                    return await self._ask(verb, url, data)
-                except aiohttp.ClientConnectorError:
-                    raise
-                except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-                    continue
-            return await self._ask(verb, url, data)
-        except TimeoutError:
-            raise ChainUnavailable(f"{self.node} did not answer within {self._timeout.total:g} s") from None
-        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError, ValueError) as error:
-            # The error's text may hold the URL, and with it a key in its path.
-            raise ChainUnavailable(f"{self.node} cannot be reached ({type(error).__name__})") from None
 
-    async def _ask(self, verb: str, url: str, data: bytes | None) -> tuple[int, bytes]:
-        headers = self._headers if data is None else {**self._headers, "Content-Type": "application/json"}
-        # A redirect would carry the credentials elsewhere.
-        async with self._open().request(verb, url, data=data, headers=headers, allow_redirects=False) as response:
-            return response.status, await self._body(response)
+@cache
+def _made(result: Hashable) -> msgspec.json.Decoder[object]:
+    return msgspec.json.Decoder(result)
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        if (response.content_length or 0) > self._limit:
-            raise ChainUnavailable(f"{self.node} answered more than {self._limit} bytes")
-        if response.content_length is not None:
-            return await response.read()
-        chunks, size = [], 0
-        async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > self._limit:
-                raise ChainUnavailable(f"{self.node} answered more than {self._limit} bytes")
-            chunks.append(chunk)
-        return b"".join(chunks)
 
-    def _open(self) -> aiohttp.ClientSession:
-        # Not in __init__: a session belongs to the running loop.
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=IDLE_SECONDS),
-                timeout=self._timeout,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._session
+def _decoder(result: type[T]) -> msgspec.json.Decoder[T]:
+    return _made(result)  # type: ignore[arg-type, return-value]  # the decoder made for this very type
+
+
+def _words(found: Sequence[Answer]) -> str:
+    return next(answer.error.message[:200] for answer in found if answer.error is not None)

@@ -1,0 +1,94 @@
+"""JSON-RPC 2.0 as text: what asks, what answers, and the two shapes that an answer has."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from kassa.core.errors import ChainUnavailable
+
+T = TypeVar("T")
+
+DEPTH = 5_000
+"""How deep an answer may be nested: calls between contracts, which a trace nests twice each, go 1,024 deep."""
+
+Call = tuple[str, Sequence[object]]
+"""A method and its parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The node's own refusal of one call: its error code and message."""
+
+    code: int
+    message: str
+
+
+class TooMuch(ChainUnavailable):
+    """The node, a gateway before it or our own limit refuses a request for its size: ask for less."""
+
+
+class Error(msgspec.Struct):
+    """The error of an answer."""
+
+    code: int
+    message: str = ""
+
+
+class Answer(msgspec.Struct):
+    """One answer; `id` is the number of the call in its request."""
+
+    id: int | str | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: Error | None = None
+
+
+class Notice(msgspec.Struct):
+    """What a node says without being asked."""
+
+    method: str
+    params: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_encode = msgspec.json.Encoder().encode
+_one = msgspec.json.Decoder(Answer)
+_many = msgspec.json.Decoder(list[Answer])
+_notice = msgspec.json.Decoder(Notice)
+
+
+def request(calls: Sequence[Call], first: int = 0) -> bytes:
+    """Write calls as one request, numbered from `first`."""
+    items = [
+        {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        for number, (method, params) in enumerate(calls, first)
+    ]
+    # A single call goes out bare: some nodes and gateways know no batches.
+    return _encode(items if len(items) > 1 else items[0])
+
+
+def answers(body: bytes) -> list[Answer] | None:
+    """Read the answers to a request; None for what is none."""
+    try:
+        return decode(_many, body) if body[:1] == b"[" else [decode(_one, body)]
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
+    """Decode what may be nested deeper than Python's own code ever is; raises what the decoder raises."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(usual, DEPTH))
+    try:
+        return decoder.decode(text)
+    finally:
+        sys.setrecursionlimit(usual)
+
+
+def notice(body: bytes) -> Notice | None:
+    """Read a notice; None for what is none."""
+    try:
+        return _notice.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
