@@ -7,7 +7,7 @@ Run: python bench/catch_up.py
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,8 @@ ROUNDS = 9
 
 class Watched:
     """Keys that stand still."""
+
+    open: Sequence[bytes] = ()
 
     def __init__(self, count: int) -> None:
         self.destinations: Keys = np.unique(np.random.default_rng(1).integers(-(2**63), 2**63 - 1, count))

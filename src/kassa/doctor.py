@@ -315,3 +315,7 @@ class _Nothing:
     @property
     def outpoints(self) -> Keys:
         return np.empty(0, dtype=np.int64)
+
+    @property
+    def open(self) -> Sequence[bytes]:
+        return ()

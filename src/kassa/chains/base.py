@@ -26,6 +26,10 @@ class Watched(Protocol):
     def destinations(self) -> Keys: ...
     @property
     def outpoints(self) -> Keys: ...
+    @property
+    def open(self) -> Sequence[bytes]:
+        """The addresses that someone may be paying now, for networks where each must be asked about by itself."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

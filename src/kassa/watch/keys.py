@@ -4,6 +4,7 @@ Eight bytes per address, sorted, so a million addresses take 8 MB and a block's 
 operation. The database decides every match by the whole script; a key only says where to look.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ class WatchedKeys:
         self._unfinished = "0"
         self.destinations: Keys = _EMPTY
         self.outpoints: Keys = _EMPTY
+        self.open: Sequence[bytes] = ()
 
     async def refresh(self) -> None:
         """Add the keys committed since the last refresh."""

@@ -4,7 +4,7 @@ A receipt is the truth about a transaction's end and its logs. Of logs only Tran
 in exactly the form that ERC-20 gives them; what another contract logs is nothing to us.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -27,11 +27,10 @@ _SUCCESS = "0x1"
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Ether that moved inside a transaction: who paid whom, in the order of the calls."""
+    """Ether that a contract moved inside a transaction to another account, in wei."""
 
-    sender: str
     to: str
-    value: str
+    units: int
 
 
 @dataclass(slots=True)
@@ -68,7 +67,7 @@ def touched(fetched: Fetched, destinations: Keys, outpoints: Keys, names: Names)
     transactions = fetched.body.transactions
     found: set[int] = set()
     paying = [place for place, tx in enumerate(transactions) if tx.to is not None and tx.value != "0x0"]
-    paid = keys([_digits(transactions[place].to or "") for place in paying])
+    paid = keys([address_digits(transactions[place].to or "") for place in paying])
     found.update(_at(paying, members(paid, destinations)))
     if outpoints.size:
         found.update(np.flatnonzero(members(outpoint_keys(transactions), outpoints)).tolist())
@@ -86,19 +85,19 @@ def _inside(fetched: Fetched, names: Names) -> tuple[list[int], list[str]]:
     for place, tx in enumerate(fetched.body.transactions):
         receipt = receipts.get(tx.hash)
         for log in () if receipt is None else receipt.logs:
-            if is_transfer(log, names):
+            if is_transfer(log, names.tokens):
                 places.append(place)
                 credited.append(log.topics[2][26:42])
         for frame in frames.get(tx.hash, ()):
             places.append(place)
-            credited.append(_digits(frame.to))
+            credited.append(address_digits(frame.to))
     return places, credited
 
 
-def is_transfer(log: Log, names: Names) -> bool:
-    """Tell whether a log is a Transfer of a configured contract, in the form of ERC-20."""
+def is_transfer(log: Log, contracts: Container[str]) -> bool:
+    """Tell whether a log is a Transfer of one of these contracts, in the form of ERC-20."""
     return (
-        log.address.lower() in names.tokens
+        log.address.lower() in contracts
         and len(log.topics) == 3
         and log.topics[0] == TRANSFER
         and len(log.data) == 66
@@ -137,7 +136,7 @@ def _token_transfers(receipt: Receipt, destinations: Keys, names: Names) -> list
     _check_order(receipt)
     found: list[Transfer] = []
     for place, log in enumerate(receipt.logs):
-        if is_transfer(log, names) and log.topics[1] != log.topics[2]:
+        if is_transfer(log, names.tokens) and log.topics[1] != log.topics[2]:
             units = int.from_bytes(data(log.data, 32))
             to, asset = "0x" + log.topics[2][26:], names.tokens[log.address.lower()]
             if units:
@@ -156,9 +155,7 @@ def _inner_transfers(txid: str, frames: Sequence[Frame], destinations: Keys, nam
     return [
         transfer
         for place, frame in enumerate(frames)
-        for transfer in _to_watched(
-            txid, f"call:{place}", frame.to, number(frame.value), names.coin, destinations, names
-        )
+        for transfer in _to_watched(txid, f"call:{place}", frame.to, frame.units, names.coin, destinations, names)
     ]
 
 
@@ -182,7 +179,7 @@ def outpoint_keys(transactions: Sequence[Tx]) -> Keys:
     if not transactions:
         return NO_KEYS
     nonces = np.array([number(tx.nonce) & 0xFFFFFFFFFFFFFFFF for tx in transactions], np.uint64).view(np.int64)
-    found: Keys = keys([_digits(tx.sender) for tx in transactions]) ^ nonces
+    found: Keys = keys([address_digits(tx.sender) for tx in transactions]) ^ nonces
     return found
 
 
@@ -190,7 +187,7 @@ def _outpoint_key(sender: int, nonce: int) -> int:
     return ((sender ^ nonce) + 2**63) % 2**64 - 2**63
 
 
-def _digits(address: str) -> str:
+def address_digits(address: str) -> str:
     """Return the digits of an address's search key; of what is no address, none that can be read."""
     return address[2:18] if len(address) == 42 and address.startswith("0x") else "?"
 

@@ -9,6 +9,8 @@ from typing import Annotated
 import msgspec
 
 from kassa.chains.evm.networks import EvmNetwork
+from kassa.core.errors import ChainUnavailable
+from kassa.core.facts import BlockRef
 
 Hash = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{64}$")]
 AddressText = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-fA-F]{40}$")]
@@ -22,6 +24,14 @@ class Names:
     coin: str
     tokens: dict[str, str]
     chain: EvmNetwork
+
+
+class Incomplete(ChainUnavailable):
+    """The node does not have, or not yet, or no longer, all that belongs to a block which it gave itself."""
+
+    def __init__(self, message: str, ref: BlockRef) -> None:
+        super().__init__(message)
+        self.ref = ref
 
 
 class Header(msgspec.Struct):

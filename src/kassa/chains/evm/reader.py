@@ -6,30 +6,42 @@ branches, or of two nodes behind one address, never mix.
 
 from collections.abc import Sequence
 
+from kassa.chains.evm.abilities import CALL_TRACER, Abilities
 from kassa.chains.evm.bloom import bits, read_bloom, union
+from kassa.chains.evm.frames import Mismatch, Trace, TracedTx, from_calls, from_traces
 from kassa.chains.evm.hexadecimal import number
-from kassa.chains.evm.matching import TRANSFER, Fetched
-from kassa.chains.evm.messages import Body, Header, Names, Receipt
-from kassa.chains.rpc import Fault, JsonRpc
+from kassa.chains.evm.matching import TRANSFER, Fetched, Frame
+from kassa.chains.evm.messages import Body, Header, Incomplete, Names, Receipt
+from kassa.chains.evm.state import gone, is_gone
+from kassa.chains.rpc import Call, Fault, JsonRpc
 from kassa.core.errors import ChainMoved, ChainUnavailable
+
+RECEIPTS_AT_ONCE = 200
 
 
 class Reader:
-    """Reads from one node."""
+    """Reads from one node, with what that node can do."""
 
-    def __init__(self, rpc: JsonRpc, names: Names) -> None:
+    def __init__(self, rpc: JsonRpc, names: Names, abilities: Abilities) -> None:
         self._rpc = rpc
         self._names = names
+        self._abilities = abilities
         transfer = bits(TRANSFER)
         self._transfers = [bits(contract) | transfer for contract in names.tokens]
 
     async def blocks(self, heights: Sequence[int]) -> list[Fetched]:
-        """Fetch blocks of the best chain in one request, and then the receipts of those that may hold our transfers."""
+        """Fetch blocks of the best chain, the receipts of those that may hold our transfers, and their inner calls."""
         calls = [("eth_getBlockByNumber", (hex(height), True)) for height in heights]
         answers = await self._rpc.batch_raw(calls)
         fetched = [self._fetched(height, answer) for height, answer in zip(heights, answers, strict=True)]
         await self.receipts([block for block in fetched if self._may_transfer(block.body)])
+        await self._trace([block for block in fetched if block.body.transactions])
         return fetched
+
+    @property
+    def internal(self) -> str:
+        """How internal transfers are seen."""
+        return self._abilities.internal
 
     async def hash_at(self, height: int) -> str:
         """Return the hash of the best chain's block at a height."""
@@ -40,14 +52,55 @@ class Reader:
         return answer.hash
 
     async def receipts(self, blocks: Sequence[Fetched]) -> None:
-        """Fetch the receipts of these blocks; raise `ChainUnavailable` unless they are all of them."""
+        """Fetch the receipts of these blocks; raise `Incomplete` unless they are all of them."""
+        if not self._abilities.block_receipts:
+            for block in blocks:
+                block.receipts = self._complete(block, await self._one_by_one(block))
+            return
         method = "eth_getBlockReceipts"
         answers = await self._rpc.batch_raw([(method, (block.body.hash,)) for block in blocks])
-        for block, raw in zip(blocks, answers, strict=True):
-            answer = self._rpc.take_or_none(list[Receipt], raw, method)
-            if answer is None:
-                raise ChainUnavailable(f"{self._rpc.node} has no receipts for block {block.body.hash}, which it gave")
-            block.receipts = self._complete(block.body, answer)
+        for block, answer in zip(blocks, answers, strict=True):
+            block.receipts = self._complete(block, self._rpc.take_or_none(list[Receipt], answer, method))
+
+    async def _one_by_one(self, block: Fetched) -> list[Receipt] | None:
+        """Fetch a block's receipts by their transactions; None if one is missing."""
+        method, found = "eth_getTransactionReceipt", list[Receipt]()
+        txids = [tx.hash for tx in block.body.transactions]
+        for start in range(0, len(txids), RECEIPTS_AT_ONCE):
+            part = txids[start : start + RECEIPTS_AT_ONCE]
+            for answer in await self._rpc.batch_raw([(method, (txid,)) for txid in part]):
+                receipt = self._rpc.take_or_none(Receipt, answer, method)
+                if receipt is None:
+                    return None
+                found.append(receipt)
+        return found
+
+    async def _trace(self, blocks: Sequence[Fetched]) -> None:
+        """Fetch what contracts moved inside the transactions of these blocks, where the network's node shows it."""
+        if self._abilities.internal == "trace":
+            # By height, which every node takes; each call names the hash of its block.
+            method = "trace_block"
+            calls: list[Call] = [(method, (hex(block.ref.height),)) for block in blocks]
+        elif self._abilities.internal == "debug":
+            method = "debug_traceBlockByHash"
+            calls = [(method, (block.body.hash, CALL_TRACER)) for block in blocks]
+        else:
+            return
+        for block, answer in zip(blocks, await self._rpc.batch_raw(calls), strict=True):
+            if isinstance(answer, Fault) and is_gone(answer):
+                raise gone(self._rpc, self._names, block.body.hash)
+            block.frames = self._frames(block, answer, method)
+
+    def _frames(self, block: Fetched, answer: bytes | Fault, method: str) -> dict[str, list[Frame]]:
+        if answer == b"null" or isinstance(answer, Fault):
+            words = "nothing" if isinstance(answer, bytes) else answer.message[:200]
+            raise Incomplete(f"{self._rpc.node} has no traces of block {block.body.hash}: {words}", block.ref)
+        try:
+            if method == "trace_block":
+                return from_traces(self._rpc.read(list[Trace], answer, method), block.body, self._names)
+            return from_calls(self._rpc.read(list[TracedTx], answer, method), block.body, self._names)
+        except Mismatch as fault:
+            raise Incomplete(f"{self._rpc.node}: {fault}", block.ref) from None
 
     def _fetched(self, height: int, answer: bytes | Fault) -> Fetched:
         body = self._rpc.take_or_none(Body, answer, "eth_getBlockByNumber")
@@ -63,15 +116,20 @@ class Reader:
         bloom = read_bloom(body.bloom)
         return any(bloom & wanted == wanted for wanted in self._transfers)
 
-    def _complete(self, body: Body, receipts: Sequence[Receipt]) -> dict[str, Receipt]:
+    def _complete(self, block: Fetched, receipts: Sequence[Receipt] | None) -> dict[str, Receipt]:
         """Return receipts by transaction id, once they are known to be exactly those of a block."""
-        found = {receipt.txid: receipt for receipt in receipts}
-        same = len(receipts) == len(body.transactions) and found.keys() == {tx.hash for tx in body.transactions}
-        if not same or any(receipt.block != body.hash for receipt in receipts):
-            raise ChainUnavailable(f"{self._rpc.node} gave other receipts than those of block {body.hash}")
+        body = block.body
+        found = {receipt.txid: receipt for receipt in receipts or ()}
+        if receipts is None or len(receipts) != len(found) or found.keys() != {tx.hash for tx in body.transactions}:
+            raise self._incomplete(block, "has not all the receipts of")
+        if any(receipt.block != body.hash for receipt in receipts):
+            raise self._incomplete(block, "gave receipts of another block than")
         if any(log.removed for receipt in receipts for log in receipt.logs):
-            raise ChainUnavailable(f"{self._rpc.node} calls logs of block {body.hash} removed: its chain is changing")
+            raise self._incomplete(block, "calls logs removed of")
         committed, logged = read_bloom(body.bloom), union(receipts)
         if committed & ~logged or (self._names.chain.complete_bloom and committed != logged):
-            raise ChainUnavailable(f"{self._rpc.node} gave other logs than those that block {body.hash} commits to")
+            raise self._incomplete(block, "gave other logs than those that stand in")
         return found
+
+    def _incomplete(self, block: Fetched, what: str) -> Incomplete:
+        return Incomplete(f"{self._rpc.node} {what} block {block.body.hash}", block.ref)

@@ -8,10 +8,15 @@ from contextlib import aclosing, suppress
 import msgspec
 
 from kassa.chains.base import Connection, Watched
+from kassa.chains.evm import contracts
+from kassa.chains.evm.abilities import Abilities, learn
 from kassa.chains.evm.hexadecimal import number
 from kassa.chains.evm.matching import Fetched, block_time, describe, touched
-from kassa.chains.evm.messages import Header, Names
+from kassa.chains.evm.messages import Header, Incomplete, Names
+from kassa.chains.evm.pool import Pool
+from kassa.chains.evm.push import hints
 from kassa.chains.evm.reader import Reader
+from kassa.chains.evm.state import confirm, unexplained
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved
 from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip, Transaction
@@ -32,18 +37,22 @@ class EvmSource:
     def __init__(self, connection: Connection, names: Names) -> None:
         self._names = names
         self._rpc = JsonRpc(connection.rpc_url)
-        self._reader = Reader(self._rpc, names)
-        self._finality = connection.finality
+        self._pool = Pool(self._rpc, names)
+        self._connection = connection
+        self._abilities: Abilities | None = None
         self._genesis = names.chain.genesis
 
     async def check(self) -> None:
         """Verify that the node is on this network and fit to be followed; raise `ChainInvalid` if it never can be."""
         tip = await self.tip()
-        if self._finality == "blocks":
+        self._pool.forget()
+        self._abilities = await learn(self._rpc, self._names, self._connection.internal)
+        finality = self._connection.finality
+        if finality == "blocks":
             return
-        if self._finality not in self._names.chain.finality or tip.final is None:
+        if finality not in self._names.chain.finality or tip.final is None:
             raise ChainInvalid(
-                f"{self._rpc.node} does not say which block is {self._finality!r}: choose another finality for network "
+                f"{self._rpc.node} does not say which block is {finality}: choose another finality for network "
                 f"{self._names.network!r}, or a node that knows it"
             )
 
@@ -55,8 +64,8 @@ class EvmSource:
             ("eth_syncing", ()),
             ("eth_getBlockByNumber", ("latest", False)),
         ]
-        if self._finality != "blocks":
-            calls.append(("eth_getBlockByNumber", (self._finality, False)))
+        if self._connection.finality != "blocks":
+            calls.append(("eth_getBlockByNumber", (self._connection.finality, False)))
         chain_id, first, syncing, latest, *final = await self._rpc.batch_raw(calls)
         self._check_chain(self._rpc.take(str, chain_id, "eth_chainId"), self._header(first))
         header = self._header(latest)
@@ -77,34 +86,35 @@ class EvmSource:
         Several are fetched by each request, and some requests are under way while answers are decoded. The keys to look
         for are refreshed after the blocks have arrived: whatever was committed before a payer could see it is found.
         """
-        found: list[Block] = []
-        async with aclosing(self._fetched(first, last)) as groups:
-            async for group in groups:
-                await watched.refresh()
-                for fetched in group:
-                    block = await self._reduce(fetched, watched)
-                    if found and block.parent != found[-1].ref.hash:
-                        raise ChainMoved(
-                            f"block {block.ref.hash} does not follow {found[-1].ref.hash}: the chain changed"
-                        )
-                    found.append(block)
-        if found and await self._reader.hash_at(last) != found[-1].ref.hash:
-            raise ChainMoved(f"the best chain changed at or below height {last} while it was read")
-        return found
+        if self._abilities is None:
+            self._abilities = await learn(self._rpc, self._names, self._connection.internal)
+        reader = Reader(self._rpc, self._names, self._abilities)
+        try:
+            return await self._read(reader, first, last, watched)
+        except Incomplete as fault:
+            if await reader.hash_at(fault.ref.height) != fault.ref.hash:
+                raise ChainMoved(f"the best chain changed at height {fault.ref.height} while it was read") from fault
+            raise
 
     async def pending(self, watched: Watched, waiting: Sequence[str]) -> Pending:
         """Look at what waits for a block."""
-        await watched.refresh()
+        before = await self.tip()
+        complete, transactions = await self._pool.look(watched, waiting, before.ref.hash)
         tip = await self.tip()
-        return Pending(tip.ref, False, ())
+        return Pending(tip.ref, complete, transactions)
 
     async def contracts(self) -> Sequence[Contract]:
-        return ()
+        """Return how the tokens' contracts look after the latest block."""
+        if not self._names.tokens:
+            return ()
+        tip = await self.tip()
+        return await contracts.look(self._rpc, self._names, tip.ref.hash)
 
     async def wake(self, watched: Watched) -> AsyncGenerator[None, None]:
-        """Yield when the node hints at something new."""
-        await asyncio.Event().wait()
-        yield
+        """Yield when the node hints at a new block or at a transaction that concerns us; over HTTP never."""
+        async with aclosing(hints(self._rpc, watched, every_transaction=not self._names.chain.livemode)) as found:
+            async for _ in found:
+                yield
 
     async def close(self) -> None:
         await self._rpc.close()
@@ -128,32 +138,61 @@ class EvmSource:
     def _header(self, answer: bytes | Fault) -> Header:
         return self._rpc.take(Header, answer, "eth_getBlockByNumber")
 
-    async def _fetched(self, first: int, last: int) -> AsyncGenerator[list[Fetched], None]:
-        """Yield the blocks in order, several at a time, with some more being fetched."""
-        waiting = deque(
-            range(start, min(start + HEIGHTS_AT_ONCE, last + 1)) for start in range(first, last + 1, HEIGHTS_AT_ONCE)
-        )
-        # Not a TaskGroup: a generator must not hold one open across a yield.
-        running: deque[asyncio.Task[list[Fetched]]] = deque()
-        try:
-            while waiting or running:
-                while waiting and len(running) < REQUESTS_AHEAD:
-                    running.append(asyncio.create_task(self._reader.blocks(waiting.popleft())))
-                yield await running[0]
-                running.popleft()
-        finally:
-            for task in running:
-                task.cancel()
-            for task in running:
-                with suppress(asyncio.CancelledError, ChainError):
-                    await task
+    async def _read(self, reader: Reader, first: int, last: int, watched: Watched) -> Sequence[Block]:
+        found: list[Block] = []
+        async with aclosing(_fetched(reader, first, last)) as groups:
+            async for group in groups:
+                await watched.refresh()
+                for block in await self._reduce(reader, group, watched):
+                    if found and block.parent != found[-1].ref.hash:
+                        raise ChainMoved(f"block {block.ref.hash} does not follow {found[-1].ref.hash}")
+                    found.append(block)
+        if found and await reader.hash_at(last) != found[-1].ref.hash:
+            raise ChainMoved(f"the best chain changed at or below height {last} while it was read")
+        return found
 
-    async def _reduce(self, fetched: Fetched, watched: Watched) -> Block:
-        places = touched(fetched, watched.destinations, watched.outpoints, self._names)
-        if places and fetched.receipts is None:
-            await self._reader.receipts([fetched])
-        transactions: list[Transaction] = []
-        for place in places:
-            found = describe(fetched, place, watched.destinations, self._names)
-            transactions.append(found)
-        return Block(fetched.ref, fetched.body.parent, fetched.time, tuple(transactions))
+    async def _reduce(self, reader: Reader, group: Sequence[Fetched], watched: Watched) -> list[Block]:
+        """Reduce blocks to what concerns us, asking for what only that needs."""
+        places = [touched(fetched, watched.destinations, watched.outpoints, self._names) for fetched in group]
+        await reader.receipts(
+            [fetched for fetched, hits in zip(group, places, strict=True) if hits and fetched.receipts is None]
+        )
+        described = [
+            (fetched, [describe(fetched, place, watched.destinations, self._names) for place in hits])
+            for fetched, hits in zip(group, places, strict=True)
+        ]
+        confirmed = await confirm(self._rpc, described, self._names)
+        blocks = []
+        for fetched, (transactions, doubts) in zip(group, confirmed, strict=True):
+            grown = await self._grown(reader, fetched, transactions, watched)
+            blocks.append(Block(fetched.ref, fetched.body.parent, fetched.time, transactions + grown, doubts))
+        return blocks
+
+    async def _grown(
+        self, reader: Reader, fetched: Fetched, known: Sequence[Transaction], watched: Watched
+    ) -> tuple[Transaction, ...]:
+        if reader.internal != "balances":
+            return ()
+        return await unexplained(self._rpc, fetched, watched.open, known, self._names)
+
+
+async def _fetched(reader: Reader, first: int, last: int) -> AsyncGenerator[list[Fetched], None]:
+    """Yield the blocks in order, several at a time, with some more being fetched."""
+    waiting = deque(
+        [range(start, min(start + HEIGHTS_AT_ONCE, last + 1)) for start in range(first, last + 1, HEIGHTS_AT_ONCE)]
+    )
+    # Not a TaskGroup: a generator must not hold one open across a yield.
+    running: deque[asyncio.Task[list[Fetched]]] = deque()
+    try:
+        while waiting or running:
+            while waiting and len(running) < REQUESTS_AHEAD:
+                running.append(asyncio.create_task(reader.blocks(waiting.popleft())))
+            group = await running[0]
+            running.popleft()
+            yield group
+    finally:
+        for task in running:
+            task.cancel()
+        for task in running:
+            with suppress(asyncio.CancelledError, ChainError):
+                await task
