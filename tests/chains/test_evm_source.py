@@ -4,18 +4,14 @@ from kassa.chains.base import Connection
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.chains.registry import FAMILIES
 from kassa.core.money import Token
-from tests.chains.test_conformance import Watched
-
-ACCOUNT = (  # m/44'/60'/0' of the mnemonic "test test test test test test test test test test test junk"
-    "xpub6Ce9NcJvTk36xtLSrJLZqE7wtgA5deCeYs7rSQtreh4cj6ByPtrg9sD7V2FNFLPnf8heNP3FGkeV9qwfzvZNSd54JoNXVsXFYSYwHsnJxqP"
-)
+from tests.chains.bench import EVM_ACCOUNT, Watched
 
 
 async def test_ether_and_tokens_are_found_in_blocks(anvil: AnvilNode) -> None:
     usdc = Token("USDC", anvil.tokens["USDC"], 6)
     chain = FAMILIES["evm"].chain("31337", "anvil", (usdc,))
     source = chain.connect(Connection(anvil.rpc_url))
-    descriptor = chain.addresses.account(ACCOUNT).descriptor
+    descriptor = chain.addresses.account(EVM_ACCOUNT).descriptor
     coin, token = [chain.addresses.derive(descriptor, index) for index in (0, 1)]
     watched = Watched()
     watched.pay(coin, token)

@@ -3,20 +3,21 @@
 from typing import Any
 
 from kassa.chains.base import Connection
-from tests.chains.test_conformance import Bench, Watched, watching
-from tests.chains.test_conformance import bitcoin as bitcoin  # noqa: PLC0414  # a fixture
+from tests.chains.bench import BITCOIN, Watched, watching
+from tests.chains.test_bitcoin_source import UtxoBench
+from tests.chains.test_bitcoin_source import bitcoin as bitcoin  # noqa: PLC0414  # a fixture
 from tests.tools.liar import Liar
 
 SIGNALS_COUNT = "-mempoolfullrbf=0"
 """The node replaces only what signals that it may be: no longer how Bitcoin Core comes."""
 
 
-async def test_a_payment_that_signals_nothing_is_replaceable_where_the_node_replaces_any(bitcoin: Bench) -> None:
+async def test_a_payment_that_signals_nothing_is_replaceable_where_the_node_replaces_any(bitcoin: UtxoBench) -> None:
     address, watched = bitcoin.address(), Watched()
     watched.pay(address)
 
     async def replaceable(connection: Connection) -> bool:
-        async with watching(bitcoin.name, bitcoin.node, connection) as fresh:
+        async with watching(BITCOIN, bitcoin.node, connection) as fresh:
             (seen,) = (await fresh.source.pending(watched, ())).transactions
             return seen.replaceable
 
@@ -32,7 +33,7 @@ async def test_a_payment_that_signals_nothing_is_replaceable_where_the_node_repl
     assert not await replaceable(Connection(node.rpc_url))
 
 
-async def test_a_payment_below_the_mempool_minimum_is_replaceable(bitcoin: Bench) -> None:
+async def test_a_payment_below_the_mempool_minimum_is_replaceable(bitcoin: UtxoBench) -> None:
     address, watched = bitcoin.address(), Watched()
     watched.pay(address)
     node = bitcoin.node
@@ -50,7 +51,7 @@ async def test_a_payment_below_the_mempool_minimum_is_replaceable(bitcoin: Bench
     assert {seen.txid: seen.replaceable for seen in pending.transactions} == {raws[9][0]: True, raws[11][0]: False}
 
 
-async def test_a_payment_at_the_end_of_a_chain_of_unconfirmed_ones_is_replaceable(bitcoin: Bench) -> None:
+async def test_a_payment_at_the_end_of_a_chain_of_unconfirmed_ones_is_replaceable(bitcoin: UtxoBench) -> None:
     addresses, watched = [bitcoin.address() for _ in range(4)], Watched()
     watched.pay(*addresses)
     node = bitcoin.node

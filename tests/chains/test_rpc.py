@@ -16,8 +16,8 @@ from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.registry import FAMILIES
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved, ChainUnavailable, SettingsError
+from tests.chains.bench import BITCOIN, Watched, watching
 from tests.chains.liar import Json, lying
-from tests.chains.test_conformance import Watched, watching
 
 Handler = Callable[[web.Request, Any], "web.StreamResponse | Json"]
 
@@ -221,7 +221,10 @@ METHODS = (
 
 @pytest.mark.parametrize("method", METHODS.split())
 async def test_odd_answers_are_faults_of_the_chain_and_never_crashes(bitcoind: DevNode, method: str) -> None:  # A37
-    async with lying(bitcoind.rpc_url) as liar, watching("bitcoin-regtest", bitcoind, Connection(liar.url)) as bench:
+    async with (
+        lying(bitcoind.rpc_url) as liar,
+        watching(BITCOIN, bitcoind, Connection(liar.url)) as bench,
+    ):
         watched, address = Watched(), bench.address()
         watched.pay(address)
         await bitcoind.fund(address.text, 50_000)
@@ -245,21 +248,30 @@ async def test_odd_answers_are_faults_of_the_chain_and_never_crashes(bitcoind: D
     ],
 )
 async def test_an_odd_field_of_the_tip_is_no_answer(bitcoind: DevNode, key: str, value: Json) -> None:  # A37
-    async with lying(bitcoind.rpc_url) as liar, watching("bitcoin-regtest", bitcoind, Connection(liar.url)) as bench:
+    async with (
+        lying(bitcoind.rpc_url) as liar,
+        watching(BITCOIN, bitcoind, Connection(liar.url)) as bench,
+    ):
         liar.results["getblockchaininfo"] = lambda info: {**info, key: value}
         with pytest.raises(ChainUnavailable):
             await bench.source.tip()
 
 
 async def test_a_node_that_is_behind_says_so(bitcoind: DevNode) -> None:  # A31
-    async with lying(bitcoind.rpc_url) as liar, watching("bitcoin-regtest", bitcoind, Connection(liar.url)) as bench:
+    async with (
+        lying(bitcoind.rpc_url) as liar,
+        watching(BITCOIN, bitcoind, Connection(liar.url)) as bench,
+    ):
         liar.results["getblockchaininfo"] = lambda info: {**info, "headers": 9_999, "initialblockdownload": True}
         tip = await bench.source.tip()
         assert (tip.best_header, tip.syncing) == (9_999, True)
 
 
 async def test_a_mempool_that_is_still_loading_proves_no_absence(bitcoind: DevNode) -> None:  # A29
-    async with lying(bitcoind.rpc_url) as liar, watching("bitcoin-regtest", bitcoind, Connection(liar.url)) as bench:
+    async with (
+        lying(bitcoind.rpc_url) as liar,
+        watching(BITCOIN, bitcoind, Connection(liar.url)) as bench,
+    ):
         liar.results["getmempoolinfo"] = lambda info: {**info, "loaded": False}
         assert not (await bench.source.pending(Watched(), ())).complete
         liar.results.clear()
@@ -267,7 +279,10 @@ async def test_a_mempool_that_is_still_loading_proves_no_absence(bitcoind: DevNo
 
 
 async def test_another_transaction_than_the_one_asked_for_is_refused(bitcoind: DevNode) -> None:
-    async with lying(bitcoind.rpc_url) as liar, watching("bitcoin-regtest", bitcoind, Connection(liar.url)) as bench:
+    async with (
+        lying(bitcoind.rpc_url) as liar,
+        watching(BITCOIN, bitcoind, Connection(liar.url)) as bench,
+    ):
         watched, address = Watched(), bench.address()
         watched.pay(address)
         other = await bitcoind.draft([(address.text, 5_000_000)])
@@ -278,7 +293,10 @@ async def test_another_transaction_than_the_one_asked_for_is_refused(bitcoind: D
 
 
 async def test_a_truncated_or_exchanged_block_is_refused(bitcoind: DevNode) -> None:
-    async with lying(bitcoind.rpc_url) as liar, watching("bitcoin-regtest", bitcoind, Connection(liar.url)) as bench:
+    async with (
+        lying(bitcoind.rpc_url) as liar,
+        watching(BITCOIN, bitcoind, Connection(liar.url)) as bench,
+    ):
         for body in (b"", b"\0" * 80, b"\0" * 300, b"<html>"):
             liar.reply = lambda path, body=body: (200, body) if path.startswith("/rest/") else None
             with pytest.raises(ChainUnavailable):
@@ -300,7 +318,7 @@ async def test_a_pruned_block_stops_the_network_with_a_remedy(bitcoind: DevNode)
 
 
 async def test_a_node_that_restarts_is_followed_again(bitcoind: DevNode) -> None:  # A29
-    async with watching("bitcoin-regtest", bitcoind) as bench:
+    async with watching(BITCOIN, bitcoind) as bench:
         before = await bench.source.tip()
         await bitcoind.restart()
         for _ in range(2):

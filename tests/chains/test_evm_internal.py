@@ -1,0 +1,212 @@
+"""Ether that contracts move, in each of the ways in which a node can show it: the same payments by trace and debug."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from eth_abi import encode
+
+from kassa.chains.base import Connection, Derived
+from kassa.chains.evm.devnode import AnvilNode
+from kassa.chains.rpc import JsonRpc
+from kassa.core.errors import ChainInvalid, ChainUnavailable
+from kassa.core.facts import Transfer
+from tests.chains.bench import ANVIL, Bench, Watched, watching
+from tests.chains.liar import lying
+from tests.contracts.deploy import Contract, artifact, deploy
+
+ETHER = 10**18
+EvmBench = Bench[AnvilNode]
+NOBODY = "0x" + "0" * 40
+
+
+@pytest.fixture(params=["trace", "debug"])
+async def bench(anvil: AnvilNode, request: pytest.FixtureRequest) -> AsyncIterator[EvmBench]:
+    """A node whose internal transfers are seen in either of the two exact ways."""
+    async with watching(ANVIL, anvil, Connection(anvil.rpc_url, internal=request.param)) as made:
+        yield made
+
+
+@asynccontextmanager
+async def contract(node: AnvilNode, name: str, *values: object, wei: int = 0) -> AsyncIterator[Contract]:
+    async with JsonRpc(node.rpc_url) as rpc:
+        yield await deploy(rpc, name, *values, wei=wei)
+
+
+async def paid(bench: EvmBench, *addresses: Derived) -> list[Transfer]:
+    """Mine, and return what the last block pays to these addresses."""
+    watched = Watched()
+    watched.pay(*addresses)
+    await bench.node.mine()
+    (block,) = await bench.last(1, watched)
+    return [transfer for transaction in block.transactions for transfer in transaction.transfers]
+
+
+def told(transfers: Sequence[Transfer]) -> list[tuple[str, bytes, int]]:
+    return [(transfer.key.position, transfer.to, transfer.units) for transfer in transfers]
+
+
+async def test_a_contract_that_forwards_pays_by_an_inner_call(bench: EvmBench) -> None:  # B10
+    ours = bench.address()
+    async with contract(bench.node, "Forwarder") as forwarder:
+        txid = await forwarder.send("forward", ours.text, 3 * ETHER, wei=3 * ETHER)
+        (transfer,) = await paid(bench, ours)
+    assert (transfer.key.txid, transfer.asset) == (txid, "ETH@anvil")
+    assert told([transfer]) == [("call:0", ours.script, 3 * ETHER)]
+
+
+async def test_a_batch_pays_each_of_its_receivers_and_one_of_them_twice(bench: EvmBench) -> None:  # B10, B13, A20, A21
+    first, second = bench.address(), bench.address()
+    stranger = await bench.node.address()
+    to = [first.text, stranger, second.text, first.text]
+    async with contract(bench.node, "BatchPayer") as payer:
+        await payer.send("pay", to, [1, 2, 3, 4], NOBODY, [], [], wei=10)
+        assert told(await paid(bench, first, second)) == [
+            ("call:0", first.script, 1),
+            ("call:2", second.script, 3),
+            ("call:3", first.script, 4),
+        ]
+
+
+async def test_a_call_that_was_taken_back_pays_nothing(bench: EvmBench) -> None:  # B11
+    ours = bench.address()
+    async with contract(bench.node, "RevertingPayer") as payer:
+        await payer.send("payAndRevert", ours.text, wei=ETHER)
+        await payer.send("payInCallThatReverts", ours.text, wei=ETHER)
+        assert await paid(bench, ours) == []
+
+
+async def test_only_the_calls_beside_the_failed_one_pay_and_are_counted(bench: EvmBench) -> None:  # B11
+    ours = bench.address()
+    async with contract(bench.node, "ReenteringPayer") as payer:
+        await payer.send("outer", ours.text, wei=3 * ETHER)
+        assert told(await paid(bench, ours)) == [("call:0", ours.script, ETHER), ("call:1", ours.script, ETHER)]
+
+
+async def test_a_contract_that_ends_itself_pays_what_it_had(bench: EvmBench) -> None:
+    ours, other = bench.address(), bench.address()
+    async with contract(bench.node, "SelfDestructPayer", NOBODY) as payer:
+        await payer.send("destruct", ours.text, wei=7)
+        assert told(await paid(bench, ours)) == [("call:0", ours.script, 7)]
+    made = artifact("SelfDestructPayer")["bytecode"] + encode(["address"], [other.text]).hex()
+    await bench.node.send({"data": made, "value": hex(9)})  # while it is being made
+    assert told(await paid(bench, other)) == [("call:0", other.script, 9)]
+
+
+async def test_an_address_that_has_code_is_paid_by_its_value(bench: EvmBench) -> None:  # B27
+    ours = bench.address()
+    async with contract(bench.node, "Forwarder") as delegate:
+        await bench.node.rpc.call("anvil_setCode", ours.text, "0xef0100" + delegate.address[2:])
+        await bench.node.send({"to": ours.text, "value": hex(5)})
+        await delegate.send("forward", ours.text, 6, wei=6)
+        assert told(await paid(bench, ours)) == [("value", ours.script, 5), ("call:0", ours.script, 6)]
+
+
+async def test_what_an_address_sends_itself_is_no_payment(bench: EvmBench) -> None:
+    ours = bench.address()
+    await bench.node.rpc.call("anvil_setBalance", ours.text, hex(10 * ETHER))
+    await bench.node.rpc.call("anvil_impersonateAccount", ours.text)
+    await bench.node.send({"from": ours.text, "to": ours.text, "value": hex(ETHER)})
+    assert await paid(bench, ours) == []
+
+
+# ---------------------------------------------------------------- by balances
+
+
+@pytest.fixture
+async def counting(anvil: AnvilNode) -> AsyncIterator[EvmBench]:
+    async with watching(ANVIL, anvil, Connection(anvil.rpc_url, internal="balances")) as made:
+        yield made
+
+
+async def test_a_balance_that_grew_is_a_payment_of_the_block(counting: EvmBench) -> None:  # B10
+    ours, idle = counting.address(), counting.address()
+    watched = Watched(open=[ours.script, idle.script])
+    watched.pay(ours, idle)
+    async with contract(counting.node, "Forwarder") as forwarder:
+        await forwarder.send("forward", ours.text, 3, wei=3)
+        await counting.node.fund(ours.text, 4)
+        await counting.node.mine()
+    (block,) = await counting.last(1, watched)
+    found = [(transfer.key.txid, *told([transfer])[0]) for tx in block.transactions for transfer in tx.transfers]
+    assert [item[1:] for item in found] == [
+        ("value", ours.script, 4),
+        (f"balance:0x{ours.script.hex()}", ours.script, 3),
+    ]
+    assert found[1][0] == block.ref.hash
+    assert (await counting.source.pending(watched, [block.ref.hash])).complete
+
+
+async def test_balances_without_open_business_are_not_asked_for(counting: EvmBench) -> None:
+    ours, watched = counting.address(), Watched()
+    watched.pay(ours)
+    async with contract(counting.node, "Forwarder") as forwarder:
+        await forwarder.send("forward", ours.text, 3, wei=3)
+        await counting.node.mine()
+    (block,) = await counting.last(1, watched)
+    assert block.transactions == ()
+
+
+async def test_without_internal_transfers_only_the_own_value_counts(anvil: AnvilNode) -> None:
+    async with watching(ANVIL, anvil, Connection(anvil.rpc_url, internal="off")) as bench:
+        ours = bench.address()
+        async with contract(anvil, "Forwarder") as forwarder:
+            await forwarder.send("forward", ours.text, 3, wei=3)
+            await anvil.fund(ours.text, 4)
+            assert told(await paid(bench, ours)) == [("value", ours.script, 4)]
+
+
+# ---------------------------------------------------------------- what the node can
+
+
+UNKNOWN = {"code": -32601, "message": "the method does not exist/is not available"}
+
+
+@pytest.mark.parametrize(
+    ("without", "asked"),
+    [
+        ((), "trace_block"),
+        (("trace_block",), "debug_traceBlockByHash"),
+        (("trace_block", "debug_traceBlockByHash"), "eth_getBalance"),
+    ],
+)
+async def test_the_exact_ways_are_tried_first(anvil: AnvilNode, without: tuple[str, ...], asked: str) -> None:
+    async with lying(anvil.rpc_url) as liar:
+        liar.errors.update(dict.fromkeys(without, UNKNOWN))
+        async with watching(ANVIL, anvil, Connection(liar.url)) as bench:
+            await bench.source.check()
+            ours, watched = bench.address(), Watched()
+            watched.pay(ours)
+            watched.open.append(ours.script)
+            await anvil.fund(ours.text, 4)
+            await anvil.mine()
+            liar.methods.clear()
+            await bench.last(1, watched)
+            assert asked in liar.methods
+
+
+@pytest.mark.parametrize("internal", ["trace", "debug"])
+async def test_a_way_that_the_settings_want_must_be_there(anvil: AnvilNode, internal: str) -> None:
+    async with lying(anvil.rpc_url) as liar:
+        liar.errors.update(dict.fromkeys(("trace_block", "debug_traceBlockByHash"), UNKNOWN))
+        async with watching(ANVIL, anvil, Connection(liar.url, internal=internal)) as bench:
+            with pytest.raises(ChainInvalid, match="internal"):
+                await bench.source.check()
+
+
+async def test_a_busy_node_is_not_taken_for_one_that_cannot(anvil: AnvilNode) -> None:
+    async with lying(anvil.rpc_url) as liar:
+        liar.errors["trace_block"] = {"code": 429, "message": "too many requests"}
+        async with watching(ANVIL, anvil, Connection(liar.url)) as bench:
+            with pytest.raises(ChainUnavailable):
+                await bench.source.check()
+
+
+async def test_a_block_whose_state_is_gone_stops_the_network_with_a_remedy(anvil: AnvilNode) -> None:
+    await anvil.fund(await anvil.address(), 4)
+    await anvil.mine()
+    async with lying(anvil.rpc_url) as liar, watching(ANVIL, anvil, Connection(liar.url, internal="debug")) as bench:
+        await bench.source.check()
+        liar.errors["debug_traceBlockByHash"] = {"code": -32000, "message": "missing trie node 12ab (path )"}
+        with pytest.raises(ChainInvalid, match="internal"):
+            await bench.last(1, Watched())
