@@ -150,10 +150,10 @@ def test_once_plays_the_whole_story_and_leaves_nothing(folder: Path) -> None:
         "settled → processing [reversed], 0.00 EUR settled",
         "9 events, all delivered in order",
         "a webhook with a false signature was refused",
-        "All 6 steps went as they must",
+        "All 7 steps went as they must",
     ):
         assert words in output
-    assert output.count("invoice.settled, signature verified") == 2
+    assert output.count("invoice.settled, signature verified") == 3
     assert list(folder.iterdir()) == []
     assert processes(folder) == []
 
@@ -172,7 +172,7 @@ def test_a_step_that_fails_says_what_was_seen_and_keeps_the_log(folder: Path) ->
     assert (done.returncode, done.stderr) == (1, "")
     refusal = "✗ no further webhook within 2 seconds; so far came nothing; refused: the time of the message"
     assert refusal in done.stdout
-    assert "All 6 steps" not in done.stdout
+    assert "All 7 steps" not in done.stdout
     [log] = folder.glob("*/sandbox.log")
     assert str(log) in done.stdout
     assert processes(folder) == []
@@ -191,7 +191,8 @@ def test_a_payment_by_hand_from_another_terminal(sandbox: Running) -> None:
     assert [each["status"] for each in seen] == ["processing", "settled", "processing", "settled", "settled"]
     assert [each["flags"] for each in seen] == [[], [], ["reversed"], [], []]
     assert reorganised["dropped"] == [paid["txid"]]
-    assert (recovered["height"], len(recovered["blocks"])) == (mined["height"] + 3, 2)
+    height, blocks = recovered["heights"]["bitcoin-regtest"], recovered["blocks"]["bitcoin-regtest"]
+    assert (height, len(blocks)) == (mined["heights"]["bitcoin-regtest"] + 3, 2)
     assert sandbox.events(invoice, 9) == [
         "invoice.created", "payment.detected", "invoice.processing", "payment.settled", "invoice.settled",
         "payment.detected", "invoice.reopened", "payment.settled", "invoice.settled",
@@ -209,6 +210,31 @@ def test_a_larger_invoice_in_two_payments_waits_for_three_blocks(sandbox: Runnin
     assert (early["invoice"]["status"], late["invoice"]["status"]) == ("processing", "settled")
 
 
+def test_an_invoice_is_paid_in_parts_in_several_assets(sandbox: Running) -> None:
+    invoice = told(sandbox.folder, "invoice", "--amount", "90")["invoice"]
+    assert [option["asset"] for option in invoice["payment_options"]] == [
+        "BTC@bitcoin-regtest", "ETH@anvil", "USDC@anvil",
+    ]  # fmt: skip
+    told(sandbox.folder, "pay", "--amount", "0.0005")  # 30 EUR
+    told(sandbox.folder, "pay", "--asset", "ETH", "--amount", "0.01")  # 30 EUR
+    told(sandbox.folder, "pay", "--asset", "USDC@anvil", "--amount", "30")  # 27.60 EUR
+    short = told(sandbox.folder, "mine")["invoice"]
+    rest = told(sandbox.folder, "pay", "--asset", "ETH")
+    settled = told(sandbox.folder, "mine", "--network", "anvil")["invoice"]
+
+    assert (short["status"], short["amount_paid"], short["amount_due"]) == ("new", "87.60", "2.40")
+    assert rest["amount"] == "0.000800000000000000"
+    assert (settled["status"], settled["amount_settled"], settled["flags"]) == ("settled", "90.00", [])
+
+
+def test_a_payment_on_the_second_chain_is_taken_back_with_its_block(sandbox: Running) -> None:
+    told(sandbox.folder, "invoice", "--amount", "10")
+    told(sandbox.folder, "pay", "--asset", "ETH")
+    settled = told(sandbox.folder, "mine", "--network", "anvil")["invoice"]
+    undone = told(sandbox.folder, "reorg", "--drop")
+    assert (settled["status"], undone["network"], undone["invoice"]["flags"]) == ("settled", "anvil", ["reversed"])
+
+
 @pytest.mark.parametrize("words", [["pay"], ["mine"], ["reorg"], ["invoice"]])
 def test_without_a_sandbox_nothing_can_be_commanded(folder: Path, words: list[str]) -> None:
     code, output, complaints = command(folder, *words)
@@ -223,6 +249,8 @@ def test_without_a_sandbox_nothing_can_be_commanded(folder: Path, words: list[st
         (["reorg", "999"], "blocks mined since the sandbox began can be replaced: mine more first"),
         (["pay", "inv_0"], "was answered 404"),
         (["pay", "--amount", "1e3"], "amount"),
+        (["pay", "--asset", "DOGE"], "the invoice offers BTC@bitcoin-regtest, ETH@anvil, USDC@anvil, not DOGE"),
+        (["mine", "--network", "moon"], "there is no network 'moon' here; there are bitcoin-regtest, anvil"),
         (["reset"], "a sandbox is running in"),
         (["--once", "--data-dir", ".kassa/sandbox"], "a sandbox is running in"),
     ],
@@ -250,7 +278,7 @@ def test_nobody_else_can_read_its_keys(sandbox: Running) -> None:
 
 def test_it_ends_whole_and_continues_later(folder: Path) -> None:
     played = told(folder, "--once", "--data-dir", ".kassa/sandbox")
-    assert (played["ok"], len(played["steps"])) == (True, 6)
+    assert (played["ok"], len(played["steps"])) == (True, 7)
     assert all(step["checks"] for step in played["steps"])
     before = json.loads((folder / ".kassa" / "sandbox" / "sandbox.json").read_text())
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kassa.sandbox.commands import Bench
 
 app = typer.Typer(
-    help="Try everything on your own machine: a private Bitcoin node, a demo store, webhooks that you can watch.",
+    help="Try everything on your own machine: private Bitcoin and Ethereum nodes, a demo store, webhooks to watch.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -48,7 +48,7 @@ def sandbox(
 def invoice(
     context: typer.Context,
     amount: Annotated[str, typer.Option(help="In whole units: 49.90")] = "49.90",
-    currency: Annotated[str, typer.Option(help="Of the price; the sandbox knows a rate for EUR and BTC.")] = "EUR",
+    currency: Annotated[str, typer.Option(help="Of the price; the sandbox has rates in EUR.")] = "EUR",
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -62,27 +62,29 @@ def invoice(
 def pay(
     context: typer.Context,
     invoice: Annotated[str, typer.Argument(metavar="INVOICE", help="Its id, or last: the newest one.")] = "last",
-    amount: Annotated[str | None, typer.Option(help="In BTC: 0.0005. If not said: what is still due.")] = None,
+    amount: Annotated[str | None, typer.Option(help="In whole coins: 0.0005. If not said: what is still due.")] = None,
+    asset: Annotated[str | None, typer.Option(help="BTC, ETH or USDC. If not said: the first that is offered.")] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Pay an invoice, as its customer would."""
     from kassa.sandbox import commands
 
-    _command(context, data_dir, as_json, lambda bench: commands.pay(bench, invoice, amount))
+    _command(context, data_dir, as_json, lambda bench: commands.pay(bench, invoice, amount, asset))
 
 
 @app.command()
 def mine(
     context: typer.Context,
     count: Annotated[int, typer.Argument(metavar="COUNT", min=1, max=1000, help="How many blocks.")] = 1,
+    network: Annotated[str | None, typer.Option(help="Only on this one; if not said, on each.")] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Mine blocks, which confirm what is waiting."""
     from kassa.sandbox import commands
 
-    _command(context, data_dir, as_json, lambda bench: commands.mine(bench, count))
+    _command(context, data_dir, as_json, lambda bench: commands.mine(bench, count, network))
 
 
 @app.command()
@@ -93,13 +95,14 @@ def reorg(
     ] = None,
     drop: Annotated[bool, typer.Option("--drop", help="Leave the invoice's payments out of the new blocks.")] = False,
     invoice: Annotated[str, typer.Option(help="For --drop: an invoice's id, or last.")] = "last",
+    network: Annotated[str | None, typer.Option(help="Of this network; if not said, of the payment's.")] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace the last blocks by others: one, or with --drop as many as it takes."""
     from kassa.sandbox import commands
 
-    _command(context, data_dir, as_json, lambda bench: commands.reorganise(bench, depth, invoice, drop=drop))
+    _command(context, data_dir, as_json, lambda bench: commands.reorganise(bench, depth, invoice, network, drop=drop))
 
 
 @app.command()

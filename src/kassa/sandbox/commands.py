@@ -1,21 +1,20 @@
 """What is typed beside a running sandbox: invoice, pay, mine, reorg. They command its node and read its public API."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from kassa.chains.bitcoin.devnode import DevNode
 from kassa.core.errors import SandboxError
 from kassa.core.money import format_units, parse_amount
+from kassa.sandbox.chains import ANVIL, BITCOIN, COIN, Chains, attach
 from kassa.sandbox.client import Client, Json
 from kassa.sandbox.screen import Screen, program, short, summary
 from kassa.sandbox.state import DEFAULT, Folder, State
 
 LIMIT_SECONDS = 30
 """Within this time Kassa must have seen what the node was told to do."""
-_DECIMALS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Bench:
     folder: Folder
     state: State
     client: Client
-    node: DevNode
+    chains: Chains
     screen: Screen
 
     def command(self, *words: str) -> str:
@@ -37,12 +36,13 @@ class Bench:
 async def reached(folder: Folder, screen: Screen) -> AsyncIterator[Bench]:
     """Reach the sandbox that runs in a folder; raises `SandboxError` if none does."""
     state = folder.running()
-    node = DevNode.attach(state.node_url)
+    chains = attach(state.nodes)
     try:
         async with Client(state.api_url, state.api_key) as client:
-            yield Bench(folder, state, client, node, screen)
+            yield Bench(folder, state, client, chains, screen)
     finally:
-        await node.close()
+        for node in chains.nodes.values():
+            await node.close()
 
 
 async def make_invoice(bench: Bench, amount: str, currency: str) -> None:
@@ -53,18 +53,24 @@ async def make_invoice(bench: Bench, amount: str, currency: str) -> None:
     bench.screen.line(f"\nPay it:  {bench.command('pay')}", "dim")
 
 
-async def pay(bench: Bench, wanted: str, amount: str | None) -> None:
-    """Pay an invoice, by default what is still due, and wait until Kassa has seen it."""
+async def pay(bench: Bench, wanted: str, amount: str | None, asset: str | None) -> None:
+    """Pay an invoice, by default what is due in its first asset, and wait until Kassa has seen it."""
     screen = bench.screen
     invoice = await bench.client.invoice(wanted)
-    option = invoice["payment_options"][0]
-    units = parse_amount(amount or option["amount_due"], _DECIMALS)
+    option = _option(invoice, asset)
+    units = parse_amount(amount or option["amount_due"], option["decimals"])
     if units == 0:
         raise SandboxError(f"nothing is due on {invoice['id']}, it is {invoice['status']}: pay more by --amount")
     began = perf_counter()
-    txid = await bench.node.fund(option["address"], units)
-    screen.done("sent", f"{format_units(units, _DECIMALS)} BTC to {option['address']}")
+    txid = await bench.chains.nodes[option["network"]].fund(option["address"], units, option["symbol"])
+    paid = format_units(units, option["decimals"])
+    screen.done("sent", f"{paid} {option['symbol']} to {option['address']}")
     screen.field("  transaction", txid)
+    if option["network"] == ANVIL and option["symbol"] != COIN:
+        # A token moves when its contract runs, in a block: before that there is nothing to be seen.
+        screen.tell({"txid": txid, "amount": paid, "seen_ms": None, "invoice": invoice})
+        screen.line(f"\nA token is seen in its block:  {bench.command('mine')}", "dim")
+        return
     seen = await bench.client.until(
         f"/v1/invoices/{invoice['id']}", lambda now: _payment(now, txid) is not None, LIMIT_SECONDS, f"payment {txid}"
     )
@@ -76,56 +82,55 @@ async def pay(bench: Bench, wanted: str, amount: str | None) -> None:
         blocks = "a block" if missing == 1 else f"{missing} blocks"
         words = ["mine"] if missing == 1 else ["mine", str(missing)]
         screen.line(f"\nThe payment settles with {blocks}:  {bench.command(*words)}", "dim")
-    paid = format_units(units, _DECIMALS)
     screen.tell({"txid": txid, "amount": paid, "seen_ms": round(took * 1000), "invoice": seen})
 
 
-async def mine(bench: Bench, count: int) -> None:
-    """Mine blocks and wait until Kassa has followed."""
+async def mine(bench: Bench, count: int, network: str | None) -> None:
+    """Mine blocks on one network, or on each, and wait until Kassa has followed."""
     before = await _newest(bench)
-    blocks = await bench.node.mine(count)
-    tip = await bench.node.tip()
-    bench.screen.done("mined", f"{_blocks(count)}, the chain is {tip.height} blocks long")
-    took = await _followed(bench, tip.hash)
-    bench.screen.done("Kassa follows", f"at height {tip.height}", took)
+    blocks, heights = {}, {}
+    for name in _networks(bench, network):
+        node = bench.chains.nodes[name]
+        blocks[name] = list(await node.mine(count))
+        heights[name] = (await node.tip()).height
+        bench.screen.done("mined", f"{_blocks(count)} on {name}, its chain is {heights[name]} blocks long")
+    took = await _followed(bench, {name: mined[-1] for name, mined in blocks.items()})
+    bench.screen.done("Kassa follows", ", ".join(f"{name} at height {at}" for name, at in heights.items()), took)
     invoice = await _compared(bench, before)
-    bench.screen.tell({"blocks": list(blocks), "height": tip.height, "invoice": invoice})
+    bench.screen.tell({"blocks": blocks, "heights": heights, "invoice": invoice})
 
 
-async def reorganise(bench: Bench, depth: int | None, wanted: str, *, drop: bool) -> None:
-    """Replace the last blocks; with `drop` the new ones leave the invoice's payments out, which wait in the mempool."""
+async def reorganise(bench: Bench, depth: int | None, wanted: str, network: str | None, *, drop: bool) -> None:
+    """Replace the last blocks of a network; with `drop` the new ones leave the invoice's payments out."""
     screen = bench.screen
     before = await bench.client.invoice(wanted) if drop else await _newest(bench)
-    tip = await bench.node.tip()
-    dropped = _confirmed(before) if drop and before is not None else {}
+    dropped = _confirmed(before, network) if drop and before is not None else {}
     if drop and not dropped:
         raise SandboxError("no block holds a payment of that invoice: pay it and mine, then try again")
-    reach = tip.height - min(dropped.values()) + 1 if dropped else 1
-    depth = reach if depth is None else depth
-    if depth < reach:
-        raise SandboxError(f"the payment lies {reach} blocks deep: replace at least {reach}")
-    if depth > tip.height - bench.state.base_height:
-        mined = tip.height - bench.state.base_height
-        raise SandboxError(f"only the {mined} blocks mined since the sandbox began can be replaced: mine more first")
-    blocks = await bench.node.fork(depth, drop=dropped.keys())
-    tip = await bench.node.tip()
-    left_out = f", without {', '.join(short(txid) for txid in dropped)}" if dropped else ", with the same payments"
-    screen.done("replaced", f"{_blocks(depth)} by {depth + 1} others{left_out}")
-    took = await _followed(bench, tip.hash)
-    screen.done("Kassa follows", f"at height {tip.height}", took)
+    name = next(iter(dropped.values()))[0] if dropped else _networks(bench, network or BITCOIN)[0]
+    depth = await _reach(bench, name, depth, [height for at, height in dropped.values() if at == name])
+    gone = [txid for txid, (at, _) in dropped.items() if at == name]
+    blocks = await bench.chains.nodes[name].fork(depth, drop=frozenset(gone))
+    left_out = f", without {', '.join(short(txid) for txid in gone)}" if gone else ", with the same payments"
+    screen.done("replaced", f"{_blocks(depth)} of {name} by {depth + 1} others{left_out}")
+    took = await _followed(bench, {name: blocks[-1]})
+    screen.done("Kassa follows", f"{name} at height {(await bench.chains.nodes[name].tip()).height}", took)
     invoice = await _compared(bench, before)
-    if dropped:
-        screen.line(f"\nThe payment waits in the mempool; the next block takes it up:  {bench.command('mine')}", "dim")
-    screen.tell({"replaced": depth, "blocks": list(blocks), "dropped": list(dropped), "invoice": invoice})
+    if gone:
+        waits = (
+            "is forgotten by the node; pay again" if name == ANVIL else "waits in the mempool; the next block takes it"
+        )
+        screen.line(f"\nThe payment {waits}:  {bench.command('pay' if name == ANVIL else 'mine')}", "dim")
+    screen.tell({"replaced": depth, "network": name, "blocks": list(blocks), "dropped": gone, "invoice": invoice})
 
 
 def show_invoice(screen: Screen, invoice: Json) -> None:
     """Print where and what to pay."""
-    option = invoice["payment_options"][0]
     screen.field("invoice", invoice["id"])
     screen.field("checkout", invoice["checkout_url"], "bold cyan")
-    screen.field("to pay", f"{option['amount_due']} BTC  ({invoice['amount']} {invoice['currency']})")
-    screen.field("address", option["address"])
+    screen.field("price", f"{invoice['amount']} {invoice['currency']}")
+    for option in invoice["payment_options"]:
+        screen.field("to pay", f"{option['amount_due']} {option['symbol']} to {option['address']}")
 
 
 def command(folder: Folder, *words: str) -> str:
@@ -138,14 +143,15 @@ async def _newest(bench: Bench) -> Json | None:
     return found[0] if found else None
 
 
-async def _followed(bench: Bench, tip: str) -> float:
-    """Wait until Kassa stands on a block; return the seconds that took."""
+async def _followed(bench: Bench, tips: Mapping[str, str]) -> float:
+    """Wait until Kassa stands on a block of each of these networks; return the seconds that took."""
     began = perf_counter()
 
     def stands(networks: Json) -> bool:
-        return all(network["hash"] == tip for network in networks["data"])
+        hashes = {network["id"]: network["hash"] for network in networks["data"]}
+        return all(hashes[name] == tip for name, tip in tips.items())
 
-    await bench.client.until("/v1/networks", stands, LIMIT_SECONDS, f"Kassa to follow to {tip}")
+    await bench.client.until("/v1/networks", stands, LIMIT_SECONDS, f"Kassa to follow to {', '.join(tips.values())}")
     return perf_counter() - began
 
 
@@ -163,9 +169,42 @@ def _payment(invoice: Json, txid: str) -> dict[str, Any] | None:
     return next((payment for payment in invoice["payments"] if payment["txid"] == txid), None)
 
 
-def _confirmed(invoice: Json) -> dict[str, int]:
-    """Return the heights of the blocks that hold the invoice's payments, by transaction."""
-    return {p["txid"]: p["block_height"] for p in invoice["payments"] if p["block_height"] is not None}
+def _confirmed(invoice: Json, network: str | None) -> dict[str, tuple[str, int]]:
+    """Return network and height of the blocks that hold the invoice's payments, by transaction."""
+    found = {
+        payment["txid"]: (payment["asset"].partition("@")[2], payment["block_height"])
+        for payment in invoice["payments"]
+        if payment["block_height"] is not None
+    }
+    return {txid: place for txid, place in found.items() if network is None or place[0] == network}
+
+
+async def _reach(bench: Bench, network: str, depth: int | None, heights: Sequence[int]) -> int:
+    """Return how many blocks to replace so that those at `heights` are among them; raises `SandboxError`."""
+    tip = (await bench.chains.nodes[network].tip()).height
+    reach = tip - min(heights) + 1 if heights else 1
+    depth = reach if depth is None else depth
+    if depth < reach:
+        raise SandboxError(f"the payment lies {reach} blocks deep: replace at least {reach}")
+    if depth > (mined := tip - bench.state.nodes[network].base_height):
+        raise SandboxError(f"only the {mined} blocks mined since the sandbox began can be replaced: mine more first")
+    return depth
+
+
+def _option(invoice: Json, asset: str | None) -> Json:
+    """Choose how to pay: by an asset's name or symbol, or by the first one offered."""
+    options: list[Json] = invoice["payment_options"]
+    for option in options:
+        if asset is None or asset in (option["asset"], option["symbol"]):
+            return option
+    raise SandboxError(f"the invoice offers {', '.join(option['asset'] for option in options)}, not {asset}")
+
+
+def _networks(bench: Bench, network: str | None) -> list[str]:
+    names = list(bench.chains.nodes)
+    if network is not None and network not in names:
+        raise SandboxError(f"there is no network {network!r} here; there are {', '.join(names)}")
+    return names if network is None else [network]
 
 
 def _blocks(count: int) -> str:

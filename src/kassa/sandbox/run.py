@@ -72,7 +72,7 @@ def reset(data_dir: Path | None) -> None:
         screen.line(f"there is no sandbox in {folder.path}")
         return
     with folder.held():
-        folder.end_leftover_node()
+        folder.end_leftover_nodes()
         if (folder.kassa / "postgres" / "postmaster.pid").exists():
             # A sandbox that was killed leaves its database running: take it over to end it.
             embedded.start(folder.kassa).close()
@@ -117,7 +117,7 @@ async def _interact(folder: Folder, screen: Screen) -> None:
 
 
 async def _play(folder: Folder, screen: Screen) -> int:
-    screen.heading("Kassa", "one payment from invoice to webhook, on a real Bitcoin node of your own")
+    screen.heading("Kassa", "one payment from invoice to webhook, on real nodes of your own")
     began, story = perf_counter(), None
     try:
         async with start.opened(folder, screen, lambda _: None) as sandbox:
@@ -155,7 +155,7 @@ def _document(folder: Folder, state: State) -> Json:
         "api_key": state.api_key,
         "store_id": state.store_id,
         "webhook_receiver_url": state.receiver_url,
-        "node_url": state.node_url,
+        "node_urls": {network: note.url for network, note in state.nodes.items()},
         "data_dir": str(folder.path),
         "config": str(folder.settings),
         "log": str(folder.log),
@@ -170,6 +170,7 @@ def _show_ways(folder: Folder, screen: Screen, state: State) -> None:
             (command(folder, "pay"), "pay it, as its customer would"),
             (command(folder, "mine"), "mine a block: the payment settles"),
             (command(folder, "reorg", "--drop"), "replace that block, without the payment"),
+            (command(folder, "pay", "--asset", "USDC"), "or pay in another of the assets that it offers"),
             (command(folder, "invoice", "--amount", "500"), "ask for more: it settles after 3 blocks"),
         ]
     )

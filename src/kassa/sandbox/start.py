@@ -1,4 +1,4 @@
-"""Start everything that a sandbox is made of: a node, a database, Kassa with every role, a receiver of webhooks."""
+"""Start everything that a sandbox is made of: nodes, a database, Kassa with every role, a receiver of webhooks."""
 
 import asyncio
 import os
@@ -14,26 +14,22 @@ import uvloop
 
 import kassa.stores.store as stores
 from kassa import logs
-from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.devprocess import free_port
-from kassa.chains.devrpc import DevRpc
-from kassa.core.errors import SandboxError
 from kassa.house import House
 from kassa.main import ROLES, open_house, serve
+from kassa.sandbox import chains
+from kassa.sandbox.chains import Chains
 from kassa.sandbox.client import Client, Json
-from kassa.sandbox.nodes import find_or_install, nodes_dir
 from kassa.sandbox.receiver import Hear, Receiver
 from kassa.sandbox.screen import Screen
 from kassa.sandbox.state import Folder, State
+from kassa.sandbox.whole import whole
 from kassa.settings import read_settings
 
-NETWORK = "bitcoin-regtest"
 CURRENCY = "EUR"
-RATE = "60000"
 READY_SECONDS = 60
 """Longer than a lease: a follower that was killed keeps its network for some seconds."""
 _API_PORT, _RECEIVER_PORT, _OPS_PORT = 8080, 8081, 9464
-_SHOP = "shop"
 _SETTINGS = """\
 # Written by `kassa sandbox` each time it starts; what you change here is lost.
 # Other commands can be tried on the running sandbox: kassa store list --config {path}
@@ -44,17 +40,9 @@ listen = "127.0.0.1:{api}"
 public_url = "http://127.0.0.1:{api}"
 ops_listen = "127.0.0.1:{ops}"
 
-[networks.bitcoin-regtest]
-family = "bitcoin"
-chain = "bitcoin-regtest"
-rpc_url = "{rpc_url}"
-zmq = [{zmq}]
-confirmations = [{{ up_to = "100 EUR", blocks = 1 }}, {{ up_to = "1000 EUR", blocks = 3 }}, {{ blocks = 6 }}]
-poll_seconds = 1
-drop_after_seconds = 10
-
+{networks}
 [rates]
-fixed = {{ "BTC/EUR" = "{rate}" }}
+fixed = {{ {rates} }}
 
 [webhooks]
 allow_private_addresses = true  # the receiver is on this machine
@@ -69,7 +57,7 @@ class Sandbox:
 
     state: State
     client: Client
-    node: DevNode
+    chains: Chains
     receiver: Receiver
 
 
@@ -110,51 +98,21 @@ async def opened(folder: Folder, screen: Screen, hear: Hear) -> AsyncIterator[Sa
     async with AsyncExitStack() as stack:
         logs.configure(to=stack.enter_context(folder.log.open("w")))
         stack.callback(logs.configure)  # before the file is closed
-        node = await _start_node(stack, folder, screen)
+        running = await chains.start(stack, folder, screen, earlier)
         receiver = Receiver(hear)
         await receiver.start(_port(earlier.receiver_url if earlier else None, _RECEIVER_PORT))
         stack.push_async_callback(receiver.close)
-        _write_settings(folder, node, earlier)
+        _write_settings(folder, running, earlier)
         settings = read_settings(folder.settings, {})
         with screen.doing("PostgreSQL", "starting the embedded database") as tell:
-            house = await _whole(stack.enter_async_context(open_house(settings, migrating=True)))
+            house = await whole(stack.enter_async_context(open_house(settings, migrating=True)))
             tell("embedded, on a private socket")
         async with _served(house):
             with screen.doing("Kassa", "starting API, chain follower and webhook sender") as tell:
-                state = await _state(folder, house, node, receiver, earlier)
+                state = await _state(folder, house, running, receiver, earlier)
                 tell(f"API, follower, webhooks on {state.api_url}")
             async with Client(state.api_url, state.api_key) as client:
-                yield Sandbox(state, client, node, receiver)
-
-
-async def _start_node(stack: AsyncExitStack, folder: Folder, screen: Screen) -> DevNode:
-    with screen.doing("Bitcoin node", "starting bitcoind on a chain of its own (regtest)") as tell:
-        program = await asyncio.to_thread(find_or_install, "bitcoind", nodes_dir(), screen.note)
-        if await asyncio.to_thread(folder.end_leftover_node):
-            screen.note("ended the node that a killed sandbox had left behind")
-
-        async def started() -> DevNode:
-            node = await DevNode.start(program, folder.node)
-            stack.push_async_callback(node.stop)
-            return node
-
-        node = await _whole(started())
-        # A node whose last block is a day old takes itself for one that is catching up, and Kassa believes it.
-        if (await node.rpc.call("getblockchaininfo"))["initialblockdownload"]:
-            await node.mine()
-        tell(f"{program.version}, {(await node.tip()).height} blocks")
-    return node
-
-
-async def _whole(work: Coroutine[Any, Any, T]) -> T:
-    """Do work to its end even when interrupted, and be interrupted then: half a start would leave a process running."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        task.exception()  # looked at: an interrupted start may well have failed
-        raise
+                yield Sandbox(state, client, running, receiver)
 
 
 @asynccontextmanager
@@ -173,7 +131,7 @@ async def _served(house: House) -> AsyncIterator[None]:
         raise faults.exceptions[0] from None
 
 
-async def _state(folder: Folder, house: House, node: DevNode, receiver: Receiver, earlier: State | None) -> State:
+async def _state(folder: Folder, house: House, running: Chains, receiver: Receiver, earlier: State | None) -> State:
     api_url = house.settings.http.public_url
     if earlier is None:
         store_id, key = await _open_store(house)
@@ -183,10 +141,12 @@ async def _state(folder: Folder, house: House, node: DevNode, receiver: Receiver
     async with Client(api_url, key) as client:
         await client.until("/v1/networks", _follows, READY_SECONDS, "the node to be followed", patient=True)
         if earlier is None:
-            state = await _furnish(client, store_id, key, node, receiver)
+            state = await _furnish(client, store_id, key, running, receiver)
         else:
             await client.patch(f"/v1/webhooks/{earlier.webhook_id}", {"url": receiver.url})
-            state = replace(earlier, pid=os.getpid(), api_url=api_url, receiver_url=receiver.url, node_url=node.rpc_url)
+            await _add_wallets(client, running)
+            nodes = await running.notes(earlier)
+            state = replace(earlier, pid=os.getpid(), api_url=api_url, receiver_url=receiver.url, nodes=nodes)
     folder.write(state)
     return state
 
@@ -200,9 +160,9 @@ async def _open_store(house: House) -> tuple[str, str]:
     return store.id, key
 
 
-async def _furnish(client: Client, store_id: str, key: str, node: DevNode, receiver: Receiver) -> State:
-    """Give a new store its wallet and its webhook, over the API as a merchant would."""
-    await client.post("/v1/wallets", {"network": NETWORK, "descriptor": await _shop_descriptor(node)})
+async def _furnish(client: Client, store_id: str, key: str, running: Chains, receiver: Receiver) -> State:
+    """Give a new store its wallets and its webhook, over the API as a merchant would."""
+    await _add_wallets(client, running)
     webhook = await client.post("/v1/webhooks", {"url": receiver.url, "events": ["*"]})
     receiver.secret = webhook["secret"]
     return State(
@@ -213,40 +173,29 @@ async def _furnish(client: Client, store_id: str, key: str, node: DevNode, recei
         webhook_id=webhook["id"],
         webhook_secret=webhook["secret"],
         receiver_url=receiver.url,
-        node_url=node.rpc_url,
-        base_height=(await node.tip()).height,
+        nodes=await running.notes(None),
     )
 
 
-async def _shop_descriptor(node: DevNode) -> str:
-    """Return the public descriptor of the merchant's wallet, which the node keeps apart from the payer's."""
-    if _SHOP not in await node.rpc.call("listwallets"):
-        on_disk = [wallet["name"] for wallet in (await node.rpc.call("listwalletdir"))["wallets"]]
-        how = "loadwallet" if _SHOP in on_disk else "createwallet"
-        await node.rpc.call(how, _SHOP)
-    shop = DevRpc(f"{node.rpc_url}/wallet/{_SHOP}")
-    try:
-        listed = (await shop.call("listdescriptors"))["descriptors"]
-    finally:
-        await shop.close()
-    for each in listed:
-        if each["desc"].startswith("wpkh(") and not each["internal"]:
-            return str(each["desc"])
-    raise SandboxError("the node's wallet offers no wpkh descriptor: put another bitcoind on PATH")
+async def _add_wallets(client: Client, running: Chains) -> None:
+    """Add the wallets that the store lacks: a sandbox may have begun before a node could be had."""
+    held = {wallet["network"] for wallet in (await client.get("/v1/wallets"))["data"]}
+    for network, descriptor in (await running.descriptors()).items():
+        if network not in held:
+            await client.post("/v1/wallets", {"network": network, "descriptor": descriptor})
 
 
 def _follows(networks: Json) -> bool:
     return all(network["state"] == "ok" and network["lag_blocks"] == 0 for network in networks["data"])
 
 
-def _write_settings(folder: Folder, node: DevNode, earlier: State | None) -> None:
+def _write_settings(folder: Folder, running: Chains, earlier: State | None) -> None:
     text = _SETTINGS.format(
         path=folder.settings,
         api=_port(earlier.api_url if earlier else None, _API_PORT),
         ops=_port(None, _OPS_PORT),
-        rpc_url=node.rpc_url,
-        zmq=", ".join(f'"{address}"' for address in node.push),
-        rate=RATE,
+        networks=running.settings(),
+        rates=", ".join(f'"{pair}" = "{rate}"' for pair, rate in chains.RATES.items()),
     )
     folder.write_settings(text)
 

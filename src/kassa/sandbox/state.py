@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,26 @@ from kassa.core.errors import SandboxError
 
 DEFAULT = Path(".kassa/sandbox")
 END_SECONDS = 30
-_OURS = ("node", "kassa", "kassa.toml", "sandbox.log", "sandbox.json", "sandbox.lock")
+_OURS = ("node", "anvil", "kassa", "kassa.toml", "sandbox.log", "sandbox.json", "sandbox.lock")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeNote:
+    """Where a node is reached, the height at which the demo store began, and the contracts of its tokens by symbol.
+
+    No reorganisation may reach below that height, because the node's own money was made there.
+    """
+
+    url: str
+    base_height: int
+    tokens: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """What a sandbox is made of. Carries keys and passwords: it is kept in a file that only its owner may read.
 
-    `base_height` is the height at which the demo store began; no reorganisation may reach below it, because the node's
-    own money was mined there.
+    `nodes` are its nodes by the name of their networks.
     """
 
     pid: int
@@ -34,8 +45,7 @@ class State:
     webhook_id: str
     webhook_secret: str
     receiver_url: str
-    node_url: str
-    base_height: int
+    nodes: dict[str, NodeNote]
 
 
 class Folder:
@@ -44,6 +54,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().resolve()
         self.node = self.path / "node"
+        self.anvil = self.path / "anvil"
         self.kassa = self.path / "kassa"
         self.settings = self.path / "kassa.toml"
         self.log = self.path / "sandbox.log"
@@ -114,18 +125,14 @@ class Folder:
         """Replace kassa.toml, readable by its owner alone: the node's password stands in it."""
         self._replace(self.settings, text.encode())
 
-    def end_leftover_node(self) -> bool:
-        """End the node of a sandbox that was killed; tell whether there was one. Only while the folder is held."""
-        path = self.node / "regtest" / "bitcoind.pid"
-        try:
-            pid = int(path.read_text())
-            # The number may belong to anyone by now: only a program that serves this very folder is ours.
-            ours = f"-datadir={self.node}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            return False
-        if ours:
+    def end_leftover_nodes(self) -> bool:
+        """End the nodes of a sandbox that was killed; tell whether there were any. Only while the folder is held."""
+        # Found by what they serve: a number in a file may belong to anyone by now.
+        marks = (f"-datadir={self.node}".encode(), str(self.anvil / "chain.json").encode())
+        left = [pid for pid, words in _processes() if not set(marks).isdisjoint(words)]
+        for pid in left:
             _end(pid)
-        return ours
+        return bool(left)
 
     def remove(self) -> None:
         """Delete what a sandbox made here and nothing else. Only while the folder is held."""
@@ -144,6 +151,13 @@ class Folder:
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(text)
         new.rename(path)
+
+
+def _processes() -> Iterator[tuple[int, list[bytes]]]:
+    """List the processes of this machine with the words of their command lines."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            yield int(path.parent.name), path.read_bytes().split(b"\0")
 
 
 def _is_alive(pid: int) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from kassa.chains.evm.devnode import AnvilNode
 from kassa.core.clock import SystemClock
 from kassa.core.errors import SandboxError
 from kassa.core.money import parse_amount
@@ -21,7 +22,7 @@ from kassa.sandbox.client import Json
 from kassa.sandbox.screen import Screen, short
 from kassa.sandbox.start import Sandbox
 
-PRICE, CURRENCY = "49.90", "EUR"
+PRICE, TOKEN_PRICE, CURRENCY = "49.90", "20.00", "EUR"
 LIMIT_SECONDS = 30
 """Within this time an event must have reached the receiver. It takes some hundredths of a second."""
 
@@ -51,7 +52,8 @@ class Story:
     """Plays the story on a running sandbox and shows it."""
 
     def __init__(self, sandbox: Sandbox, screen: Screen) -> None:
-        self._client, self._node, self._receiver = sandbox.client, sandbox.node, sandbox.receiver
+        self._client, self._receiver = sandbox.client, sandbox.receiver
+        self._node, self._anvil = sandbox.chains.bitcoin, sandbox.chains.anvil
         self._screen = screen
         self.steps: list[Step] = []
         self._began = perf_counter()
@@ -69,12 +71,14 @@ class Story:
         await self._reorganise()
         await self._recover()
         await self._compare()
+        if self._anvil is not None:
+            await self._pay_in_tokens(self._anvil)
 
     async def _ask(self) -> None:
         self._step("The shop asks for 49.90 EUR", "one call of the API; no node is asked")
         body = {"amount": PRICE, "currency": CURRENCY, "reference": "order-1001", "description": "2 coffees"}
         invoice = await self._client.post("/v1/invoices", body)
-        option = invoice["payment_options"][0]
+        option = _option(invoice, "BTC")
         self._invoice, self._address = invoice["id"], option["address"]
         self._check("invoice", f"{self._invoice}, new", invoice, status="new", amount_due=PRICE, payments=[])
         self._screen.done("to pay", f"{option['amount']} BTC at {option['rate']} EUR, held for 15 minutes", indent=4)
@@ -85,7 +89,7 @@ class Story:
         self._end()
 
     async def _pay(self) -> None:
-        due = (await self._read())["payment_options"][0]["amount_due"]
+        due = _option(await self._read(), "BTC")["amount_due"]
         self._step(f"The customer pays {due} BTC", "the node has the transaction; no block holds it yet")
         self._txid = await self._node.fund(self._address, parse_amount(due, 8))
         self._done("broadcast", f"transaction {short(self._txid)}")
@@ -132,6 +136,20 @@ class Story:
         self._done("history", f"{len(heard)} events, all delivered in order, all verified")
         self._expect("refused webhooks", [], self._receiver.refused)
         await self._forge(heard[-1].event)
+        self._end()
+
+    async def _pay_in_tokens(self, anvil: AnvilNode) -> None:
+        self._step("The next customer pays in USDC", "a token on a second chain; one invoice offers every asset")
+        self._heard, self._status = 0, "new"
+        invoice = await self._client.post("/v1/invoices", {"amount": TOKEN_PRICE, "currency": CURRENCY})
+        self._invoice, option = invoice["id"], _option(invoice, "USDC")
+        await self._hear("invoice.created")
+        self._txid = await anvil.fund(option["address"], parse_amount(option["amount_due"], 6), "USDC")
+        block = (await anvil.mine())[0]
+        self._done("block", f"{short(block)}, with {option['amount_due']} USDC in it")
+        await self._hear("payment.settled", "invoice.settled")
+        invoice = await self._read(status="settled", flags=[], is_final=True, amount_settled=TOKEN_PRICE)
+        self._payment(invoice, status="settled", asset="USDC@anvil", amount=option["amount_due"], block_hash=block)
         self._end()
 
     async def _look_at(self, page: str) -> None:
@@ -217,6 +235,10 @@ class Story:
     def _done(self, label: str, words: str, at: float | None = None) -> None:
         self.steps[-1].checks.append(f"{label}: {words}")
         self._screen.done(label, words, (perf_counter() if at is None else at) - self._began, indent=4)
+
+
+def _option(invoice: Json, symbol: str) -> Json:
+    return next(dict(option) for option in invoice["payment_options"] if option["symbol"] == symbol)
 
 
 def _concerns(event: Json, invoice: str) -> bool:
