@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from kassa.chains.registry import FAMILIES
+from kassa.core.money import Token
 from kassa.db.pool import Database, Tx
 from kassa.house import House
 from kassa.settings import Confirmations, Http, Network, Rates, Settings
@@ -18,7 +19,15 @@ from kassa.wallets.mark import AddressMarks
 BITCOIN = "bitcoin-regtest"
 # The account key of BIP 32's first test vector, as a regtest wallet: m/84h/1h/0h of nobody's money.
 TPUB = "tpubDC5FSnBiZDMmhiuCmWAYsLwgLYrrT9rAqvTySfuCCrgsWz8wxMXUS9Tb9iVMvcRbvFcAHGkMD5Kx8koh4GquNGNTfohfk7pgjhaPCdXpoba"
-RATES = {"BTC/EUR": Fraction(50_000), "LTC/EUR": Fraction(80)}
+# The account m/44h/60h/1h of the mnemonic that every anvil begins with: nobody's money either.
+XPUB = "xpub6Ce9NcJvTk372KjsGfWqbcex5DumjpNquQLApoeQUavSCjEc823BV1tb4rXUuPuht8h2hSxkg2EXUaKUJmniJvRZAELxypsCzBFdtosmV76"
+RATES = {
+    "BTC/EUR": Fraction(50_000),
+    "LTC/EUR": Fraction(80),
+    "ETH/EUR": Fraction(2_500),
+    "USDC/EUR": Fraction(1),
+    "GEM/EUR": Fraction(1),
+}
 
 
 class SetClock:
@@ -39,6 +48,14 @@ def regtest(name: str = BITCOIN, rpc_url: str = "http://127.0.0.1:1", **more: ob
     """Settings of a regtest network; one confirmation suffices."""
     network = Network(name, "bitcoin", name, rpc_url, confirmations=(Confirmations(1),), drop_after_seconds=10)
     return replace(network, **more)  # type: ignore[arg-type]
+
+
+def anvil_network(rpc_url: str, *tokens: Token, **more: object) -> Network:
+    """Settings of a private Ethereum network called "anvil"; one confirmation suffices."""
+    network = Network(
+        "anvil", "evm", "31337", rpc_url, confirmations=(Confirmations(1),), drop_after_seconds=2, tokens=tokens
+    )
+    return replace(network, poll_seconds=1, **more)  # type: ignore[arg-type]
 
 
 async def build_house(

@@ -1,4 +1,4 @@
-"""A shop on a fresh regtest node for each test."""
+"""A shop on a fresh node for each test."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,11 +6,20 @@ from pathlib import Path
 import pytest
 
 from kassa.chains.bitcoin.devnode import DevNode
+from kassa.chains.evm.devnode import AnvilNode
 from kassa.db.pool import Database
+from tests.evmshop import EvmShop, open_evm_shop
 from tests.shop import Shop, open_shop
 
 
 @pytest.fixture
 async def shop(bitcoind: DevNode, database: Database, tmp_path: Path) -> AsyncIterator[Shop]:
     async with open_shop(bitcoind, database, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def evm(anvil: AnvilNode, database: Database, tmp_path: Path) -> AsyncIterator[EvmShop]:
+    """A shop that accepts ether and the demo token on an anvil that mines when told."""
+    async with open_evm_shop(anvil, database, tmp_path) as opened:
         yield opened
