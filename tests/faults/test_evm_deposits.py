@@ -1,4 +1,4 @@
-"""False and odd deposits on an EVM chain: B1 to B32, C11. What counts is what arrived, by the contract that was named."""
+"""False and odd deposits on an EVM chain: B1 to B32, C11. What counts is what arrived, by the contract named."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,7 +47,7 @@ async def test_b2_a_transfer_that_only_returns_false_counts_for_nothing(
         await shop.mine()
         assert await shop.paid(invoice) == []
         if logs:
-            assert "balance" in await shop.until_frozen("GEM@anvil")
+            assert "the receiver got 0" in await shop.until_frozen("GEM@anvil")
         else:
             assert await shop.frozen() == {}
 
@@ -292,15 +292,10 @@ async def test_b27_an_address_that_got_code_is_still_paid(evm: EvmShop) -> None:
 async def test_b29_an_address_is_its_bytes_however_it_is_written(evm: EvmShop) -> None:
     shown = address(await evm.only("ETH"))
     parse = evm.house.chains["anvil"].addresses.parse
-    assert parse(shown) == parse(shown.lower()) == parse("0x" + shown[2:].upper())
-    for text in (
-        _with_wrong_case(shown),
-        shown[2:],
-        "0X" + shown[2:],
-        f" {shown}",
-        shown + "0",
-        "XE7338O073KYGTWWZN0F2WZ0R8PX5ZPPZS",
-    ):
+    forms = (shown, shown.lower(), "0x" + shown[2:].upper(), "0X" + shown[2:])
+    assert len({parse(form) for form in forms}) == 1
+    icap = "XE7338O073KYGTWWZN0F2WZ0R8PX5ZPPZS"
+    for text in (_with_wrong_case(shown), shown[2:], f" {shown}", shown + "0", icap):
         with pytest.raises(Invalid):
             parse(text)
 
@@ -317,7 +312,7 @@ async def test_b32_what_a_token_calls_itself_is_never_read(
         assert shown["payments"][0]["asset"] == "GEM@anvil"
 
 
-@pytest.mark.parametrize("units", [10 * ETHER, 2**63, 2**64, 10**27])
+@pytest.mark.parametrize("units", [10 * ETHER, 2**63, 2**64, 10**26])
 async def test_c11_wei_beyond_64_bits_are_stored_and_added_up_exactly(evm: EvmShop, units: int) -> None:
     invoice = await evm.only("ETH", "100000000")
     await evm.anvil.fund(address(invoice), units)
