@@ -52,7 +52,7 @@ confirmations = {confirmations}
 poll_seconds = 1
 drop_after_seconds = 2
 [rates]
-fixed = {{ "BTC/EUR" = "50000" }}
+fixed = {{ "BTC/EUR" = "50000", "LTC/EUR" = "80", "ETH/EUR" = "2500", "USDC/EUR" = "1" }}
 [webhooks]
 allow_private_addresses = true
 """
@@ -119,15 +119,21 @@ allow_private_addresses = true
         """Return what a role printed so far."""
         return (self.folder / f"{role}.log").read_text(errors="replace")
 
-    async def open_store(self) -> None:
-        """Make a test store with a wallet and a key, by the command line."""
+    def add(self, *sections: str) -> None:
+        """Write further sections into the settings; to be done before the start."""
+        with self.config.open("a") as file:
+            file.write("\n".join(sections))
+
+    async def open_store(self, **wallets: str) -> None:
+        """Make a test store with a wallet and a key, by the command line; `wallets`: further ones, by network."""
         code, told = await self.run("store", "create", "--name", "Shop", "--currency", "EUR", "--test", "--json")
         assert code == 0, told
         made = json.loads(told.splitlines()[-1])
         self.store, self.key = made["store_id"], made["api_key"]
-        wallet = ("wallet", "add", "--store", self.store, "--network", BITCOIN, "--descriptor", TPUB, "--json")
-        code, told = await self.run(*wallet)
-        assert code == 0, told
+        for network, key in {BITCOIN: TPUB, **wallets}.items():
+            wallet = ("wallet", "add", "--store", self.store, "--network", network, "--descriptor", key, "--json")
+            code, told = await self.run(*wallet)
+            assert code == 0, told
 
     async def call(self, method: str, path: str, body: Json | None = None, **headers: str) -> tuple[int, Json]:
         """Ask the API; return status and answer."""

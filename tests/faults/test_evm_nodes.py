@@ -1,4 +1,4 @@
-"""Lying, lagging and changing EVM nodes, and what their chains do: A1 to A38, B17 to B21. The true chain is believed."""
+"""Lying, lagging and changing EVM nodes, and what their chains do: A1 to A38, B17 to B21. Truth is what is believed."""
 
 from collections.abc import Callable
 from datetime import timedelta
