@@ -37,8 +37,6 @@ _GAS = hex(100_000)
 class Watched:
     """Keys that stand still: those of the paid addresses, and others up to `count`."""
 
-    open: Sequence[bytes] = ()
-
     def __init__(self, paid: Sequence[bytes], count: int) -> None:
         others = np.random.default_rng(1).integers(-(2**63), 2**63 - 1, count - len(paid))
         ours = np.array([address_key(address) for address in paid], np.int64)
@@ -47,6 +45,10 @@ class Watched:
 
     async def refresh(self) -> None:
         """Nothing is ever added."""
+
+    async def open(self) -> Sequence[bytes]:
+        """Nobody is being paid whose balance would have to be asked for."""
+        return ()
 
 
 Requests = dict[object, list[bytes]]

@@ -316,6 +316,5 @@ class _Nothing:
     def outpoints(self) -> Keys:
         return np.empty(0, dtype=np.int64)
 
-    @property
-    def open(self) -> Sequence[bytes]:
+    async def open(self) -> Sequence[bytes]:
         return ()

@@ -62,7 +62,7 @@ class Watched:
 
     destinations: Keys = field(default_factory=lambda: np.empty(0, np.int64))
     outpoints: Keys = field(default_factory=lambda: np.empty(0, np.int64))
-    open: list[bytes] = field(default_factory=list)
+    opened: list[bytes] = field(default_factory=list)
     committed: list[int] = field(default_factory=list)
     refreshes: int = 0
 
@@ -71,6 +71,9 @@ class Watched:
         if self.committed:
             self.destinations = np.unique(np.concatenate((self.destinations, np.array(self.committed, np.int64))))
             self.committed = []
+
+    async def open(self) -> Sequence[bytes]:
+        return self.opened
 
     def pay(self, *addresses: Derived) -> None:
         self.destinations = np.unique(np.concatenate((self.destinations, [address.key for address in addresses])))

@@ -121,7 +121,7 @@ async def counting(anvil: AnvilNode) -> AsyncIterator[EvmBench]:
 
 async def test_a_balance_that_grew_is_a_payment_of_the_block(counting: EvmBench) -> None:  # B10
     ours, idle = counting.address(), counting.address()
-    watched = Watched(open=[ours.script, idle.script])
+    watched = Watched(opened=[ours.script, idle.script])
     watched.pay(ours, idle)
     async with contract(counting.node, "Forwarder") as forwarder:
         await forwarder.send("forward", ours.text, 3, wei=3)
@@ -177,7 +177,7 @@ async def test_the_exact_ways_are_tried_first(anvil: AnvilNode, without: tuple[s
             await bench.source.check()
             ours, watched = bench.address(), Watched()
             watched.pay(ours)
-            watched.open.append(ours.script)
+            watched.opened.append(ours.script)
             await anvil.fund(ours.text, 4)
             await anvil.mine()
             liar.methods.clear()

@@ -177,13 +177,24 @@ async def test_receipts_that_are_not_all_of_a_block_conclude_nothing(
         assert units(block) == [5, 6]
 
 
-@pytest.mark.parametrize("status", ["0x0", "0x2", "0x", None, "0x01"])
-async def test_only_a_status_of_exactly_one_pays(anvil: AnvilNode, status: str | None) -> None:  # B1
+async def test_a_transaction_that_failed_pays_nothing(anvil: AnvilNode) -> None:  # B1
+    async with lied_to(anvil) as (liar, bench, watched):
+        await paying(anvil, bench, watched)
+        liar.results["eth_getBlockReceipts"] = lambda receipts: [{**one, "status": "0x0"} for one in receipts]
+        (block,) = await bench.last(1, watched)
+        assert units(block) == []
+
+
+@pytest.mark.parametrize("status", ["0x2", "0x", None, "0x01"])
+async def test_a_status_that_says_nothing_is_asked_for_again(anvil: AnvilNode, status: str | None) -> None:  # B1
     async with lied_to(anvil) as (liar, bench, watched):
         await paying(anvil, bench, watched)
         liar.results["eth_getBlockReceipts"] = lambda receipts: [{**one, "status": status} for one in receipts]
+        with pytest.raises(ChainUnavailable, match="succeeded"):
+            await bench.last(1, watched)
+        del liar.results["eth_getBlockReceipts"]
         (block,) = await bench.last(1, watched)
-        assert units(block) == []
+        assert units(block) == [5, 6]
 
 
 async def test_receipts_come_one_by_one_where_a_node_has_no_other_way(anvil: AnvilNode) -> None:
@@ -298,11 +309,12 @@ async def test_a_waiting_transaction_is_asked_for_by_its_id(anvil: AnvilNode) ->
             await bench.source.pending(watched, [token])
 
 
-async def test_a_transaction_that_is_in_a_block_proves_no_absence(anvil: AnvilNode) -> None:
+async def test_a_transaction_that_is_in_a_block_waits_no_longer(anvil: AnvilNode) -> None:
     async with watching(ANVIL, anvil) as bench:
         txid = await anvil.fund(await anvil.address(), 5)
         await anvil.mine()
-        assert not (await bench.source.pending(Watched(), [txid])).complete
+        pending = await bench.source.pending(Watched(), [txid])
+        assert (pending.complete, pending.transactions, pending.tip) == (True, (), await anvil.tip())
 
 
 async def test_a_large_pool_is_not_fetched_whole(anvil: AnvilNode) -> None:

@@ -100,6 +100,15 @@ allow_private_addresses = true
         """Wait until a role's process ended by itself; return its exit code."""
         return await asyncio.wait_for(self._processes.pop(role).wait(), LIMIT_SECONDS)
 
+    async def lives(self, role: str, seconds: float) -> bool:
+        """Tell whether a role's process still runs after so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._processes[role].wait()
+        except TimeoutError:
+            return True
+        return False
+
     async def ready(self) -> None:
         """Wait until the program says that it is ready."""
 

@@ -26,9 +26,8 @@ class Watched(Protocol):
     def destinations(self) -> Keys: ...
     @property
     def outpoints(self) -> Keys: ...
-    @property
-    def open(self) -> Sequence[bytes]:
-        """The addresses that someone may be paying now, for networks where each must be asked about by itself."""
+    async def open(self) -> Sequence[bytes]:
+        """Return the addresses that somebody may be paying now: where each must be asked about by itself."""
         ...
 
 

@@ -13,6 +13,14 @@ from numpy.typing import NDArray
 
 Keys = NDArray[np.int64]
 _EMPTY: Keys = np.empty(0, np.int64)
+MOST_OPEN = 2_000
+_OPEN = """
+select script from (
+    select distinct a.id, a.script
+    from invoices i join payment_options o on o.invoice_id = i.id join addresses a on a.id = o.address_id
+    where i.deadline is not null and o.network = $1
+) as open order by id desc limit $2
+"""
 # Rows of a database that was restored from a dump name transactions of another server, which may lie far ahead of this
 # one's: they are read once, by the first refresh, and not again by each.
 _REFRESH = """
@@ -41,7 +49,6 @@ class WatchedKeys:
         self._unfinished = "0"
         self.destinations: Keys = _EMPTY
         self.outpoints: Keys = _EMPTY
-        self.open: Sequence[bytes] = ()
 
     async def refresh(self) -> None:
         """Add the keys committed since the last refresh."""
@@ -50,6 +57,10 @@ class WatchedKeys:
         self._unfinished = row["horizon"]
         self.destinations = _merged(self.destinations, row["destinations"])
         self.outpoints = _merged(self.outpoints, row["outpoints"])
+
+    async def open(self) -> Sequence[bytes]:
+        """Return the addresses of invoices that the clock has not closed, the newest first, `MOST_OPEN` at most."""
+        return [row["script"] for row in await self._pool.fetch(_OPEN, self._network, MOST_OPEN)]
 
     def add(self, destinations: list[int]) -> None:
         """Look for these destinations too."""

@@ -52,13 +52,13 @@ class Pool:
         """Find out anew what the node shows."""
         self._shown = None
 
-    async def look(self, watched: Watched, waiting: Sequence[str], tip: str) -> tuple[bool, tuple[Transaction, ...]]:
-        """Return whether the node answered for every waiting id, and the transactions that touch a watched key."""
+    async def look(self, watched: Watched, waiting: Sequence[str], tip: str) -> tuple[Transaction, ...]:
+        """Return the transactions that touch a watched key, as far as they are shown, and those of `waiting`."""
         shown = await self._pool(tip)
-        complete, asked = await self._ask(waiting)
+        asked = await self._ask(waiting)
         await watched.refresh()
         found = {tx.hash: tx for tx in self._touching(shown, watched)} | {tx.hash: tx for tx in asked}
-        return complete, tuple([self._describe(tx, watched) for tx in found.values()])
+        return tuple([self._describe(tx, watched) for tx in found.values()])
 
     async def _pool(self, tip: str) -> list[Tx]:
         if self._shown is None:
@@ -74,9 +74,9 @@ class Pool:
         block = self._rpc.take_or_none(_NextBlock, raw, "eth_getBlockByNumber")
         return [] if block is None or block.parent != tip else block.transactions
 
-    async def _ask(self, waiting: Sequence[str]) -> tuple[bool, list[Tx]]:
-        """Ask for each id; tell whether each is known to wait or known to be absent."""
-        method, complete, found = "eth_getTransactionByHash", True, list[Tx]()
+    async def _ask(self, waiting: Sequence[str]) -> list[Tx]:
+        """Ask for each id; return the transactions that the node knows to be waiting."""
+        method, found = "eth_getTransactionByHash", list[Tx]()
         # What bears another name than a transaction's (a balance that grew) never waits.
         asked = [txid for txid in waiting if _TXID.match(txid)]
         for start in range(0, len(asked), ASKED_AT_ONCE):
@@ -87,11 +87,10 @@ class Pool:
                     continue
                 if tx.hash != txid:
                     raise ChainUnavailable(f"{self._rpc.node} answered with another transaction than {txid}")
+                # In a block it waits no longer. If that is a block of ours, it is known from there, or came to nothing.
                 if tx.block_hash is None:
                     found.append(tx)
-                else:
-                    complete = False  # in a block that is not ours, or not yet: the blocks will tell
-        return complete, found
+        return found
 
     def _touching(self, shown: Sequence[Tx], watched: Watched) -> list[Tx]:
         paying = members(keys([address_digits(tx.to or f"0x{0:040x}") for tx in shown]), watched.destinations)

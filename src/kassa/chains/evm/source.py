@@ -99,9 +99,9 @@ class EvmSource:
     async def pending(self, watched: Watched, waiting: Sequence[str]) -> Pending:
         """Look at what waits for a block."""
         before = await self.tip()
-        complete, transactions = await self._pool.look(watched, waiting, before.ref.hash)
+        transactions = await self._pool.look(watched, waiting, before.ref.hash)
         tip = await self.tip()
-        return Pending(tip.ref, complete, transactions)
+        return Pending(tip.ref, True, transactions)
 
     async def contracts(self) -> Sequence[Contract]:
         """Return how the tokens' contracts look after the latest block."""
@@ -173,7 +173,7 @@ class EvmSource:
     ) -> tuple[Transaction, ...]:
         if reader.internal != "balances":
             return ()
-        return await unexplained(self._rpc, fetched, watched.open, known, self._names)
+        return await unexplained(self._rpc, fetched, await watched.open(), known, self._names)
 
 
 async def _fetched(reader: Reader, first: int, last: int) -> AsyncGenerator[list[Fetched], None]:
