@@ -22,7 +22,7 @@ from kassa.core.facts import BlockRef, Input, Transaction, Transfer, TransferKey
 TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 """keccak("Transfer(address,address,uint256)"), the first topic of every transfer of a token."""
 _PADDING = "0x" + 24 * "0"
-_SUCCESS, _FAILURE = "0x1", "0x0"
+FAILED, SUCCEEDED = "0x0", "0x1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +109,15 @@ def is_transfer(log: Log, contracts: Container[str]) -> bool:
 def describe(fetched: Fetched, place: int, destinations: Keys, names: Names) -> Transaction:
     """Reduce a transaction of a block to what it pays to watched addresses and to the outpoint that it spends.
 
-    Raises `ChainUnavailable` where its receipt, or the receipt's status, is missing: without them nothing is known.
+    Raises `ChainUnavailable` where its receipt is missing: without one nothing is known.
     """
     tx = fetched.body.transactions[place]
     receipt = (fetched.receipts or {}).get(tx.hash)
     if receipt is None:
         raise ChainUnavailable(f"the node gave no receipt for transaction {tx.hash[:80]}")
-    if receipt.status not in (_SUCCESS, _FAILURE):
-        raise ChainUnavailable(f"the node does not say whether transaction {tx.hash[:80]} succeeded")
     data(tx.hash, 32)
     transfers: list[Transfer] = []
-    if receipt.status == _SUCCESS:
+    if receipt.status == SUCCEEDED:
         transfers += coin_transfers(tx, destinations, names)
         transfers += _token_transfers(receipt, destinations, names)
         transfers += _inner_transfers(tx.hash, fetched.frames.get(tx.hash, ()), destinations, names)

@@ -51,6 +51,7 @@ class Tx(msgspec.Struct):
     nonce: str = "0x0"
     to: str | None = None
     block_hash: str | None = msgspec.field(name="blockHash", default=None)
+    block_number: str | None = msgspec.field(name="blockNumber", default=None)
 
 
 class Body(msgspec.Struct):

@@ -12,7 +12,7 @@ import numpy as np
 from kassa.chains.base import Watched
 from kassa.chains.evm.hexadecimal import data, keys, number
 from kassa.chains.evm.matching import address_digits, coin_transfers, outpoint_keys, spent
-from kassa.chains.evm.messages import Names, Tx
+from kassa.chains.evm.messages import Header, Names, Tx
 from kassa.chains.matching import members
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainUnavailable
@@ -52,13 +52,13 @@ class Pool:
         """Find out anew what the node shows."""
         self._shown = None
 
-    async def look(self, watched: Watched, waiting: Sequence[str], tip: str) -> tuple[Transaction, ...]:
-        """Return the transactions that touch a watched key, as far as they are shown, and those of `waiting`."""
+    async def look(self, watched: Watched, waiting: Sequence[str], tip: str) -> tuple[bool, tuple[Transaction, ...]]:
+        """Return whether it is known of every waiting id if it waits, and the transactions that touch a watched key."""
         shown = await self._pool(tip)
-        asked = await self._ask(waiting)
+        complete, asked = await self._ask(waiting)
         await watched.refresh()
         found = {tx.hash: tx for tx in self._touching(shown, watched)} | {tx.hash: tx for tx in asked}
-        return tuple([self._describe(tx, watched) for tx in found.values()])
+        return complete, tuple([self._describe(tx, watched) for tx in found.values()])
 
     async def _pool(self, tip: str) -> list[Tx]:
         if self._shown is None:
@@ -74,9 +74,9 @@ class Pool:
         block = self._rpc.take_or_none(_NextBlock, raw, "eth_getBlockByNumber")
         return [] if block is None or block.parent != tip else block.transactions
 
-    async def _ask(self, waiting: Sequence[str]) -> list[Tx]:
-        """Ask for each id; return the transactions that the node knows to be waiting."""
-        method, found = "eth_getTransactionByHash", list[Tx]()
+    async def _ask(self, waiting: Sequence[str]) -> tuple[bool, list[Tx]]:
+        """Ask for each id; tell whether each is known to wait or known not to, and return those that do."""
+        method, waits, mined = "eth_getTransactionByHash", list[Tx](), list[Tx]()
         # What bears another name than a transaction's (a balance that grew) never waits.
         asked = [txid for txid in waiting if _TXID.match(txid)]
         for start in range(0, len(asked), ASKED_AT_ONCE):
@@ -87,10 +87,21 @@ class Pool:
                     continue
                 if tx.hash != txid:
                     raise ChainUnavailable(f"{self._rpc.node} answered with another transaction than {txid}")
-                # In a block it waits no longer. If that is a block of ours, it is known from there, or came to nothing.
-                if tx.block_hash is None:
-                    found.append(tx)
-        return found
+                (waits if tx.block_hash is None else mined).append(tx)
+        return await self._on_best_chain(mined), waits
+
+    async def _on_best_chain(self, mined: Sequence[Tx]) -> bool:
+        """Tell whether these stand in blocks of the best chain.
+
+        Who stands on its tip has seen them there, and what they pay, if they did not fail. A transaction in a block of
+        another branch, or of another node behind the same address, may well wait here.
+        """
+        method = "eth_getBlockByNumber"
+        answers = await self._rpc.batch_raw([(method, (tx.block_number, False)) for tx in mined])
+        headers = [self._rpc.take_or_none(Header, answer, method) for answer in answers]
+        return all(
+            header is not None and header.hash == tx.block_hash for tx, header in zip(mined, headers, strict=True)
+        )
 
     def _touching(self, shown: Sequence[Tx], watched: Watched) -> list[Tx]:
         paying = members(keys([address_digits(tx.to or f"0x{0:040x}") for tx in shown]), watched.destinations)

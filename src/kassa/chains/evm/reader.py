@@ -10,12 +10,13 @@ from kassa.chains.evm.abilities import CALL_TRACER, Abilities
 from kassa.chains.evm.bloom import bits, read_bloom, union
 from kassa.chains.evm.frames import Mismatch, Trace, TracedTx, from_calls, from_traces
 from kassa.chains.evm.hexadecimal import number
-from kassa.chains.evm.matching import TRANSFER, Fetched, Frame
+from kassa.chains.evm.matching import FAILED, SUCCEEDED, TRANSFER, Fetched, Frame
 from kassa.chains.evm.messages import Body, Header, Incomplete, Names, Receipt
 from kassa.chains.evm.state import gone, is_gone
 from kassa.chains.rpc import Call, Fault, JsonRpc
 from kassa.core.errors import ChainMoved, ChainUnavailable
 
+STATUSES = (FAILED, SUCCEEDED)
 RECEIPTS_AT_ONCE = 200
 
 
@@ -124,6 +125,8 @@ class Reader:
             raise self._incomplete(block, "has not all the receipts of")
         if any(receipt.block != body.hash for receipt in receipts):
             raise self._incomplete(block, "gave receipts of another block than")
+        if any(receipt.status not in STATUSES for receipt in receipts):
+            raise self._incomplete(block, "does not say what became of the transactions of")
         if any(log.removed for receipt in receipts for log in receipt.logs):
             raise self._incomplete(block, "calls logs removed of")
         committed, logged = read_bloom(body.bloom), union(receipts)

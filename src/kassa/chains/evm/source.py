@@ -99,9 +99,9 @@ class EvmSource:
     async def pending(self, watched: Watched, waiting: Sequence[str]) -> Pending:
         """Look at what waits for a block."""
         before = await self.tip()
-        transactions = await self._pool.look(watched, waiting, before.ref.hash)
+        complete, transactions = await self._pool.look(watched, waiting, before.ref.hash)
         tip = await self.tip()
-        return Pending(tip.ref, True, transactions)
+        return Pending(tip.ref, complete, transactions)
 
     async def contracts(self) -> Sequence[Contract]:
         """Return how the tokens' contracts look after the latest block."""
