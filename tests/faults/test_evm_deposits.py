@@ -141,6 +141,21 @@ async def test_b6_a_fee_on_the_transfer_leaves_what_arrived(
         assert ((await shop.frozen()).get("GEM@anvil") is not None) == logs_gross
 
 
+async def test_what_raises_a_doubt_does_not_settle_together_with_it(
+    anvil: AnvilNode, database: Database, tmp_path: Path
+) -> None:
+    async with evm_with(anvil, database, tmp_path, "FeeToken", *GEM, True) as (shop, token):
+        cheated = await shop.only("GEM", "49.00")
+        payer = (await anvil.accounts())[3]
+        await token.send("mint", payer, PRICE_USDC)
+        await token.send("transfer", address(cheated), PRICE_USDC, sender=payer)
+        await shop.mine()
+        await shop.until(cheated, status="processing", payments=["confirming"])
+        assert not {"payment.settled", "invoice.settled"} & set(await shop.events(cheated))
+        await shop.thaw("GEM@anvil")
+        await shop.until(cheated, status="settled")
+
+
 async def test_a_rebasing_token_credits_what_was_transferred(
     anvil: AnvilNode, database: Database, tmp_path: Path
 ) -> None:

@@ -64,9 +64,10 @@ async def on_chain_update(
     await post_unowned(tx, network, update.apply[0].ref.height - 1, now)
     final = held.final if held.final is None or not update.undo else min(held.final, update.undo[-1].height - 1)
     touched |= await payments.ripe(tx, network, tip.height, final)
-    await reassess(tx, house, touched, now)
+    # Before anything settles by these blocks: they are what raised the doubt.
     for doubt in (doubt for block in update.apply for doubt in block.doubts):
         await freeze_asset(tx, network, doubt.asset, f"{doubt.reason} (transaction {doubt.txid})", now)
+    await reassess(tx, house, touched, now)
     crashpoint("chain.commit")
     return replace(held, tip=tip, allowed_reorg=None, final=final)
 
