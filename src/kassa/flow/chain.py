@@ -60,6 +60,8 @@ async def on_chain_update(
     spenders = [(transaction, block.ref.height) for block in update.apply for transaction in block.transactions]
     victims = await payments.victims(tx, network, [transaction for transaction, _ in spenders])
     touched |= await payments.put_conflicts(tx, network, conflicts(spenders, victims))
+    # What another block's execution of the same transaction had paid, and this one's does not: it waits nowhere.
+    touched |= await payments.put_missing(tx, network, sorted({said.txid for said, _ in spenders}), now)
     crashpoint("chain.conflicts")
     await post_unowned(tx, network, update.apply[0].ref.height - 1, now)
     final = held.final if held.final is None or not update.undo else min(held.final, update.undo[-1].height - 1)

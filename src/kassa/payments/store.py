@@ -27,7 +27,8 @@ async def put(
 ) -> set[InvoiceId]:
     """Store transfers to our addresses, or note that known ones were seen again; return the invoices touched.
 
-    A repeat is found by the unique transfer key. What is in a block is never taken out of it by a mempool sighting.
+    A repeat is found by the unique transfer key and who got what. Its amount is that of the block which holds it now:
+    in another block, a contract may pay another. What is in a block is never taken out of it by a mempool sighting.
     `late_rates` is keyed by place in `found`.
     """
     if not found:
@@ -42,8 +43,8 @@ async def put(
             $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::bool[], $13::bigint[], $14::text[],
             $15::text[], $16::text[], $17::timestamptz[], $18::json[])
         on conflict on constraint payments_transfer do update set
-            block_height = excluded.block_height, block_hash = excluded.block_hash, missing_since = null,
-            conflict_txid = null, conflict_height = null, replaceable = excluded.replaceable
+            units = excluded.units, block_height = excluded.block_height, block_hash = excluded.block_hash,
+            missing_since = null, conflict_txid = null, conflict_height = null, replaceable = excluded.replaceable
         where p.block_height is null
         returning invoice_id""",
         *map(list, zip(*rows, strict=True)),
@@ -179,7 +180,7 @@ async def waiting(tx: "Tx | Pool[Any]", network: str) -> list[str]:
 
 
 async def put_missing(tx: Tx, network: str, txids: Sequence[str], since: datetime) -> set[InvoiceId]:
-    """Note that unconfirmed payments were not in the mempool at a moment; return the invoices touched."""
+    """Note that unconfirmed payments were not where they would wait at a moment; return the invoices touched."""
     if not txids:
         return set()
     rows = await tx.fetch(
