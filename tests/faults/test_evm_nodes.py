@@ -1,7 +1,7 @@
 """Lying, lagging and changing EVM nodes, and what their chains do: A1 to A38, B17 to B21. Truth is what is believed."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,23 @@ async def test_a_waiting_payment_that_is_mined_and_fails_is_dropped_and_holds_up
     await evm.pay(other, PRICE_WEI)
     await evm.mine()
     await evm.until(other, status="settled")
+
+
+async def test_looks_count_where_a_block_comes_during_each_of_them(
+    anvil: AnvilNode, database: Database, tmp_path: Path
+) -> None:
+    async with Liar(anvil.rpc_url) as liar, open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url) as shop:
+        await shop.caught_up()
+        coming = liar.on("txpool_status").run(anvil.mine)
+        for _ in range(3):
+            now = shop.house.clock.now()
+
+            async def look(now: datetime = now) -> Any:
+                row = await database.pool.fetchrow("select state, observed_at from networks where id = 'anvil'")
+                return {"seen": row["observed_at"] > now, "state": row["state"]}
+
+            await shop.until_seen(look, {"seen": True, "state": "ok"})
+        assert coming.applied >= 3
 
 
 async def test_a6_a_reorganisation_beyond_the_limit_halts_and_an_operator_decides(

@@ -15,7 +15,7 @@ import kassa.watch.store as watch
 from kassa import flow
 from kassa.chains.base import ChainSource
 from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable, LeaseLost
-from kassa.core.facts import Tip
+from kassa.core.facts import BlockRef, Tip
 from kassa.house import House, connection_of
 from kassa.settings import Network
 from kassa.wallets.ahead import Ahead
@@ -167,10 +167,10 @@ class Follower:
         tip = await self._source.tip()
         await self._note(tip)
         await self._look_at_contracts()
-        await self._follow_blocks(tip)
+        await self._follow_blocks(tip.ref)
         if self._position.tip == tip.ref:
             await self._note_final(tip)
-            await self._look_into_mempool(tip, read_at)
+            tip = await self._look_into_mempool(tip, read_at)
         await self._note(tip)
 
     async def _halted(self) -> bool:
@@ -181,33 +181,37 @@ class Follower:
         self._position = replace(stored, fence=self._position.fence)
         return stored.state == "halted"
 
-    async def _follow_blocks(self, tip: Tip) -> None:
-        while (at := self._position.tip) != tip.ref:
-            if at is not None and tip.ref.height < at.height:
-                return  # a lagging node, or a branch that has not overtaken ours
-            extension = await self._extension(tip)
+    async def _follow_blocks(self, end: BlockRef) -> bool:
+        """Follow the node up to a block of its best chain; return whether blocks of ours were undone for it."""
+        undone = False
+        while (at := self._position.tip) != end:
+            if at is not None and end.height < at.height:
+                break  # a lagging node, or a branch that has not overtaken ours
+            extension = await self._extension(end)
             if isinstance(extension, TooDeep):
                 limit = "below a final block" if extension.below_final else f"max_reorg is {self._network.max_reorg}"
                 await self._halt(
                     f"the node's chain parts from ours {extension.depth} or more blocks below our tip ({limit});"
                     " look at the chain, then `kassa network resume`"
                 )
-                return
+                break
             if not isinstance(extension, ChainUpdate):
-                return
+                break
             await self._move(extension)
+            undone = undone or bool(extension.undo)
+        return undone
 
-    async def _extension(self, tip: Tip) -> Extension:
+    async def _extension(self, end: BlockRef) -> Extension:
         at = self._position.tip
         if at is None:
-            return extend((), await self._source.blocks(tip.ref.height, tip.ref.height, self._keys), 0)
-        first, held = min(at.height + 1, tip.ref.height), [at]
+            return extend((), await self._source.blocks(end.height, end.height, self._keys), 0)
+        first, held = min(at.height + 1, end.height), [at]
         allowed = self._position.allowed_reorg
         max_reorg = max(self._network.max_reorg, allowed or 0)
         final = self._position.final if allowed is None else None
         while True:
             # Up to our old height at least: a reorganisation lands whole or not at all.
-            last = max(at.height, min(tip.ref.height, first + self._blocks_at_once - 1))
+            last = max(at.height, min(end.height, first + self._blocks_at_once - 1))
             offered = await self._source.blocks(first, last, self._keys)
             if first <= at.height:
                 async with self._house.database.transaction() as tx:
@@ -247,18 +251,25 @@ class Follower:
             await self._house.database.run(lambda tx: flow.on_contracts(tx, self._position, seen, decimals, now))
         self._vetted_at = now
 
-    async def _look_into_mempool(self, tip: Tip, read_at: datetime) -> None:
+    async def _look_into_mempool(self, tip: Tip, read_at: datetime) -> Tip:
+        """Look at what waits; return the node's tip, which is a later one if a block came during the look."""
         waiting = await payments.waiting(self._house.database.pool, self._network.name)
         pending = await self._source.pending(self._keys, waiting)
         if self._state(tip)[0] != "ok":
             # What a lagging or stalled node does not show proves nothing.
             pending = replace(pending, complete=False)
+        if pending.tip.height > tip.ref.height:
+            # It counts only once we stand there too. On a fast chain a block comes during every look.
+            if await self._follow_blocks(pending.tip):
+                pending = replace(pending, complete=False)  # what was undone may have been in a block when we looked
+            tip = replace(tip, ref=pending.tip, best_header=max(tip.best_header, pending.tip.height))
         now = self._house.clock.now()
         await self._house.database.run(
             lambda tx: flow.on_pending(
                 tx, self._house, self._position, pending, read_at, LEASE_SECONDS, now, self._ahead
             )
         )
+        return tip
 
     def _derive(self, network: str, descriptor: str, index: int) -> tuple[str, bytes, int]:
         derived = self._house.chains[network].addresses.derive(descriptor, index)
