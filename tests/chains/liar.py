@@ -20,8 +20,9 @@ class Liar:
     """`url` stands for the node. `calls` counts the requests; `before` runs ahead of each with its number.
 
     `results` replaces results by method: it gets the true one and returns what is told instead; `errors` puts an error
-    in their place; `methods` are those called so far. `reply` replaces whole HTTP answers: it gets the request's path
-    and returns (status, body) or None. A WebSocket's messages count as requests.
+    in their place, where `concerned` says so of the call's parameters; `methods` are those called so far. `reply`
+    replaces whole HTTP answers: it gets the request's path and returns (status, body) or None. A WebSocket's messages
+    count as requests.
     """
 
     url: str = ""
@@ -29,6 +30,7 @@ class Liar:
     before: Callable[[int], Awaitable[None]] | None = None
     results: dict[str, Callable[[Json], Json]] = field(default_factory=dict)
     errors: dict[str, Json] = field(default_factory=dict)
+    concerned: Callable[[Json], bool] = lambda _: True
     methods: list[str] = field(default_factory=list)
     reply: Callable[[str], tuple[int, bytes] | None] | None = None
     paths: list[str] = field(default_factory=list)
@@ -100,8 +102,9 @@ def _changed(liar: Liar, asked: Json, answered: Json) -> bytes:
     for call in calls:
         if call["method"] in liar.results:
             answer = answers[call["id"]]
+            answer.pop("error", None)
             answer["result"] = liar.results[call["method"]](answer.get("result"))
-        if call["method"] in liar.errors:
+        if call["method"] in liar.errors and liar.concerned(call["params"]):
             answers[call["id"]].pop("result", None)
             answers[call["id"]]["error"] = liar.errors[call["method"]]
     return json.dumps(answered).encode()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 
 from kassa.chains.base import Connection, Program
 from kassa.chains.evm.devnode import AnvilNode, AnvilOptions
+from kassa.chains.evm.networks import NETWORKS
 from kassa.chains.registry import FAMILIES
 from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable
 from kassa.core.facts import Block
-from tests.chains.bench import ANVIL, Bench, Watched, watching
+from tests.chains.bench import ANVIL, SUBJECTS, Bench, Watched, in_scheme, watching
 from tests.chains.liar import Liar, lying
 from tests.tools.liar import Liar as Proxy
 
@@ -203,6 +205,33 @@ async def test_receipts_come_one_by_one_where_a_node_has_no_other_way(anvil: Anv
         liar.results["eth_getTransactionReceipt"] = lambda _: None
         with pytest.raises(ChainUnavailable):
             await bench.last(1, watched)
+
+
+async def test_where_a_bloom_leaves_out_logs_no_block_is_passed_over_by_it(
+    anvil: AnvilNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NETWORKS, ANVIL.chain, replace(NETWORKS[ANVIL.chain], complete_bloom=False))
+    async with lied_to(anvil, internal="off") as (liar, bench, watched):
+        ours = bench.address()
+        watched.pay(ours)
+        await anvil.fund(ours.text, 7, "USDC")
+        await anvil.mine()
+        liar.results["eth_getBlockByNumber"] = lambda block: block | {"logsBloom": "0x" + "00" * 256}
+        (block,) = await bench.last(1, watched)
+        assert units(block) == [7]
+
+
+async def test_a_node_that_tells_of_blocks_only_is_listened_to(anvil: AnvilNode) -> None:
+    async with (
+        lying(anvil.rpc_url) as liar,
+        watching(ANVIL, anvil, Connection(in_scheme(liar.url, SUBJECTS["anvil over WebSocket"]))) as bench,
+    ):
+        liar.results["eth_subscribe"] = lambda _: "0x1"  # it asks the node over HTTP, which has no subscriptions
+        liar.errors["eth_subscribe"] = UNKNOWN
+        liar.concerned = lambda asked: asked[0] == "newPendingTransactions"
+        async with asyncio.timeout(2):
+            async for _ in bench.source.wake(Watched()):
+                break
 
 
 async def test_a_block_without_our_business_needs_no_receipts(anvil: AnvilNode) -> None:

@@ -69,7 +69,7 @@ class _Ear:
         method = "eth_subscribe"
         (heads,) = await self._rpc.batch_raw([(method, ("newHeads",))])
         self._heads = self._rpc.take(str, heads, method)
-        await self._rpc.batch_raw([(method, ("newPendingTransactions", True))])
+        await self._rpc.knows(method, "newPendingTransactions", True)  # a node that cannot still tells of blocks
 
     async def worthwhile(self) -> bool:
         """Hear one notice, or let the time for a refresh come; tell whether it is worth a look."""
