@@ -242,6 +242,18 @@ async def test_a_network_without_tokens_has_no_contracts(anvil: AnvilNode) -> No
         assert await looked(bench) == ()
 
 
+@pytest.mark.parametrize(
+    "said", [(3, "execution reverted"), (-32000, "execution reverted"), (-32015, "VM execution error.")]
+)
+async def test_a_call_that_fails_is_an_answer_in_the_words_of_every_node(
+    anvil: AnvilNode, rpc: JsonRpc, said: tuple[int, str]
+) -> None:
+    token = await contracts.deploy(rpc, "Forwarder")
+    async with lying(anvil.rpc_url) as liar, holding(anvil, token, url=liar.url) as (bench, _):
+        liar.errors["eth_call"] = {"code": said[0], "message": said[1]}
+        assert [contract.decimals for contract in await looked(bench)] == [None]
+
+
 async def test_contracts_that_cannot_be_read_are_no_change(anvil: AnvilNode, rpc: JsonRpc) -> None:
     token = await contracts.deploy(rpc, "NoReturnToken", *DOLLAR)
     async with lying(anvil.rpc_url) as liar, holding(anvil, token, url=liar.url) as (bench, _):

@@ -22,7 +22,7 @@ _GONE = re.compile(
     re.IGNORECASE,
 )
 _REVERTED = re.compile(r"revert|invalid opcode|out of gas|stack|invalid jump", re.IGNORECASE)
-_EXECUTION_FAILED = 3  # the error code of a reverted call
+_EXECUTION_FAILED = (3, -32015)  # the error codes of a call that failed: Geth's, and older Nethermind's in all cases
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def is_gone(fault: Fault) -> bool:
 
 def is_failed(fault: Fault) -> bool:
     """Tell whether a call was carried out and failed: the contract's own doing."""
-    return fault.code == _EXECUTION_FAILED or _REVERTED.search(fault.message) is not None
+    return fault.code in _EXECUTION_FAILED or _REVERTED.search(fault.message) is not None
 
 
 def gone(rpc: JsonRpc, names: Names, block: str) -> ChainInvalid:
