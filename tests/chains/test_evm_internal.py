@@ -194,6 +194,17 @@ async def test_a_way_that_the_settings_want_must_be_there(anvil: AnvilNode, inte
                 await bench.source.check()
 
 
+async def test_a_way_that_the_providers_plan_leaves_out_is_not_taken(anvil: AnvilNode) -> None:
+    async with lying(anvil.rpc_url) as liar, watching(ANVIL, anvil, Connection(liar.url)) as bench:
+        words = "trace_block is not available on the Free tier - upgrade to Pay As You Go for access"
+        liar.errors["trace_block"] = {"code": -32600, "message": words}
+        await bench.source.check()
+        await anvil.fund(await anvil.address(), 4)
+        await anvil.mine()
+        assert len(await bench.last(1, Watched())) == 1
+        assert "debug_traceBlockByHash" in liar.methods
+
+
 async def test_a_busy_node_is_not_taken_for_one_that_cannot(anvil: AnvilNode) -> None:
     async with lying(anvil.rpc_url) as liar:
         liar.errors["trace_block"] = {"code": 429, "message": "too many requests"}

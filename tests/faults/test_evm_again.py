@@ -5,7 +5,7 @@ from tests.evmshop import PRICE_WEI, EvmShop, address
 
 HELD = "0x00000000000000000000000000000000000A6A11"
 HELD_CODE = "0x3615601c575f5f5f5f3447035f355af1505f5f5f5f346020355af1505b00"
-"""Takes money; called with two addresses, pays the first all that it had before, and the second what came with the call.
+"""Takes money; called with two addresses, it pays the first all that it had, and the second what came with the call.
 
     if calldatasize == 0: stop
     call(calldata[0], value: balance - callvalue); call(calldata[32], value: callvalue)

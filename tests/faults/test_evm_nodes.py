@@ -342,6 +342,19 @@ async def test_a32_b21_a_node_of_another_chain_is_not_followed(
         await other.kill()
 
 
+async def test_a_node_behind_the_same_address_that_can_do_less_halts_nothing(
+    anvil: AnvilNode, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.workers.follow_chain._MAX_PAUSE_SECONDS", 0.5)
+    async with Liar(anvil.rpc_url) as liar, open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url) as shop:
+        invoice = await shop.only("ETH")
+        less = liar.on("txpool_*").error(-32601, "the method txpool_status does not exist/is not available").times(1)
+        await shop.pay(invoice, PRICE_WEI)
+        await shop.mine()
+        await shop.until(invoice, status="settled")
+        assert less.applied
+
+
 async def test_b21_a_wrong_chain_from_the_start_is_refused(
     anvil: AnvilNode, anvil_program: Program, database: Database, tmp_path: Path
 ) -> None:

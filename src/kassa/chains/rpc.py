@@ -13,7 +13,7 @@ from kassa.chains.endpoint import endpoint
 from kassa.chains.envelope import Answer, Call, Fault, TooMuch, decode
 from kassa.chains.http import Http
 from kassa.chains.websocket import Listener, WebSocket
-from kassa.core.errors import ChainInvalid, ChainUnavailable
+from kassa.core.errors import ChainUnavailable, ChainUnfit
 
 __all__ = ["Call", "Fault", "JsonRpc"]
 
@@ -31,13 +31,14 @@ _TOO_MUCH = re.compile(
 )
 _UNKNOWN = re.compile(
     r"(method|module).{0,80}(not (exist|found|supported|available|whitelisted|enabled)|unsupported|disabled|does ?n.t)"
-    r"|(unsupported|unknown|disabled|invalid).{0,20}method|not.{0,20}support",
+    r"|(unsupported|unknown|disabled|invalid).{0,20}method|not.{0,20}support"
+    r"|not (available|allowed|included).{0,40}(tier|plan)",  # of a provider: for those who pay more
     re.IGNORECASE,
 )
 
 
 class JsonRpc:
-    """Calls one node. Raises only `ChainUnavailable` and `ChainInvalid`; when to try again is the caller's decision.
+    """Calls one node. Raises only `ChainUnavailable` and `ChainUnfit`; when to try again is the caller's decision.
 
     Credentials stand in the URL (user:password, percent-encoded) and appear in no message; nor does the URL's path,
     which may be a key. Numbers are read into the type that the caller names, so no amount ever passes through a float.
@@ -159,7 +160,7 @@ class JsonRpc:
         if fault.code in _TOO_MUCH_CODES or _TOO_MUCH.search(fault.message):
             raise TooMuch(f"{self.node} refused {method}: {fault.message[:200]} (error {fault.code})")
         if fault.code == METHOD_NOT_FOUND:
-            raise ChainInvalid(f"{self.node} does not know {method}: it is another kind of node, or too old")
+            raise ChainUnfit(f"{self.node} does not know {method}: it is another kind of node, or too old")
         if fault.code == WARMING_UP:
             raise ChainUnavailable(f"{self.node} is starting: {fault.message[:200]}")
         return fault

@@ -15,6 +15,7 @@ KassaError
 │   ├── ChainUnavailable     no usable answer: try again
 │   │   └── ChainMoved       the node's best chain changed while we read it: ask again
 │   └── ChainInvalid         an answer that cannot be true here: stop this network, call someone
+│       └── ChainUnfit       this node cannot be asked what we must know: look at it anew
 ├── SourceError              something about a source of rates
 │   ├── SourceUnavailable    no usable answer: try again
 │   └── SourceInvalid        an answer that cannot be read, or cannot be true: it counts for nothing
@@ -128,6 +129,10 @@ class ChainMoved(ChainUnavailable):
 
 class ChainInvalid(ChainError):
     """The node said what cannot be true on this network: stop following it and call someone."""
+
+
+class ChainUnfit(ChainInvalid):
+    """This node cannot be asked what we must know: it, or another behind the same address, must be looked at anew."""
 
 
 class SourceError(KassaError):

@@ -14,7 +14,7 @@ import kassa.payments.store as payments
 import kassa.watch.store as watch
 from kassa import flow
 from kassa.chains.base import ChainSource
-from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable, LeaseLost
+from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable, ChainUnfit, LeaseLost
 from kassa.core.facts import BlockRef, Tip
 from kassa.house import House, connection_of
 from kassa.settings import Network
@@ -149,7 +149,8 @@ class Follower:
             self._blocks_at_once = max(1, self._blocks_at_once // 2)
             await self._not_heard(fault)
         except ChainInvalid as fault:
-            if self._checked:
+            # Behind one address there may be several nodes, of which not each can do the same.
+            if self._checked and not isinstance(fault, ChainUnfit):
                 await self._halt(str(fault))
             else:
                 await self._refuse(fault)
@@ -307,6 +308,7 @@ class Follower:
             await self._put_state(None, "unreachable", str(fault))
 
     async def _refuse(self, fault: ChainInvalid) -> None:
+        self._checked = False
         self._pause = _MAX_PAUSE_SECONDS
         log.error("this node is refused", network=self._network.name, fault=str(fault))
         await self._put_state(None, "unreachable", f"the node is refused: {fault}")
