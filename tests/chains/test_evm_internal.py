@@ -156,6 +156,36 @@ async def test_without_internal_transfers_only_the_own_value_counts(anvil: Anvil
             assert told(await paid(bench, ours)) == [("value", ours.script, 4)]
 
 
+BOMB = "0x6101905b5f5f620186a05f5f60ff5af150600190038060035700"
+"""Calls an address 400 times with 100,000 bytes each, for 110,000 gas: 80 MB of trace."""
+
+
+@pytest.mark.parametrize("internal", ["trace", "debug"])
+async def test_a_block_whose_trace_is_too_large_is_read_by_balances(anvil: AnvilNode, internal: str) -> None:
+    async with watching(ANVIL, anvil, Connection(anvil.rpc_url, internal=internal)) as bench:
+        await bench.source.check()
+        ours, watched = bench.address(), Watched()
+        watched.pay(ours)
+        watched.opened.append(ours.script)
+        there = await anvil.address()
+        await anvil.rpc.call("anvil_setCode", there, BOMB)
+        payer = (await anvil.accounts())[0]
+        async with contract(anvil, "Forwarder") as forwarder:
+            await forwarder.send("forward", ours.text, 3, wei=3)
+            await anvil.mine()
+            await anvil.rpc.call("eth_sendTransaction", {"from": payer, "to": there, "gas": hex(10**6)})
+            await forwarder.send("forward", ours.text, 4, wei=4)
+            await anvil.mine()
+        before, with_bomb = await bench.last(2, watched)
+        positions = [
+            (transfer.key.position.partition(":")[0], transfer.units)
+            for block in (before, with_bomb)
+            for transaction in block.transactions
+            for transfer in transaction.transfers
+        ]
+        assert positions == [("call", 3), ("balance", 4)]
+
+
 # ---------------------------------------------------------------- what the node can
 
 

@@ -358,6 +358,16 @@ async def test_a_large_pool_is_not_fetched_whole(anvil: AnvilNode) -> None:
         assert "txpool_content" not in liar.methods
 
 
+async def test_a_pool_too_large_for_one_answer_is_no_fault(anvil: AnvilNode) -> None:
+    async with lied_to(anvil) as (liar, bench, watched):
+        ours = bench.address()
+        watched.pay(ours)
+        txid = await anvil.fund(ours.text, 5)
+        liar.errors["txpool_content"] = {"code": -32000, "message": "response too large"}
+        pending = await bench.source.pending(watched, [txid])
+        assert (pending.complete, [tx.txid for tx in pending.transactions]) == (True, [txid])
+
+
 async def test_a_node_that_shows_no_pool_shows_none(anvil: AnvilNode) -> None:
     async with Proxy(anvil.rpc_url) as proxy, watching(ANVIL, anvil, Connection(proxy.url)) as bench:
         ours, watched = bench.address(), Watched()

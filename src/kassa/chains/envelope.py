@@ -30,6 +30,10 @@ class TooMuch(ChainUnavailable):
     """The node, a gateway before it or our own limit refuses a request for its size: ask for less."""
 
 
+class TooLarge(TooMuch):
+    """An answer is larger than the node says, or we take, at once: that of a single call will never be smaller."""
+
+
 class Error(msgspec.Struct):
     """The error of an answer."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import aiohttp
 
 from kassa.chains.endpoint import Endpoint
-from kassa.chains.envelope import Answer, Call, TooMuch, answers, request
+from kassa.chains.envelope import Answer, Call, TooLarge, TooMuch, answers, request
 from kassa.core.errors import ChainUnavailable
 
 CONNECTIONS = 8  # below a node's default of 16 worker threads and places in its queue
@@ -74,16 +74,16 @@ class Http:
             return response.status, await self._body(response)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        too_much = TooMuch(f"{self._endpoint.node} answered more than {self._limit} bytes")
+        too_large = TooLarge(f"{self._endpoint.node} answered more than {self._limit} bytes")
         if (response.content_length or 0) > self._limit:
-            raise too_much
+            raise too_large
         if response.content_length is not None:
             return await response.read()
         chunks, size = [], 0
         async for chunk in response.content.iter_any():
             size += len(chunk)
             if size > self._limit:
-                raise too_much
+                raise too_large
             chunks.append(chunk)
         return b"".join(chunks)
 

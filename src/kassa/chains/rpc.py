@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from kassa.chains.endpoint import endpoint
-from kassa.chains.envelope import Answer, Call, Fault, TooMuch, decode
+from kassa.chains.envelope import Answer, Call, Fault, TooLarge, TooMuch, decode
 from kassa.chains.http import Http
 from kassa.chains.websocket import Listener, WebSocket
 from kassa.core.errors import ChainUnavailable, ChainUnfit
@@ -26,9 +26,10 @@ _ABSENT = (METHOD_NOT_FOUND, -32602, -32004)  # or other parameters, or unsuppor
 _TOO_MUCH_CODES = (429, -32005)  # EIP-1474: a limit was exceeded
 _TOO_MUCH = re.compile(
     r"batch.{0,30}(large|big|limit|exceed|not (allowed|supported))|too many (requests|calls)|(rate|request).{0,10}limit"
-    r"|response.{0,30}(large|big|limit|exceed)|(exceed|limit).{0,30}(capacity|compute unit|per second)",
+    r"|(exceed|limit).{0,30}(capacity|compute unit|per second)",
     re.IGNORECASE,
 )
+_TOO_LARGE = re.compile(r"response.{0,30}(large|big|limit|exceed)", re.IGNORECASE)
 _UNKNOWN = re.compile(
     r"(method|module).{0,80}(not (exist|found|supported|available|whitelisted|enabled)|unsupported|disabled|does ?n.t)"
     r"|(unsupported|unknown|disabled|invalid).{0,20}method|not.{0,20}support"
@@ -157,8 +158,11 @@ class JsonRpc:
         if answer.error is None:
             return bytes(answer.result)
         fault = Fault(answer.error.code, answer.error.message)
+        refusal = f"{self.node} refused {method}: {fault.message[:200]} (error {fault.code})"
         if fault.code in _TOO_MUCH_CODES or _TOO_MUCH.search(fault.message):
-            raise TooMuch(f"{self.node} refused {method}: {fault.message[:200]} (error {fault.code})")
+            raise TooMuch(refusal)
+        if _TOO_LARGE.search(fault.message):
+            raise TooLarge(refusal)
         if fault.code == METHOD_NOT_FOUND:
             raise ChainUnfit(f"{self.node} does not know {method}: it is another kind of node, or too old")
         if fault.code == WARMING_UP:

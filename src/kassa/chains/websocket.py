@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 
 from kassa.chains.endpoint import Endpoint
-from kassa.chains.envelope import Answer, Call, Notice, TooMuch, answers, notice, request
+from kassa.chains.envelope import Answer, Call, Notice, TooLarge, answers, notice, request
 from kassa.core.errors import ChainUnavailable
 
 HEARTBEAT_SECONDS = 20.0  # a connection that ended without a word is noticed by this
@@ -114,7 +114,7 @@ class WebSocket:
             return await connection.ask(calls)
         except _Broken as broken:
             if broken.too_big:
-                raise TooMuch(f"{self._endpoint.node} answered more than {self._limit} bytes") from None
+                raise TooLarge(f"{self._endpoint.node} answered more than {self._limit} bytes") from None
             raise
 
     async def _open(self) -> "_Connection":

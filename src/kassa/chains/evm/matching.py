@@ -38,12 +38,13 @@ class Fetched:
     """A block and all that was fetched with it.
 
     `receipts` (by transaction id) is None while none are needed. `frames`: by transaction id, where the network's
-    internal transfers are traced.
+    internal transfers are traced; `untraced` says that they are too many to be told, and balances must tell.
     """
 
     body: Body
     receipts: dict[str, Receipt] | None = None
     frames: dict[str, list[Frame]] = field(default_factory=dict)
+    untraced: bool = False
 
     @property
     def ref(self) -> BlockRef:

@@ -5,11 +5,13 @@ Ether on its way is seen in the transaction itself. A token's transfer is a log,
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 import numpy as np
 
 from kassa.chains.base import Watched
+from kassa.chains.envelope import TooMuch
 from kassa.chains.evm.hexadecimal import data, keys, number
 from kassa.chains.evm.matching import address_digits, coin_transfers, outpoint_keys, spent
 from kassa.chains.evm.messages import Header, Names, Tx
@@ -66,8 +68,9 @@ class Pool:
         if self._shown:
             status = await self._rpc.call(_Status, "txpool_status")
             if number(status.pending) + number(status.queued) <= POOL_LIMIT:
-                content = await self._rpc.call(_Content, "txpool_content")
-                return [tx for queue in content.pending.values() for tx in queue.values()]
+                with suppress(TooMuch):  # few can be large
+                    content = await self._rpc.call(_Content, "txpool_content")
+                    return [tx for queue in content.pending.values() for tx in queue.values()]
         (raw,) = await self._rpc.batch_raw([("eth_getBlockByNumber", ("pending", True))])
         if isinstance(raw, Fault):
             return []  # a node need not show what it would put into the next block

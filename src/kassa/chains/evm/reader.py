@@ -6,6 +6,7 @@ branches, or of two nodes behind one address, never mix.
 
 from collections.abc import Sequence
 
+from kassa.chains.envelope import TooLarge
 from kassa.chains.evm.abilities import CALL_TRACER, Abilities
 from kassa.chains.evm.bloom import bits, read_bloom, union
 from kassa.chains.evm.frames import Mismatch, Trace, TracedTx, from_calls, from_traces
@@ -87,10 +88,25 @@ class Reader:
             calls = [(method, (block.body.hash, CALL_TRACER)) for block in blocks]
         else:
             return
-        for block, answer in zip(blocks, await self._rpc.batch_raw(calls), strict=True):
+        for block, answer in zip(blocks, await self._traces(calls), strict=True):
+            if answer is None:
+                block.untraced = True
+                continue
             if isinstance(answer, Fault) and is_gone(answer):
                 raise gone(self._rpc, self._names, block.body.hash)
             block.frames = self._frames(block, answer, method)
+
+    async def _traces(self, calls: Sequence[Call]) -> list[bytes | Fault | None]:
+        """Ask for blocks' calls; None for a block whose calls are too large to be told.
+
+        Anyone can make such a block for some cents: a trace repeats each call's input, and passing it on costs nothing.
+        """
+        try:
+            return [*await self._rpc.batch_raw(calls)]
+        except TooLarge:
+            if len(calls) == 1:
+                return [None]
+        return [answer for call in calls for answer in await self._traces([call])]
 
     def _frames(self, block: Fetched, answer: bytes | Fault, method: str) -> dict[str, list[Frame]]:
         if answer == b"null" or isinstance(answer, Fault):

@@ -171,7 +171,7 @@ class EvmSource:
     async def _grown(
         self, reader: Reader, fetched: Fetched, known: Sequence[Transaction], watched: Watched
     ) -> tuple[Transaction, ...]:
-        if reader.internal != "balances":
+        if reader.internal != "balances" and not fetched.untraced:
             return ()
         return await unexplained(self._rpc, fetched, await watched.open(), known, self._names)
 
