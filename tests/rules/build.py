@@ -7,8 +7,8 @@ from fractions import Fraction
 from kassa.core.facts import Block, BlockRef, Transaction, TransferKey
 from kassa.core.ids import AddressId, InvoiceId, PaymentId, StoreId
 from kassa.core.money import Asset, currency
-from kassa.invoices.model import Option, Sight, Terms, Tier, View
-from kassa.payments.model import Payment, Sighting, Status
+from kassa.invoices.model import Option, Terms, View
+from kassa.payments.model import Payment, Sight, Sighting, Status, Tier
 from kassa.wallets.model import Place
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kassa.invoices.model import Announced, Decision, Flag, Sight, Standing, Status, Tier
-from kassa.invoices.rules import changes, evaluate, option_due, option_paid, payment_changes, tier_of
-from kassa.payments.model import Payment
+from kassa.invoices.model import Announced, Decision, Flag, Standing, Status
+from kassa.invoices.rules import changes, evaluate, option_due, option_paid, payment_changes
+from kassa.payments.model import Payment, Sight, Tier
 from kassa.payments.model import Status as PaymentStatus
+from kassa.payments.settling import tier_of
 from tests.rules.build import BTC, LTC, at, option, payment, terms, view
 
 

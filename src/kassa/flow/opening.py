@@ -20,9 +20,10 @@ from kassa.flow import pricing
 from kassa.flow.picture import Picture
 from kassa.house import House
 from kassa.invoices import quote as quotes
-from kassa.invoices.model import Announced, Option, Order, Sight, Terms, View
+from kassa.invoices.model import Announced, Option, Order, Terms, View
 from kassa.invoices.rules import evaluate
 from kassa.invoices.store import NewInvoice
+from kassa.payments.model import Sight
 from kassa.rates.model import NoRate, Rate
 from kassa.rates.resource import method_text
 from kassa.rates.rules import with_spread

@@ -14,11 +14,11 @@ from kassa.core.ids import InvoiceId, StoreId
 from kassa.core.money import Asset
 from kassa.db.pool import Tx
 from kassa.house import House
-from kassa.invoices.model import Announced, Sight, Standing, Terms, View, Withheld
+from kassa.invoices.model import Announced, Standing, Terms, View, Withheld
 from kassa.invoices.resource import Face, Shown
 from kassa.invoices.resource import invoice_resource as render
 from kassa.invoices.rules import evaluate
-from kassa.payments.model import Payment
+from kassa.payments.model import Payment, Sight
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _DROP_AFTER_SECONDS = 60  # for a network that is no longer configured

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 
-from kassa.core.ids import AddressId, InvoiceId, PaymentId, StoreId
+from kassa.core.ids import AddressId, InvoiceId, StoreId
 from kassa.core.money import Asset, Currency
-from kassa.payments.model import Status as PaymentStatus
+from kassa.payments.model import PaymentStanding, Sight, Tier
 from kassa.wallets.model import Place
 
 
@@ -63,18 +63,6 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
-    """Up to and including `up_to` asset units (None: any amount), `blocks` confirmations are required.
-
-    `final`: moreover, a block that the network itself calls final.
-    """
-
-    up_to: int | None
-    blocks: int
-    final: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Option:
     """One way to pay: an asset, the address issued for it and where that comes from, what is due, the locked rate.
 
@@ -118,23 +106,6 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """How far we see on one network: our height, and the moment up to which everything was seen.
-
-    A payment that complete looks have not found for `drop_after_seconds` is dropped. `final` is the height up to which
-    the network calls its blocks final, where it does; `frozen` are the assets in which nothing settles at present. A
-    network that is not `followed` any more (it was taken out of the settings) is not waited for.
-    """
-
-    height: int
-    observed_at: datetime
-    drop_after_seconds: int
-    final: int | None = None
-    frozen: frozenset[str] = frozenset()
-    followed: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class View:
     """What "now" means for a decision: our clock, and how far we see on the networks of an invoice's payments."""
 
@@ -148,23 +119,6 @@ class View:
         """
         sights = [self.sights[network] for network in networks]
         return min([self.now, *(sight.observed_at for sight in sights if sight.followed)])
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentStanding:
-    """Where one payment stands. `value_units` is what it is worth in the invoice's currency (rounded half-even).
-
-    Without a rate it is money in an asset that the invoice did not offer: it is kept, and counts for nothing.
-    """
-
-    id: PaymentId
-    status: PaymentStatus
-    confirmations: int
-    confirmations_required: int
-    needs_final: bool
-    value_units: int
-    rate: Fraction | None
-    late: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from fractions import Fraction
 
 from kassa.core.errors import FieldFault, Invalid, Unavailable
 from kassa.core.money import Asset, Currency, currency, due_units, parse_amount
-from kassa.invoices.model import Order, Tier
+from kassa.invoices.model import Order
+from kassa.payments.model import Tier
 from kassa.rates.model import NoRate, Rate
 
 MAX_OPTIONS = 20

@@ -8,10 +8,11 @@ from typing import Any
 
 from kassa.core.clock import rfc3339
 from kassa.core.money import format_rate, format_units
-from kassa.invoices.model import Option, PaymentStanding, Standing, Terms, Withheld
-from kassa.invoices.rules import option_due, option_paid, tier_of
-from kassa.payments.model import Payment
+from kassa.invoices.model import Option, Standing, Terms, Withheld
+from kassa.invoices.rules import option_due, option_paid
+from kassa.payments.model import Payment, PaymentStanding
 from kassa.payments.model import Status as PaymentStatus
+from kassa.payments.settling import tier_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,13 @@
 """Where an invoice stands, and what must be said about it. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from fractions import Fraction
 
-from kassa.invoices.model import (
-    Announced,
-    Decision,
-    Flag,
-    Option,
-    PaymentStanding,
-    Sight,
-    Standing,
-    Status,
-    Terms,
-    Tier,
-    View,
-)
-from kassa.payments.model import Payment
+from kassa.invoices.model import Announced, Decision, Flag, Option, Standing, Status, Terms, View
+from kassa.payments.model import Payment, PaymentStanding, Tier
 from kassa.payments.model import Status as PaymentStatus
+from kassa.payments.settling import drops_at, judge, required, strictest, tier_of
 
 _PROGRESS = {Status.NEW: 0, Status.EXPIRED: 0, Status.INVALID: 0, Status.PROCESSING: 1, Status.SETTLED: 2}
 
@@ -33,12 +21,13 @@ def evaluate(terms: Terms, payments: Sequence[Payment], decisions: Sequence[Deci
     options = {option.asset.id: option for option in terms.options}
     judged = [(p, _judge(terms, options.get(p.asset), p, view)) for p in sorted(payments, key=_order)]
     alive = [(share_of(options[p.asset], p, terms), s) for p, s in judged if s.status.alive and p.asset in options]
+    late = {p.id for p in payments if p.first_seen_at > terms.expires_at}
     need = 1 - terms.tolerance
     paid = sum((share for share, _ in alive), Fraction(0))
     settled = sum((share for share, s in alive if s.status is PaymentStatus.SETTLED), Fraction(0))
-    paid_in_time = sum((share for share, s in alive if not s.late), Fraction(0))
+    paid_in_time = sum((share for share, s in alive if s.id not in late), Fraction(0))
     settled_in_time = sum(
-        (share for share, s in alive if not s.late and s.status is PaymentStatus.SETTLED), Fraction(0)
+        (share for share, s in alive if s.id not in late and s.status is PaymentStatus.SETTLED), Fraction(0)
     )
     time_over = view.judged_at({option.asset.network for option in terms.options}) > terms.expires_at
 
@@ -105,21 +94,6 @@ def share_of(option: Option, payment: Payment, terms: Terms) -> Fraction:
     return Fraction(payment.units, 10**option.asset.decimals) * payment.late_rate / price
 
 
-def tier_of(tiers: Sequence[Tier], units: int) -> Tier:
-    """Return what an amount requires; a bound belongs to its own tier.
-
-    Without a tier that reaches so far, the strictest one holds.
-    """
-    for tier in tiers:
-        if tier.up_to is None or units <= tier.up_to:
-            return tier
-    return _strictest(tiers)
-
-
-def _strictest(tiers: Sequence[Tier]) -> Tier:
-    return Tier(None, max((tier.blocks for tier in tiers), default=1), any(tier.final for tier in tiers))
-
-
 def option_paid(option: Option, payments: Sequence[Payment], standing: Standing) -> int:
     """Return the units of an option's asset that living payments brought."""
     alive = {s.id for s in standing.payments if s.status.alive}
@@ -141,58 +115,23 @@ def _order(payment: Payment) -> tuple[object, ...]:
 
 
 def _judge(terms: Terms, option: Option | None, payment: Payment, view: View) -> PaymentStanding:
-    tier = _tier(terms, option, payment)
-    sight, block = view.sights[payment.key.network], payment.sighting.block
-    depth = 0 if block is None else max(0, sight.height - block.height + 1)
     worth = Fraction(0) if option is None else share_of(option, payment, terms)
     rate = None if option is None else option.rate
-    return PaymentStanding(
-        id=payment.id,
-        status=_status(payment, depth, tier, sight),
-        confirmations=depth,
-        confirmations_required=tier.blocks,
-        needs_final=tier.final,
+    return judge(
+        payment,
+        required(payment, _tier(terms, option, payment)),
+        view.sights[payment.key.network],
         value_units=round(worth * terms.amount_units),
         rate=rate if rate is None or payment.late_rate is None else payment.late_rate,
-        late=payment.first_seen_at > terms.expires_at,
     )
 
 
 def _tier(terms: Terms, option: Option | None, payment: Payment) -> Tier:
     if option is None:
         # Nobody agreed on how deep it must lie: as deep as the strictest of what was agreed on.
-        tier = _strictest([tier for offered in terms.options for tier in offered.tiers])
-    else:
-        # The larger of invoice and payment decides: splitting a price into small payments must not lower its threshold.
-        tier = tier_of(option.tiers, max(option.due_units, payment.units))
-    needed = 1 if tier.blocks == 0 and payment.replaceable else tier.blocks
-    return replace(tier, blocks=max(needed, payment.maturity))
-
-
-def _status(payment: Payment, depth: int, tier: Tier, sight: Sight) -> PaymentStatus:
-    if depth > 0:
-        return PaymentStatus.SETTLED if _is_settled(payment, depth, tier, sight) else PaymentStatus.CONFIRMING
-    sighting, required = payment.sighting, tier.blocks
-    if sighting.conflict_txid is not None:
-        return PaymentStatus.REPLACED if payment.settled_at is None else PaymentStatus.REVERSED
-    if sighting.missing_since is None:
-        return PaymentStatus.SETTLED if required == 0 else PaymentStatus.DETECTED
-    if sight.observed_at < _drops_at(sighting.missing_since, sight):
-        return PaymentStatus.DETECTED
-    return PaymentStatus.DROPPED if payment.settled_at is None else PaymentStatus.REVERSED
-
-
-def _is_settled(payment: Payment, depth: int, tier: Tier, sight: Sight) -> bool:
-    # What had settled before its asset was frozen stays so: the doubt is about what comes.
-    if depth < tier.blocks or (payment.asset in sight.frozen and payment.settled_at is None):
-        return False
-    block = payment.sighting.block
-    final = block is not None and sight.final is not None and block.height <= sight.final
-    return final or not tier.final
-
-
-def _drops_at(missing_since: datetime, sight: Sight) -> datetime:
-    return missing_since + timedelta(seconds=sight.drop_after_seconds)
+        return strictest([tier for offered in terms.options for tier in offered.tiers])
+    # The larger of invoice and payment decides: splitting a price into small payments must not lower its threshold.
+    return tier_of(option.tiers, max(option.due_units, payment.units))
 
 
 def _worth(share: Fraction, need: Fraction, terms: Terms) -> int:
@@ -208,5 +147,5 @@ def _deadline(
     for payment, standing in judged:
         missing_since, sight = payment.sighting.missing_since, view.sights[payment.key.network]
         if missing_since is not None and standing.status is PaymentStatus.DETECTED and sight.followed:
-            moments.append(_drops_at(missing_since, sight))
+            moments.append(drops_at(missing_since, sight))
     return min(moments, default=None)

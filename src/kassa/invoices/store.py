@@ -16,7 +16,8 @@ from kassa.db.pool import Tx
 from kassa.db.rows import as_json, hex_bytes
 from kassa.events.model import NewEvent
 from kassa.events.store import WAKING, arguments, writing
-from kassa.invoices.model import Announced, Decision, Flag, Option, Status, Terms, Tier
+from kassa.invoices.model import Announced, Decision, Flag, Option, Status, Terms
+from kassa.payments.model import Tier
 from kassa.wallets.model import NewAddress, Place
 
 Assets = Mapping[str, Asset]

@@ -1,4 +1,4 @@
-"""A payment: a transfer to one of our addresses, and what was seen of it."""
+"""A payment: a transfer to one of our addresses, what was seen of it, and where it stands."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,3 +65,48 @@ class Payment:
     confirmations_required: int
     needs_final: bool
     settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Up to and including `up_to` asset units (None: any amount), `blocks` confirmations are required.
+
+    `final`: moreover, a block that the network itself calls final.
+    """
+
+    up_to: int | None
+    blocks: int
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How far we see on one network: our height, and the moment up to which everything was seen.
+
+    A payment that complete looks have not found for `drop_after_seconds` is dropped. `final` is the height up to which
+    the network calls its blocks final, where it does; `frozen` are the assets in which nothing settles at present. A
+    network that is not `followed` any more (it was taken out of the settings) is not waited for.
+    """
+
+    height: int
+    observed_at: datetime
+    drop_after_seconds: int
+    final: int | None = None
+    frozen: frozenset[str] = frozenset()
+    followed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentStanding:
+    """Where one payment stands. `value_units` is what it is worth in its invoice's currency (rounded half-even).
+
+    Without a rate it is money in an asset that the invoice did not offer: it is kept, and counts for nothing.
+    """
+
+    id: PaymentId
+    status: Status
+    confirmations: int
+    confirmations_required: int
+    needs_final: bool
+    value_units: int
+    rate: Fraction | None
