@@ -10,6 +10,7 @@ from kassa.chains.registry import FAMILIES
 from kassa.core.money import Token
 from kassa.db.pool import Database, Tx
 from kassa.house import House
+from kassa.invoices.policy import NOTHING, Policy
 from kassa.settings import Confirmations, Http, Network, Rates, Settings
 from kassa.stores import store as stores
 from kassa.stores.model import Store
@@ -80,10 +81,10 @@ async def build_house(
     return House(settings, database, chains, clock or SetClock(), marks)
 
 
-async def add_store(tx: Tx, house: House, network: str = BITCOIN, key: str = TPUB, tolerance_ppm: int = 0) -> Store:
+async def add_store(tx: Tx, house: House, network: str = BITCOIN, key: str = TPUB, policy: Policy = NOTHING) -> Store:
     """Make a test store with a wallet on a network."""
     now = house.clock.now()
-    store = await stores.create_store(tx, "Test", "EUR", False, now, tolerance_ppm=tolerance_ppm)
+    store = await stores.create_store(tx, "Test", "EUR", False, now, policy=policy)
     account = house.chains[network].addresses.account(key)
     await wallets.add_wallet(tx, store.id, network, house.chains[network].space, account, now)
     return store

@@ -150,6 +150,32 @@ def store_list(config: Config = None, as_json: AsJson = False) -> None:
     _tell_table(told, as_json, ("id", "name", "currency", "livemode", "created_at"))
 
 
+@store_app.command("policy")
+def store_policy(
+    store: StoreId,
+    tolerance: Annotated[str | None, typer.Option(help="The share of a price that may be missing: 0.5%")] = None,
+    tolerance_amount: Annotated[str | None, typer.Option(help="Or this much, if it is more: 0.10")] = None,
+    short: Annotated[str | None, typer.Option(help="A payment short in the end: flag, accept or credit.")] = None,
+    short_limit: Annotated[str | None, typer.Option(help="Accept it when no more than this is missing: 5%")] = None,
+    over: Annotated[str | None, typer.Option(help="What exceeds the price: flag or credit.")] = None,
+    late_grace: Annotated[int | None, typer.Option(help="Accept payments up to so many seconds late.")] = None,
+    late_rate: Annotated[str | None, typer.Option(help="If the rate had moved no more than this: 1%")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what becomes of short, excess and late payments, or change it for the invoices to come."""
+    from kassa import operations
+
+    given = {
+        "tolerance_percent": _without_sign(tolerance), "tolerance_amount": tolerance_amount, "short": short,
+        "short_limit_percent": _without_sign(short_limit), "over": over, "late_grace_seconds": late_grace,
+        "late_rate_percent": _without_sign(late_rate),
+    }  # fmt: skip
+    asked = {name: value for name, value in given.items() if value is not None}
+    told = _ask(operations.store_policy(_settings(config), store, asked))
+    _tell(told, as_json, "\n".join(f"{name:<21}{value}" for name, value in told["policy"].items()))
+
+
 @key_app.command("create")
 def key_create(
     store: StoreId,
@@ -259,6 +285,10 @@ def network_resume(
 
     told = _ask(operations.resume_network(_settings(config), network, depth))
     _tell(told, as_json, f"{network} is followed again; reorganisations of up to {depth} blocks are allowed once")
+
+
+def _without_sign(percent: str | None) -> str | None:
+    return None if percent is None else percent.removesuffix("%")
 
 
 def _settings(config: Path | None) -> "Settings":

@@ -1,7 +1,7 @@
 """What an operator does from the command line: each changes one thing in one transaction and tells."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -14,14 +14,16 @@ import kassa.webhooks.store as webhooks
 from kassa import flow
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import DatabaseError, FieldFault, Invalid
-from kassa.core.money import parse_amount
+from kassa.core.money import currency, parse_amount
 from kassa.db.migrate import applied_names
 from kassa.db.migrate import migrate as apply_migrations
 from kassa.db.pool import Tx
+from kassa.invoices.policy import Policy, changed
 from kassa.main import build_chains, open_books, open_house
 from kassa.settings import Settings
 from kassa.stores.model import SCOPES
 from kassa.stores.model import Store as StoreValue
+from kassa.stores.resource import store_resource
 from kassa.wallets.resource import wallet_resource
 from kassa.wallets.rules import check_mode
 from kassa.webhooks.resource import endpoint_resource
@@ -43,15 +45,14 @@ async def migrate(settings: Settings) -> Told:
 
 
 async def create_store(
-    settings: Settings, name: str, currency: str, *, test: bool, tolerance: str, spread: str = "0%"
+    settings: Settings, name: str, prices_in: str, *, test: bool, tolerance: str, spread: str = "0%"
 ) -> Told:
     """Make a store with a first key for everything."""
-    tolerated, charged = share_ppm("tolerance", tolerance), share_ppm("spread", spread)
+    policy = Policy(tolerance_ppm=share_ppm("tolerance", tolerance))
+    charged = share_ppm("spread", spread)
 
     async def work(tx: Tx, now: datetime) -> Told:
-        store = await stores.create_store(
-            tx, name, currency, not test, now, tolerance_ppm=tolerated, spread_ppm=charged
-        )
+        store = await stores.create_store(tx, name, prices_in, not test, now, policy=policy, spread_ppm=charged)
         _, text = await stores.create_key(tx, store, now, label="made with the store")
         return {"store_id": store.id, "api_key": text}
 
@@ -74,6 +75,19 @@ async def list_stores(settings: Settings) -> Told:
 
     async def work(tx: Tx, _now: datetime) -> Told:
         return {"data": [_store(store) for store in await stores.list_stores(tx)]}
+
+    return await _in_transaction(settings, work)
+
+
+async def store_policy(settings: Settings, store_id: str, given: Mapping[str, Any]) -> Told:
+    """Tell a store's policy, with some of it changed for the invoices to come."""
+
+    async def work(tx: Tx, _now: datetime) -> Told:
+        store = await stores.get_store(tx, store_id)
+        policy = changed(store.policy, given, currency(store.currency))
+        if policy != store.policy:
+            store = await stores.change_store(tx, store.id, store.name, policy, store.version)
+        return store_resource(store)
 
     return await _in_transaction(settings, work)
 
@@ -204,7 +218,7 @@ def _store(store: StoreValue) -> Told:
         "name": store.name,
         "currency": store.currency,
         "livemode": store.livemode,
-        "tolerance_ppm": store.tolerance_ppm,
+        "tolerance_ppm": store.policy.tolerance_ppm,
         "spread_ppm": store.spread_ppm,
         "created_at": rfc3339(store.created_at),
     }

@@ -8,6 +8,7 @@ from kassa.core.facts import Block, BlockRef, Transaction, TransferKey
 from kassa.core.ids import AddressId, InvoiceId, PaymentId, StoreId
 from kassa.core.money import Asset, currency
 from kassa.invoices.model import Option, Terms, View
+from kassa.invoices.policy import Policy
 from kassa.payments.model import Payment, Sight, Sighting, Status, Tier
 from kassa.wallets.model import Place
 
@@ -28,10 +29,13 @@ def option(asset: Asset = BTC, due: int = 100_000, tiers: tuple[Tier, ...] = ONE
     return Option(asset, AddressId(f"adr_{asset.symbol}"), "addr", Place("desc", 0), due, rate, "fixed", START, tiers)
 
 
-def terms(*options: Option, amount: int = 5_000, tolerance: Fraction = Fraction(0)) -> Terms:
+def terms(
+    *options: Option, amount: int = 5_000, tolerance: Fraction = Fraction(0), policy: Policy | None = None
+) -> Terms:
+    agreed = policy or Policy(tolerance_ppm=int(tolerance * 10**6))
     return Terms(
-        InvoiceId("inv_1"), StoreId("sto_1"), False, amount, currency("EUR"), tolerance, START, EXPIRY,
-        options or (option(),),
+        InvoiceId("inv_1"), StoreId("sto_1"), False, amount, currency("EUR"), agreed, START, EXPIRY,
+        options or (option(),), currency("EUR"),
     )  # fmt: skip
 
 

@@ -22,7 +22,14 @@ def status(*payments: Payment, now: float = 20, **more: object) -> Status:
 
 def said(standing: Standing) -> Announced:
     return Announced(
-        standing.status, standing.flags, standing.is_final, standing.paid_units, standing.settled_units, None, None
+        standing.status,
+        standing.flags,
+        standing.rules,
+        standing.is_final,
+        standing.paid_units,
+        standing.settled_units,
+        None,
+        None,
     )
 
 
@@ -40,7 +47,7 @@ def test_the_tolerance_itself_is_tolerated(units: int, expected: Status) -> None
     agreed = terms(tolerance=Fraction(1, 100))
     standing = evaluate(agreed, [payment(units)], (), view())
     assert standing.status is expected
-    assert (option_due(agreed.options[0], standing, agreed) == 0) is (expected is Status.PROCESSING)
+    assert (option_due(agreed.options[0], standing) == 0) is (expected is Status.PROCESSING)
     assert (standing.due_units == 0) is (expected is Status.PROCESSING)
 
 
@@ -203,8 +210,8 @@ def test_two_assets_settle_one_invoice_by_shares() -> None:
 def test_what_is_missing_is_rounded_up_in_each_asset() -> None:
     agreed = terms(option(due=100_000), option(LTC, 33))
     standing = evaluate(agreed, [payment(50_001)], (), view())
-    assert [option_due(o, standing, agreed) for o in agreed.options] == [49_999, 17]
-    assert [option_paid(o, [payment(50_001)], standing) for o in agreed.options] == [50_001, 0]
+    assert [option_due(o, standing) for o in agreed.options] == [49_999, 17]
+    assert [option_paid(o, [payment(50_001)], (), standing) for o in agreed.options] == [50_001, 0]
 
 
 def test_a_missing_satoshi_is_never_rounded_away() -> None:
@@ -253,8 +260,8 @@ def test_the_last_decision_counts() -> None:
 )
 def test_each_change_of_status_has_one_event(before: Status, after: Status, expected: str) -> None:
     standing = evaluate(terms(), (), (), view())
-    announced = Announced(before, (), False, 0, 0, None, None)
-    changed = Standing(after, (), False, 0, 0, 0, 0, standing.paid_share, standing.settled_share, (), None)
+    announced = Announced(before, (), (), False, 0, 0, None, None)
+    changed = Standing(after, (), (), False, 0, 0, 0, 0, standing.paid_share, standing.settled_share, (), (), None)
     assert changes(announced, changed) == (expected,)
 
 

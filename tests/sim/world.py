@@ -18,6 +18,7 @@ from kassa.core.facts import BlockRef, Pending
 from kassa.db.pool import Database
 from kassa.house import House
 from kassa.invoices.model import Decision, Order
+from kassa.invoices.policy import Policy
 from kassa.settings import Confirmations
 from kassa.stores.model import Store
 from kassa.watch import store as watch
@@ -317,7 +318,7 @@ async def new_world(database: Database, folder: Path, clock: Any = None) -> Asyn
         stores = [
             await add_store(tx, house),
             await add_store(tx, house),
-            await add_store(tx, house, tolerance_ppm=20_000),
+            await add_store(tx, house, policy=Policy(tolerance_ppm=20_000)),
         ]
     world = World(house, clock, chain, source, stores, Oracle(house))
     await world.start()

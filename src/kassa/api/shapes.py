@@ -24,6 +24,21 @@ Time = Annotated[str, Meta(description="RFC 3339 in UTC.", examples=["2026-01-02
 AssetId = Annotated[str, Meta(description="SYMBOL@network", examples=["BTC@bitcoin-regtest"])]
 Status = Literal["new", "processing", "settled", "expired", "invalid"]
 Flag = Literal["underpaid", "overpaid", "late", "reversed", "marked"]
+Rule = Literal[
+    "marked",
+    "tolerance",
+    "short.flag",
+    "short.accept",
+    "short.credit",
+    "late.flag",
+    "late.grace",
+    "late.rate",
+    "over.flag",
+    "over.credit",
+]
+Percent = Annotated[
+    str, Meta(max_length=60, description="A share in percent, at most four decimals.", examples=["0.5"])
+]
 PaymentStatus = Literal["detected", "confirming", "settled", "replaced", "dropped", "reversed"]
 
 
@@ -32,6 +47,66 @@ class Page(Struct, Generic[T]):
 
     data: list[T]
     next_cursor: str | None
+
+
+# ---------------------------------------------------------------- the store and its policy
+
+
+class Policy(Struct):
+    """What happens without asking anyone when a payment is short, too much or late. Bounds are inclusive."""
+
+    tolerance_percent: Percent
+    tolerance_amount: Amount
+    short: Literal["flag", "accept", "credit"]
+    short_limit_percent: Percent
+    over: Literal["flag", "credit"]
+    late_grace_seconds: int
+    late_rate_percent: Percent
+
+
+class PolicyChange(Struct, forbid_unknown_fields=True, frozen=True):
+    """The parts of a policy that shall differ."""
+
+    tolerance_percent: Annotated[Percent, Meta(description="Of the price may be missing; at most 50.")] | UnsetType = (
+        UNSET
+    )
+    tolerance_amount: (
+        Annotated[
+            Amount, Meta(description="May be missing, in the invoice's currency (of a store: in its own), if larger.")
+        ]
+        | UnsetType
+    ) = UNSET
+    short: Literal["flag", "accept", "credit"] | UnsetType = UNSET
+    short_limit_percent: (
+        Annotated[Percent, Meta(description="Of the price may be missing in the end, if `short` is accept.")]
+        | UnsetType
+    ) = UNSET
+    over: Literal["flag", "credit"] | UnsetType = UNSET
+    late_grace_seconds: Annotated[int, Meta(ge=0, le=604_800)] | UnsetType = UNSET
+    late_rate_percent: (
+        Annotated[Percent, Meta(description="By how much the rate of a late payment may differ.")] | UnsetType
+    ) = UNSET
+
+
+class Store(Struct):
+    """The store of a key, and the policy of its invoices to come."""
+
+    object: Literal["store"]
+    id: str
+    name: str
+    currency: str
+    livemode: bool
+    version: int
+    policy: Policy
+    created_at: Time
+
+
+class StoreChange(Struct, forbid_unknown_fields=True, frozen=True):
+    """What to change of a store that was read at a `version`; 409 `changed_meanwhile` when it has another by now."""
+
+    version: Annotated[int, Meta(ge=1, le=2**62)]
+    name: Annotated[str, Meta(min_length=1, max_length=200)] | UnsetType = UNSET
+    policy: PolicyChange | UnsetType = UNSET
 
 
 # ---------------------------------------------------------------- invoices and payments
@@ -92,6 +167,7 @@ class Invoice(Struct):
     livemode: bool
     status: Status
     flags: list[Flag]
+    rules: Annotated[list[Rule], Meta(description="What decided where the invoice and its money stand.")]
     is_final: bool
     amount: Amount
     currency: str
@@ -108,6 +184,7 @@ class Invoice(Struct):
     settled_at: Time | None
     checkout_url: str
     redirect_url: str | None
+    policy: Policy
     payment_options: list[PaymentOption]
     payments: list[Payment]
 
@@ -138,6 +215,7 @@ class InvoiceOrder(Struct, forbid_unknown_fields=True, frozen=True):
     expires_in: Annotated[int, Meta(ge=60, le=604_800, description="Seconds that the rate is held.")] = 900
     redirect_url: Annotated[str, Meta(max_length=2048, extra_json_schema={"format": "uri"})] | None = None
     webhook_url: Annotated[str, Meta(max_length=2048, extra_json_schema={"format": "uri"})] | None = None
+    policy: Annotated[PolicyChange, Meta(description="What differs from the store's policy.")] | None = None
 
 
 class Mark(Struct, forbid_unknown_fields=True, frozen=True):

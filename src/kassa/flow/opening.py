@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fractions import Fraction
 from typing import Any
 
 import kassa.invoices.store as invoices
@@ -12,7 +11,7 @@ from kassa.chains.base import Chain
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import Unavailable
 from kassa.core.ids import AddressId, InvoiceId, new_id
-from kassa.core.money import Asset
+from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
 from kassa.events.model import NewEvent
 from kassa.flow import picture as pictures
@@ -21,6 +20,7 @@ from kassa.flow.picture import Picture
 from kassa.house import House
 from kassa.invoices import quote as quotes
 from kassa.invoices.model import Announced, Option, Order, Terms, View
+from kassa.invoices.policy import agreed
 from kassa.invoices.rules import evaluate
 from kassa.invoices.store import NewInvoice
 from kassa.payments.model import Sight
@@ -52,6 +52,13 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
     or `Unavailable` when nothing that the order names can be offered now.
     """
     price = quotes.price(order)
+    policy = agreed(
+        store.policy,
+        order.policy,
+        price.currency,
+        default_currency=store.currency,
+        for_customer=order.customer_id is not None,
+    )
     ask = house.database.ask
     receiving = {each.wallet.network: each for each in await ask(wallets.receiving, store.id)}
     mine = {network: each.wallet for network, each in receiving.items()}
@@ -77,10 +84,11 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
         livemode=store.livemode,
         amount_units=price.units,
         currency=price.currency,
-        tolerance=Fraction(store.tolerance_ppm, 1_000_000),
+        policy=policy,
         created_at=now,
         expires_at=now + timedelta(seconds=order.expires_in),
         options=options,
+        store_currency=currency(store.currency),
         reference=order.reference,
         description=order.description,
         metadata=order.metadata_json,
@@ -100,7 +108,7 @@ async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: dat
     networks = {option.asset.network for option in terms.options}
     view = View(now, {network: Sight(-1, now, 0) for network in networks})
     standing = evaluate(terms, (), (), view)
-    announced = Announced(standing.status, (), False, 0, 0, None, standing.deadline)
+    announced = Announced(standing.status, (), (), False, 0, 0, None, standing.deadline)
     # The addresses were derived just now.
     resource = pictures.resource(house, Picture(terms, announced, (), standing), hidden={})
     event = NewEvent(terms.store_id, "invoice.created", resource, terms.id, terms.webhook_url)

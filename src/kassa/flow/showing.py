@@ -15,7 +15,7 @@ from kassa.invoices.resource import payment_resources
 from kassa.invoices.store import Filters
 from kassa.stores.model import Store
 
-_PRIVATE = ("store_id", "metadata", "customer_id", "reference")
+_PRIVATE = ("store_id", "metadata", "customer_id", "reference", "policy", "rules")
 
 
 async def invoice_resource(

@@ -100,6 +100,7 @@ def _outcome(house: House, picture: Picture, now: datetime) -> _Outcome:
     announced = Announced(
         standing.status,
         standing.flags,
+        standing.rules,
         standing.is_final,
         standing.paid_units,
         standing.settled_units,

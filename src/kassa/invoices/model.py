@@ -1,13 +1,15 @@
 """An invoice: its terms, a person's decisions, and the standing that follows from them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
+from typing import Any
 
-from kassa.core.ids import AddressId, InvoiceId, StoreId
+from kassa.core.ids import AddressId, InvoiceId, PaymentId, SpendId, StoreId
 from kassa.core.money import Asset, Currency
+from kassa.invoices.policy import Policy
 from kassa.payments.model import PaymentStanding, Sight, Tier
 from kassa.wallets.model import Place
 
@@ -30,6 +32,21 @@ class Flag(StrEnum):
     LATE = "late"
     REVERSED = "reversed"
     MARKED = "marked"
+
+
+class Rule(StrEnum):
+    """What decided about an invoice and its money. Written in this order."""
+
+    MARKED = "marked"
+    TOLERANCE = "tolerance"
+    SHORT_FLAG = "short.flag"
+    SHORT_ACCEPT = "short.accept"
+    SHORT_CREDIT = "short.credit"
+    LATE_FLAG = "late.flag"
+    LATE_GRACE = "late.grace"
+    LATE_RATE = "late.rate"
+    OVER_FLAG = "over.flag"
+    OVER_CREDIT = "over.credit"
 
 
 class Decision(StrEnum):
@@ -60,6 +77,7 @@ class Order:
     expires_in: int = 900
     redirect_url: str | None = None
     webhook_url: str | None = None
+    policy: Mapping[str, Any] = field(default_factory=dict)  # public fields that differ from the store's
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +103,7 @@ class Option:
 class Terms:
     """What was agreed when the invoice was made; none of it ever changes.
 
-    `tolerance` is the share of the price that may be missing (0 ≤ tolerance < 1).
+    `store_currency` is what the store keeps its books in.
     """
 
     id: InvoiceId
@@ -93,16 +111,27 @@ class Terms:
     livemode: bool
     amount_units: int
     currency: Currency
-    tolerance: Fraction
+    policy: Policy
     created_at: datetime
     expires_at: datetime
     options: tuple[Option, ...]
+    store_currency: Currency
     reference: str | None = None
     description: str | None = None
     metadata: str = "{}"  # JSON text, kept as it was sent
     customer_id: str | None = None
     redirect_url: str | None = None
     webhook_url: str | None = None
+
+    @property
+    def tolerance(self) -> Fraction:
+        """The share of the price that may be missing (0 ≤ tolerance < 1)."""
+        return self.policy.tolerance(self.amount_units)
+
+    @property
+    def accepts_until(self) -> datetime:
+        """The last moment at which a payment can be first seen and still be accepted."""
+        return self.expires_at + timedelta(seconds=self.policy.late_grace_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +151,31 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where an invoice stands: a pure function of terms, payments, decisions and view.
+class Split:
+    """How a living part of what was paid is divided, in units of its asset: price + excess + credit is all of it.
 
-    `paid_share` and `settled_share` are exact shares of the price by living payments. `deadline` is the next moment at
-    which the clock alone may change this standing.
+    `short` comes on top: what is missing from the price and was accepted as missing.
+    """
+
+    id: PaymentId | SpendId
+    price: int
+    excess: int
+    credit: int
+    short: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an invoice stands: a pure function of terms, payments, spends of credit, decisions and view.
+
+    `rules` name what decided. `paid_share` and `settled_share` are exact shares of the price by living payments and
+    spends; `splits` say where their money belongs. `deadline` is the next moment at which the clock alone may change
+    this standing.
     """
 
     status: Status
     flags: tuple[Flag, ...]
+    rules: tuple[Rule, ...]
     is_final: bool
     paid_units: int
     settled_units: int
@@ -139,6 +184,7 @@ class Standing:
     paid_share: Fraction
     settled_share: Fraction
     payments: tuple[PaymentStanding, ...]
+    splits: tuple[Split, ...]
     deadline: datetime | None
 
 
@@ -148,6 +194,7 @@ class Announced:
 
     status: Status
     flags: tuple[Flag, ...]
+    rules: tuple[Rule, ...]
     is_final: bool
     paid_units: int
     settled_units: int

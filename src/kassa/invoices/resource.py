@@ -8,7 +8,9 @@ from typing import Any
 
 from kassa.core.clock import rfc3339
 from kassa.core.money import format_rate, format_units
+from kassa.customers.model import Spend
 from kassa.invoices.model import Option, Standing, Terms, Withheld
+from kassa.invoices.policy import policy_resource
 from kassa.invoices.rules import option_due, option_paid
 from kassa.payments.model import Payment, PaymentStanding
 from kassa.payments.model import Status as PaymentStatus
@@ -38,6 +40,7 @@ class Shown:
     faces: Mapping[str, Face]
     decimals: Mapping[str, int]
     withheld: Mapping[str, Withheld]
+    spends: Sequence[Spend] = ()
 
 
 def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
@@ -51,6 +54,7 @@ def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
         "livemode": terms.livemode,
         "status": standing.status.value,
         "flags": [flag.value for flag in standing.flags],
+        "rules": [rule.value for rule in standing.rules],
         "is_final": standing.is_final,
         "amount": format_units(terms.amount_units, decimals),
         "currency": terms.currency.code,
@@ -67,6 +71,7 @@ def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
         "settled_at": None if shown.settled_at is None else rfc3339(shown.settled_at),
         "checkout_url": shown.checkout_url,
         "redirect_url": terms.redirect_url,
+        "policy": policy_resource(terms.policy, terms.currency),
         "payment_options": [_option(option, shown) for option in terms.options],
         "payments": payment_resources(shown),
     }
@@ -82,7 +87,7 @@ def payment_resources(shown: Shown) -> list[dict[str, Any]]:  # JSON
 
 def _option(option: Option, shown: Shown) -> dict[str, Any]:
     asset, face, withheld = option.asset, shown.faces.get(option.asset.id), shown.withheld.get(option.asset.id)
-    due = option_due(option, shown.standing, shown.terms)
+    due = option_due(option, shown.standing)
     return {
         "asset": asset.id,
         "symbol": asset.symbol,
@@ -92,7 +97,7 @@ def _option(option: Option, shown: Shown) -> dict[str, Any]:
         "address": option.address if withheld is None else None,
         "withheld": withheld,
         "amount": format_units(option.due_units, asset.decimals),
-        "amount_paid": format_units(option_paid(option, shown.payments, shown.standing), asset.decimals),
+        "amount_paid": format_units(option_paid(option, shown.payments, shown.spends, shown.standing), asset.decimals),
         "amount_due": format_units(due, asset.decimals),
         "rate": format_rate(option.rate),
         "rate_source": option.rate_source,

@@ -4,64 +4,75 @@ from collections.abc import Sequence
 from datetime import datetime
 from fractions import Fraction
 
-from kassa.invoices.model import Announced, Decision, Flag, Option, Standing, Status, Terms, View
+from kassa.customers.model import Spend
+from kassa.invoices.model import Announced, Decision, Flag, Option, Rule, Split, Standing, Status, Terms, View
+from kassa.invoices.parts import Lateness, Part, Tally, allocate, order, parts_of, share_of, tally
+from kassa.invoices.policy import Over, Short
 from kassa.payments.model import Payment, PaymentStanding, Tier
 from kassa.payments.model import Status as PaymentStatus
 from kassa.payments.settling import drops_at, judge, required, strictest, tier_of
 
 _PROGRESS = {Status.NEW: 0, Status.EXPIRED: 0, Status.INVALID: 0, Status.PROCESSING: 1, Status.SETTLED: 2}
+_LATE = {Lateness.ACCEPTED: Rule.LATE_GRACE, Lateness.MOVED: Rule.LATE_RATE, Lateness.OVERDUE: Rule.LATE_FLAG}
 
 
-def evaluate(terms: Terms, payments: Sequence[Payment], decisions: Sequence[Decision], view: View) -> Standing:
+def evaluate(
+    terms: Terms,
+    payments: Sequence[Payment],
+    decisions: Sequence[Decision],
+    view: View,
+    spends: Sequence[Spend] = (),
+) -> Standing:
     """Decide where an invoice stands, afresh, from everything known of it.
 
     Total and free of order: every set of payments has a standing, and their order does not matter. `decisions` are in
     the order in which they were made; the last one counts. A payment in an asset that was not offered counts nothing.
     """
     options = {option.asset.id: option for option in terms.options}
-    judged = [(p, _judge(terms, options.get(p.asset), p, view)) for p in sorted(payments, key=_order)]
-    alive = [(share_of(options[p.asset], p, terms), s) for p, s in judged if s.status.alive and p.asset in options]
-    late = {p.id for p in payments if p.first_seen_at > terms.expires_at}
-    need = 1 - terms.tolerance
-    paid = sum((share for share, _ in alive), Fraction(0))
-    settled = sum((share for share, s in alive if s.status is PaymentStatus.SETTLED), Fraction(0))
-    paid_in_time = sum((share for share, s in alive if s.id not in late), Fraction(0))
-    settled_in_time = sum(
-        (share for share, s in alive if s.id not in late and s.status is PaymentStatus.SETTLED), Fraction(0)
-    )
-    time_over = view.judged_at({option.asset.network for option in terms.options}) > terms.expires_at
-
+    judged = [(p, _judge(terms, options.get(p.asset), p, view)) for p in sorted(payments, key=order)]
+    parts = parts_of(terms, judged, spends)
+    sums, need = tally(parts), 1 - terms.tolerance
+    judged_at = view.judged_at({option.asset.network for option in terms.options})
+    time_over, closed = judged_at > terms.expires_at, judged_at > terms.accepts_until
+    # Once no payment can be accepted any more, a policy may take less for enough.
+    accepts = closed and terms.policy.short is Short.ACCEPT
+    enough = min(need, 1 - terms.policy.short_limit) if accepts else need
     decision = decisions[-1] if decisions else None
-    if decision is not None:
-        status = Status.SETTLED if decision is Decision.SETTLED else Status.INVALID
-    elif settled_in_time >= need:
-        status = Status.SETTLED
-    elif paid_in_time >= need:
-        status = Status.PROCESSING
-    else:
-        status = Status.EXPIRED if time_over else Status.NEW
-
-    paid_units = _worth(paid, need, terms)
+    status = _status(decision, sums, enough, time_over=time_over)
+    given_back = status is Status.EXPIRED and closed and terms.policy.short is Short.CREDIT
+    splits = allocate(
+        parts,
+        give_back=given_back,
+        credit_excess=terms.policy.over is Over.CREDIT,
+        accept_short=status is Status.SETTLED and decision is None,
+    )
+    paid_units = _worth(sums.paid, need, terms)
     flags = {
-        Flag.UNDERPAID: 0 < paid < need and status in (Status.EXPIRED, Status.SETTLED, Status.INVALID),
+        Flag.UNDERPAID: _is_short(sums, need) and (time_over or decision is not None),
         Flag.OVERPAID: paid_units > terms.amount_units,
-        Flag.LATE: paid_in_time < need <= paid,
+        Flag.LATE: sums.in_time < need <= max(sums.paid, sums.counted),
         Flag.REVERSED: any(p.settled_at is not None and s.status is not PaymentStatus.SETTLED for p, s in judged),
         Flag.MARKED: decision is not None,
     }
     in_flight = any(s.status in (PaymentStatus.DETECTED, PaymentStatus.CONFIRMING) for _, s in judged)
+    at_rest = status in (Status.SETTLED, Status.INVALID) or (status is Status.EXPIRED and closed)
     return Standing(
         status=status,
         flags=tuple(flag for flag, raised in flags.items() if raised),
-        is_final=status in (Status.SETTLED, Status.EXPIRED, Status.INVALID) and not in_flight,
+        rules=(
+            *_status_rules(decision, parts, sums, need, enough, closed=closed, given_back=given_back),
+            *_split_rules(splits, given_back=given_back),
+        ),
+        is_final=at_rest and not in_flight,
         paid_units=paid_units,
-        settled_units=_worth(settled, need, terms),
-        due_units=0 if paid >= need else terms.amount_units - paid_units,
+        settled_units=_worth(sums.settled, need, terms),
+        due_units=0 if max(sums.paid, sums.counted) >= enough else terms.amount_units - paid_units,
         over_units=max(0, paid_units - terms.amount_units),
-        paid_share=paid,
-        settled_share=settled,
+        paid_share=sums.paid,
+        settled_share=sums.settled,
         payments=tuple(s for _, s in judged),
-        deadline=_deadline(terms, judged, time_over, view),
+        splits=splits,
+        deadline=_deadline(terms, judged, view, time_over=time_over, closed=closed),
     )
 
 
@@ -72,8 +83,8 @@ def changes(before: Announced | None, after: Standing) -> tuple[str, ...]:
     if before.status is not after.status:
         fell_back = _PROGRESS[after.status] < _PROGRESS[before.status] and after.status is not Status.INVALID
         return ("invoice.reopened",) if fell_back or after.status is Status.NEW else (f"invoice.{after.status}",)
-    said = (before.flags, before.paid_units, before.settled_units, before.is_final)
-    if said != (after.flags, after.paid_units, after.settled_units, after.is_final):
+    said = (before.flags, before.rules, before.paid_units, before.settled_units, before.is_final)
+    if said != (after.flags, after.rules, after.paid_units, after.settled_units, after.is_final):
         return ("invoice.updated",)
     return ()
 
@@ -83,35 +94,65 @@ def payment_changes(payment: Payment, after: PaymentStanding) -> tuple[str, ...]
     return () if payment.status is after.status else (f"payment.{after.status}",)
 
 
-def share_of(option: Option, payment: Payment, terms: Terms) -> Fraction:
-    """Return the exact share of the price that a payment is: by the locked amount, or by its late rate.
-
-    A payment in time is measured against what was due in its asset, so paying exactly that is exactly everything.
-    """
-    if payment.late_rate is None:
-        return Fraction(payment.units, option.due_units)
-    price = Fraction(terms.amount_units, 10**terms.currency.decimals)
-    return Fraction(payment.units, 10**option.asset.decimals) * payment.late_rate / price
-
-
-def option_paid(option: Option, payments: Sequence[Payment], standing: Standing) -> int:
-    """Return the units of an option's asset that living payments brought."""
+def option_paid(option: Option, payments: Sequence[Payment], spends: Sequence[Spend], standing: Standing) -> int:
+    """Return the units of an option's asset that living payments and spends of credit brought."""
     alive = {s.id for s in standing.payments if s.status.alive}
-    return sum(p.units for p in payments if p.asset == option.asset.id and p.id in alive)
+    paid = sum(p.units for p in payments if p.asset == option.asset.id and p.id in alive)
+    return paid + sum(spend.units for spend in spends if spend.asset == option.asset.id)
 
 
-def option_due(option: Option, standing: Standing, terms: Terms) -> int:
+def option_due(option: Option, standing: Standing) -> int:
     """Return the units of an option's asset that would complete the payment; rounded UP, in the merchant's favour."""
-    missing = 1 - standing.paid_share
-    if missing <= terms.tolerance:
+    if standing.due_units == 0:
         return 0
-    exact = missing * option.due_units
+    exact = (1 - standing.paid_share) * option.due_units
     return -(-exact.numerator // exact.denominator)
 
 
-def _order(payment: Payment) -> tuple[object, ...]:
-    # Outputs of one transaction in the order of their numbers: "out:2" before "out:10".
-    return payment.first_seen_at, payment.key.txid, len(payment.key.position), payment.key.position
+def _status(decision: Decision | None, sums: Tally, enough: Fraction, *, time_over: bool) -> Status:
+    if decision is not None:
+        return Status.SETTLED if decision is Decision.SETTLED else Status.INVALID
+    if sums.counted_settled >= enough:
+        return Status.SETTLED
+    if sums.counted >= enough:
+        return Status.PROCESSING
+    return Status.EXPIRED if time_over else Status.NEW
+
+
+def _is_short(sums: Tally, need: Fraction) -> bool:
+    return 0 < sums.paid < need and sums.counted < need
+
+
+def _status_rules(
+    decision: Decision | None,
+    parts: Sequence[Part],
+    sums: Tally,
+    need: Fraction,
+    enough: Fraction,
+    *,
+    closed: bool,
+    given_back: bool,
+) -> tuple[Rule, ...]:
+    """Name what decided where an invoice stands; nothing where it was simply paid, or is awaited."""
+    if decision is not None:
+        return (Rule.MARKED,)
+    raised = {
+        Rule.TOLERANCE: need <= sums.counted < 1,
+        Rule.SHORT_FLAG: closed and not given_back and sums.counted < enough and _is_short(sums, need),
+        Rule.SHORT_ACCEPT: enough <= sums.counted < need,
+        Rule.SHORT_CREDIT: given_back and bool(parts),
+        **{rule: sums.in_time < need and any(p.lateness is late for p in parts) for late, rule in _LATE.items()},
+    }
+    return tuple(rule for rule in Rule if raised.get(rule))
+
+
+def _split_rules(splits: Sequence[Split], *, given_back: bool) -> tuple[Rule, ...]:
+    """Name what decided where the excess went."""
+    raised = {
+        Rule.OVER_FLAG: any(split.excess for split in splits),
+        Rule.OVER_CREDIT: not given_back and any(split.credit for split in splits),
+    }
+    return tuple(rule for rule, applies in raised.items() if applies)
 
 
 def _judge(terms: Terms, option: Option | None, payment: Payment, view: View) -> PaymentStanding:
@@ -141,9 +182,14 @@ def _worth(share: Fraction, need: Fraction, terms: Terms) -> int:
 
 
 def _deadline(
-    terms: Terms, judged: Sequence[tuple[Payment, PaymentStanding]], time_over: bool, view: View
+    terms: Terms,
+    judged: Sequence[tuple[Payment, PaymentStanding]],
+    view: View,
+    *,
+    time_over: bool,
+    closed: bool,
 ) -> datetime | None:
-    moments = [] if time_over else [terms.expires_at]
+    moments = [] if closed else [terms.accepts_until if time_over else terms.expires_at]
     for payment, standing in judged:
         missing_since, sight = payment.sighting.missing_since, view.sights[payment.key.network]
         if missing_since is not None and standing.status is PaymentStatus.DETECTED and sight.followed:

@@ -16,7 +16,8 @@ from kassa.db.pool import Tx
 from kassa.db.rows import as_json, hex_bytes
 from kassa.events.model import NewEvent
 from kassa.events.store import WAKING, arguments, writing
-from kassa.invoices.model import Announced, Decision, Flag, Option, Status, Terms
+from kassa.invoices import policy as policies
+from kassa.invoices.model import Announced, Decision, Flag, Option, Rule, Status, Terms
 from kassa.payments.model import Tier
 from kassa.wallets.model import NewAddress, Place
 
@@ -27,10 +28,12 @@ Assets = Mapping[str, Asset]
 # The types are those of the tables themselves.
 _PUT = f"""
 with invoice as (
-    insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
-        description, metadata, customer_id, redirect_url, webhook_url, networks, status, deadline)
-    select id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, reference,
-        description, metadata, customer_id, redirect_url, webhook_url, networks, 'new', expires_at
+    insert into invoices (id, store_id, amount_units, currency, created_at, expires_at, reference,
+        description, metadata, customer_id, redirect_url, webhook_url, networks,
+        {policies.COLUMNS}, status, deadline)
+    select id, store_id, amount_units, currency, created_at, expires_at, reference,
+        description, metadata, customer_id, redirect_url, webhook_url, networks,
+        {policies.COLUMNS}, 'new', expires_at
     from json_populate_recordset(null::invoices, $1)
 ), issued as (
     insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id,
@@ -119,7 +122,7 @@ async def load(
     An asset that is no longer configured keeps its invoices readable, with the decimals its amounts were written with.
     """
     rows = await tx.fetch(
-        """select i.*, s.livemode from invoices i join stores s on s.id = i.store_id
+        """select i.*, s.livemode, s.currency as store_currency from invoices i join stores s on s.id = i.store_id
            where i.id = any($1) and ($2::text is null or i.store_id = $2)""",
         invoices,
         store_id,
@@ -166,14 +169,17 @@ async def announce(tx: Tx, said: Sequence[tuple[InvoiceId, Announced]]) -> None:
     if not said:
         return
     await tx.execute(
-        """update invoices i set status = s.status, flags = string_to_array(s.flags, ' '), is_final = s.is_final,
-               paid_units = s.paid, settled_units = s.settled, settled_at = s.settled_at, deadline = s.deadline
-           from unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::numeric[], $6::numeric[], $7::timestamptz[],
-               $8::timestamptz[]) as s (id, status, flags, is_final, paid, settled, settled_at, deadline)
+        """update invoices i set status = s.status, flags = string_to_array(s.flags, ' '),
+               rules = string_to_array(s.rules, ' '), is_final = s.is_final, paid_units = s.paid,
+               settled_units = s.settled, settled_at = s.settled_at, deadline = s.deadline
+           from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::numeric[], $7::numeric[],
+               $8::timestamptz[], $9::timestamptz[])
+               as s (id, status, flags, rules, is_final, paid, settled, settled_at, deadline)
            where i.id = s.id""",
         [id_ for id_, _ in said],
         [a.status.value for _, a in said],
         [" ".join(a.flags) for _, a in said],
+        [" ".join(a.rules) for _, a in said],
         [a.is_final for _, a in said],
         [a.paid_units for _, a in said],
         [a.settled_units for _, a in said],
@@ -297,7 +303,7 @@ def _invoice_row(terms: Terms) -> dict[str, object]:
         "store_id": terms.store_id,
         "amount_units": terms.amount_units,
         "currency": terms.currency.code,
-        "tolerance_ppm": int(terms.tolerance * 1_000_000),
+        **policies.named(terms.policy),
         "created_at": terms.created_at,
         "expires_at": terms.expires_at,
         "reference": terms.reference,
@@ -347,10 +353,11 @@ def _terms(row: Mapping[str, Any], options: tuple[Option, ...]) -> Terms:
         livemode=row["livemode"],
         amount_units=int(row["amount_units"]),
         currency=currency(row["currency"]),
-        tolerance=Fraction(row["tolerance_ppm"], 1_000_000),
+        policy=policies.read_row(row),
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         options=options,
+        store_currency=currency(row["store_currency"]),
         reference=row["reference"],
         description=row["description"],
         metadata=row["metadata"],
@@ -384,6 +391,7 @@ def _announced(row: Mapping[str, Any]) -> Announced:
     return Announced(
         status=Status(row["status"]),
         flags=tuple(Flag(flag) for flag in row["flags"]),
+        rules=tuple(Rule(rule) for rule in row["rules"]),
         is_final=row["is_final"],
         paid_units=int(row["paid_units"]),
         settled_units=int(row["settled_units"]),

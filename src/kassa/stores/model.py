@@ -4,11 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kassa.core.ids import KeyId, StoreId
+from kassa.invoices.policy import Policy
 
 SCOPES = (
+    "store:read",
+    "store:write",
     "invoices:read",
     "invoices:write",
     "payments:read",
+    "customers:read",
+    "customers:write",
+    "ledger:read",
     "events:read",
     "wallets:read",
     "wallets:write",
@@ -19,16 +25,20 @@ SCOPES = (
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A tenant. In parts per million, `tolerance_ppm` of a price may be missing; rates are `spread_ppm` lower."""
+    """A tenant. `policy` is the default for its invoices; `version` counts the changes of the store.
+
+    Its rates are lower by `spread_ppm`, in parts per million.
+    """
 
     id: StoreId
     name: str
     currency: str
     livemode: bool
-    tolerance_ppm: int
+    policy: Policy
     webhook_secret: str
     created_at: datetime
     spread_ppm: int = 0
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)

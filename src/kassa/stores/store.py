@@ -14,10 +14,11 @@ from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import KeyId, StoreId, new_id
 from kassa.core.money import currency as known_currency
 from kassa.db.pool import Tx
+from kassa.invoices.policy import COLUMNS, NOTHING, Policy, columns, read_row
 from kassa.stores.model import SCOPES, ApiKey, Store
 from kassa.stores.rules import SECRET_BYTES, checked_name, checked_scopes, key_hash, key_text
 
-_STORE = "s.id, s.name, s.currency, s.livemode, s.tolerance_ppm, s.webhook_secret, s.created_at, s.spread_ppm"
+_STORE = f"s.id, s.name, s.currency, s.livemode, s.webhook_secret, s.created_at, s.spread_ppm, s.version, {COLUMNS}"
 _STORES = f"select {_STORE} from stores s"
 _KEYS = f"""
 select {_STORE}, k.hash, k.id as key_id, k.scopes, k.expires_at, k.revoked_at, k.last_used_at
@@ -35,25 +36,47 @@ class Answer:
 
 
 async def create_store(
-    tx: Tx, name: str, currency: str, livemode: bool, now: datetime, *, tolerance_ppm: int = 0, spread_ppm: int = 0
+    tx: Tx,
+    name: str,
+    currency: str,
+    livemode: bool,
+    now: datetime,
+    *,
+    policy: Policy = NOTHING,
+    spread_ppm: int = 0,
 ) -> Store:
-    """Write a new store (see `Store` for what is counted in parts per million); raises `Invalid`."""
+    """Write a new store; raises `Invalid`."""
     store = Store(
         id=StoreId(new_id("sto", now)),
         name=checked_name(name),
         currency=known_currency(currency).code,
         livemode=livemode,
-        tolerance_ppm=tolerance_ppm,
+        policy=policy,
         webhook_secret="whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
         created_at=now,
         spread_ppm=spread_ppm,
     )
     await tx.execute(
-        "insert into stores (id, name, currency, livemode, tolerance_ppm, webhook_secret, created_at, spread_ppm)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8)",
-        store.id, store.name, store.currency, livemode, tolerance_ppm, store.webhook_secret, now, spread_ppm,
+        f"insert into stores (id, name, currency, livemode, webhook_secret, created_at, spread_ppm, {COLUMNS})"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        store.id, store.name, store.currency, livemode, store.webhook_secret, now, spread_ppm, *columns(policy),
     )  # fmt: skip
     return store
+
+
+async def change_store(tx: Tx, store_id: str, name: str, policy: Policy, version: int) -> Store:
+    """Give a store another name or policy, for the invoices to come; return it.
+
+    Raises `Conflict` (`changed_meanwhile`) when the store is no longer at `version`.
+    """
+    row = await tx.fetchrow(
+        f"update stores s set name = $3, version = version + 1, ({COLUMNS}) = ($4, $5, $6, $7, $8, $9, $10)"
+        f" where id = $1 and version = $2 returning {_STORE}",
+        store_id, version, checked_name(name), *columns(policy),
+    )  # fmt: skip
+    if row is None:
+        raise Conflict("the store was changed meanwhile; read it again", code="changed_meanwhile")
+    return _store(row)
 
 
 async def get_store(tx: Tx, store_id: str) -> Store:
@@ -205,8 +228,9 @@ def _store(row: Record) -> Store:
         name=row["name"],
         currency=row["currency"],
         livemode=row["livemode"],
-        tolerance_ppm=row["tolerance_ppm"],
+        policy=read_row(row),
         webhook_secret=row["webhook_secret"],
         created_at=row["created_at"],
         spread_ppm=row["spread_ppm"],
+        version=row["version"],
     )

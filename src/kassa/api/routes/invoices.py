@@ -93,6 +93,7 @@ def read_order(body: shapes.InvoiceOrder, *, private: bool) -> Order:
         expires_in=body.expires_in,
         redirect_url=body.redirect_url,
         webhook_url=body.webhook_url,
+        policy={} if body.policy is None else msgspec.to_builtins(body.policy),
     )
 
 

@@ -1,0 +1,1 @@
+"""A store's customers: deposit addresses, credit, and what they spend of it."""

@@ -1,0 +1,149 @@
+"""What was paid on an invoice, part by part, and how the parts split between the price and what exceeds it. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+
+from kassa.core.ids import PaymentId, SpendId
+from kassa.customers.model import Spend
+from kassa.invoices.model import Option, Split, Terms
+from kassa.payments.model import Payment, PaymentStanding, Status
+
+Judged = Sequence[tuple[Payment, PaymentStanding]]
+
+
+class Lateness(Enum):
+    """Whether a payment came in time, and if not, what the policy says to that."""
+
+    IN_TIME = "in time"
+    ACCEPTED = "within the grace time, at a rate that moved little"
+    MOVED = "within the grace time, but the rate moved too far or is not known"
+    OVERDUE = "after the grace time"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A living payment in an asset that was offered, or a spend of credit.
+
+    `share` is its exact share of the price by value; `counts` is how much of the price it completes: nothing where it
+    is late and not accepted, and no less than at the locked rate where it is late and accepted.
+    """
+
+    id: PaymentId | SpendId
+    units: int
+    share: Fraction
+    counts: Fraction
+    settled: bool
+    lateness: Lateness
+    spend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The sums of the shares: by value, all and settled; towards the price, all and settled; and those in time."""
+
+    paid: Fraction
+    settled: Fraction
+    counted: Fraction
+    counted_settled: Fraction
+    in_time: Fraction
+
+
+def parts_of(terms: Terms, judged: Judged, spends: Sequence[Spend]) -> tuple[Part, ...]:
+    """Return the parts of what was paid, in the order in which they came."""
+    options = {option.asset.id: option for option in terms.options}
+    paid = [
+        (order(payment), _paid(terms, options[payment.asset], payment, standing))
+        for payment, standing in judged
+        if standing.status.alive and payment.asset in options
+    ]
+    spent = [((spend.made_at, spend.id, 0, ""), _spent(options[spend.asset], spend)) for spend in spends]
+    return tuple(part for _, part in sorted([*paid, *spent], key=lambda found: found[0]))
+
+
+def tally(parts: Sequence[Part]) -> Tally:
+    """Add up the shares of parts."""
+    settled = [part for part in parts if part.settled]
+    return Tally(
+        paid=sum((part.share for part in parts), Fraction(0)),
+        settled=sum((part.share for part in settled), Fraction(0)),
+        counted=sum((part.counts for part in parts), Fraction(0)),
+        counted_settled=sum((part.counts for part in settled), Fraction(0)),
+        in_time=sum((part.share for part in parts if part.lateness is Lateness.IN_TIME), Fraction(0)),
+    )
+
+
+def allocate(parts: Sequence[Part], *, give_back: bool, credit_excess: bool, accept_short: bool) -> tuple[Split, ...]:
+    """Split each part between the price, the excess that is kept and what is credited; each adds up to its units.
+
+    The price is filled by what is settled first, in the order of coming, so that nothing is credited that still stands
+    in for what may be lost. What belongs to the price is rounded UP to whole units, in the merchant's favour.
+    `give_back` credits everything; the excess of a spend always goes back. With `accept_short`, the last settled part
+    also says what is missing from the price, in its own units (rounded up).
+    """
+    left = Fraction(1)
+    splits = []
+    ordered = sorted(parts, key=lambda part: not part.settled)
+    for part in ordered:
+        price = part.units if part.share <= left else _ceil(part.units * left / part.share)
+        left = max(Fraction(0), left - part.share)
+        rest = part.units - price
+        if give_back:
+            splits.append(Split(part.id, 0, 0, part.units))
+        elif credit_excess or part.spend:
+            splits.append(Split(part.id, price, 0, rest))
+        else:
+            splits.append(Split(part.id, price, rest, 0))
+    settled = [part for part in ordered if part.settled]
+    missing = 1 - sum((part.share for part in settled), Fraction(0))
+    if accept_short and settled and missing > 0:
+        place = len(settled) - 1
+        short = _ceil(settled[-1].units * missing / settled[-1].share)
+        splits[place] = Split(splits[place].id, splits[place].price, 0, 0, short)
+    return tuple(splits)
+
+
+def share_of(option: Option, payment: Payment, terms: Terms) -> Fraction:
+    """Return the exact share of the price that a payment is: by the locked amount, or by its late rate.
+
+    A payment in time is measured against what was due in its asset, so paying exactly that is exactly everything.
+    """
+    if payment.late_rate is None:
+        return Fraction(payment.units, option.due_units)
+    price = Fraction(terms.amount_units, 10**terms.currency.decimals)
+    return Fraction(payment.units, 10**option.asset.decimals) * payment.late_rate / price
+
+
+def lateness(terms: Terms, option: Option, payment: Payment) -> Lateness:
+    """Say whether a payment came in time, by when it was first seen; both bounds of the policy are inclusive."""
+    if payment.first_seen_at <= terms.expires_at:
+        return Lateness.IN_TIME
+    if payment.first_seen_at > terms.accepts_until:
+        return Lateness.OVERDUE
+    if payment.late_rate is None or abs(payment.late_rate / option.rate - 1) > terms.policy.late_rate:
+        return Lateness.MOVED
+    return Lateness.ACCEPTED
+
+
+def order(payment: Payment) -> tuple[object, ...]:
+    """Return what payments are sorted by: outputs of one transaction by their numbers, "out:2" before "out:10"."""
+    return payment.first_seen_at, payment.key.txid, len(payment.key.position), payment.key.position
+
+
+def _paid(terms: Terms, option: Option, payment: Payment, standing: PaymentStanding) -> Part:
+    share, late = share_of(option, payment, terms), lateness(terms, option, payment)
+    counts = {
+        Lateness.IN_TIME: share,
+        Lateness.ACCEPTED: max(share, Fraction(payment.units, option.due_units)),
+    }.get(late, Fraction(0))
+    return Part(payment.id, payment.units, share, counts, standing.status is Status.SETTLED, late)
+
+
+def _spent(option: Option, spend: Spend) -> Part:
+    share = Fraction(spend.units, option.due_units)
+    return Part(spend.id, spend.units, share, share, True, Lateness.IN_TIME, spend=True)
+
+
+def _ceil(exact: Fraction) -> int:
+    return -(-exact.numerator // exact.denominator)

@@ -1,0 +1,64 @@
+"""The store of a key: its policy, copied into the terms of each invoice."""
+
+import asyncio
+
+from tests.api.served import Served
+
+DEFAULT = {
+    "tolerance_percent": "0",
+    "tolerance_amount": "0.00",
+    "short": "flag",
+    "short_limit_percent": "0",
+    "over": "flag",
+    "late_grace_seconds": 0,
+    "late_rate_percent": "1",
+}
+
+
+async def test_a_store_shows_its_policy_and_changes_what_is_named(served: Served) -> None:
+    before = (await served.all.get("/v1/store")).json
+    assert (before["id"], before["version"], before["policy"]) == (served.store.id, 1, DEFAULT)
+    change = {"version": 1, "name": "New", "policy": {"tolerance_percent": "0.5", "late_grace_seconds": 600}}
+    after = (await served.all.send("PATCH", "/v1/store", change)).json
+    assert after["policy"] == DEFAULT | {"tolerance_percent": "0.5", "late_grace_seconds": 600}
+    assert (after["name"], after["version"]) == ("New", 2)
+    assert (await served.all.get("/v1/store")).json == after
+
+
+async def test_d22_of_two_who_change_a_store_at_once_one_is_told(served: Served) -> None:
+    def change(percent: int):  # type: ignore[no-untyped-def]
+        body = {"version": 1, "policy": {"tolerance_percent": str(percent)}}
+        return served.all.send("PATCH", "/v1/store", body)
+
+    answers = await asyncio.gather(*(change(n) for n in range(1, 9)))
+    assert sorted(answer.status for answer in answers) == [200] + [409] * 7
+    assert {answer.code for answer in answers if answer.status == 409} == {"changed_meanwhile"}
+    (won,) = (answer.json for answer in answers if answer.status == 200)
+    assert (await served.all.get("/v1/store")).json == won
+
+
+async def test_what_no_policy_can_be_changes_nothing(served: Served) -> None:
+    bad = {"version": 1, "policy": {"tolerance_percent": "51", "tolerance_amount": "0.001"}}
+    answer = await served.all.send("PATCH", "/v1/store", bad)
+    assert (answer.status, answer.fields) == (422, ["policy.tolerance_percent", "policy.tolerance_amount"])
+    assert (await served.all.get("/v1/store")).json["policy"] == DEFAULT
+
+
+async def test_an_invoice_keeps_the_policy_that_it_was_made_with(served: Served) -> None:
+    await served.all.send("PATCH", "/v1/store", {"version": 1, "policy": {"tolerance_percent": "2"}})
+    own = await served.all.invoice(policy={"tolerance_amount": "0.10", "short": "accept", "short_limit_percent": "5"})
+    expected = DEFAULT | {
+        "tolerance_percent": "2", "tolerance_amount": "0.10", "short": "accept", "short_limit_percent": "5",
+    }  # fmt: skip
+    assert own["policy"] == expected
+    await served.all.send("PATCH", "/v1/store", {"version": 2, "policy": {"tolerance_percent": "3"}})
+    assert (await served.all.get(f"/v1/invoices/{own['id']}")).json["policy"] == expected
+    assert (await served.all.invoice())["policy"]["tolerance_percent"] == "3"
+
+
+async def test_credit_without_a_customer_is_refused_or_a_flag(served: Served) -> None:
+    refused = await served.all.post("/v1/invoices", {"amount": "1", "currency": "EUR", "policy": {"over": "credit"}})
+    assert (refused.status, refused.fields) == (422, ["policy.over"])
+    await served.all.send("PATCH", "/v1/store", {"version": 1, "policy": {"over": "credit", "short": "credit"}})
+    policy = (await served.all.invoice())["policy"]
+    assert (policy["over"], policy["short"]) == ("flag", "flag")
