@@ -77,7 +77,7 @@ class Oracle:
         self._entries = rows
         live = await pool.fetch(
             """select e.payment_id, sum(p.units) as units, count(*) from entries e join postings p on p.entry_id = e.id
-               where p.account like 'chain:%' group by 1 having sum(p.units) <> 0"""
+               where p.account like 'wallet:%' group by 1 having sum(p.units) <> 0"""
         )
         alive = {
             row["id"]: row["units"]
@@ -212,11 +212,12 @@ def _type(before: tuple[Any, ...] | None, after: tuple[Any, ...]) -> str:
 def _told_by(said: Mapping[str, Any]) -> tuple[Any, ...]:
     digits = currency(said["currency"]).decimals
     paid, settled = (round(Fraction(said[name]) * 10**digits) for name in ("amount_paid", "amount_settled"))
-    return said["status"], tuple(said["flags"]), said["is_final"], paid, settled
+    return said["status"], tuple(said["flags"]), tuple(said["rules"]), said["is_final"], paid, settled
 
 
 def _told_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return row["status"], tuple(row["flags"]), row["is_final"], int(row["paid_units"]), int(row["settled_units"])
+    sums = int(row["paid_units"]), int(row["settled_units"])
+    return row["status"], tuple(row["flags"]), tuple(row["rules"]), row["is_final"], *sums
 
 
 @dataclass(frozen=True)
@@ -297,7 +298,7 @@ async def _check_sums(house: House, truth: Truth, mined: int) -> None:
     """O2. Money that a policy accepts without a confirmation is on the chain's account before any block holds it."""
     booked = await house.database.pool.fetchval(
         "select coalesce(sum(units), 0) from postings where account = $1 and asset = $2",
-        f"chain:{truth.network}",
+        f"wallet:{truth.network}",
         truth.asset,
     )
     accepted = await house.database.pool.fetchval(

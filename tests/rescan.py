@@ -7,6 +7,7 @@ from typing import Any
 
 from kassa import flow
 from kassa.house import House
+from kassa.payments.model import Touched
 
 
 async def projection(house: House) -> dict[str, Any]:
@@ -68,16 +69,19 @@ async def compare(house: House, fresh: House) -> None:
     came in time is history.
     """
     seen = await house.database.pool.fetch(
-        "select network, txid, position, first_seen_at, late_rate, late_rate_source from payments"
+        "select network, txid, position, first_seen_at, late_rate, late_rate_source, book_rate, book_rate_source,"
+        " confirmations from payments"
     )
     async with fresh.database.transaction() as tx:
         await tx.executemany(
-            """update payments set first_seen_at = $4, late_rate = $5, late_rate_source = $6
+            """update payments set first_seen_at = $4, late_rate = $5, late_rate_source = $6, book_rate = $7,
+                   book_rate_source = $8, confirmations = $9
                where network = $1 and txid = $2 and position = $3""",
             [tuple(row) for row in seen],
         )
         ids = [row["id"] for row in await tx.fetch("select id from invoices")]
-        await flow.reassess(tx, fresh, ids, fresh.clock.now())
+        deposits = [row["id"] for row in await tx.fetch("select id from payments where customer_id is not null")]
+        await flow.reassess(tx, fresh, Touched(frozenset(ids), frozenset(deposits)), fresh.clock.now())
     lived, scanned = await projection(house), await projection(fresh)
     for name, rows in lived.items():
         assert rows == scanned[name], f"{name} are not what a rescan of the chain gives"

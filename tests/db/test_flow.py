@@ -20,6 +20,7 @@ from kassa.house import House
 from kassa.invoices import store as invoices
 from kassa.invoices.model import Decision, Order, Tier
 from kassa.payments import store as payments
+from kassa.payments.model import Touched
 from kassa.payments.rules import Found
 from kassa.stores.model import Store
 from kassa.wallets import store as wallets
@@ -133,7 +134,7 @@ async def test_a_payment_goes_from_mempool_to_settled(world: World) -> None:
     shown = await world.shown(invoice)
     assert (shown["status"], shown["amount_settled"], shown["is_final"]) == ("settled", "50.00", True)
     assert shown["payments"][0]["confirmations"] == 1
-    assert await world.books() == {"chain:bitcoin-regtest": 100_000, "sales": -100_000}
+    assert await world.books() == {"wallet:bitcoin-regtest": 100_000, "sales": -100_000}
     assert await world.events() == [
         "invoice.created", "payment.detected", "invoice.processing", "payment.settled", "invoice.settled",
     ]  # fmt: skip
@@ -402,7 +403,7 @@ async def test_money_for_an_expired_invoice_is_booked_and_flagged(world: World) 
     await world.mine(world.paying("a", invoice))
     shown = await world.shown(invoice)
     assert (shown["status"], shown["flags"], shown["amount_paid"]) == ("expired", ["late"], "50.00")
-    assert await world.books() == {"chain:bitcoin-regtest": 100_000, "sales": -100_000}
+    assert await world.books() == {"wallet:bitcoin-regtest": 100_000, "sales": -100_000}
     assert (await world.events())[-2:] == ["payment.settled", "invoice.updated"]
 
 
@@ -446,7 +447,7 @@ async def test_reassessing_twice_writes_nothing_more(world: World) -> None:
 
     async def again(now: datetime) -> None:
         async with world.house.database.transaction() as tx:
-            await flow.reassess(tx, world.house, [invoice["id"]], now)
+            await flow.reassess(tx, world.house, Touched(frozenset([invoice["id"]])), now)
 
     await again(world.clock.move(1))
     await again(world.clock.move(1))
@@ -460,7 +461,8 @@ async def test_amounts_beyond_64_bits_are_stored_and_summed_exactly(world: World
     await world.mine(world.paying("a", invoice, invoice, units=units))
     shown = await world.shown(invoice)
     assert [p["amount"] for p in shown["payments"]] == [f"{units // 10**8}.{units % 10**8:08}"] * 2
-    assert await world.books() == {"chain:bitcoin-regtest": 2 * units, "sales": -2 * units}
+    excess = 2 * units - 100_000
+    assert await world.books() == {"wallet:bitcoin-regtest": 2 * units, "sales": -100_000, "over": -excess}
     assert shown["payment_options"][0]["amount_paid"] == f"{2 * units // 10**8}.{2 * units % 10**8:08}"
 
 

@@ -42,7 +42,7 @@ async def test_a17_a_flood_of_dust_is_booked_to_the_last_satoshi(shop: Shop) -> 
     await shop.node.mine()
     shown = await shop.until(invoice, amount_settled="600.00")
     assert len(shown["payments"]) == 2_000
-    assert await shop.books() == {"chain:bitcoin-regtest": 1_200_000, "sales": -1_200_000}
+    assert await shop.books() == {"wallet:bitcoin-regtest": 1_200_000, "sales": -1_200_000}
 
 
 async def test_a19_money_for_an_invoice_that_is_over_is_booked_and_said(shop: Shop) -> None:
@@ -56,7 +56,7 @@ async def test_a19_money_for_an_invoice_that_is_over_is_booked_and_said(shop: Sh
     await shop.node.mine()
     await shop.until(expired, status="expired", flags=["late"], amount_paid="50.00", payments=["settled"])
     await shop.until(invalid, status="invalid", flags=["marked"], amount_paid="50.00", payments=["settled"])
-    assert await shop.books() == {"chain:bitcoin-regtest": 200_000, "sales": -200_000}
+    assert await shop.books() == {"wallet:bitcoin-regtest": 200_000, "sales": -200_000}
     assert (await shop.events(expired))[-1] == "invoice.updated"
 
 
@@ -70,7 +70,7 @@ async def test_a20_one_transaction_pays_five_invoices_of_three_stores(shop: Shop
     for invoice, owner in zip(invoices, owners, strict=True):
         shown = await shop.until(invoice, owner, status="settled")
         assert [p["address"] for p in shown["payments"]] == [address(invoice)]
-    assert await shop.books() == {"chain:bitcoin-regtest": 500_000, "sales": -500_000}
+    assert await shop.books() == {"wallet:bitcoin-regtest": 500_000, "sales": -500_000}
     await shop.node.fork(1, drop={txid})
     for invoice, owner in zip(invoices, owners, strict=True):
         await shop.until(invoice, owner, status="processing", flags=["reversed"])

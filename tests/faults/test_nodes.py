@@ -222,7 +222,7 @@ async def test_a34_the_branch_switches_between_any_two_calls(
         rows = await database.pool.fetch("select height, hash from blocks where height >= 112")
         assert {row["height"]: row["hash"] for row in rows} == branch
         assert (await shop.shown(invoice))["status"] == "new"
-        assert await shop.books() == {"chain:bitcoin-regtest": 100_000, "sales": -100_000}
+        assert await shop.books() == {"wallet:bitcoin-regtest": 100_000, "sales": -100_000}
 
 
 @pytest.mark.parametrize("skew", [-7200, 7200])

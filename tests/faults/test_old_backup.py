@@ -57,7 +57,7 @@ async def test_d26_money_without_an_owner_is_in_the_books_while_a_block_holds_it
 
     await shop.node.mine()
     await shop.caught_up()
-    assert await shop.books() == {f"chain:{shop.network}": 100_000, "unowned": -100_000}
+    assert await shop.books() == {f"wallet:{shop.network}": 100_000, "unowned": -100_000}
 
     await shop.node.fork(1, drop={paid})
     await shop.caught_up()
@@ -65,7 +65,7 @@ async def test_d26_money_without_an_owner_is_in_the_books_while_a_block_holds_it
 
     await shop.node.mine()
     await shop.caught_up()
-    assert await shop.books() == {f"chain:{shop.network}": 100_000, "unowned": -100_000}
+    assert await shop.books() == {f"wallet:{shop.network}": 100_000, "unowned": -100_000}
     await Oracle(shop.house).check_books()
 
 

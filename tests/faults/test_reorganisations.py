@@ -13,7 +13,7 @@ from kassa.db.pool import Database
 from kassa.settings import Confirmations
 from tests.shop import Shop, open_shop
 
-SETTLED = {"chain:bitcoin-regtest": 100_000, "sales": -100_000}
+SETTLED = {"wallet:bitcoin-regtest": 100_000, "sales": -100_000}
 
 
 async def test_a1_a_payment_is_undone_and_mined_again(shop: Shop) -> None:

@@ -26,7 +26,7 @@ async def test_a8_a_malleated_transaction_is_credited_once_under_its_new_id(shop
         new: ("settled", None),
     }
     assert shown["amount_paid"] == "50.00"
-    assert await shop.books() == {"chain:bitcoin-regtest": 100_000, "sales": -100_000}
+    assert await shop.books() == {"wallet:bitcoin-regtest": 100_000, "sales": -100_000}
 
 
 @pytest.mark.parametrize(("units", "paid"), [(50_000, "25.00"), (0, "0.00")])
@@ -58,7 +58,7 @@ async def test_a10_fee_bumps_count_once_whichever_version_is_mined(shop: Shop) -
     await shop.node.mine(transactions=[middle])
     shown = await shop.until(invoice, status="settled", amount_paid="50.00", amount_over="0.00")
     assert [p["txid"] for p in shown["payments"] if p["status"] == "settled"] == [second]
-    assert await shop.books() == {"chain:bitcoin-regtest": 100_000, "sales": -100_000}
+    assert await shop.books() == {"wallet:bitcoin-regtest": 100_000, "sales": -100_000}
 
 
 async def test_a13_a_payment_dropped_by_a_restart_comes_back_as_the_same_payment(shop: Shop) -> None:

@@ -1,42 +1,122 @@
 """What the books should say."""
 
 from collections import Counter
+from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kassa.ledger.model import Posting
-from kassa.ledger.rules import delta, wanted
+from kassa.core.ids import CustomerId
+from kassa.ledger.model import Amount, Posting, Worth, wallet
+from kassa.ledger.rules import Balances, delta, moved, wanted, wanted_loss, with_shortage
 from kassa.payments.model import Status
 
-NETWORK, ASSET = "bitcoin-regtest", "BTC@bitcoin-regtest"
+ASSET, RATE = "BTC@bitcoin-regtest", Fraction(50_000)
+WALLET = wallet("bitcoin-regtest")
+WORTH = Worth(RATE, 8, 2)  # a cent is 20 satoshi
+SALES = (("sales", 700),)
+ADA = CustomerId("cus_ada")
+
+
+def posting(account: str, units: int, value: int) -> Posting:
+    return Posting(account, ASSET, units, value, RATE)
 
 
 def test_money_is_ours_from_the_first_confirmation_and_sold_when_settled() -> None:
-    confirming = delta({}, wanted(NETWORK, ASSET, 7, Status.CONFIRMING))
-    assert confirming == (Posting("chain:bitcoin-regtest", ASSET, 7), Posting("unsettled", ASSET, -7))
-    settled = delta(wanted(NETWORK, ASSET, 7, Status.CONFIRMING), wanted(NETWORK, ASSET, 7, Status.SETTLED))
-    assert settled == (Posting("sales", ASSET, -7), Posting("unsettled", ASSET, 7))
+    confirming = wanted(Status.CONFIRMING, ASSET, WALLET, SALES, WORTH)
+    assert delta({}, confirming, RATE) == (posting("unsettled", -700, -35), posting(WALLET, 700, 35))
+    settled = wanted(Status.SETTLED, ASSET, WALLET, SALES, WORTH)
+    assert delta(confirming, settled, RATE) == (posting("sales", -700, -35), posting("unsettled", 700, 35))
 
 
 def test_a_reversal_mirrors_what_was_booked() -> None:
-    booked = wanted(NETWORK, ASSET, 7, Status.SETTLED)
-    assert delta(booked, wanted(NETWORK, ASSET, 7, Status.REVERSED)) == (
-        Posting("chain:bitcoin-regtest", ASSET, -7),
-        Posting("sales", ASSET, 7),
+    booked = wanted(Status.SETTLED, ASSET, WALLET, SALES, WORTH)
+    assert delta(booked, wanted(Status.REVERSED, ASSET, WALLET, SALES, WORTH), RATE) == (
+        posting("sales", 700, 35),
+        posting(WALLET, -700, -35),
     )
 
 
-@given(st.lists(st.sampled_from(list(Status)), max_size=20), st.integers(1, 2**256))
-def test_every_history_is_booked_in_balanced_entries_and_ends_where_its_last_state_says(
-    history: list[Status], units: int
-) -> None:
+def test_the_last_part_takes_what_rounding_left_over() -> None:
+    # 31 satoshi are 1.55 cents, so 2; three parts of 10, 10 and 11 are 0.5, 0.5 and 0.55: half-even, 0, 0 and the rest.
+    parts = [("sales", 10), ("over", 10), ("customer:cus_ada", 11)]
+    books = moved(ASSET, WALLET, parts, WORTH)
+    assert [books[account, ASSET].value for account, _ in parts] == [0, 0, -2]
+    assert books[WALLET, ASSET] == Amount(31, 2)
+
+
+def test_what_is_accepted_as_missing_is_sold_against_a_shortage() -> None:
+    books = with_shortage(wanted(Status.SETTLED, ASSET, WALLET, SALES, WORTH), ASSET, 100, WORTH)
+    assert {account: amount.units for (account, _), amount in books.items()} == {
+        WALLET: 700,
+        "under": 100,
+        "sales": -800,
+    }
+
+
+def test_without_a_rate_there_is_no_value() -> None:
+    books = moved(ASSET, WALLET, SALES, Worth(None, 8, 2))
+    assert {amount.value for amount in books.values()} == {0}
+    assert {p.rate for p in delta({}, books, None)} == {None}
+
+
+def test_what_an_earlier_version_booked_without_a_value_is_taken_back_without_one() -> None:
+    old = {(WALLET, ASSET): Amount(700), ("unsettled", ASSET): Amount(-700)}
+    assert [p.value for p in delta(old, {}, RATE)] == [0, 0]
+    settled = delta(old, wanted(Status.SETTLED, ASSET, WALLET, SALES, WORTH), RATE)
+    assert [(p.account, p.units, p.value) for p in settled] == [
+        ("sales", -700, -35), ("unsettled", 700, 0), (WALLET, 0, 35),
+    ]  # fmt: skip
+
+
+def test_credit_that_was_spent_and_lost_is_a_loss_until_it_is_back() -> None:
+    lost = wanted_loss(ADA, ASSET, 400, Amount(0), WORTH)
+    assert lost == {("losses", ASSET): Amount(400, 20), ("customer:cus_ada", ASSET): Amount(-400, -20)}
+    dearer = Worth(RATE * 2, 8, 2)
+    more = wanted_loss(ADA, ASSET, 600, Amount(400, 20), dearer)
+    assert more["losses", ASSET] == Amount(600, 40)
+    assert wanted_loss(ADA, ASSET, 150, Amount(600, 40), WORTH)["losses", ASSET] == Amount(150, 10)
+    assert wanted_loss(ADA, ASSET, 0, Amount(600, 40), WORTH) == {}
+
+
+accounts = st.sampled_from(["sales", "over", "customer:cus_ada", "unexpected"])
+parts = st.lists(st.tuples(accounts, st.integers(0, 2**256)), min_size=1, max_size=4).filter(
+    lambda found: any(units for _, units in found)
+)
+rates = st.none() | st.fractions(min_value=Fraction(1, 10**12), max_value=10**12)
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(Status)), parts, st.integers(0, 10**9)), max_size=12), rates)
+def test_every_history_is_booked_in_balanced_entries_and_ends_where_its_last_state_says(history, rate) -> None:  # type: ignore[no-untyped-def]
+    worth = Worth(rate, 18, 2)
     books: Counter[tuple[str, str]] = Counter()
-    for status in history:
-        postings = delta(dict(books), wanted(NETWORK, ASSET, units, status))
-        assert sum(posting.units for posting in postings) == 0
-        for posting in postings:
-            books[posting.account, posting.asset] += posting.units
-        assert delta(dict(books), wanted(NETWORK, ASSET, units, status)) == ()
-    if history:
-        assert {k: v for k, v in books.items() if v} == dict(wanted(NETWORK, ASSET, units, history[-1]))
+    values: Counter[tuple[str, str]] = Counter()
+
+    def posted() -> Balances:
+        keys = {key for key in books if books[key] or values[key]}
+        return {key: Amount(books[key], values[key]) for key in keys}
+
+    should: Balances = {}
+    for status, split, short in history:
+        should = wanted(status, ASSET, WALLET, split, worth)
+        if status is Status.SETTLED:
+            should = with_shortage(should, ASSET, short, worth)
+        entry = delta(posted(), should, rate)
+        assert sum(posting.units for posting in entry) == 0
+        assert sum(posting.value for posting in entry) == 0
+        for each in entry:
+            books[each.account, each.asset] += each.units
+            values[each.account, each.asset] += each.value
+        assert delta(posted(), should, rate) == ()
+    assert posted() == should
+
+
+@given(st.lists(st.integers(0, 2**128), max_size=8), rates)
+def test_losses_balance_and_vanish_with_their_cause(owed, rate) -> None:  # type: ignore[no-untyped-def]
+    posted = Amount(0)
+    for units in [*owed, 0]:
+        books = wanted_loss(ADA, ASSET, units, posted, Worth(rate, 8, 2))
+        posted = books.get(("losses", ASSET), Amount(0))
+        assert posted.units == units
+        assert sum(amount.units for amount in books.values()) == sum(amount.value for amount in books.values()) == 0
+    assert posted == Amount(0)

@@ -118,6 +118,7 @@ class Payment(Struct):
     object: Literal["payment"]
     id: str
     invoice_id: str | None
+    customer_id: Annotated[str | None, Meta(description="Whose deposit it is; null for an invoice's payment.")]
     asset: AssetId
     address: str | None
     txid: str
@@ -158,6 +159,18 @@ class PaymentOption(Struct):
     uri: Annotated[str | None, Meta(description="Null where nobody can pay by this option now.")]
 
 
+class Spend(Struct):
+    """Credit that paid a part of an invoice."""
+
+    object: Literal["spend"]
+    id: str
+    customer_id: str
+    invoice_id: str
+    asset: AssetId
+    amount: Amount
+    created_at: Time
+
+
 class Invoice(Struct):
     """What was asked, and where it stands now."""
 
@@ -187,6 +200,7 @@ class Invoice(Struct):
     policy: Policy
     payment_options: list[PaymentOption]
     payments: list[Payment]
+    spends: list[Spend]
 
 
 _LINE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
@@ -224,6 +238,25 @@ class Mark(Struct, forbid_unknown_fields=True, frozen=True):
     as_: Literal["settled", "invalid"] = field(name="as")
 
 
+class SpendOrder(Struct, forbid_unknown_fields=True, frozen=True):
+    """Which credit to spend. Without an amount, all that is due; never more than that."""
+
+    asset: Annotated[AssetId, Meta(max_length=100)]
+    amount: Amount | None = None
+
+
+class TimelineItem(Struct):
+    """Something that happened: a decision, a spend, an event, or a book entry, under the name of its kind."""
+
+    object: Literal["timeline_item"]
+    at: Time
+    kind: Literal["decision", "spend", "event", "entry"]
+    decision: dict[str, Any] | UnsetType = UNSET  # JSON
+    spend: dict[str, Any] | UnsetType = UNSET  # JSON
+    event: dict[str, Any] | UnsetType = UNSET  # JSON
+    entry: dict[str, Any] | UnsetType = UNSET  # JSON
+
+
 class PageQuery(Struct, forbid_unknown_fields=True, frozen=True):
     """Which part of a list."""
 
@@ -242,6 +275,144 @@ class InvoiceQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
     customer_id: Annotated[str, Meta(max_length=60)] | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
+
+
+# ---------------------------------------------------------------- customers and the books
+
+Signed = Annotated[str, Meta(description="A decimal string in whole units; negative: taken, or owed.")]
+
+
+class Customer(Struct):
+    """Whom a store can credit."""
+
+    object: Literal["customer"]
+    id: str
+    store_id: str
+    reference: str | None
+    name: str | None
+    metadata: dict[str, Any]  # JSON
+    created_at: Time
+
+
+class CustomerOrder(Struct, forbid_unknown_fields=True, frozen=True):
+    """Who it is, in the store's own words. A reference is given once."""
+
+    reference: (
+        Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": _LINE}, examples=["user-17"])]
+        | None
+    ) = None
+    name: Annotated[str, Meta(max_length=200, extra_json_schema={"pattern": _LINE})] | None = None
+    metadata: Annotated[
+        Raw,
+        Meta(
+            description="Any JSON object of at most 8 KiB; its numbers must fit 64 bits.",
+            extra_json_schema={"type": ["object", "null"]},
+        ),
+    ] = field(default_factory=Raw)
+
+
+class CustomerQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
+    """Which customers."""
+
+    reference: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class AddressOrder(Struct, forbid_unknown_fields=True, frozen=True):
+    """For which asset."""
+
+    asset: Annotated[AssetId, Meta(max_length=100)]
+
+
+class DepositAddress(Struct):
+    """Where a customer can send an asset at any time; it stays the same for ever."""
+
+    object: Literal["deposit_address"]
+    id: str
+    customer_id: str
+    asset: AssetId
+    network: str
+    address: str
+    created_at: Time
+
+
+class Balance(Struct):
+    """What a customer can spend, and what they sent that is not yet settled."""
+
+    object: Literal["balance"]
+    asset: AssetId
+    available: Amount
+    pending: Amount
+
+
+class StatementLine(Struct):
+    """What was added to a customer's credit in one asset (negative: taken), and the balance after it."""
+
+    object: Literal["statement_line"]
+    id: str
+    reason: str
+    payment_id: str | None
+    spend_id: str | None
+    customer_id: str | None
+    invoice_id: str | None
+    decision_id: int | None
+    booked_at: Time
+    asset: AssetId
+    amount: Signed
+    balance: Signed
+    value: Signed | None
+    currency: str
+    rate: Annotated[str | None, Meta(description="Exact, as a decimal or a fraction.")]
+
+
+class EntryPosting(Struct):
+    """What an entry moved on one account: debit positive, credit negative."""
+
+    account: str
+    asset: AssetId
+    amount: Signed
+    value: Signed | None
+    currency: str
+    rate: Annotated[str | None, Meta(description="Exact, as a decimal or a fraction.")]
+
+
+class Entry(Struct):
+    """An entry in the books, and what caused it."""
+
+    object: Literal["entry"]
+    id: str
+    reason: str
+    payment_id: str | None
+    spend_id: str | None
+    customer_id: str | None
+    invoice_id: str | None
+    decision_id: int | None
+    booked_at: Time
+    postings: list[EntryPosting]
+
+
+class AccountBalance(Struct):
+    """What stands on an account in one asset."""
+
+    object: Literal["account_balance"]
+    account: str
+    asset: AssetId
+    amount: Signed
+    value: Signed
+    currency: str
+
+
+class LedgerQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """When; without it, now."""
+
+    at: Moment | None = None
+
+
+class EntryQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
+    """Which entries."""
+
+    account: Annotated[str, Meta(max_length=100, examples=["sales"])] | None = None
+    payment_id: Annotated[str, Meta(max_length=60)] | None = None
+    invoice_id: Annotated[str, Meta(max_length=60)] | None = None
 
 
 # ---------------------------------------------------------------- events and webhooks
@@ -379,6 +550,7 @@ class Address(Struct):
     address: Annotated[str | None, Meta(description="Null when it is not what the wallet derives.")]
     index: int
     invoice_id: str | None
+    customer_id: str | None
     created_at: Time
 
 

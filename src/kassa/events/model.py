@@ -22,6 +22,7 @@ TYPES = frozenset(
         "payment.replaced",
         "payment.dropped",
         "payment.reversed",
+        "customer.credited",
         "alert.opened",
         "alert.closed",
         "webhook.test",
@@ -38,6 +39,17 @@ class NewEvent:
     object: Mapping[str, Any]  # JSON
     invoice_id: InvoiceId | None = None
     webhook_url: str | None = None  # an invoice's own receiver, besides the store's endpoints
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An event in the order of writing, whether or not it was published yet."""
+
+    id: EventId
+    type: str
+    position: int
+    at: datetime
+    object: str
 
 
 @dataclass(frozen=True, slots=True)

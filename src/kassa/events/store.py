@@ -11,7 +11,7 @@ from kassa.core.errors import FieldFault, Invalid
 from kassa.core.ids import EventId, StoreId, WebhookId, new_id
 from kassa.db.pool import Tx
 from kassa.db.rows import as_json
-from kassa.events.model import Event, NewEvent
+from kassa.events.model import Event, NewEvent, Written
 
 CHANNEL = "kassa_events"
 """Notified after events were committed: a hint. Look at once, and again some milliseconds later (see `_WAKING`)."""
@@ -160,6 +160,18 @@ async def get(tx: Tx, store_id: StoreId, event_id: EventId) -> Event | None:
         store_id,
     )
     return None if row is None else _event(row)
+
+
+async def of_invoice(tx: Tx, invoice: str, after: tuple[datetime, int], limit: int) -> list[Written]:
+    """Return what was announced about an invoice, oldest first, after a moment and position."""
+    rows = await tx.fetch(
+        """select id, type, position, created_at as at, object from events
+           where invoice_id = $1 and (created_at, position) > ($2, $3) order by created_at, position limit $4""",
+        invoice,
+        *after,
+        limit,
+    )
+    return [Written(**row) for row in rows]
 
 
 def _event(row: Any) -> Event:  # asyncpg's record

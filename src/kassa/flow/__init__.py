@@ -7,20 +7,27 @@ an asset that is in doubt. `pricing` knows what an asset is worth. `showing` onl
 not be shown.
 """
 
+from kassa.flow.addresses import Issuing, issue_address, prepare_address
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
 from kassa.flow.contracts import on_contracts, thaw_asset
 from kassa.flow.guarding import check_addresses
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
+from kassa.flow.picture import decimals
 from kassa.flow.pricing import priced_pairs, rate_alarms, rates_at, wanted_markets
 from kassa.flow.showing import invoice_list, invoice_resource, payment_list, payment_resource, public_invoice
+from kassa.flow.spending import pay_from_credit
 from kassa.flow.standing import mark_invoice, on_deadlines, reassess
+from kassa.flow.timeline import timeline
 
 __all__ = [
+    "Issuing",
     "Opening",
     "check_addresses",
+    "decimals",
     "halt_network",
     "invoice_list",
     "invoice_resource",
+    "issue_address",
     "mark_invoice",
     "note_node",
     "on_chain_update",
@@ -29,8 +36,10 @@ __all__ = [
     "on_final",
     "on_pending",
     "open_invoice",
+    "pay_from_credit",
     "payment_list",
     "payment_resource",
+    "prepare_address",
     "priced_pairs",
     "public_invoice",
     "quote_invoice",
@@ -39,5 +48,6 @@ __all__ = [
     "reassess",
     "resume_network",
     "thaw_asset",
+    "timeline",
     "wanted_markets",
 ]

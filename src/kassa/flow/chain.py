@@ -6,23 +6,21 @@ from datetime import datetime, timedelta
 
 import structlog
 
-import kassa.invoices.store as invoices
 import kassa.payments.store as payments
 import kassa.wallets.store as wallets
 import kassa.watch.store as watch
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import NotFound
 from kassa.core.facts import Pending, Tip
-from kassa.core.ids import InvoiceId
 from kassa.db.pool import Tx
-from kassa.flow import pricing
 from kassa.flow.alerts import alert
+from kassa.flow.booking import post_unowned
 from kassa.flow.contracts import freeze_asset
-from kassa.flow.standing import post_unowned, reassess
+from kassa.flow.sighting import bases
+from kassa.flow.standing import reassess
 from kassa.house import House
+from kassa.payments.model import Touched
 from kassa.payments.rules import Found, conflicts, found_in_blocks, found_in_mempool, look
-from kassa.rates.model import Rate
-from kassa.rates.rules import with_spread
 from kassa.wallets.ahead import MARGIN, Ahead
 from kassa.wallets.model import Owner
 from kassa.watch.model import ChainUpdate, Position
@@ -49,7 +47,7 @@ async def on_chain_update(
     if held.tip != position.tip:
         return held
     crashpoint("chain.held")
-    touched = set()
+    touched = Touched()
     if update.undo:
         touched |= await payments.undo(tx, network, update.undo[-1].height - 1)
         crashpoint("chain.undone")
@@ -158,16 +156,15 @@ async def resume_network(tx: Tx, network: str, depth: int, now: datetime) -> Non
 
 async def _put_found(
     tx: Tx, house: House, network: str, found: Sequence[Found], now: datetime, ahead: Ahead | None
-) -> set[InvoiceId]:
+) -> Touched:
     if not found:
-        return set()
+        return Touched()
     scripts = list({f.transfer.to for f in found})
     owners = {owner.script: owner for owner in await wallets.owners(tx, network, scripts)}
     if ahead is not None:
         owners |= await _adopted(tx, network, [script for script in scripts if script not in owners], ahead, now)
     ours = [(f, owners[f.transfer.to]) for f in found if f.transfer.to in owners and f.transfer.units > 0]
-    late = await _late_rates(tx, house, ours)
-    return await payments.put(tx, ours, late, now)
+    return await payments.put(tx, ours, await bases(tx, house, ours), now)
 
 
 async def _adopted(tx: Tx, network: str, scripts: Sequence[bytes], ahead: Ahead, now: datetime) -> dict[bytes, Owner]:
@@ -183,21 +180,3 @@ async def _adopted(tx: Tx, network: str, scripts: Sequence[bytes], ahead: Ahead,
         await watch.decide(tx, network, "counter jumped", reason, now)
         await alert(tx, network, "alert.opened", reason, now)
     return adopted
-
-
-async def _late_rates(tx: Tx, house: House, found: Sequence[tuple[Found, Owner]]) -> dict[int, Rate]:
-    """Return the rates of the moment for transfers first seen after the lock on their invoice's rate had ended."""
-    ids = sorted({owner.invoice_id for _, owner in found if owner.invoice_id is not None})
-    locks = await invoices.locks(tx, ids) if ids else {}
-    rates = {}
-    for place, (f, owner) in enumerate(found):
-        if owner.invoice_id is None or f.first_seen_at <= (lock := locks[owner.invoice_id]).until:
-            continue
-        symbol = f.transfer.asset.partition("@")[0]
-        asked = symbol, lock.currency
-        rate = (await pricing.rates_at(tx, house.settings, [asked], f.first_seen_at))[asked]
-        if isinstance(rate, Rate):
-            rates[place] = with_spread(rate, lock.spread_ppm)
-        else:
-            log.warning("no rate for a late payment: valued at the locked rate", invoice=owner.invoice_id, asset=symbol)
-    return rates

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import kassa.customers.store as customers
 import kassa.invoices.store as invoices
 import kassa.wallets.store as wallets
 from kassa.chains.base import Chain
 from kassa.core.crashpoint import crashpoint
-from kassa.core.errors import Unavailable
+from kassa.core.errors import FieldFault, Invalid, Unavailable
 from kassa.core.ids import AddressId, InvoiceId, new_id
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
@@ -52,6 +53,8 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
     or `Unavailable` when nothing that the order names can be offered now.
     """
     price = quotes.price(order)
+    if order.customer_id is not None and not await house.database.ask(customers.known, (store.id, order.customer_id)):
+        raise Invalid(FieldFault("customer_id", "is not a customer of this store"))
     policy = agreed(
         store.policy,
         order.policy,
@@ -149,7 +152,7 @@ def _is_open(network: Receiving) -> bool:
 async def _priced(
     house: House, store: Store, order: Order, price: quotes.Price, chosen: Sequence[Asset], now: datetime
 ) -> list[quotes.Quote]:
-    limits = {asset: _limits(house.settings.networks[asset.network]) for asset in chosen}
+    limits = {asset: limits_of(house.settings.networks[asset.network]) for asset in chosen}
     wanted = {(asset.symbol, price.currency.code) for asset in chosen}
     valued = {(asset.symbol, limit.currency) for asset in chosen for limit in limits[asset] if limit.currency}
     rates = await pricing.rates_now(house, wanted | valued, now)
@@ -169,7 +172,8 @@ def _limit_rates(
     return {code: rate for code, rate in found.items() if isinstance(rate, Rate)}
 
 
-def _limits(network: Network) -> list[quotes.Limit]:
+def limits_of(network: Network) -> list[quotes.Limit]:
+    """Return which amounts need how many confirmations on a network."""
     # A bound says how much depth alone is trusted with; what lies above all bounds waits for the network's own word.
     by_network = network.finality != "blocks"
     return [

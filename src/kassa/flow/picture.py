@@ -1,20 +1,22 @@
 """Everything known of an invoice at one moment, and the standing that follows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import kassa.customers.store as customers
 import kassa.invoices.store as invoices
 import kassa.payments.store as payments
 import kassa.watch.store as watch
 from kassa.chains.base import Chain
 from kassa.core.ids import InvoiceId, StoreId
 from kassa.core.money import Asset
+from kassa.customers.model import Spend
 from kassa.db.pool import Tx
 from kassa.house import House
-from kassa.invoices.model import Announced, Standing, Terms, View, Withheld
+from kassa.invoices.model import Announced, Decided, Standing, Status, Terms, View, Withheld
 from kassa.invoices.resource import Face, Shown
 from kassa.invoices.resource import invoice_resource as render
 from kassa.invoices.rules import evaluate
@@ -26,12 +28,31 @@ _DROP_AFTER_SECONDS = 60  # for a network that is no longer configured
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An invoice's terms, what was last announced of it, its payments, and where it stands now."""
+    """An invoice's terms, what was last announced of it, its payments, where it stands now.
+
+    Besides: what was spent on it, the words of people, and how far we saw. `fresh` is a spend that was taken from the
+    customer's credit in this transaction and is not yet in the books.
+    """
 
     terms: Terms
     announced: Announced
     payments: Sequence[Payment]
     standing: Standing
+    spends: tuple[Spend, ...] = ()
+    decided: tuple[Decided, ...] = ()
+    sights: Mapping[str, Sight] = field(default_factory=dict)
+    fresh: Spend | None = None
+
+    @property
+    def decision_id(self) -> int | None:
+        """The decision that holds."""
+        return self.decided[-1].id if self.decided else None
+
+
+def decimals(house: House) -> dict[str, int]:
+    """Return the decimals of every asset that is configured, or was while its network was followed, by its id."""
+    chains = [*house.former.values(), *house.chains.values()]
+    return {asset.id: asset.decimals for chain in chains for asset in chain.assets}
 
 
 def assets(house: House) -> dict[str, Asset]:
@@ -49,31 +70,55 @@ async def take(
     """
     loaded = await invoices.load(tx, ids, assets(house), store_id=store_id)
     known = [terms.id for terms, _ in loaded]
-    sights = await _sights(tx, house, {option.asset.network for terms, _ in loaded for option in terms.options})
+    seen = await sights(tx, house, {option.asset.network for terms, _ in loaded for option in terms.options})
     arrived = await payments.of_invoices(tx, known)
     decided = await invoices.decisions(tx, known)
+    buyers = [terms.id for terms, _ in loaded if terms.customer_id is not None]
+    spent = await customers.spends_on(tx, buyers) if buyers else {}
     pictures = []
     for terms, announced in loaded:
-        standing = evaluate(terms, arrived[terms.id], decided.get(terms.id, ()), View(now, sights))
-        pictures.append(Picture(terms, announced, arrived[terms.id], standing))
+        words, spends = tuple(decided.get(terms.id, ())), tuple(spent.get(terms.id, ()))
+        standing = _evaluate(terms, arrived[terms.id], words, View(now, seen), spends)
+        pictures.append(Picture(terms, announced, arrived[terms.id], standing, spends, words, seen))
     return pictures
 
 
-async def _sights(tx: Tx, house: House, offered: set[str]) -> dict[str, Sight]:
+def with_spend(picture: Picture, spend: Spend, now: datetime) -> Picture:
+    """Return a picture in which something more was spent on the invoice just now."""
+    view, spends = View(now, picture.sights), (*picture.spends, spend)
+    standing = _evaluate(picture.terms, picture.payments, picture.decided, view, spends)
+    return replace(picture, standing=standing, spends=spends, fresh=spend)
+
+
+def as_announced(picture: Picture, now: datetime) -> Picture:
+    """Return a picture of an invoice whose standing has just been announced."""
+    settled = picture.standing.status is Status.SETTLED
+    settled_at = (picture.announced.settled_at or now) if settled else None
+    return replace(picture, announced=replace(picture.announced, settled_at=settled_at))
+
+
+def _evaluate(
+    terms: Terms, arrived: Sequence[Payment], decided: Sequence[Decided], view: View, spends: Sequence[Spend]
+) -> Standing:
+    return evaluate(terms, arrived, [each.decision for each in decided], view, spends)
+
+
+async def sights(tx: Tx, house: House, offered: set[str]) -> dict[str, Sight]:
+    """Return how far we see on every network that we ever followed, and on those that are `offered`."""
     # Of every network: money may have come on one that the invoice does not offer.
     positions = await watch.positions(tx)
-    sights = {}
+    found = {}
     for network in offered | positions.keys():
         configured = house.settings.networks.get(network)
         drop_after = _DROP_AFTER_SECONDS if configured is None else configured.drop_after_seconds
         position = positions.get(network)
         height = -1 if position is None or position.tip is None else position.tip.height
         if position is None:
-            sights[network] = Sight(height, _NEVER, drop_after, followed=configured is not None)
+            found[network] = Sight(height, _NEVER, drop_after, followed=configured is not None)
             continue
         observed_at, followed = position.observed_at or _NEVER, configured is not None or position.followed
-        sights[network] = Sight(height, observed_at, drop_after, position.final, position.frozen, followed)
-    return sights
+        found[network] = Sight(height, observed_at, drop_after, position.final, position.frozen, followed)
+    return found
 
 
 def withheld(house: House, terms: Terms) -> dict[str, Withheld]:
@@ -103,10 +148,9 @@ def shown(
         for asset in chain.assets:
             faces[asset.id] = Face(chain.caip19[asset.id], partial(_uri, chain, asset))
     url = house.checkout_url(picture.terms.id)
-    decimals = {asset.id: asset.decimals for chain in house.former.values() for asset in chain.assets}
-    decimals |= {asset.id: asset.decimals for asset in assets(house).values()}
-    decimals |= {option.asset.id: option.asset.decimals for option in picture.terms.options}
-    return Shown(picture.terms, picture.standing, arrived, settled_at, url, faces, decimals, hidden)
+    known = decimals(house)
+    known |= {option.asset.id: option.asset.decimals for option in picture.terms.options}
+    return Shown(picture.terms, picture.standing, arrived, settled_at, url, faces, known, hidden, picture.spends)
 
 
 def _uri(chain: Chain, asset: Asset, address: str, units: int, label: str | None) -> str:

@@ -1,6 +1,5 @@
 """Read invoices and payments as they stand now. An address that is not what its wallet derives is not shown."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,10 +8,12 @@ import kassa.payments.store as payments
 from kassa.core.errors import NotFound
 from kassa.core.ids import InvoiceId
 from kassa.db.pool import Tx
+from kassa.flow import deposits
 from kassa.flow import picture as pictures
 from kassa.house import House
 from kassa.invoices.resource import payment_resources
 from kassa.invoices.store import Filters
+from kassa.payments.model import Touched
 from kassa.stores.model import Store
 
 _PRIVATE = ("store_id", "metadata", "customer_id", "reference", "policy", "rules")
@@ -40,10 +41,10 @@ async def payment_resource(
     tx: Tx, house: House, store: Store, payment_id: str, now: datetime
 ) -> dict[str, Any]:  # JSON
     """Return a payment of a store; raises `NotFound`."""
-    invoice = await payments.invoice_of(tx, store.id, payment_id)
-    if invoice is None:
+    found = await _payments(tx, house, await payments.touching(tx, store.id, payment_id), now)
+    if payment_id not in found:
         raise NotFound("there is no such payment in this store")
-    return (await _payments(tx, house, [invoice], now))[payment_id]
+    return found[payment_id]
 
 
 async def payment_list(
@@ -51,7 +52,11 @@ async def payment_list(
 ) -> list[dict[str, Any]]:  # JSON
     """Return a store's payments, newest first, those before an id."""
     page = await payments.page(tx, store.id, before, limit)
-    resources = await _payments(tx, house, [invoice for _, invoice in page], now)
+    touched = Touched(
+        frozenset(invoice for _, invoice in page if invoice is not None),
+        frozenset(payment for payment, invoice in page if invoice is None),
+    )
+    resources = await _payments(tx, house, touched, now)
     return [resources[payment] for payment, _ in page if payment in resources]
 
 
@@ -64,9 +69,10 @@ async def public_invoice(tx: Tx, house: House, invoice_id: str, now: datetime) -
     return {name: value for name, value in resource.items() if name not in _PRIVATE}
 
 
-async def _payments(tx: Tx, house: House, ids: Sequence[InvoiceId], now: datetime) -> dict[str, dict[str, Any]]:
-    found = {}
-    for picture in await pictures.take(tx, house, sorted(set(ids)), now):
+async def _payments(tx: Tx, house: House, touched: Touched, now: datetime) -> dict[str, dict[str, Any]]:
+    held = await deposits.take(tx, house, touched.deposits)
+    found: dict[str, dict[str, Any]] = {deposit.payment.id: deposits.resource(deposit) for deposit in held}
+    for picture in await pictures.take(tx, house, sorted(touched.invoices), now):
         for resource in payment_resources(pictures.shown(house, picture, None, picture.payments)):
             found[resource["id"]] = resource
     return found

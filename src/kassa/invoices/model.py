@@ -64,6 +64,16 @@ class Withheld(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision as it was written down: when, and by whom."""
+
+    id: int
+    decision: Decision
+    at: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What a merchant asks for: well formed, but not yet priced or even possible."""
 

@@ -99,10 +99,11 @@ def quote(wanted: Price, asset: Asset, rate: Rate, limits: Sequence[Limit], limi
     due = due_units(wanted.units, wanted.currency.decimals, rate.value, asset.decimals)
     if due >= 10 ** (asset.decimals + 12):
         raise Invalid(FieldFault("amount", f"is more {asset.symbol} than can be asked for in one invoice"))
-    return Quote(asset, due, rate, _tiers(limits, asset, limit_rates))
+    return Quote(asset, due, rate, tiers_of(limits, asset, limit_rates))
 
 
-def _tiers(limits: Sequence[Limit], asset: Asset, rates: Mapping[str, Rate]) -> tuple[Tier, ...]:
+def tiers_of(limits: Sequence[Limit], asset: Asset, rates: Mapping[str, Rate]) -> tuple[Tier, ...]:
+    """Turn bounds in currencies into bounds in units of an asset; `rates` are the asset's, by currency."""
     tiers = []
     for limit in limits:
         if limit.up_to is None or limit.currency is None:

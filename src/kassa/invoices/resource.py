@@ -1,7 +1,7 @@
 """Invoices and payments as the API, events and pages show them."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,11 +9,12 @@ from typing import Any
 from kassa.core.clock import rfc3339
 from kassa.core.money import format_rate, format_units
 from kassa.customers.model import Spend
+from kassa.customers.resource import spend_resource
 from kassa.invoices.model import Option, Standing, Terms, Withheld
 from kassa.invoices.policy import policy_resource
 from kassa.invoices.rules import option_due, option_paid
-from kassa.payments.model import Payment, PaymentStanding
-from kassa.payments.model import Status as PaymentStatus
+from kassa.payments.model import Payment
+from kassa.payments.resource import payment_resource
 from kassa.payments.settling import tier_of
 
 
@@ -40,7 +41,7 @@ class Shown:
     faces: Mapping[str, Face]
     decimals: Mapping[str, int]
     withheld: Mapping[str, Withheld]
-    spends: Sequence[Spend] = ()
+    spends: Sequence[Spend]
 
 
 def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
@@ -74,6 +75,7 @@ def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
         "policy": policy_resource(terms.policy, terms.currency),
         "payment_options": [_option(option, shown) for option in terms.options],
         "payments": payment_resources(shown),
+        "spends": [spend_resource(spend, shown.decimals[spend.asset]) for spend in shown.spends],
     }
 
 
@@ -82,7 +84,13 @@ def payment_resources(shown: Shown) -> list[dict[str, Any]]:  # JSON
     # An amount cannot be written in an asset whose network and decimals nobody here knows any more.
     payments = {payment.id: payment for payment in shown.payments if payment.asset in shown.decimals}
     checked = {option.address for option in shown.terms.options if option.asset.id not in shown.withheld}
-    return [_payment(payments[s.id], s, shown, checked) for s in shown.standing.payments if s.id in payments]
+    return [
+        payment_resource(
+            payment, s, shown.decimals[payment.asset], shown.terms.currency, trusted=payment.address in checked
+        )
+        for s in shown.standing.payments
+        if (payment := payments.get(s.id)) is not None
+    ]
 
 
 def _option(option: Option, shown: Shown) -> dict[str, Any]:
@@ -106,30 +114,4 @@ def _option(option: Option, shown: Shown) -> dict[str, Any]:
         "uri": None
         if face is None or withheld is not None
         else face.payment_uri(option.address, due, shown.terms.description),
-    }
-
-
-def _payment(payment: Payment, standing: PaymentStanding, shown: Shown, checked: Collection[str]) -> dict[str, Any]:
-    sighting, currency = payment.sighting, shown.terms.currency
-    settled = standing.status is PaymentStatus.SETTLED and payment.settled_at is not None
-    return {
-        "object": "payment",
-        "id": payment.id,
-        "invoice_id": shown.terms.id,
-        "asset": payment.asset,
-        "address": payment.address if payment.address in checked else None,
-        "txid": payment.key.txid,
-        "position": payment.key.position,
-        "amount": format_units(payment.units, shown.decimals[payment.asset]),
-        "value": format_units(standing.value_units, currency.decimals),
-        "currency": currency.code,
-        "rate": None if standing.rate is None else format_rate(standing.rate),
-        "status": standing.status.value,
-        "confirmations": standing.confirmations,
-        "confirmations_required": standing.confirmations_required,
-        "block_height": None if sighting.block is None else sighting.block.height,
-        "block_hash": None if sighting.block is None else sighting.block.hash,
-        "first_seen_at": rfc3339(payment.first_seen_at),
-        "settled_at": rfc3339(payment.settled_at) if settled and payment.settled_at is not None else None,
-        "replaced_by": sighting.conflict_txid,
     }

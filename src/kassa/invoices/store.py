@@ -1,6 +1,5 @@
 """Invoices in the database: terms written once, standings announced, pages read."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,8 +16,8 @@ from kassa.db.rows import as_json, hex_bytes
 from kassa.events.model import NewEvent
 from kassa.events.store import WAKING, arguments, writing
 from kassa.invoices import policy as policies
-from kassa.invoices.model import Announced, Decision, Flag, Option, Rule, Status, Terms
-from kassa.payments.model import Tier
+from kassa.invoices.model import Announced, Decided, Decision, Flag, Option, Rule, Status, Terms
+from kassa.payments.store import read_tiers, write_tiers
 from kassa.wallets.model import NewAddress, Place
 
 Assets = Mapping[str, Asset]
@@ -83,11 +82,12 @@ FIRST_TURN = Turn("", datetime.fromtimestamp(0, UTC), InvoiceId(""))
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """How long an invoice's rates are held, the currency they are in, and the spread of its store."""
+    """How long an invoice's rates are held, their currency, the spread of its store, and the assets that have one."""
 
     until: datetime
     currency: str
     spread_ppm: int
+    assets: frozenset[str]
 
 
 async def put(tx: "Tx | Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[None]:
@@ -142,15 +142,24 @@ async def load(
     ]
 
 
-async def decisions(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, list[Decision]]:
+async def decisions(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, list[Decided]]:
     """Return what people decided on invoices, in the order of deciding."""
-    rows = await tx.fetch(
-        "select invoice_id, decision from invoice_decisions where invoice_id = any($1) order by id", invoices
-    )
-    made: dict[InvoiceId, list[Decision]] = {}
-    for row in rows:
-        made.setdefault(InvoiceId(row["invoice_id"]), []).append(Decision(row["decision"]))
+    made: dict[InvoiceId, list[Decided]] = {}
+    for row in await tx.fetch("select * from invoice_decisions where invoice_id = any($1) order by id", invoices):
+        made.setdefault(InvoiceId(row["invoice_id"]), []).append(_decided(row))
     return made
+
+
+async def decisions_after(tx: Tx, invoice: str, after: tuple[datetime, int], limit: int) -> list[Decided]:
+    """Return what people decided on an invoice, oldest first, after a moment and number."""
+    rows = await tx.fetch(
+        "select * from invoice_decisions where invoice_id = $1 and (decided_at, id) > ($2, $3)"
+        " order by decided_at, id limit $4",
+        invoice,
+        *after,
+        limit,
+    )
+    return [_decided(row) for row in rows]
 
 
 async def put_decision(tx: Tx, invoice: InvoiceId, decision: Decision, by: str, now: datetime) -> None:
@@ -258,13 +267,17 @@ async def faults(tx: "Tx | Pool[Any]") -> list[InvoiceId]:
 
 
 async def locks(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, Lock]:
-    """Return when the locked rates of invoices end, and what a later payment is valued by."""
+    """Return which rates of invoices are held, until when, and what a later payment is valued by."""
     rows = await tx.fetch(
-        """select i.id, i.expires_at, i.currency, s.spread_ppm from invoices i join stores s on s.id = i.store_id
-           where i.id = any($1)""",
+        """select i.id, i.expires_at, i.currency, s.spread_ppm,
+               array(select asset from payment_options where invoice_id = i.id) as assets
+           from invoices i join stores s on s.id = i.store_id where i.id = any($1)""",
         invoices,
     )
-    return {InvoiceId(row["id"]): Lock(row["expires_at"], row["currency"], row["spread_ppm"]) for row in rows}
+    return {
+        InvoiceId(row["id"]): Lock(row["expires_at"], row["currency"], row["spread_ppm"], frozenset(row["assets"]))
+        for row in rows
+    }
 
 
 async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, limit: int) -> list[InvoiceId]:
@@ -341,9 +354,13 @@ def _option_row(terms: Terms, option: Option) -> dict[str, object]:
         "rate": str(option.rate),
         "rate_source": option.rate_source,
         "rate_at": option.rate_at,
-        "confirmations": [_written(tier) for tier in option.tiers],
+        "confirmations": msgspec.Raw(write_tiers(option.tiers).encode()),
         "rate_method": msgspec.Raw(option.rate_method.encode()),
     }
+
+
+def _decided(row: Mapping[str, Any]) -> Decided:
+    return Decided(row["id"], Decision(row["decision"]), row["decided_at"], row["decided_by"])
 
 
 def _terms(row: Mapping[str, Any], options: tuple[Option, ...]) -> Terms:
@@ -378,13 +395,9 @@ def _option(row: Mapping[str, Any], assets: Assets) -> Option:
         rate=Fraction(row["rate"]),
         rate_source=row["rate_source"],
         rate_at=row["rate_at"],
-        tiers=tuple(Tier(*written) for written in json.loads(row["confirmations"])),
+        tiers=read_tiers(row["confirmations"]),
         rate_method=row["rate_method"],
     )
-
-
-def _written(tier: Tier) -> tuple[object, ...]:
-    return (tier.up_to, tier.blocks, True) if tier.final else (tier.up_to, tier.blocks)
 
 
 def _announced(row: Mapping[str, Any]) -> Announced:

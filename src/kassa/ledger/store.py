@@ -1,49 +1,151 @@
 """The books in the database: only ever added to."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from kassa.core.ids import PaymentId
+from kassa.core.ids import StoreId
 from kassa.db.pool import Tx
-from kassa.ledger.model import Entry
+from kassa.ledger.model import Amount, Cause, Entry
 from kassa.ledger.rules import Balances
+from kassa.ledger.view import Filters, Line, Shown, Stand
 
 
-async def posted(tx: Tx, payments: Sequence[PaymentId]) -> dict[PaymentId, Balances]:
-    """Return what the books say about payments: balances by account and asset."""
+async def posted(tx: Tx, causes: Sequence[Cause]) -> dict[Cause, Balances]:
+    """Return what the books say of some causes: balances by account and asset."""
     rows = await tx.fetch(
-        """select e.payment_id, p.account, p.asset, sum(p.units) as units
+        """select e.cause, p.account, p.asset, sum(p.units) as units, sum(p.value_units) as value
            from entries e join postings p on p.entry_id = e.id
-           where e.payment_id = any($1) group by 1, 2, 3 having sum(p.units) <> 0""",
-        payments,
+           where e.cause = any($1::text[]) group by 1, 2, 3 having sum(p.units) <> 0 or sum(p.value_units) <> 0""",
+        causes,
     )
-    found: dict[PaymentId, dict[tuple[str, str], int]] = {}
+    found: dict[Cause, dict[tuple[str, str], Amount]] = {}
     for row in rows:
-        found.setdefault(PaymentId(row["payment_id"]), {})[row["account"], row["asset"]] = int(row["units"])
+        amount = Amount(int(row["units"]), int(row["value"]))
+        found.setdefault(row["cause"], {})[row["account"], row["asset"]] = amount
     return dict(found)
 
 
 async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
-    """Write entries with their postings; an unbalanced one is refused by the database at commit."""
+    """Write entries with their postings, in one statement; an unbalanced one is refused by the database at commit."""
     if not entries:
         return
-    ids = await tx.fetch(
-        """insert into entries (store_id, payment_id, invoice_id, reason, booked_at)
-           select s, p, i, r, $5 from unnest($1::text[], $2::text[], $3::text[], $4::text[]) with ordinality
-               as e (s, p, i, r, place) order by place returning id""",
+    postings = [(place, posting) for place, entry in enumerate(entries, 1) for posting in entry.postings]
+    await tx.execute(
+        """with asked as (
+               select nextval(pg_get_serial_sequence('entries', 'id')) as id, e.* from (
+                   select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
+                       $7::text[]) with ordinality as e (store_id, payment_id, spend_id, customer_id, invoice_id,
+                       decision_id, reason, place) order by place) e
+           ), written as (
+               insert into entries (id, store_id, payment_id, spend_id, customer_id, invoice_id, decision_id, reason,
+                   booked_at) overriding system value
+               select id, store_id, payment_id, spend_id, customer_id, invoice_id, decision_id, reason, $8 from asked
+           )
+           insert into postings (entry_id, account, asset, units, value_units, rate)
+           select a.id, p.account, p.asset, p.units, p.value_units, p.rate
+           from unnest($9::bigint[], $10::text[], $11::text[], $12::numeric[], $13::numeric[], $14::text[])
+               as p (place, account, asset, units, value_units, rate) join asked a on a.place = p.place""",
         [entry.store_id for entry in entries],
         [entry.payment_id for entry in entries],
+        [entry.spend_id for entry in entries],
+        [entry.customer_id for entry in entries],
         [entry.invoice_id for entry in entries],
+        [entry.decision_id for entry in entries],
         [entry.reason for entry in entries],
         now,
+        [place for place, _ in postings],
+        [posting.account for _, posting in postings],
+        [posting.asset for _, posting in postings],
+        [posting.units for _, posting in postings],
+        [posting.value for _, posting in postings],
+        [None if posting.rate is None else str(posting.rate) for _, posting in postings],
     )
-    rows = [
-        (row["id"], posting.account, posting.asset, posting.units)
-        for row, entry in zip(sorted(ids, key=lambda row: row["id"]), entries, strict=True)
-        for posting in entry.postings
-    ]
-    await tx.execute(
-        """insert into postings (entry_id, account, asset, units)
-           select * from unnest($1::bigint[], $2::text[], $3::text[], $4::numeric[])""",
-        *map(list, zip(*rows, strict=True)),
+
+
+async def balances(tx: Tx, store_id: StoreId, at: datetime) -> list[Stand]:
+    """Return what stood on a store's accounts at a moment, by account and asset, without those that were empty."""
+    rows = await tx.fetch(
+        """select p.account, p.asset, sum(p.units) as units, sum(p.value_units) as value
+           from entries e join postings p on p.entry_id = e.id
+           where e.store_id = $1 and e.booked_at <= $2
+           group by 1, 2 having sum(p.units) <> 0 or sum(p.value_units) <> 0 order by 1, 2""",
+        store_id,
+        at,
     )
+    return [Stand(row["account"], row["asset"], Amount(int(row["units"]), int(row["value"]))) for row in rows]
+
+
+async def page(tx: Tx, store_id: StoreId, filters: Filters, before: int | None, limit: int) -> list[Shown]:
+    """Return a store's entries, newest first, those before a number."""
+    rows = await tx.fetch(
+        """select e.* from entries e
+           where e.store_id = $1 and ($2::bigint is null or e.id < $2)
+             and ($3::text is null or e.payment_id = $3) and ($4::text is null or e.invoice_id = $4)
+             and ($5::text is null or exists (select from postings p where p.entry_id = e.id and p.account = $5))
+           order by e.id desc limit $6""",
+        store_id,
+        before,
+        filters.payment_id,
+        filters.invoice_id,
+        filters.account,
+        limit,
+    )
+    return await _with_postings(tx, rows)
+
+
+async def of_invoice(tx: Tx, invoice: str, after: tuple[datetime, int], limit: int) -> list[Shown]:
+    """Return the entries about an invoice, oldest first, those after a moment and number."""
+    rows = await tx.fetch(
+        "select * from entries where invoice_id = $1 and (booked_at, id) > ($2, $3) order by booked_at, id limit $4",
+        invoice,
+        *after,
+        limit,
+    )
+    return await _with_postings(tx, rows)
+
+
+async def statement(
+    tx: Tx, account: str, assets: Collection[str], before: int | None, limit: int
+) -> list[tuple[Shown, Line, int]]:
+    """Return what moved on an account in some assets, newest first, with the balance (units) of the asset after each."""
+    rows = await tx.fetch(
+        """select * from (
+               select e.*, p.asset, p.units, p.value_units, p.rate,
+                   sum(p.units) over (partition by p.asset order by p.entry_id) as balance
+               from postings p join entries e on e.id = p.entry_id where p.account = $1 and p.asset = any($4::text[]) and p.units <> 0
+           ) moved where $2::bigint is null or id < $2 order by id desc, asset limit $3""",
+        account,
+        before,
+        limit,
+        list(assets),
+    )
+    return [(_shown(row, ()), _line(account, row), int(row["balance"])) for row in rows]
+
+
+async def _with_postings(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> list[Shown]:
+    found = await tx.fetch(
+        "select * from postings where entry_id = any($1) order by entry_id, account, asset", [row["id"] for row in rows]
+    )
+    lines: dict[int, list[Line]] = {}
+    for row in found:
+        lines.setdefault(row["entry_id"], []).append(_line(row["account"], row))
+    return [_shown(row, tuple(lines.get(row["id"], ()))) for row in rows]
+
+
+def _shown(row: Mapping[str, Any], lines: tuple[Line, ...]) -> Shown:
+    return Shown(
+        number=row["id"],
+        booked_at=row["booked_at"],
+        reason=row["reason"],
+        payment_id=row["payment_id"],
+        spend_id=row["spend_id"],
+        customer_id=row["customer_id"],
+        invoice_id=row["invoice_id"],
+        decision_id=row["decision_id"],
+        lines=lines,
+    )
+
+
+def _line(account: str, row: Mapping[str, Any]) -> Line:
+    return Line(account, row["asset"], Amount(int(row["units"]), int(row["value_units"])), row["rate"])

@@ -6,7 +6,8 @@ from enum import StrEnum
 from fractions import Fraction
 
 from kassa.core.facts import BlockRef, TransferKey
-from kassa.core.ids import AddressId, InvoiceId, PaymentId, StoreId
+from kassa.core.ids import AddressId, CustomerId, InvoiceId, PaymentId, StoreId
+from kassa.rates.model import Rate
 
 
 class Status(StrEnum):
@@ -43,7 +44,9 @@ class Sighting:
 class Payment:
     """A stored payment. `status` and `settled_at` are what was last announced (None: nothing), not what is true now.
 
-    `rate` is set for a payment first seen after the lock on its option's rate had ended.
+    `late_rate` is set for a payment first seen after the lock on its option's rate had ended. `book_rate` is that of
+    the moment first seen in the store's currency, where no option's rate says what the payment is worth there. A
+    deposit names its customer and what it must reach (`tiers`).
     """
 
     id: PaymentId
@@ -65,6 +68,10 @@ class Payment:
     confirmations_required: int
     needs_final: bool
     settled_at: datetime | None
+    customer_id: CustomerId | None = None
+    tiers: tuple["Tier", ...] = ()
+    book_rate: Fraction | None = None
+    book_rate_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +104,34 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class PaymentStanding:
-    """Where one payment stands. `value_units` is what it is worth in its invoice's currency (rounded half-even).
+class Touched:
+    """Whose payments something has happened to: invoices, and deposits by themselves."""
 
-    Without a rate it is money in an asset that the invoice did not offer: it is kept, and counts for nothing.
+    invoices: frozenset[InvoiceId] = frozenset()
+    deposits: frozenset[PaymentId] = frozenset()
+
+    def __or__(self, other: "Touched") -> "Touched":
+        return Touched(self.invoices | other.invoices, self.deposits | other.deposits)
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What is fixed of a transfer's value when it is first seen: rates of that moment, and a deposit's tiers.
+
+    `late` is in its invoice's currency, after the lock on that rate had ended; `book` in its store's.
+    """
+
+    late: Rate | None = None
+    book: Rate | None = None
+    tiers: tuple[Tier, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentStanding:
+    """Where one payment stands. `value_units` is what it is worth in its currency (rounded half-even).
+
+    Without a rate it counts for nothing and is kept: money in an asset that its invoice did not offer, or a deposit of
+    unknown worth.
     """
 
     id: PaymentId

@@ -1,6 +1,7 @@
 """Payments in the database: upserted by transfer, noted upon, announced."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -8,52 +9,58 @@ from typing import Any
 from asyncpg.pool import Pool
 
 from kassa.core.facts import BlockRef, Transaction, TransferKey
-from kassa.core.ids import AddressId, InvoiceId, PaymentId, StoreId, new_id
+from kassa.core.ids import AddressId, CustomerId, InvoiceId, PaymentId, StoreId, new_id
 from kassa.db.pool import Tx
-from kassa.payments.model import Payment, Sighting, Status
+from kassa.payments.model import Basis, Payment, Sighting, Status, Tier, Touched
 from kassa.payments.rules import Conflict, Found, Unconfirmed
-from kassa.rates.model import Rate
 from kassa.rates.resource import method_text
 from kassa.wallets.model import Owner
 
 _COLUMNS = """p.id, p.network, p.txid, p.position, p.asset, p.units, p.maturity, p.address_id, p.store_id, p.invoice_id,
     p.first_seen_at, p.replaceable, p.block_height, p.block_hash, p.missing_since, p.conflict_txid, p.conflict_height,
     p.late_rate, p.late_rate_source, p.status, p.value_units, p.confirmations_required, p.needs_final, p.settled_at,
-    a.address"""
+    p.customer_id, p.confirmations, p.book_rate, p.book_rate_source, a.address"""
+_TOUCHED = "invoice_id, case when customer_id is not null then id end as deposit_id"
 
 
-async def put(
-    tx: Tx, found: Sequence[tuple[Found, Owner]], late_rates: Mapping[int, Rate], now: datetime
-) -> set[InvoiceId]:
-    """Store transfers to our addresses, or note that known ones were seen again; return the invoices touched.
+async def put(tx: Tx, found: Sequence[tuple[Found, Owner]], bases: Mapping[int, Basis], now: datetime) -> Touched:
+    """Store transfers to our addresses, or note that known ones were seen again; return what was touched.
 
     A repeat is found by the unique transfer key and who got what. Its amount is that of the block which holds it now:
     in another block, a contract may pay another. What is in a block is never taken out of it by a mempool sighting.
-    `late_rates` is keyed by place in `found`.
+    `bases` is keyed by place in `found`.
     """
     if not found:
-        return set()
-    rows = [_row(f, owner, late_rates.get(place), now) for place, (f, owner) in enumerate(found)]
+        return Touched()
+    rows = [_row(f, owner, bases.get(place, Basis()), now) for place, (f, owner) in enumerate(found)]
     touched = await tx.fetch(
-        """
+        f"""
         insert into payments as p (id, network, txid, position, asset, units, maturity, address_id, store_id,
-            invoice_id, first_seen_at, replaceable, block_height, block_hash, late_rate, late_rate_source, late_rate_at,
-            late_rate_method)
+            invoice_id, customer_id, first_seen_at, replaceable, block_height, block_hash, late_rate, late_rate_source,
+            late_rate_at, late_rate_method, book_rate, book_rate_source, confirmations)
         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::int[],
-            $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::bool[], $13::bigint[], $14::text[],
-            $15::text[], $16::text[], $17::timestamptz[], $18::json[])
+            $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bool[], $14::bigint[],
+            $15::text[], $16::text[], $17::text[], $18::timestamptz[], $19::json[], $20::text[], $21::text[],
+            $22::jsonb[])
         on conflict on constraint payments_transfer do update set
             units = excluded.units, block_height = excluded.block_height, block_hash = excluded.block_hash,
             missing_since = null, conflict_txid = null, conflict_height = null, replaceable = excluded.replaceable
         where p.block_height is null
-        returning invoice_id""",
+        returning {_TOUCHED}""",
         *map(list, zip(*rows, strict=True)),
     )
     await _put_inputs(tx, found)
-    return {InvoiceId(row["invoice_id"]) for row in touched if row["invoice_id"] is not None}
+    return _touched(touched)
 
 
-def _row(found: Found, owner: Owner, late: Rate | None, now: datetime) -> tuple[Any, ...]:
+def _touched(rows: Sequence[Mapping[str, Any]]) -> Touched:
+    return Touched(
+        frozenset(InvoiceId(row["invoice_id"]) for row in rows if row["invoice_id"] is not None),
+        frozenset(PaymentId(row["deposit_id"]) for row in rows if row["deposit_id"] is not None),
+    )
+
+
+def _row(found: Found, owner: Owner, basis: Basis, now: datetime) -> tuple[Any, ...]:
     transfer, block = found.transfer, found.block
     return (
         new_id("pay", now),
@@ -66,14 +73,18 @@ def _row(found: Found, owner: Owner, late: Rate | None, now: datetime) -> tuple[
         owner.address_id,
         owner.store_id,
         owner.invoice_id,
+        owner.customer_id,
         found.first_seen_at,
         found.transaction.replaceable,
         None if block is None else block.height,
         None if block is None else block.hash,
-        None if late is None else str(late.value),
-        None if late is None else late.source,
-        None if late is None else late.at,
-        None if late is None else method_text(late),
+        None if basis.late is None else str(basis.late.value),
+        None if basis.late is None else basis.late.source,
+        None if basis.late is None else basis.late.at,
+        None if basis.late is None else method_text(basis.late),
+        None if basis.book is None else str(basis.book.value),
+        None if basis.book is None else basis.book.source,
+        None if basis.tiers is None else write_tiers(basis.tiers),
     )
 
 
@@ -92,21 +103,21 @@ async def _put_inputs(tx: Tx, found: Sequence[tuple[Found, Owner]]) -> None:
         )
 
 
-async def undo(tx: Tx, network: str, above: int) -> set[InvoiceId]:
-    """Take payments out of the blocks above a height; they wait as detected. Return the invoices touched.
+async def undo(tx: Tx, network: str, above: int) -> Touched:
+    """Take payments out of the blocks above a height; they wait as detected. Return what was touched.
 
     A conflicting transaction that was confirmed there is unconfirmed again, and still conflicts.
     """
     undone = await tx.fetch(
-        """update payments set block_height = null, block_hash = null
-           where network = $1 and block_height > $2 returning invoice_id""",
+        f"""update payments set block_height = null, block_hash = null
+           where network = $1 and block_height > $2 returning {_TOUCHED}""",
         network,
         above,
     )
     await tx.execute(
         "update payments set conflict_height = null where network = $1 and conflict_height > $2", network, above
     )
-    return {InvoiceId(row["invoice_id"]) for row in undone if row["invoice_id"] is not None}
+    return _touched(undone)
 
 
 async def victims(tx: Tx, network: str, spenders: Sequence[Transaction]) -> dict[str, list[str]]:
@@ -127,27 +138,27 @@ async def victims(tx: Tx, network: str, spenders: Sequence[Transaction]) -> dict
     return found
 
 
-async def put_conflicts(tx: Tx, network: str, conflicts: Sequence[Conflict]) -> set[InvoiceId]:
-    """Note which unconfirmed payments were overtaken by which transaction; return the invoices touched.
+async def put_conflicts(tx: Tx, network: str, conflicts: Sequence[Conflict]) -> Touched:
+    """Note which unconfirmed payments were overtaken by which transaction; return what was touched.
 
     What a block holds against a payment is not taken back by what is only waiting for one.
     """
     if not conflicts:
-        return set()
+        return Touched()
     latest = {conflict.txid: conflict for conflict in conflicts}
     rows = await tx.fetch(
-        """update payments p set conflict_txid = c.by, conflict_height = c.height
+        f"""update payments p set conflict_txid = c.by, conflict_height = c.height
            from unnest($2::text[], $3::text[], $4::bigint[]) as c (txid, by, height)
            where p.network = $1 and p.txid = c.txid and p.block_height is null
              and (p.conflict_txid, p.conflict_height) is distinct from (c.by, c.height)
              and (p.conflict_height is null or c.height is not null)
-           returning p.invoice_id""",
+           returning {_TOUCHED}""",
         network,
         list(latest),
         [conflict.by for conflict in latest.values()],
         [conflict.height for conflict in latest.values()],
     )
-    return {InvoiceId(row["invoice_id"]) for row in rows if row["invoice_id"] is not None}
+    return _touched(rows)
 
 
 async def unconfirmed(tx: Tx, network: str, present: Sequence[str]) -> list[Unconfirmed]:
@@ -179,46 +190,46 @@ async def waiting(tx: "Tx | Pool[Any]", network: str) -> list[str]:
     return [row["txid"] for row in rows]
 
 
-async def put_missing(tx: Tx, network: str, txids: Sequence[str], since: datetime) -> set[InvoiceId]:
-    """Note that unconfirmed payments were not where they would wait at a moment; return the invoices touched."""
+async def put_missing(tx: Tx, network: str, txids: Sequence[str], since: datetime) -> Touched:
+    """Note that unconfirmed payments were not where they would wait at a moment; return what was touched."""
     if not txids:
-        return set()
+        return Touched()
     rows = await tx.fetch(
-        """update payments set missing_since = $3
+        f"""update payments set missing_since = $3
            where network = $1 and txid = any($2) and block_height is null and missing_since is null
-           returning invoice_id""",
+           returning {_TOUCHED}""",
         network,
         list(txids),
         since,
     )
-    return {InvoiceId(row["invoice_id"]) for row in rows if row["invoice_id"] is not None}
+    return _touched(rows)
 
 
-async def lost(tx: Tx, network: str, since: datetime) -> set[InvoiceId]:
-    """Return the invoices with a waiting payment that no look has found since a moment, or for longer."""
+async def lost(tx: Tx, network: str, since: datetime) -> Touched:
+    """Return whose waiting payment no look has found since a moment, or for longer."""
     rows = await tx.fetch(
-        """select distinct invoice_id from payments
+        f"""select {_TOUCHED} from payments
            where network = $1 and block_height is null and status = 'detected' and missing_since <= $2""",
         network,
         since,
     )
-    return {InvoiceId(row["invoice_id"]) for row in rows}
+    return _touched(rows)
 
 
-async def ripe(tx: Tx, network: str, height: int, final: int | None) -> set[InvoiceId]:
-    """Return the invoices with a payment that has reached all that it requires, at this height.
+async def ripe(tx: Tx, network: str, height: int, final: int | None) -> Touched:
+    """Return whose payments have reached all that they require, at this height.
 
     `final` is the height up to which the network calls its blocks final.
     """
     rows = await tx.fetch(
-        """select distinct invoice_id from payments
+        f"""select {_TOUCHED} from payments
            where network = $1 and status = 'confirming' and block_height + confirmations_required - 1 <= $2
              and (not needs_final or block_height <= $3)""",
         network,
         height,
         final,
     )
-    return {InvoiceId(row["invoice_id"]) for row in rows}
+    return _touched(rows)
 
 
 async def of_invoices(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, list[Payment]]:
@@ -245,6 +256,16 @@ async def unowned(tx: Tx, network: str, above: int) -> list[Payment]:
     return [read(row) for row in rows]
 
 
+async def deposits(tx: Tx, ids: Collection[PaymentId]) -> list[tuple[Payment, str]]:
+    """Return deposits, in the order of their ids, each with the currency of its store."""
+    rows = await tx.fetch(
+        f"""select {_COLUMNS}, s.currency from payments p join addresses a on a.id = p.address_id
+            join stores s on s.id = p.store_id where p.id = any($1) and p.customer_id is not null order by p.id""",
+        list(ids),
+    )
+    return [(read(row), row["currency"]) for row in rows]
+
+
 async def announce(tx: Tx, said: Sequence[Payment]) -> None:
     """Store what was announced of payments."""
     if said:
@@ -263,23 +284,33 @@ async def announce(tx: Tx, said: Sequence[Payment]) -> None:
         )
 
 
-async def page(tx: Tx, store_id: StoreId, before: str | None, limit: int) -> list[tuple[PaymentId, InvoiceId]]:
-    """Return a store's payments (id and invoice), newest first, those before an id."""
+async def page(tx: Tx, store_id: StoreId, before: str | None, limit: int) -> list[tuple[PaymentId, InvoiceId | None]]:
+    """Return a store's payments (id and invoice; None: a deposit), newest first, those before an id."""
     rows = await tx.fetch(
-        """select id, invoice_id from payments
-           where store_id = $1 and invoice_id is not null and ($2::text is null or id < $2)
-           order by id desc limit $3""",
+        "select id, invoice_id from payments where store_id = $1 and ($2::text is null or id < $2)"
+        " order by id desc limit $3",
         store_id,
         before,
         limit,
     )
-    return [(PaymentId(row["id"]), InvoiceId(row["invoice_id"])) for row in rows]
+    return [(PaymentId(row["id"]), row["invoice_id"]) for row in rows]
 
 
-async def invoice_of(tx: Tx, store_id: StoreId, payment_id: str) -> InvoiceId | None:
-    """Return the invoice of a store's payment."""
-    found = await tx.fetchval("select invoice_id from payments where store_id = $1 and id = $2", store_id, payment_id)
-    return None if found is None else InvoiceId(found)
+async def touching(tx: Tx, store_id: StoreId, payment_id: str) -> Touched:
+    """Return whose payment of a store this is; nobody's, if it is not the store's."""
+    return _touched(
+        await tx.fetch(f"select {_TOUCHED} from payments where store_id = $1 and id = $2", store_id, payment_id)
+    )
+
+
+def write_tiers(tiers: Sequence[Tier]) -> str:
+    """Write tiers as the JSON that is kept of them."""
+    return json.dumps([(t.up_to, t.blocks, True) if t.final else (t.up_to, t.blocks) for t in tiers])
+
+
+def read_tiers(text: str | None) -> tuple[Tier, ...]:
+    """Read tiers from what is kept of them."""
+    return () if text is None else tuple(Tier(*written) for written in json.loads(text))
 
 
 def read(row: Mapping[str, Any]) -> Payment:
@@ -311,4 +342,8 @@ def read(row: Mapping[str, Any]) -> Payment:
         confirmations_required=row["confirmations_required"],
         needs_final=row["needs_final"],
         settled_at=row["settled_at"],
+        customer_id=None if row["customer_id"] is None else CustomerId(row["customer_id"]),
+        tiers=read_tiers(row["confirmations"]),
+        book_rate=None if row["book_rate"] is None else Fraction(row["book_rate"]),
+        book_rate_source=row["book_rate_source"],
     )

@@ -103,6 +103,12 @@ async def rotate_webhook_secret(tx: Tx, store_id: str, secret: str, until: datet
         raise NotFound(f"there is no store {store_id!r}; see `kassa store list`")
 
 
+async def currencies_of(tx: Tx, store_ids: Sequence[StoreId]) -> dict[StoreId, str]:
+    """Return the currencies that stores price in."""
+    rows = await tx.fetch("select id, currency from stores where id = any($1::text[])", store_ids)
+    return {StoreId(row["id"]): row["currency"] for row in rows}
+
+
 async def list_stores(tx: Tx) -> list[Store]:
     """Return every store, oldest first: for the operator, never for a tenant."""
     return [_store(row) for row in await tx.fetch(f"{_STORES} order by id")]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from kassa.core.ids import AddressId, InvoiceId, StoreId, WalletId
+from kassa.core.ids import AddressId, CustomerId, InvoiceId, StoreId, WalletId
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Owner:
     script: bytes
     store_id: StoreId | None
     invoice_id: InvoiceId | None
+    customer_id: CustomerId | None = None
 
 
 @dataclass(frozen=True, slots=True)

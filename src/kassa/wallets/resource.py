@@ -29,5 +29,6 @@ def address_resource(issued: Issued, network: str, derived: str | None) -> dict[
         "address": issued.address if issued.address == derived else None,
         "index": issued.index,
         "invoice_id": issued.invoice_id,
+        "customer_id": issued.customer_id,
         "created_at": rfc3339(issued.created_at),
     }

@@ -10,9 +10,9 @@ from asyncpg import CheckViolationError, Record, UniqueViolationError
 from asyncpg.pool import Pool
 
 from kassa.core.errors import Conflict, NotFound
-from kassa.core.ids import AddressId, InvoiceId, StoreId, WalletId, new_id
+from kassa.core.ids import AddressId, CustomerId, InvoiceId, StoreId, WalletId, new_id
 from kassa.db.pool import Tx
-from kassa.wallets.model import Owner, Unissued, Wallet
+from kassa.wallets.model import NewAddress, Owner, Unissued, Wallet
 
 _WALLET = (
     "select w.id, w.store_id, w.network, w.keychain_id, w.created_at, k.descriptor, k.fingerprint, k.next_index"
@@ -65,6 +65,17 @@ class Issued:
     address: str
     index: int
     invoice_id: InvoiceId | None
+    customer_id: CustomerId | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Deposited:
+    """A customer's deposit address on one network."""
+
+    id: AddressId
+    address: str
+    index: int
     created_at: datetime
 
 
@@ -234,12 +245,49 @@ async def adopt(tx: Tx, network: str, unissued: Unissued, margin: int, now: date
 async def owners(tx: "Tx | Pool[Any]", network: str, scripts: Sequence[bytes]) -> list[Owner]:
     """Return who owns the addresses among `scripts`, compared whole: a matching search key proves nothing."""
     rows = await tx.fetch(
-        "select id, network, script, store_id, invoice_id from addresses"
+        "select id, network, script, store_id, invoice_id, customer_id from addresses"
         " where network = $1 and script = any($2::bytea[])",
         network,
         scripts,
     )
-    return [Owner(AddressId(r["id"]), r["network"], r["script"], r["store_id"], r["invoice_id"]) for r in rows]
+    return [
+        Owner(AddressId(r["id"]), r["network"], r["script"], r["store_id"], r["invoice_id"], r["customer_id"])
+        for r in rows
+    ]
+
+
+async def deposit_index(tx: "Tx | Pool[Any]", customer_id: CustomerId, keychain_id: int) -> int | None:
+    """Return the index of a customer's deposit addresses of a keychain."""
+    found: int | None = await tx.fetchval(
+        "select index from addresses where customer_id = $1 and keychain_id = $2 limit 1", customer_id, keychain_id
+    )
+    return found
+
+
+async def put_deposit(
+    tx: Tx, store_id: str, customer_id: CustomerId, addresses: Sequence[NewAddress], now: datetime
+) -> None:
+    """Write a customer's deposit addresses, where they have none yet. Hold the customer's lock."""
+    await tx.executemany(
+        """insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, customer_id,
+               created_at)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+           on conflict (customer_id, network) where customer_id is not null do nothing""",
+        [
+            (a.id, a.network, a.script, a.text, a.key, a.keychain_id, a.index, store_id, customer_id, now)
+            for a in addresses
+        ],
+    )
+
+
+async def deposit_address(tx: Tx, customer_id: CustomerId, network: str) -> Deposited:
+    """Return a customer's deposit address on a network, which there must be."""
+    row = await tx.fetchrow(
+        "select id, address, index, created_at from addresses where customer_id = $1 and network = $2",
+        customer_id,
+        network,
+    )
+    return Deposited(**row)
 
 
 async def stores_on(tx: Tx, network: str) -> list[StoreId]:
@@ -253,12 +301,12 @@ async def addresses_of(
 ) -> list[Issued]:
     """Return the addresses issued from a wallet to its own store, newest first; with `below`, of smaller index."""
     rows = await tx.fetch(
-        "select id, address, index, invoice_id, created_at from addresses"
+        "select id, address, index, invoice_id, customer_id, created_at from addresses"
         " where keychain_id = $1 and store_id = $2 and network = $3 and ($4::bigint is null or index < $4)"
         " order by index desc limit $5",
         wallet.keychain_id, wallet.store_id, wallet.network, below, limit,
     )  # fmt: skip
-    return [Issued(r["id"], r["address"], r["index"], r["invoice_id"], r["created_at"]) for r in rows]
+    return [Issued(**row) for row in rows]
 
 
 def _wallet(row: Record) -> Wallet:

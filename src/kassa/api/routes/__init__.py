@@ -1,7 +1,7 @@
 """Every endpoint that needs a key."""
 
 from kassa.api.endpoint import Endpoint
-from kassa.api.routes import catalog, events, invoices, payments, rates, stores, wallets, webhooks
+from kassa.api.routes import catalog, customers, events, invoices, ledger, payments, rates, stores, wallets, webhooks
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *invoices.ENDPOINTS,
@@ -9,6 +9,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *events.ENDPOINTS,
     *webhooks.ENDPOINTS,
     *wallets.ENDPOINTS,
+    *customers.ENDPOINTS,
+    *ledger.ENDPOINTS,
     *stores.ENDPOINTS,
     *catalog.ENDPOINTS,
     *rates.ENDPOINTS,

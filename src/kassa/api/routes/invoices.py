@@ -1,9 +1,6 @@
 """Invoices: make, read, list, mark."""
 
-import json
-import math
 import re
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +10,7 @@ from kassa import flow
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import page, read_cursor
+from kassa.api.texts import line, line_faults, moment, read_metadata
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.ids import is_id
 from kassa.db.pool import Tx
@@ -20,12 +18,7 @@ from kassa.invoices.model import Decision, Order
 from kassa.invoices.store import Filters
 from kassa.webhooks.rules import check_url
 
-MAX_METADATA = 8_192
-MAX_DEPTH = 32
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BLANK = re.compile(r"[\s\\\"<>^`{|}]|[^\x21-\x7e]")
-_YEARS = range(1971, 9000)
 
 
 async def _quote(call: Call) -> flow.Opening:
@@ -46,15 +39,27 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.InvoiceQuery = call.query
     filters = Filters(
         status=query.status,
-        reference=_line("reference", query.reference),
-        customer_id=_line("customer_id", query.customer_id),
-        created_after=_moment("created_after", query.created_after),
-        created_before=_moment("created_before", query.created_before),
+        reference=line("reference", query.reference),
+        customer_id=line("customer_id", query.customer_id),
+        created_after=moment("created_after", query.created_after),
+        created_before=moment("created_before", query.created_before),
     )
     before = read_cursor("inv", query.cursor)
     return page(
         await flow.invoice_list(tx, call.house, call.store, filters, before, query.limit + 1, call.now), query.limit
     )
+
+
+async def _pay_from_credit(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    order: shapes.SpendOrder = call.body
+    return await flow.pay_from_credit(
+        tx, call.house, call.store, call.id, order.asset, order.amount, call.key_id, call.now
+    )
+
+
+async def _timeline(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    query: shapes.PageQuery = call.query
+    return await flow.timeline(tx, call.house, call.store, call.id, query.cursor, query.limit)
 
 
 async def _mark(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -68,8 +73,8 @@ def read_order(body: shapes.InvoiceOrder, *, private: bool) -> Order:
     `private` allows webhook URLs that are not on the public internet.
     """
     faults = [
-        *_line_faults("reference", body.reference),
-        *_line_faults("description", body.description),
+        *line_faults("reference", body.reference),
+        *line_faults("description", body.description),
         *_url_faults("redirect_url", body.redirect_url),
     ]
     if body.webhook_url is not None:
@@ -79,7 +84,7 @@ def read_order(body: shapes.InvoiceOrder, *, private: bool) -> Order:
             faults += invalid.faults
     if body.customer_id is not None and not is_id("cus", body.customer_id):
         faults.append(FieldFault("customer_id", "is not a customer of this store"))
-    metadata, fault = _metadata(body.metadata)
+    metadata, fault = read_metadata(body.metadata)
     if faults or fault:
         raise Invalid(*faults, *([fault] if fault else []))
     return Order(
@@ -97,49 +102,6 @@ def read_order(body: shapes.InvoiceOrder, *, private: bool) -> Order:
     )
 
 
-def _metadata(raw: msgspec.Raw) -> tuple[str, FieldFault | None]:
-    given = bytes(raw)
-    if given in (b"", b"null"):
-        return "{}", None
-    text = msgspec.json.format(given, indent=-1)
-    if len(text) > MAX_METADATA:
-        return "", FieldFault("metadata", f"is over {MAX_METADATA} bytes of JSON")
-    if not text.startswith(b"{"):
-        return "", FieldFault("metadata", "must be a JSON object")
-    try:
-        sound = _storable(json.loads(text), MAX_DEPTH)
-    except (RecursionError, ValueError):
-        sound = False
-    if not sound:
-        return "", FieldFault("metadata", f"numbers must fit 64 bits, and {MAX_DEPTH} levels are the most")
-    return text.decode(), None
-
-
-def _storable(value: Any, levels: int) -> bool:  # JSON
-    # What is echoed must be what was sent: other readers lose the digits of larger numbers.
-    match value:
-        case dict():
-            return levels > 0 and all(_storable(each, levels - 1) for each in value.values())
-        case list():
-            return levels > 0 and all(_storable(each, levels - 1) for each in value)
-        case int():
-            return -(2**63) <= value < 2**63
-        case float():
-            return math.isfinite(value)
-        case _:
-            return True
-
-
-def _line_faults(field: str, text: str | None) -> list[FieldFault]:
-    return [FieldFault(field, "must not contain control characters")] if text and _CONTROL.search(text) else []
-
-
-def _line(field: str, text: str | None) -> str | None:
-    if faults := _line_faults(field, text):
-        raise Invalid(*faults)
-    return text
-
-
 def _url_faults(field: str, url: str | None) -> list[FieldFault]:
     if url is None:
         return []
@@ -150,12 +112,6 @@ def _url_faults(field: str, url: str | None) -> list[FieldFault]:
     except ValueError:
         sound = False
     return [] if sound else [FieldFault(field, "must be an http or https URL in ASCII, without user or password")]
-
-
-def _moment(field: str, moment: datetime | None) -> datetime | None:
-    if moment is not None and moment.year not in _YEARS:
-        raise Invalid(FieldFault(field, "is out of range"))
-    return moment
 
 
 ENDPOINTS = (
@@ -176,5 +132,16 @@ ENDPOINTS = (
     Endpoint(
         method="POST", path="/v1/invoices/{id}/mark", name="mark_invoice", summary="Decide on an invoice by hand",
         access="invoices:write", id_of="inv", body=shapes.Mark, work=_mark, result=shapes.Invoice, repeatable=True,
+    ),
+    Endpoint(
+        method="POST", path="/v1/invoices/{id}/pay_from_credit", name="pay_from_credit",
+        summary="Pay an invoice from its customer's credit, at most what is due", access="customers:write", id_of="inv",
+        body=shapes.SpendOrder, work=_pay_from_credit, result=shapes.Invoice, repeatable=True, conflicts=True,
+        example={"asset": "BTC@bitcoin-regtest"},
+    ),
+    Endpoint(
+        method="GET", path="/v1/invoices/{id}/timeline", name="get_invoice_timeline",
+        summary="List everything that happened to an invoice, oldest first", access="invoices:read", id_of="inv",
+        query=shapes.PageQuery, work=_timeline, result=shapes.Page[shapes.TimelineItem],
     ),
 )  # fmt: skip

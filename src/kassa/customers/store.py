@@ -1,0 +1,179 @@
+"""Customers, what is to their credit, and their spends: the SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+from asyncpg import Record, UniqueViolationError
+from asyncpg.pool import Pool
+
+from kassa.core.errors import Conflict, NotFound
+from kassa.core.ids import CustomerId, InvoiceId, SpendId, StoreId
+from kassa.customers.model import Balance, Customer, Spend
+from kassa.db.pool import Tx
+
+Purse = tuple[CustomerId, str]
+"""A customer's credit in one asset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What a purse lacks of what was spent from it, before and after a move."""
+
+    before: int
+    after: int
+
+
+async def put(tx: Tx, customer: Customer) -> None:
+    """Write a new customer; raises `Conflict` (`customer_exists`) when the store has one of this reference."""
+    try:
+        await tx.execute(
+            "insert into customers (id, store_id, reference, name, metadata, created_at)"
+            " values ($1, $2, $3, $4, $5, $6)",
+            customer.id, customer.store_id, customer.reference, customer.name, customer.metadata, customer.created_at,
+        )  # fmt: skip
+    except UniqueViolationError as repeat:
+        if repeat.constraint_name != "customers_reference":
+            raise
+        raise Conflict("the store has a customer of this reference", code="customer_exists") from repeat
+
+
+async def get(tx: "Tx | Pool[Any]", store_id: StoreId, customer_id: str) -> Customer:
+    """Return a store's customer; raises `NotFound`."""
+    row = await tx.fetchrow("select * from customers where store_id = $1 and id = $2", store_id, customer_id)
+    if row is None:
+        raise NotFound("there is no such customer in this store")
+    return _customer(row)
+
+
+async def known(pool: "Pool[Any]", asked: Sequence[tuple[StoreId, str]]) -> Sequence[bool]:
+    """Tell of each store and id whether that is a customer of the store."""
+    rows = await pool.fetch("select store_id, id from customers where id = any($1::text[])", [id_ for _, id_ in asked])
+    found = {(row["store_id"], row["id"]) for row in rows}
+    return [each in found for each in asked]
+
+
+async def page(tx: Tx, store_id: StoreId, reference: str | None, before: str | None, limit: int) -> list[Customer]:
+    """Return a store's customers, newest first, those before an id."""
+    rows = await tx.fetch(
+        """select * from customers where store_id = $1 and ($2::text is null or reference = $2)
+           and ($3::text is null or id < $3) order by id desc limit $4""",
+        store_id,
+        reference,
+        before,
+        limit,
+    )
+    return [_customer(row) for row in rows]
+
+
+async def lock(tx: Tx, customers: Sequence[CustomerId]) -> None:
+    """Lock customers, in id order; not against what refers to them."""
+    await tx.execute("select from customers where id = any($1) order by id for no key update", sorted(customers))
+
+
+async def balances(tx: Tx, customer_id: CustomerId) -> list[Balance]:
+    """Return what a customer has, by asset."""
+    rows = await tx.fetch(
+        """select asset, sum(available) as available, sum(pending) as pending from (
+               select asset, units as available, 0 as pending from customer_balances where customer_id = $1
+               union all
+               select asset, 0, units from payments
+               where customer_id = $1 and status in ('detected', 'confirming')
+           ) known group by asset order by asset""",
+        customer_id,
+    )
+    return [Balance(row["asset"], int(row["available"]), int(row["pending"])) for row in rows]
+
+
+async def move(tx: Tx, moves: Mapping[Purse, int]) -> dict[Purse, Owed]:
+    """Add units to the credit of customers, or take them back; return what each purse lacks, before and after.
+
+    What cannot be taken because it was spent is owed, and made good by the next units that come. Rows are locked in the
+    order of their keys.
+    """
+    if not moves:
+        return {}
+    purses = sorted(moves)
+    rows = await tx.fetch(
+        """insert into customer_balances as b (customer_id, asset, units, owed)
+           select customer_id, asset, greatest(moved, 0), greatest(-moved, 0)
+           from unnest($1::text[], $2::text[], $3::numeric[]) as m (customer_id, asset, moved) order by 1, 2
+           on conflict (customer_id, asset) do update set
+               units = greatest(b.units - b.owed + excluded.units - excluded.owed, 0),
+               owed = greatest(b.owed - b.units - excluded.units + excluded.owed, 0)
+           returning customer_id, asset, units, owed""",
+        [customer for customer, _ in purses],
+        [asset for _, asset in purses],
+        [moves[purse] for purse in purses],
+    )
+    found = {}
+    for row in rows:
+        purse, owed = (CustomerId(row["customer_id"]), row["asset"]), int(row["owed"])
+        found[purse] = Owed(max(0, owed - int(row["units"]) + moves[purse]), owed)
+    return found
+
+
+async def spend(tx: Tx, made: Spend) -> bool:
+    """Take a spend from a customer's credit and write it, in one statement; return False when it is not there.
+
+    Whoever spends the same credit at once waits for the row and then sees what is left: the sum never exceeds it.
+    """
+    done = await tx.fetchval(
+        """with taken as (
+               update customer_balances set units = units - $6
+               where customer_id = $3 and asset = $5 and units >= $6 returning 1
+           )
+           insert into spends (id, store_id, customer_id, invoice_id, asset, units, rate, made_at, made_by)
+           select $1, $2, $3, $4, $5, $6, $7, $8, $9 from taken returning id""",
+        made.id, made.store_id, made.customer_id, made.invoice_id, made.asset, made.units,
+        None if made.rate is None else str(made.rate), made.made_at, made.made_by,
+    )  # fmt: skip
+    return done is not None
+
+
+async def spends_on(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, list[Spend]]:
+    """Return what was spent on invoices, oldest first."""
+    found: dict[InvoiceId, list[Spend]] = {}
+    for row in await tx.fetch("select * from spends where invoice_id = any($1) order by id", invoices):
+        found.setdefault(InvoiceId(row["invoice_id"]), []).append(_spend(row))
+    return found
+
+
+async def spends_after(tx: Tx, invoice: str, after: tuple[datetime, int], limit: int) -> list[tuple[int, Spend]]:
+    """Return what was spent on an invoice, oldest first, after a moment and number, each with its number there."""
+    rows = await tx.fetch(
+        """select * from (select s.*, row_number() over (order by made_at, id) as number from spends s
+               where invoice_id = $1) numbered
+           where (made_at, number) > ($2, $3) order by number limit $4""",
+        invoice,
+        *after,
+        limit,
+    )
+    return [(row["number"], _spend(row)) for row in rows]
+
+
+def _customer(row: Record) -> Customer:
+    return Customer(
+        CustomerId(row["id"]),
+        StoreId(row["store_id"]),
+        row["reference"],
+        row["name"],
+        row["metadata"],
+        row["created_at"],
+    )
+
+
+def _spend(row: Record) -> Spend:
+    return Spend(
+        id=SpendId(row["id"]),
+        store_id=StoreId(row["store_id"]),
+        customer_id=CustomerId(row["customer_id"]),
+        invoice_id=InvoiceId(row["invoice_id"]),
+        asset=row["asset"],
+        units=int(row["units"]),
+        rate=None if row["rate"] is None else Fraction(row["rate"]),
+        made_at=row["made_at"],
+        made_by=row["made_by"],
+    )

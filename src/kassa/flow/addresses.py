@@ -1,0 +1,92 @@
+"""Give a customer a deposit address: one per network, for ever; the same on all networks of a space."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import kassa.customers.store as customers
+import kassa.wallets.store as wallets
+from kassa.core.clock import rfc3339
+from kassa.core.errors import FieldFault, Invalid, Unavailable
+from kassa.core.ids import AddressId, CustomerId, new_id
+from kassa.core.money import Asset
+from kassa.db.pool import Tx
+from kassa.house import House
+from kassa.stores.model import Store
+from kassa.wallets.model import NewAddress, Wallet
+from kassa.wallets.store import Deposited
+
+
+@dataclass(frozen=True, slots=True)
+class Issuing:
+    """A customer's asset, the wallet behind it, and an index for the address, if there is none yet."""
+
+    asset: Asset
+    wallet: Wallet
+    index: int | None
+
+
+async def prepare_address(house: House, store: Store, customer_id: str, asset_id: str) -> Issuing:
+    """Find the wallet for a customer's deposits in an asset, and hand out an index unless an address is there.
+
+    Not to be called within a transaction. Raises `NotFound`, or `Invalid` for an asset that the store cannot take.
+    """
+    pool = house.database.pool
+    customer = await customers.get(pool, store.id, customer_id)
+    mine = {wallet.network: wallet for wallet in await wallets.wallets_of(pool, store.id)}
+    accepted = {a.id: a for name, chain in house.chains.items() if name in mine for a in chain.assets}
+    asset = accepted.get(asset_id)
+    if asset is None:
+        known = ", ".join(sorted(accepted)) or "none; add a wallet by POST /v1/wallets"
+        raise Invalid(FieldFault("asset", f"is not an asset that this store accepts ({known})"))
+    wallet = mine[asset.network]
+    if await wallets.deposit_index(pool, customer.id, wallet.keychain_id) is not None:
+        return Issuing(asset, wallet, None)
+    (index,) = await wallets.allocate(pool, [wallet.keychain_id])
+    await house.marks.cover(wallet, index)
+    return Issuing(asset, wallet, index)
+
+
+async def issue_address(
+    tx: Tx, house: House, store: Store, customer_id: str, issuing: Issuing, now: datetime
+) -> dict[str, Any]:  # JSON
+    """Return the customer's address for an asset; the first to ask writes it, on every network where it is the same.
+
+    Raises `Unavailable` (`address_mismatch`) for a stored address that its wallet does not derive.
+    """
+    owner, keychain_id = CustomerId(customer_id), issuing.wallet.keychain_id
+    await customers.lock(tx, [owner])
+    index = await wallets.deposit_index(tx, owner, keychain_id)
+    if index is None:
+        index = issuing.index
+    assert index is not None
+    shared = [w for w in await wallets.wallets_of(tx, store.id) if w.keychain_id == keychain_id]
+    await wallets.put_deposit(tx, store.id, owner, [_new(house, w, index, now) for w in _known(house, shared)], now)
+    stored = await wallets.deposit_address(tx, owner, issuing.asset.network)
+    chain = house.chains[issuing.asset.network]
+    if chain.addresses.derive(issuing.wallet.descriptor, stored.index).text != stored.address:
+        raise Unavailable("the address of this customer failed its check and is not shown", code="address_mismatch")
+    return _resource(owner, issuing.asset, stored)
+
+
+def _known(house: House, shared: Sequence[Wallet]) -> list[Wallet]:
+    return [wallet for wallet in shared if wallet.network in house.chains]
+
+
+def _new(house: House, wallet: Wallet, index: int, now: datetime) -> NewAddress:
+    derived = house.chains[wallet.network].addresses.derive(wallet.descriptor, index)
+    id_ = AddressId(new_id("adr", now))
+    return NewAddress(id_, wallet.network, derived.text, derived.script, derived.key, wallet.keychain_id, index)
+
+
+def _resource(customer_id: CustomerId, asset: Asset, stored: Deposited) -> dict[str, Any]:  # JSON
+    return {
+        "object": "deposit_address",
+        "id": stored.id,
+        "customer_id": customer_id,
+        "asset": asset.id,
+        "network": asset.network,
+        "address": stored.address,
+        "created_at": rfc3339(stored.created_at),
+    }

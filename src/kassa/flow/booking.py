@@ -1,0 +1,142 @@
+"""Bring the books, and the credit of customers, in line with where payments and spends stand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import kassa.customers.store as customers
+import kassa.events.store as events
+import kassa.ledger.store as ledger
+import kassa.payments.store as payments
+from kassa.core.clock import rfc3339
+from kassa.core.ids import CustomerId
+from kassa.core.money import Currency, format_units
+from kassa.customers.resource import credit_resource
+from kassa.customers.store import Owed, Purse
+from kassa.db.pool import Tx
+from kassa.events.model import NewEvent
+from kassa.ledger.model import LOSSES, UNOWNED, Amount, Entry, Posting, Worth, customer, wallet
+from kassa.ledger.rules import Balances, delta, moved, wanted_loss
+
+_PREFIX = customer(CustomerId(""))
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What the books should say of one payment or spend: `entry` names the cause and the reason, without postings.
+
+    `debited` are units that a spend took from its customer's credit in this very transaction.
+    """
+
+    entry: Entry
+    should: Balances
+    worth: Worth
+    currency: Currency
+    debited: int = 0
+
+
+async def post(tx: Tx, bookings: Sequence[Booking], now: datetime) -> None:
+    """Write the entries that are missing, and what follows for the credit of customers, with its events.
+
+    What was credited and spent, and is then taken back by the chain, is a loss; an alert is opened once and closed when
+    the chain has brought it again. Doing it again writes nothing.
+    """
+    if not bookings:
+        return
+    posted = await ledger.posted(tx, [booking.entry.cause for booking in bookings])
+    entries, moves, latest = [], dict[Purse, int](), dict[Purse, Booking]()
+    told: list[NewEvent] = []
+    for booking in bookings:
+        before = posted.get(booking.entry.cause, {})
+        postings = delta(before, booking.should, booking.worth.rate)
+        if not postings:
+            continue
+        entries.append(replace(booking.entry, postings=postings))
+        for posting in postings:
+            if not posting.account.startswith(_PREFIX) or not posting.units:
+                continue
+            purse = CustomerId(posting.account.removeprefix("customer:")), posting.asset
+            added = booking.debited - posting.units
+            moves[purse], latest[purse] = moves.get(purse, 0) + added, booking
+            if added > 0:
+                told.append(_credited(booking, purse, posting, added, now))
+    owed = await customers.move(tx, {purse: units for purse, units in moves.items() if units})
+    lost = {purse: latest[purse] for purse, each in owed.items() if each.before != each.after}
+    turned = {purse: each for purse, each in owed.items() if bool(each.before) != bool(each.after)}
+    told += [_alert(lost[purse], purse, each, now) for purse, each in turned.items()]
+    await ledger.post(tx, [*entries, *await _losses(tx, lost, owed)], now)
+    await events.write(tx, told, now)
+
+
+async def post_unowned(tx: Tx, network: str, above: int, now: datetime) -> None:
+    """Bring the books in line with money that has no owner, as far as blocks above a height gave or took it."""
+    arrived = await payments.unowned(tx, network, above)
+    if not arrived:
+        return
+    posted = await ledger.posted(tx, [payment.id for payment in arrived])
+    entries = []
+    for payment in arrived:
+        # Without a store there is no currency to value it in.
+        worth, parts = Worth(None, 0, 0), [(UNOWNED, payment.units)]
+        held = payment.sighting.block is not None
+        should = moved(payment.asset, wallet(network), parts, worth) if held else {}
+        if postings := delta(posted.get(payment.id, {}), should, None):
+            entries.append(Entry(None, "payment without an owner", payment_id=payment.id, postings=postings))
+    await ledger.post(tx, entries, now)
+
+
+async def _losses(tx: Tx, lost: dict[Purse, Booking], owed: dict[Purse, Owed]) -> list[Entry]:
+    if not lost:
+        return []
+    posted = await ledger.posted(tx, sorted({customer_id for customer_id, _ in lost}))
+    entries = []
+    for (customer_id, asset), booking in lost.items():
+        before = {key: amount for key, amount in posted.get(customer_id, {}).items() if key[1] == asset}
+        loss = before.get((LOSSES, asset), Amount(0))
+        should = wanted_loss(customer_id, asset, owed[customer_id, asset].after, loss, booking.worth)
+        more = owed[customer_id, asset].after > loss.units
+        reason = "credit that was spent and lost" if more else "lost credit is back"
+        postings = delta(before, should, booking.worth.rate)
+        entries.append(Entry(booking.entry.store_id, reason, customer_id=customer_id, postings=postings))
+    return entries
+
+
+def _credited(booking: Booking, purse: Purse, posting: Posting, added: int, now: datetime) -> NewEvent:
+    entry, worth, currency = booking.entry, booking.worth, booking.currency
+    value = None
+    if posting.rate is not None:
+        value = format_units(worth.of(added).value, currency.decimals), currency.code
+    body = credit_resource(
+        *purse,
+        format_units(added, worth.decimals),
+        value,
+        (entry.payment_id, entry.spend_id, entry.invoice_id),
+        now,
+    )
+    return _event(booking, "customer.credited", body)
+
+
+def _alert(booking: Booking, purse: Purse, owed: Owed, now: datetime) -> NewEvent:
+    customer_id, asset = purse
+    opened = owed.after > 0
+    amount = format_units(owed.after if opened else owed.before, booking.worth.decimals)
+    said = (
+        f"{amount} {asset} of {customer_id} was spent and then taken back by the chain: it is booked as a loss"
+        if opened
+        else f"the chain has brought back {amount} {asset} that {customer_id} had spent"
+    )
+    body = {
+        "object": "alert",
+        "customer_id": customer_id,
+        "asset": asset,
+        "amount": amount,
+        "reason": said,
+        "at": rfc3339(now),
+    }
+    return _event(booking, "alert.opened" if opened else "alert.closed", body)
+
+
+def _event(booking: Booking, type_: str, body: dict[str, Any]) -> NewEvent:
+    assert booking.entry.store_id is not None
+    return NewEvent(booking.entry.store_id, type_, body, booking.entry.invoice_id)

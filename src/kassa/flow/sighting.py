@@ -1,0 +1,102 @@
+"""What is fixed of a transfer when it is first seen: what it is worth then, and how deep a deposit must lie."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+import kassa.invoices.store as invoices
+import kassa.stores.store as stores
+from kassa.db.pool import Tx
+from kassa.flow.opening import limits_of
+from kassa.flow.picture import assets
+from kassa.flow.pricing import Asked, rates_at
+from kassa.house import House
+from kassa.invoices.quote import Limit, tiers_of
+from kassa.invoices.store import Lock
+from kassa.payments.model import Basis
+from kassa.payments.rules import Found
+from kassa.rates.model import NoRate, Rate
+from kassa.rates.rules import with_spread
+from kassa.wallets.model import Owner
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A transfer, and what its value depends on: its invoice's lock or a deposit's limits, and the books' currency."""
+
+    found: Found
+    lock: Lock | None
+    limits: tuple[Limit, ...]
+    books_in: str
+
+    @property
+    def symbol(self) -> str:
+        return self.found.transfer.asset.partition("@")[0]
+
+    @property
+    def late_in(self) -> str | None:
+        """The currency of an invoice whose rates were no longer held."""
+        return self.lock.currency if self.lock is not None and self.found.first_seen_at > self.lock.until else None
+
+    @property
+    def priced(self) -> bool:
+        """Whether an option's rate says what it is worth in the books."""
+        lock = self.lock
+        return lock is not None and self.found.transfer.asset in lock.assets and lock.currency == self.books_in
+
+    def asked(self) -> set[Asked]:
+        codes = {limit.currency for limit in self.limits} | {self.late_in, None if self.priced else self.books_in}
+        return {(self.symbol, code) for code in codes if code is not None}
+
+
+async def bases(tx: Tx, house: House, found: Sequence[tuple[Found, Owner]]) -> dict[int, Basis]:
+    """Return what is fixed of transfers at their first sight, by their place in `found`.
+
+    By the rates that were stored at that moment, not by what is known now.
+    """
+    cases = await _cases(tx, house, found)
+    asked: dict[datetime, set[Asked]] = {}
+    for case in cases.values():
+        asked.setdefault(case.found.first_seen_at, set()).update(case.asked())
+    rates = {
+        moment: await rates_at(tx, house.settings, pairs, moment) if pairs else {} for moment, pairs in asked.items()
+    }
+    return {place: _basis(house, case, rates[case.found.first_seen_at]) for place, case in cases.items()}
+
+
+async def _cases(tx: Tx, house: House, found: Sequence[tuple[Found, Owner]]) -> dict[int, _Case]:
+    ids = sorted({owner.invoice_id for _, owner in found if owner.invoice_id is not None})
+    locks = await invoices.locks(tx, ids) if ids else {}
+    owned = sorted({owner.store_id for _, owner in found if owner.store_id is not None})
+    currencies = await stores.currencies_of(tx, owned) if owned else {}
+    cases = {}
+    for place, (f, owner) in enumerate(found):
+        if owner.store_id is None:
+            continue
+        lock = None if owner.invoice_id is None else locks[owner.invoice_id]
+        limits = () if lock is not None else tuple(limits_of(house.settings.networks[f.transfer.key.network]))
+        cases[place] = _Case(f, lock, limits, currencies[owner.store_id])
+    return cases
+
+
+def _basis(house: House, case: _Case, rates: Mapping[Asked, Rate | NoRate]) -> Basis:
+    late = None if case.late_in is None else _rate(case, rates, case.late_in)
+    book = None if case.priced else _rate(case, rates, case.books_in)
+    if case.lock is None:
+        named = {limit.currency for limit in case.limits if limit.currency is not None}
+        valued = {code: rate for code in named if (rate := _rate(case, rates, code)) is not None}
+        return Basis(book=book, tiers=tiers_of(case.limits, assets(house)[case.found.transfer.asset], valued))
+    return Basis(late=None if late is None else with_spread(late, case.lock.spread_ppm), book=book)
+
+
+def _rate(case: _Case, rates: Mapping[Asked, Rate | NoRate], code: str) -> Rate | None:
+    rate = rates[case.symbol, code]
+    if isinstance(rate, Rate):
+        return rate
+    # A late payment is then valued at the locked rate, a deposit settles by the strictest tier.
+    log.warning("no rate for a transfer at its first sight", txid=case.found.transfer.key.txid, asset=case.symbol)
+    return None
