@@ -15,7 +15,9 @@ from kassa.core.money import currency
 from kassa.events import store as events
 from kassa.flow import picture
 from kassa.house import House
-from tests.sim.reference import expected_invoice, expected_payment
+from tests.facts import Facts
+from tests.oracle_credit import check_credit, check_tenants
+from tests.sim.reference import expected_payment
 
 Rows = list[Any]  # asyncpg records
 _PROGRESS = {"new": 0, "expired": 0, "invalid": 0, "processing": 1, "settled": 2}
@@ -57,21 +59,24 @@ class Oracle:
     _events: Rows = field(default_factory=list)
 
     async def check(self) -> None:
-        """Check what holds at every moment, whatever the chain does: O1, O3 to O6, O9, O11."""
+        """Check what holds at every moment, whatever the chain does: O1, O3 to O7, O9, O11, O13."""
         await self.check_books()
         await self._addresses()
         await self._linked_blocks()
         await self._history()
         await self._standings()
+        await check_tenants(self.house.database.pool)
 
     async def check_books(self) -> None:
-        """O1: entries balance per asset, and nothing that was written has changed."""
+        """O1: entries balance per asset, in units and in value, and nothing that was written has changed."""
         pool = self.house.database.pool
-        wrong = await pool.fetch("select entry_id, asset from postings group by 1, 2 having sum(units) <> 0")
+        wrong = await pool.fetch(
+            "select entry_id, asset from postings group by 1, 2 having sum(units) <> 0 or sum(value_units) <> 0"
+        )
         assert not wrong, f"entries that do not balance: {wrong}"
         rows = await pool.fetch(
-            "select e.*, p.account, p.asset, p.units from entries e join postings p on p.entry_id = e.id"
-            " order by e.id, p.account, p.asset"
+            "select e.*, p.account, p.asset, p.units, p.value_units, p.rate from entries e"
+            " join postings p on p.entry_id = e.id order by e.id, p.account, p.asset"
         )
         assert rows[: len(self._entries)] == self._entries, "the books were changed after they were written"
         self._entries = rows
@@ -150,15 +155,18 @@ class Oracle:
         house, now = self.house, self.house.clock.now()
         pool = house.database.pool
         facts = await _facts(house)
+        current: list[tuple[str, Any]] = []
         async with house.database.transaction() as tx:
             taken = await picture.take(tx, house, sorted(facts.invoices), now)
         for each in taken:
             row = facts.invoices[each.terms.id]
             wanted = facts.expected(each.terms.id, now)
+            money = wanted.pop("money")
             standing = each.standing
             evaluated = {
                 "status": standing.status.value,
                 "flags": [flag.value for flag in standing.flags],
+                "rules": [rule.value for rule in standing.rules],
                 "is_final": standing.is_final,
                 "paid_units": standing.paid_units,
                 "settled_units": standing.settled_units,
@@ -166,14 +174,16 @@ class Oracle:
             assert evaluated == wanted, f"{each.terms.id}: the rules and the reference disagree"
             # The clock's gate comes by when it comes by; until then what the clock alone changed is not yet announced.
             if row["deadline"] is None or row["deadline"] >= min(now, facts.observed(each.terms.id)):
-                announced = {name: row[name] for name in ("status", "flags", "is_final")}
+                announced = {name: row[name] for name in ("status", "flags", "rules", "is_final")}
                 announced |= {name: int(row[name]) for name in ("paid_units", "settled_units")}
                 assert announced == wanted, f"{each.terms.id}: {announced} was announced, {wanted} is true"
                 for payment in facts.payments.get(each.terms.id, ()):
                     option = facts.options[each.terms.id][payment["asset"]]
                     said = payment["status"], payment["confirmations_required"]
                     assert said == expected_payment(payment, option, *facts.networks[option["network"]])
-        orphans = await pool.fetch("select txid from payments where invoice_id is not null and status is null")
+                current.append((each.terms.id, money))
+        await check_credit(pool, facts, current)
+        orphans = await pool.fetch("select txid from payments where store_id is not null and status is null")
         assert not orphans, f"payments of which nothing was ever announced: {orphans}"
 
 
@@ -220,32 +230,9 @@ def _told_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["status"], tuple(row["flags"]), tuple(row["rules"]), row["is_final"], *sums
 
 
-@dataclass(frozen=True)
-class _Facts:
-    invoices: dict[str, dict[str, Any]]
-    options: dict[str, dict[str, dict[str, Any]]]
-    payments: dict[str, Rows]
-    decisions: dict[str, list[str]]
-    networks: dict[str, tuple[int, datetime, int]]
-
-    def expected(self, invoice: str, now: datetime) -> dict[str, Any]:
-        networks = {option["network"]: self.networks[option["network"]] for option in self.options[invoice].values()}
-        return expected_invoice(
-            self.invoices[invoice],
-            self.options[invoice],
-            self.payments.get(invoice, ()),
-            self.decisions.get(invoice, ()),
-            networks,
-            now,
-        )
-
-    def observed(self, invoice: str) -> datetime:
-        return min(self.networks[option["network"]][1] for option in self.options[invoice].values())
-
-
-async def _facts(house: House) -> _Facts:
+async def _facts(house: House) -> Facts:
     pool = house.database.pool
-    facts = _Facts({}, {}, {}, {}, {})
+    facts = Facts({}, {}, {}, {}, [], {}, {})
     for row in await pool.fetch("select * from invoices"):
         facts.invoices[row["id"]] = {**row, "decimals": currency(row["currency"]).decimals}
     for row in await pool.fetch("select * from payment_options"):
@@ -254,6 +241,9 @@ async def _facts(house: House) -> _Facts:
         facts.options.setdefault(row["invoice_id"], {})[row["asset"]] = option
     for row in await pool.fetch("select * from payments where invoice_id is not null order by id"):
         facts.payments.setdefault(row["invoice_id"], []).append(row)
+    facts.deposits.extend(await pool.fetch("select * from payments where customer_id is not null order by id"))
+    for row in await pool.fetch("select * from spends order by id"):
+        facts.spends.setdefault(row["invoice_id"], []).append(row)
     for row in await pool.fetch("select invoice_id, decision from invoice_decisions order by id"):
         facts.decisions.setdefault(row["invoice_id"], []).append(row["decision"])
     for row in await pool.fetch("select id, height, observed_at from networks"):

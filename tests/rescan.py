@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from kassa import flow
+from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.payments.model import Touched
 
@@ -18,12 +19,12 @@ async def projection(house: House) -> dict[str, Any]:
     """
     pool = house.database.pool
     invoices = await pool.fetch(
-        "select id, status, array_remove(flags, 'reversed') as flags, is_final, paid_units, settled_units from invoices"
-        " order by id"
+        "select id, status, array_remove(flags, 'reversed') as flags, rules, is_final, paid_units, settled_units"
+        " from invoices order by id"
     )
     payments = await pool.fetch(
         """select p.network, p.txid, p.position, p.asset, p.units, p.maturity, a.script, p.invoice_id, p.store_id,
-               p.block_height, p.block_hash, p.status, p.confirmations_required, p.value_units
+               p.customer_id, p.block_height, p.block_hash, p.status, p.confirmations_required, p.value_units
            from payments p join addresses a on a.id = p.address_id
            where p.status in ('detected', 'confirming', 'settled') order by 1, 2, 3"""
     )
@@ -33,20 +34,26 @@ async def projection(house: House) -> dict[str, Any]:
            group by 1, 2, 3 having sum(p.units) <> 0 order by 1, 2, 3"""
     )
     blocks = await pool.fetch("select network, height, hash, parent from blocks order by 1, 2")
-    named = {"invoices": invoices, "payments": payments, "books": books, "blocks": blocks}
+    purses = await pool.fetch(
+        "select customer_id, asset, units, owed from customer_balances where units + owed <> 0 order by 1, 2"
+    )
+    named = {"invoices": invoices, "payments": payments, "books": books, "blocks": blocks, "purses": purses}
     return {name: [dict(row) for row in rows] for name, rows in named.items()}
 
 
 _TERMS = {
     "stores": "*",
+    "customers": "*",
     "keychains": "*",
     "wallets": "*",
     "invoices": """id, store_id, amount_units, currency, created_at, expires_at, reference, description,
         metadata, customer_id, redirect_url, webhook_url, tolerance_ppm, tolerance_units, on_short,
         short_limit_ppm, on_over, late_grace_seconds, late_rate_ppm, 'new' as status, expires_at as deadline""",
-    "addresses": "id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at",
+    "addresses": """id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, customer_id,
+        created_at""",
     "payment_options": "*",
     "invoice_decisions": "*",
+    "spends": "*",
 }
 
 
@@ -60,6 +67,27 @@ async def copy_terms(house: House, fresh: House) -> None:
                 await tx.execute(
                     f"insert into {table} ({names}) overriding system value values ({places})", *row.values()
                 )
+        await _copy_spends(house, tx)
+
+
+async def _copy_spends(house: House, tx: Tx) -> None:
+    # A spend was booked when it was made; here its credit is still to come.
+    await tx.execute(
+        "insert into customer_balances (customer_id, asset, owed)"
+        " select customer_id, asset, sum(units) from spends group by 1, 2"
+    )
+    for spend in await house.database.pool.fetch("select * from spends"):
+        entry = await tx.fetchval(
+            "insert into entries (store_id, spend_id, customer_id, invoice_id, reason, booked_at)"
+            " values ($1, $2, $3, $4, 'credit spent', $5) returning id",
+            spend["store_id"], spend["id"], spend["customer_id"], spend["invoice_id"], spend["made_at"],
+        )  # fmt: skip
+        account = f"customer:{spend['customer_id']}"
+        for name, units in ((account, spend["units"]), ("sales", -spend["units"])):
+            await tx.execute(
+                "insert into postings (entry_id, account, asset, units) values ($1, $2, $3, $4)",
+                entry, name, spend["asset"], units,
+            )  # fmt: skip
 
 
 async def compare(house: House, fresh: House) -> None:

@@ -36,17 +36,86 @@ def expected_payment(payment: Row, option: Row, height: int, observed_at: dateti
     return "detected", needed
 
 
+def expected_deposit(payment: Row, tiers: Sequence[Any], height: int, observed_at: datetime, drop_after: int) -> str:
+    """Return a deposit's status: it is judged as if it were all that is due."""
+    option = {"due_units": payment["units"], "tiers": tiers}
+    return expected_payment(payment, option, height, observed_at, drop_after)[0]
+
+
 def expected_invoice(
     invoice: Row,
     options: Mapping[str, Row],
     payments: Sequence[Row],
+    spends: Sequence[Row],
     decisions: Sequence[str],
     networks: Mapping[str, tuple[int, datetime, int]],
     now: datetime,
 ) -> dict[str, Any]:
-    """Return an invoice's status, flags and sums. `networks`: height, observed until, drop after, by name."""
-    price, need = int(invoice["amount_units"]), 1 - Fraction(invoice["tolerance_ppm"], 10**6)
-    sums = dict.fromkeys(("paid", "settled", "paid in time", "settled in time"), Fraction(0))
+    """Return an invoice's status, flags, rules, sums, and the split of its money by cause.
+
+    `networks`: height, observed until, drop after, by name.
+    """
+    price = int(invoice["amount_units"])
+    missing = max(Fraction(invoice["tolerance_ppm"], 10**6), Fraction(int(invoice["tolerance_units"]), price))
+    need = 1 - min(missing, Fraction(price - 1, price))
+    grace = invoice["expires_at"] + timedelta(seconds=invoice["late_grace_seconds"])
+    living, in_flight, was_settled = _living(invoice, options, payments, spends, networks, grace)
+    sums = {
+        "paid": sum((part["share"] for part in living), Fraction(0)),
+        "settled": sum((part["share"] for part in living if part["settled"]), Fraction(0)),
+        "in time": sum((part["share"] for part in living if not part["late"]), Fraction(0)),
+        "counts": sum((part["counts"] for part in living), Fraction(0)),
+        "counts settled": sum((part["counts"] for part in living if part["settled"]), Fraction(0)),
+    }
+    late = {part["late"] for part in living} - {""}
+    seen = [now, *(at for _, at, _ in networks.values())]
+    over, closed = all(invoice["expires_at"] < moment for moment in seen), all(grace < moment for moment in seen)
+    enough = need
+    if closed and invoice["on_short"] == "accept":
+        enough = min(need, 1 - Fraction(invoice["short_limit_ppm"], 10**6))
+    status = _status(decisions, sums, enough, over)
+    paid = _worth(sums["paid"], need, price)
+    short = 0 < sums["paid"] < need and sums["counts"] < need
+    told = {
+        "underpaid": short and (over or bool(decisions)),
+        "overpaid": paid > price,
+        "late": sums["in time"] < need and max(sums["paid"], sums["counts"]) >= need,
+        "reversed": was_settled,
+        "marked": bool(decisions),
+    }
+    back = closed and status == "expired" and invoice["on_short"] == "credit"
+    money = _split(living, invoice["on_over"] == "credit", back, status == "settled" and not decisions)
+    rules = ["marked"] if decisions else []
+    if not decisions:
+        rules += ["tolerance"] if need <= sums["counts"] < 1 else []
+        rules += ["short.flag"] if closed and short and sums["counts"] < enough and not back else []
+        rules += ["short.accept"] if enough <= sums["counts"] < need else []
+        rules += ["short.credit"] if back and living else []
+        rules += sorted(late) if sums["in time"] < need else []
+    rules += ["over.flag"] if any(split["over"] for split in money.values()) else []
+    rules += ["over.credit"] if not back and any(split["credit"] for split in money.values()) else []
+    rests = status in ("settled", "invalid") or (status == "expired" and closed)
+    return {
+        "status": status,
+        "flags": [flag for flag, raised in told.items() if raised],
+        "rules": rules,
+        "is_final": rests and not in_flight,
+        "paid_units": paid,
+        "settled_units": _worth(sums["settled"], need, price),
+        "money": money,
+    }
+
+
+def _living(
+    invoice: Row,
+    options: Mapping[str, Row],
+    payments: Sequence[Row],
+    spends: Sequence[Row],
+    networks: Mapping[str, tuple[int, datetime, int]],
+    grace: datetime,
+) -> tuple[list[dict[str, Any]], bool, bool]:
+    """Return what counts of payments and spends, whether any is on its way, and whether one was settled before."""
+    living: list[dict[str, Any]] = []
     in_flight = was_settled = False
     for payment in payments:
         option = options.get(payment["asset"])
@@ -55,44 +124,75 @@ def expected_invoice(
         status, _ = expected_payment(payment, option, *networks[option["network"]])
         in_flight |= status in ("detected", "confirming")
         was_settled |= payment["settled_at"] is not None and status != "settled"
-        if status not in _LIVING:
-            continue
-        share = _share(payment, option, invoice)
-        in_time = payment["first_seen_at"] <= invoice["expires_at"]
-        sums["paid"] += share
-        sums["paid in time"] += share if in_time else 0
-        if status == "settled":
-            sums["settled"] += share
-            sums["settled in time"] += share if in_time else 0
-    over = all(invoice["expires_at"] < moment for moment in (now, *(at for _, at, _ in networks.values())))
-    status = _status(decisions, sums, need, over)
-    paid = _worth(sums["paid"], need, price)
-    flags = []
-    if 0 < sums["paid"] < need and status in ("expired", "settled", "invalid"):
-        flags.append("underpaid")
-    if paid > price:
-        flags.append("overpaid")
-    if sums["paid in time"] < need and sums["paid"] >= need:
-        flags.append("late")
-    if was_settled:
-        flags.append("reversed")
-    if decisions:
-        flags.append("marked")
-    return {
-        "status": status,
-        "flags": flags,
-        "is_final": status in ("settled", "expired", "invalid") and not in_flight,
-        "paid_units": paid,
-        "settled_units": _worth(sums["settled"], need, price),
-    }
+        if status in _LIVING:
+            share = _share(payment, option, invoice)
+            kind = _lateness(payment, option, invoice, grace)
+            counts = {"": share, "late.grace": max(share, Fraction(int(payment["units"]), int(option["due_units"])))}
+            living.append(
+                {
+                    "id": payment["id"], "units": int(payment["units"]), "share": share, "spend": False,
+                    "counts": counts.get(kind, Fraction(0)), "settled": status == "settled", "late": kind,
+                    "moment": payment["first_seen_at"], "tie": _tie(payment),
+                }
+            )  # fmt: skip
+    for spend in spends:
+        share = Fraction(int(spend["units"]), int(options[spend["asset"]]["due_units"]))
+        living.append(
+            {
+                "id": spend["id"], "units": int(spend["units"]), "share": share, "spend": True, "counts": share,
+                "settled": True, "late": "", "moment": spend["made_at"], "tie": (spend["id"],),
+            }
+        )  # fmt: skip
+    return living, in_flight, was_settled
 
 
-def _status(decisions: Sequence[str], sums: Mapping[str, Fraction], need: Fraction, over: bool) -> str:
+def _lateness(payment: Row, option: Row, invoice: Row, grace: datetime) -> str:
+    if payment["first_seen_at"] <= invoice["expires_at"]:
+        return ""
+    if payment["first_seen_at"] > grace:
+        return "late.flag"
+    if payment["late_rate"] is None:
+        return "late.rate"
+    ratio = Fraction(payment["late_rate"]) / Fraction(option["rate"])
+    within = 1 - Fraction(invoice["late_rate_ppm"], 10**6) <= ratio <= 1 + Fraction(invoice["late_rate_ppm"], 10**6)
+    return "late.grace" if within else "late.rate"
+
+
+def _tie(payment: Row) -> tuple[Any, ...]:
+    return payment["txid"], len(payment["position"]), payment["position"]
+
+
+def _split(living: list[dict[str, Any]], credit: bool, back: bool, accepted: bool) -> dict[str, dict[str, int]]:
+    """Lay the parts end to end, those that are settled first; what lies beyond the price is excess."""
+    money, end = {}, Fraction(0)
+    ordered = sorted(living, key=lambda part: (not part["settled"], part["moment"], part["tie"]))
+    for part in ordered:
+        begin, end = end, end + part["share"]
+        inside = (min(end, 1) - min(begin, Fraction(1))) / part["share"] * part["units"]
+        price = -(-inside.numerator // inside.denominator)
+        rest = part["units"] - price
+        if back:
+            price, rest, credited = 0, 0, part["units"]
+        elif credit or part["spend"]:
+            rest, credited = 0, rest
+        else:
+            credited = 0
+        money[part["id"]] = {"sales": price, "over": rest, "credit": credited, "under": 0}
+    settled = [part for part in ordered if part["settled"]]
+    short = 1 - sum(part["share"] for part in settled)
+    if accepted and settled and short > 0:
+        last = settled[-1]
+        exact = short / last["share"] * last["units"]
+        money[last["id"]]["under"] = -(-exact.numerator // exact.denominator)
+    return money
+
+
+def _status(decisions: Sequence[str], sums: Mapping[str, Fraction], enough: Fraction, over: bool) -> str:
     if decisions:
         return decisions[-1]
-    if sums["settled in time"] >= need:
+    if sums["counts settled"] >= enough:
         return "settled"
-    if sums["paid in time"] >= need:
+    if sums["counts"] >= enough:
         return "processing"
     return "expired" if over else "new"
 
@@ -103,6 +203,25 @@ def _share(payment: Row, option: Row, invoice: Row) -> Fraction:
         return Fraction(units) / int(option["due_units"])
     worth = Fraction(units, 10 ** option["decimals"]) * Fraction(payment["late_rate"])
     return worth / Fraction(int(invoice["amount_units"]), 10 ** invoice["decimals"])
+
+
+def expected_books(
+    account: str, status: str, units: int, split: Mapping[str, int] | None, customer: str | None
+) -> dict[str, int]:
+    """Return the balances that one payment or spend should have in the books: it is on `account`, on whose behalf."""
+    if status not in ("confirming", "settled"):
+        return {}
+    if status == "confirming":
+        return {account: units, "unsettled": -units}
+    books = {account: units}
+    shares = {f"customer:{customer}": units} if split is None else {}
+    if split is not None:
+        shares = {"sales": split["sales"], "over": split["over"], f"customer:{customer}": split["credit"]}
+        books["under"] = split["under"]
+        shares["sales"] += split["under"]
+    for name, share in shares.items():
+        books[name] = books.get(name, 0) - share
+    return {name: balance for name, balance in books.items() if balance}
 
 
 def _worth(share: Fraction, need: Fraction, price: int) -> int:

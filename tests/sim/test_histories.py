@@ -33,6 +33,17 @@ _PHASES = [
     for phase in Phase
     if phase is not Phase.explain and (phase is not Phase.shrink or "KASSA_SIM_FAST" not in os.environ)
 ]
+BUYERS = st.sampled_from([None, 0, 0, 1])
+POLICIES = st.sampled_from(
+    [
+        {},
+        {},
+        {"over": "credit"},
+        {"short": "credit", "late_grace_seconds": 60},
+        {"tolerance_amount": "0.50", "short": "accept", "short_limit_percent": "30"},
+        {"late_grace_seconds": 40, "over": "credit"},
+    ]
+)
 EXPIRIES = st.sampled_from([30, 900])
 SECONDS = st.sampled_from([1, 5, 11, 31, 70, 1000])
 # How the node shows what has just happened: at once, in part of its mempool, some blocks late, or before anyone looks.
@@ -158,8 +169,10 @@ class Histories(RuleBasedStateMachine):
 
     @initialize(amounts=st.lists(AMOUNTS, min_size=2, max_size=2), more=st.integers(0, 2), paid=st.booleans())
     def begin(self, amounts: list[str], more: int, paid: bool) -> None:
-        """Begin where it gets interesting: one payment in a block, one in the mempool."""
+        """Begin where it gets interesting: a payment and a deposit in a block, one payment in the mempool."""
         world = self.world
+        for store in (0, 1):
+            world.chain.submit(world.tx((world.customers[store][0][1], 150_000)))
         mined, pending = [self._run(world.invoice(amount)) for amount in amounts]
         world.chain.submit(world.paying(mined))
         self._step()
@@ -170,10 +183,28 @@ class Histories(RuleBasedStateMachine):
 
     # The shop
 
-    @rule(amount=AMOUNTS, store=st.integers(0, 2), expires_in=EXPIRIES)
-    def open_invoice(self, amount: str, store: int, expires_in: int) -> None:
-        self._run(self.world.invoice(amount, store, expires_in))
+    @rule(amount=AMOUNTS, store=st.integers(0, 2), expires_in=EXPIRIES, buyer=BUYERS, policy=POLICIES)
+    def open_invoice(
+        self, amount: str, store: int, expires_in: int, buyer: int | None, policy: dict[str, object]
+    ) -> None:
+        customer = None if buyer is None else self.world.customers[store][buyer][0]
+        asks_for_credit = "credit" in policy.values()
+        given = policy if customer is not None or not asks_for_credit else {}
+        self._run(self.world.invoice(amount, store, expires_in, customer, **given))
         self._step()
+
+    @rule(store=st.integers(0, 2), who=st.integers(0, 1), units=st.sampled_from([30_000, 100_000, 250_000]), seen=SEEN)
+    def deposit(self, store: int, who: int, units: int, seen: str) -> None:
+        self.world.chain.submit(self.world.tx((self.world.customers[store][who][1], units)))
+        self._step(seen)
+
+    @precondition(lambda self: self.world.invoices)
+    @rule(which=PICK, units=st.sampled_from([None, None, 1, 20_000, 60_000]))
+    def pay_from_credit(self, which: int, units: int | None) -> None:
+        buying = [invoice for invoice in self.world.invoices if invoice["customer_id"] is not None]
+        if buying:
+            self._run(self.world.spend(_pick(buying, which), units))
+            self._step()
 
     @precondition(lambda self: self.world.invoices)
     @rule(which=PICK, decision=st.sampled_from(Decision))

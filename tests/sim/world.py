@@ -13,12 +13,16 @@ import pytest
 
 from kassa import flow
 from kassa.chains.base import Connection
-from kassa.core.errors import LeaseLost, Unavailable
+from kassa.core.errors import Conflict, LeaseLost, Unavailable
 from kassa.core.facts import BlockRef, Pending
-from kassa.db.pool import Database
+from kassa.core.ids import CustomerId, new_id
+from kassa.core.money import format_units
+from kassa.customers import store as customers
+from kassa.customers.model import Customer
+from kassa.db.pool import Database, Tx
 from kassa.house import House
 from kassa.invoices.model import Decision, Order
-from kassa.invoices.policy import Policy
+from kassa.invoices.policy import Over, Policy, Short
 from kassa.settings import Confirmations
 from kassa.stores.model import Store
 from kassa.watch import store as watch
@@ -39,6 +43,8 @@ CONFIRMATIONS = (
     Confirmations(1, Fraction(100), "EUR"),
     Confirmations(3),
 )
+CREDITING = Policy(tolerance_units=30, short=Short.CREDIT, over=Over.CREDIT, late_grace_seconds=20)
+TOLERANT = Policy(tolerance_ppm=20_000, short=Short.ACCEPT, short_limit_ppm=400_000)
 FOREIGN = b"\x00\x14" + b"\xee" * 20
 
 
@@ -54,6 +60,8 @@ class World:
     oracle: Oracle
     follower: Follower | None = None
     invoices: list[dict[str, Any]] = field(default_factory=list)
+    # The customers of each store, with the script of their deposit address.
+    customers: list[list[tuple[str, bytes]]] = field(default_factory=list)
     # The moments at which everything there was had been seen.
     observed: list[datetime] = field(default_factory=list)
 
@@ -71,19 +79,53 @@ class World:
         source = self.house.chains[BITCOIN].connect(Connection(""))
         self.follower = Follower(self.house, self.network, source, position)
 
-    async def invoice(self, amount: str = "50.00", store: int = 0, expires_in: int = 900) -> dict[str, Any] | None:
+    async def invoice(
+        self,
+        amount: str = "50.00",
+        store: int = 0,
+        expires_in: int = 900,
+        customer: str | None = None,
+        **policy: object,
+    ) -> dict[str, Any] | None:
         """Open an invoice; None where the network cannot be offered now."""
         now = self.clock.now()
+        order = Order(amount, "EUR", expires_in=expires_in, customer_id=customer, policy=policy)
         try:
-            opening = await flow.quote_invoice(
-                self.house, self.stores[store], Order(amount, "EUR", expires_in=expires_in), now
-            )
+            opening = await flow.quote_invoice(self.house, self.stores[store], order, now)
         except Unavailable:
             return None
         async with self.house.database.transaction() as tx:
             made = await flow.open_invoice(tx, self.house, opening, now)
         self.invoices.append(made)
         return made
+
+    async def customer(self, store: int) -> None:
+        """Make a customer of a store, with a deposit address."""
+        now = self.clock.now()
+        made = Customer(CustomerId(new_id("cus", now)), self.stores[store].id, None, None, "{}", now)
+        async with self.house.database.transaction() as tx:
+            await customers.put(tx, made)
+        issuing = await flow.prepare_address(self.house, self.stores[store], made.id, ASSET)
+        async with self.house.database.transaction() as tx:
+            issued = await flow.issue_address(tx, self.house, self.stores[store], made.id, issuing, now)
+        self.customers[store].append((made.id, self.house.chains[BITCOIN].addresses.parse(issued["address"])))
+
+    async def spend(self, invoice: dict[str, Any], units: int | None = None) -> bool:
+        """Pay an invoice from its customer's credit, as far as that is possible."""
+        amount = None if units is None else format_units(units, 8)
+        now = self.clock.now()
+
+        async def work(tx: Tx) -> None:
+            await flow.pay_from_credit(tx, self.house, self.store_of(invoice), invoice["id"], ASSET, amount, "sim", now)
+
+        try:
+            await self.house.database.run(work)
+        except Conflict:
+            return False
+        return True
+
+    def store_of(self, invoice: dict[str, Any]) -> Store:
+        return next(store for store in self.stores if store.id == invoice["store_id"])
 
     def script(self, invoice: dict[str, Any]) -> bytes:
         return self.house.chains[BITCOIN].addresses.parse(invoice["payment_options"][0]["address"])
@@ -117,14 +159,14 @@ class World:
             pass
 
     async def mark(self, invoice: dict[str, Any], decision: Decision) -> None:
-        store = next(store for store in self.stores if store.id == invoice["store_id"])
         async with self.house.database.transaction() as tx:
-            await flow.mark_invoice(tx, self.house, store, invoice["id"], decision, "sim", self.clock.now())
+            await flow.mark_invoice(
+                tx, self.house, self.store_of(invoice), invoice["id"], decision, "sim", self.clock.now()
+            )
 
     async def shown(self, invoice: dict[str, Any]) -> dict[str, Any]:
-        store = next(store for store in self.stores if store.id == invoice["store_id"])
         async with self.house.database.transaction() as tx:
-            return await flow.invoice_resource(tx, self.house, store, invoice["id"], self.clock.now())
+            return await flow.invoice_resource(tx, self.house, self.store_of(invoice), invoice["id"], self.clock.now())
 
     async def position(self) -> Any:
         async with self.house.database.transaction() as tx:
@@ -216,7 +258,10 @@ class World:
 
     async def _everything(self) -> dict[str, Any]:
         pool = self.house.database.pool
-        tables = ("networks", "blocks", "payments", "invoices", "entries", "postings", "events", "payment_inputs")
+        tables = (
+            "networks", "blocks", "payments", "invoices", "entries", "postings", "events", "payment_inputs", "spends",
+            "customer_balances",
+        )  # fmt: skip
         return {table: await pool.fetch(f"select * from {table} order by 1, 2, 3") for table in tables}
 
     async def _check_missing(self) -> None:
@@ -306,7 +351,7 @@ async def house_on(database: Database, folder: Path, clock: SetClock, source: Ca
 
 @asynccontextmanager
 async def new_world(database: Database, folder: Path, clock: Any = None) -> AsyncIterator[World]:
-    """Build a world: three stores, one of them with a tolerance; the follower has looked once.
+    """Build a world: three stores of different policies, each with two customers; the follower has looked once.
 
     With another `clock` than one moved by hand, use no verb that moves it.
     """
@@ -317,11 +362,14 @@ async def new_world(database: Database, folder: Path, clock: Any = None) -> Asyn
     async with database.transaction() as tx:
         stores = [
             await add_store(tx, house),
-            await add_store(tx, house),
-            await add_store(tx, house, policy=Policy(tolerance_ppm=20_000)),
+            await add_store(tx, house, policy=CREDITING),
+            await add_store(tx, house, policy=TOLERANT),
         ]
-    world = World(house, clock, chain, source, stores, Oracle(house))
+    world = World(house, clock, chain, source, stores, Oracle(house), customers=[[], [], []])
     await world.start()
+    for number in range(len(stores)):
+        await world.customer(number)
+        await world.customer(number)
     await world.look()
     try:
         yield world

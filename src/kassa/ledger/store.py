@@ -108,12 +108,13 @@ async def of_invoice(tx: Tx, invoice: str, after: tuple[datetime, int], limit: i
 async def statement(
     tx: Tx, account: str, assets: Collection[str], before: int | None, limit: int
 ) -> list[tuple[Shown, Line, int]]:
-    """Return what moved on an account in some assets, newest first, with the balance (units) of the asset after each."""
+    """Return what moved on an account in some assets, newest first, with the balance (units) after each."""
     rows = await tx.fetch(
         """select * from (
                select e.*, p.asset, p.units, p.value_units, p.rate,
                    sum(p.units) over (partition by p.asset order by p.entry_id) as balance
-               from postings p join entries e on e.id = p.entry_id where p.account = $1 and p.asset = any($4::text[]) and p.units <> 0
+               from postings p join entries e on e.id = p.entry_id
+               where p.account = $1 and p.asset = any($4::text[]) and p.units <> 0
            ) moved where $2::bigint is null or id < $2 order by id desc, asset limit $3""",
         account,
         before,

@@ -1,0 +1,203 @@
+"""Customers' credit as small examples: what is deposited, over or short, how it is spent, how the chain takes it back."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kassa.db.pool import Database
+from kassa.invoices.model import Decision
+from tests.sim.world import World, new_world
+
+ADA = 0
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
+    async with new_world(database, tmp_path / "house") as made:
+        yield made
+
+
+async def purse(world: World, store: int = 0) -> tuple[int, int]:
+    row = await world.house.database.pool.fetchrow(
+        "select units, owed from customer_balances where customer_id = $1", world.customers[store][ADA][0]
+    )
+    return (0, 0) if row is None else (int(row["units"]), int(row["owed"]))
+
+
+async def books(world: World) -> dict[str, int]:
+    rows = await world.house.database.pool.fetch(
+        "select account, sum(units) as units from postings group by 1 having sum(units) <> 0"
+    )
+    return {row["account"].replace(world.customers[0][ADA][0], "ada"): int(row["units"]) for row in rows}
+
+
+async def told(world: World, type_: str) -> int:
+    count: int = await world.house.database.pool.fetchval("select count(*) from events where type = $1", type_)
+    return count
+
+
+async def deposit(world: World, units: int, store: int = 0) -> str:
+    tx = world.tx((world.customers[store][ADA][1], units))
+    world.chain.submit(tx)
+    await world.step()
+    world.chain.mine()
+    await world.step()
+    return tx.txid
+
+
+async def buying(world: World, amount: str = "50.00", store: int = 0, **policy: object) -> dict[str, Any]:
+    invoice = await world.invoice(amount, store, 900, world.customers[store][ADA][0], **policy)
+    assert invoice is not None
+    return invoice
+
+
+async def test_a_deposit_is_pending_until_it_settles_and_then_credit_told_once(world: World) -> None:
+    world.chain.submit(world.tx((world.customers[0][ADA][1], 200_000)))  # 100 EUR: one block
+    await world.step()
+    assert (await purse(world), await books(world)) == ((0, 0), {})
+    world.chain.mine()
+    await world.step()
+    assert await purse(world) == (200_000, 0)
+    assert await books(world) == {"wallet:bitcoin-regtest": 200_000, "customer:ada": -200_000}
+    world.chain.mine()
+    await world.step()
+    assert await told(world, "customer.credited") == 1
+
+
+async def test_a_deposits_depth_follows_its_value_at_first_sight(world: World) -> None:
+    world.chain.submit(world.tx((world.customers[0][ADA][1], 200_001)))  # above 100 EUR: three
+    world.chain.mine()
+    await world.step()
+    assert await books(world) == {"wallet:bitcoin-regtest": 200_001, "unsettled": -200_001}
+    world.chain.mine()
+    world.chain.mine()
+    await world.step()
+    assert await purse(world) == (200_001, 0)
+
+
+async def test_credit_pays_an_invoice_at_most_what_is_due(world: World) -> None:
+    await deposit(world, 150_000)
+    invoice = await buying(world)
+    assert await world.spend(invoice, 900_000)
+    await world.step()
+    shown = await world.shown(invoice)
+    assert (shown["status"], shown["amount_settled"], shown["amount_over"]) == ("settled", "50.00", "0.00")
+    assert [spend["amount"] for spend in shown["spends"]] == ["0.00100000"]
+    assert shown["payment_options"][0]["amount_paid"] == "0.00100000"
+    assert await purse(world) == (50_000, 0)
+    assert not await world.spend(invoice)
+
+
+async def test_credit_that_is_short_pays_nothing(world: World) -> None:
+    await deposit(world, 99_999)
+    invoice = await buying(world)
+    assert not await world.spend(invoice)
+    assert (await purse(world), (await world.shown(invoice))["status"]) == ((99_999, 0), "new")
+    assert await world.spend(invoice, 99_999)
+    await world.step()
+    assert (await world.shown(invoice))["amount_due"] == "0.01"
+
+
+async def test_credit_completes_what_a_payment_began(world: World) -> None:
+    await deposit(world, 150_000)
+    invoice = await buying(world)
+    world.chain.submit(world.paying(invoice, 60_000))
+    await world.step()
+    assert await world.spend(invoice)
+    assert (await world.shown(invoice))["status"] == "processing"
+    world.chain.mine()
+    await world.step()
+    assert (await world.shown(invoice))["status"] == "settled"
+    assert await purse(world) == (110_000, 0)
+
+
+async def test_credit_pays_nothing_after_the_end(world: World) -> None:
+    await deposit(world, 150_000)
+    invoice = await buying(world)
+    world.clock.move(901)
+    assert not await world.spend(invoice)
+
+
+async def test_a3_a_deposit_that_was_spent_and_is_taken_back_is_a_loss_until_it_is_back(world: World) -> None:
+    paid = await deposit(world, 150_000)
+    invoice = await buying(world)
+    assert await world.spend(invoice)
+    lost = world.chain.known[paid]
+    world.chain.fork(1, 2, lose=[paid])
+    await world.step()
+    world.clock.move(11)
+    await world.step()
+    assert await purse(world) == (0, 100_000)
+    assert await books(world) == {"losses": 100_000, "sales": -100_000}
+    assert (await world.shown(invoice))["status"] == "settled"
+    for _ in range(3):
+        world.chain.mine()
+        await world.step()
+    assert (await told(world, "alert.opened"), await told(world, "alert.closed")) == (1, 0)
+
+    world.chain.submit(lost)
+    world.chain.mine()
+    await world.step()
+    assert await purse(world) == (50_000, 0)
+    assert await books(world) == {"wallet:bitcoin-regtest": 150_000, "customer:ada": -50_000, "sales": -100_000}
+    assert (await told(world, "alert.opened"), await told(world, "alert.closed")) == (1, 1)
+
+
+async def test_a_later_deposit_makes_good_what_was_lost_first(world: World) -> None:
+    paid = await deposit(world, 150_000)
+    assert await world.spend(await buying(world))
+    world.chain.fork(1, 2, lose=[paid])
+    await world.step()
+    world.clock.move(11)
+    await world.step()
+    await deposit(world, 130_000)
+    assert await purse(world) == (30_000, 0)
+
+
+async def test_c16_an_excess_is_credited_once_the_price_is_settled(world: World) -> None:
+    invoice = await buying(world, over="credit")
+    world.chain.submit(world.paying(invoice, 130_000))
+    await world.step()
+    assert await purse(world) == (0, 0)
+    world.chain.mine()
+    await world.step()
+    assert await purse(world) == (30_000, 0)
+    assert await books(world) == {"wallet:bitcoin-regtest": 130_000, "sales": -100_000, "customer:ada": -30_000}
+    assert (await world.shown(invoice))["rules"] == ["over.credit"]
+
+
+async def test_a_short_payment_is_credited_when_the_time_is_over(world: World) -> None:
+    invoice = await buying(world, short="credit")
+    world.chain.submit(world.paying(invoice, 60_000))
+    world.chain.mine()
+    await world.step()
+    assert (await purse(world), await books(world)) == ((0, 0), {"wallet:bitcoin-regtest": 60_000, "sales": -60_000})
+    world.clock.move(901)
+    await world.step()
+    await world.step()
+    assert (await purse(world), (await world.shown(invoice))["rules"]) == ((60_000, 0), ["short.credit"])
+
+
+async def test_a_mark_takes_back_what_was_credited_and_books_a_loss_if_it_was_spent(world: World) -> None:
+    invoice = await buying(world, short="credit")
+    world.chain.submit(world.paying(invoice, 60_000))
+    world.chain.mine()
+    await world.step()
+    world.clock.move(901)
+    await world.step()
+    await world.step()
+    assert await world.spend(await buying(world), 50_000)
+    await world.mark(invoice, Decision.SETTLED)
+    await world.step()
+    assert await purse(world) == (0, 50_000)
+    assert (await books(world))["losses"] == 50_000
+
+
+async def test_a_shortage_that_was_accepted_is_in_the_books(world: World) -> None:
+    invoice = await buying(world, store=2)  # 2 % may be missing
+    world.chain.submit(world.paying(invoice, 99_000))
+    world.chain.mine()
+    await world.step()
+    assert await books(world) == {"wallet:bitcoin-regtest": 99_000, "under": 1_000, "sales": -100_000}
