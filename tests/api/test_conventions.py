@@ -262,7 +262,11 @@ async def test_e11_a_foreign_id_is_the_same_404_as_an_unknown_one(served: Served
     for endpoint in ENDPOINTS:
         if endpoint.id_of is None:
             continue
-        bodies = {"mark_invoice": {"as": "invalid"}}
+        bodies: dict[str, dict[str, object]] = {
+            "mark_invoice": {"as": "invalid"},
+            "pay_from_credit": {"asset": "BTC@bitcoin-regtest"},
+            "issue_deposit_address": {"asset": "BTC@bitcoin-regtest"},
+        }
         body = bodies.get(endpoint.name, {} if endpoint.body else None)
         unknown_id = f"{endpoint.id_of}_{'0' * 29}"
         answers = [
@@ -290,7 +294,7 @@ async def test_e11_lists_show_only_the_stores_own(served: Served) -> None:
     invoice = await served.all.invoice()
     stranger = await _stranger(served)
 
-    for path in ("invoices", "payments", "wallets", "events", "webhooks"):
+    for path in ("invoices", "payments", "wallets", "events", "webhooks", "customers", "ledger/entries"):
         assert (await stranger.get(f"/v1/{path}")).json == {"data": [], "next_cursor": None}
     assert (await stranger.get(f"/v1/invoices?cursor=inv_{'z' * 29}")).json["data"] == []
     assert (await stranger.get(f"/v1/invoices?reference={ORDER['reference']}")).json["data"] == []

@@ -51,6 +51,12 @@ async def test_what_is_answered_has_exactly_the_documented_fields(served: Served
         "Asset": (await served.all.get("/v1/assets")).json["data"][0],
         "Network": (await served.all.get("/v1/networks")).json["data"][0],
         "Rate": (await served.all.get("/v1/rates?base=BTC&quote=EUR")).json,
+        "Store": (store := (await served.all.get("/v1/store")).json),
+        "Policy": store["policy"],
+        "Customer": (customer := (await served.all.post("/v1/customers", {})).json),
+        "DepositAddress": (
+            await served.all.post(f"/v1/customers/{customer['id']}/addresses", {"asset": "BTC@bitcoin-regtest"})
+        ).json,
         "Problem": (await served.all.post("/v1/invoices", {})).json,
     }
 

@@ -38,6 +38,7 @@ AGAIN = ("chain.held", "chain.commit", "flow.announced", "flow.events")
 ELSEWHERE = {
     "webhook.": ROOT / "tests" / "faults" / "test_webhook_crashes.py",
     "final.": ROOT / "tests" / "faults" / "test_evm_crashes.py",
+    "spend.": ROOT / "tests" / "faults" / "test_credit.py",
 }
 
 

@@ -1,4 +1,4 @@
-"""Customers' credit as small examples: what is deposited, over or short, how it is spent, how the chain takes it back."""
+"""Customers' credit as small examples: what is deposited, over or short, how it is spent, how it is taken back."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

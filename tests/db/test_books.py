@@ -1,0 +1,114 @@
+"""The books in the database: nobody changes them, also not a role that only runs Kassa; old ones are carried over."""
+
+from importlib.resources import files
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from kassa.db.pool import Database
+
+WRITES = ("update {} set {}", "delete from {}", "truncate {} cascade")
+COLUMNS = {"entries": "reason = ''", "postings": "units = 1", "spends": "units = 1"}
+
+
+async def _booked(connection: "asyncpg.Connection[asyncpg.Record]", account: str = "wallet:n") -> int:
+    await connection.execute(
+        """insert into stores (id, name, currency, livemode, webhook_secret, created_at)
+           values ('sto', 's', 'EUR', false, '', now()) on conflict do nothing;
+           insert into keychains (space, descriptor, fingerprint, created_at) values ('n', 'd', 'f', now())
+           on conflict do nothing;
+           insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, created_at)
+           values ('adr', 'n', 's', 'a', 1, 1, 0, 'sto', now()) on conflict do nothing;
+           insert into payments (id, network, txid, position, asset, units, maturity, address_id, store_id,
+               first_seen_at, replaceable)
+           values ('pay', 'n', 't', 'out:0', 'BTC@n', 7, 0, 'adr', 'sto', now(), false) on conflict do nothing"""
+    )
+    return await _entry(connection, (account, 7, 0), ("sales", -7, 0))
+
+
+async def _entry(connection: "asyncpg.Connection[asyncpg.Record]", *postings: tuple[str, int, int]) -> int:
+    async with connection.transaction():
+        entry: int = await connection.fetchval(
+            "insert into entries (store_id, payment_id, reason, booked_at)"
+            " values ('sto', 'pay', 'r', now()) returning id"
+        )
+        await connection.executemany(
+            "insert into postings (entry_id, account, asset, units, value_units) values ($1, $2, 'BTC@n', $3, $4)",
+            [(entry, *posting) for posting in postings],
+        )
+    return entry
+
+
+@pytest.mark.parametrize("table", sorted(COLUMNS))
+async def test_o1_nothing_that_was_booked_can_be_changed(database: Database, table: str) -> None:
+    async with database.pool.acquire() as connection:
+        await _booked(connection)
+        for write in WRITES:
+            if table == "spends" and "truncate" not in write:
+                continue  # there is none; rows are covered where there are
+            with pytest.raises(asyncpg.RaiseError, match="append-only"):
+                await connection.execute(write.format(table, COLUMNS[table]))
+
+
+@pytest.mark.parametrize("values", [(5, 0), (0, 5)])
+async def test_o1_an_entry_that_does_not_balance_is_refused_at_commit(
+    database: Database, values: tuple[int, int]
+) -> None:
+    async with database.pool.acquire() as connection:
+        await _booked(connection)
+        with pytest.raises(asyncpg.RaiseError, match="does not balance"):
+            await _entry(connection, ("sales", *values))
+
+
+async def test_an_entry_names_its_cause(database: Database) -> None:
+    with pytest.raises(asyncpg.CheckViolationError):
+        await database.pool.execute("insert into entries (reason, booked_at) values ('because', now())")
+
+
+def _grants(role: str, password: str) -> str:
+    """Take the statements that docs/ledger.md prescribes."""
+    page = (files("kassa").joinpath("..", "..", "docs", "ledger.md")).read_text()  # type: ignore[arg-type]
+    block = page.split("```sql\n")[1].split("```")[0]
+    return block.replace("kassa_app", role).replace("'…'", f"'{password}'")
+
+
+async def test_a_role_that_only_runs_kassa_adds_to_the_books_and_can_neither_change_them_nor_drop_their_guards(
+    database: Database, database_url: str
+) -> None:
+    role = "app_" + urlsplit(database_url).path.lstrip("/")[-12:]
+    parts = urlsplit(database_url)
+    async with database.pool.acquire() as owner:
+        await owner.execute(_grants(role, "secret"))
+        port = parts.netloc.rpartition("@")[2]
+        url = urlunsplit((parts.scheme, f"{role}:secret@{port}", parts.path, parts.query, ""))
+        app = await asyncpg.connect(url)
+        try:
+            await _booked(app)
+            for table, change in COLUMNS.items():
+                for write in (
+                    *WRITES, f"alter table {table} disable trigger user", f"drop table {table} cascade",
+                    f"drop trigger {table}_append_only on {table}",
+                ):  # fmt: skip
+                    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                        await app.execute(write.format(table, change))
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await app.execute("set session_replication_role = replica")
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await app.execute(
+                    "create or replace function refuse_change() returns trigger language sql as 'select 1'"
+                )
+        finally:
+            await app.close()
+            await owner.execute(f"drop owned by {role}; drop role {role}")
+
+
+async def test_what_stood_on_chain_stands_on_wallet_after_the_migration(database: Database) -> None:
+    text = (files("kassa.db") / "migrations" / "0015_books.sql").read_text()
+    async with database.pool.acquire() as connection:
+        entry = await _booked(connection, "chain:n")
+        await connection.execute(text[text.index("-- `chain:NETWORK`") :])
+        rows = await connection.fetch("select account, sum(units) as units from postings group by 1 order by 1")
+        assert {row["account"]: int(row["units"]) for row in rows} == {"chain:n": 0, "sales": -7, "wallet:n": 7}
+        assert await connection.fetchval("select count(*) from postings where entry_id = $1", entry) == 2
+        assert await connection.fetchval("select reason from entries where id > $1", entry) == "account renamed"
