@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("catch_up", "evm_catch_up", "latency", "evm_latency", "invoices", "deliveries")
+NAMES = ("catch_up", "evm_catch_up", "latency", "evm_latency", "invoices", "deliveries", "customer_spend")
 
 
 def main(asked: list[str]) -> int:

@@ -115,22 +115,28 @@ async def move(tx: Tx, moves: Mapping[Purse, int]) -> dict[Purse, Owed]:
     return found
 
 
-async def spend(tx: Tx, made: Spend) -> bool:
-    """Take a spend from a customer's credit and write it, in one statement; return False when it is not there.
-
-    Whoever spends the same credit at once waits for the row and then sees what is left: the sum never exceeds it.
-    """
-    done = await tx.fetchval(
-        """with taken as (
-               update customer_balances set units = units - $6
-               where customer_id = $3 and asset = $5 and units >= $6 returning 1
-           )
-           insert into spends (id, store_id, customer_id, invoice_id, asset, units, rate, made_at, made_by)
-           select $1, $2, $3, $4, $5, $6, $7, $8, $9 from taken returning id""",
+async def put_spend(tx: Tx, made: Spend) -> None:
+    """Write a spend; `debit` must follow in the same transaction."""
+    await tx.execute(
+        "insert into spends (id, store_id, customer_id, invoice_id, asset, units, rate, made_at, made_by)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         made.id, made.store_id, made.customer_id, made.invoice_id, made.asset, made.units,
         None if made.rate is None else str(made.rate), made.made_at, made.made_by,
     )  # fmt: skip
-    return done is not None
+
+
+async def debit(tx: Tx, made: Spend) -> bool:
+    """Take a spend from its customer's credit if it is there; otherwise change nothing and return False.
+
+    Whoever spends the same credit at once waits for the row and then sees what is left: the sum never exceeds it.
+    """
+    done = await tx.execute(
+        "update customer_balances set units = units - $3 where customer_id = $1 and asset = $2 and units >= $3",
+        made.customer_id,
+        made.asset,
+        made.units,
+    )
+    return bool(done == "UPDATE 1")
 
 
 async def spends_on(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, list[Spend]]:

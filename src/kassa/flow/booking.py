@@ -44,7 +44,8 @@ async def post(tx: Tx, bookings: Sequence[Booking], now: datetime) -> None:
     """
     if not bookings:
         return
-    posted = await ledger.posted(tx, [booking.entry.cause for booking in bookings])
+    known = [booking.entry.cause for booking in bookings if not booking.debited]
+    posted = await ledger.posted(tx, known) if known else {}
     entries, moves, latest = [], dict[Purse, int](), dict[Purse, Booking]()
     told: list[NewEvent] = []
     for booking in bookings:

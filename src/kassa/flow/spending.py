@@ -41,12 +41,14 @@ async def pay_from_credit(
         raise Invalid(FieldFault("amount", "must be more than zero"))
     rate = await _book_rate(house, picture, option, now)
     spend = _spend(picture, option, min(asked, due), rate, by, now)
-    if not await customers.spend(tx, spend):
-        wanted = format_units(spend.units, option.asset.decimals)
-        raise Conflict(f"the customer has less than {wanted} {asset} to spend", code="insufficient_credit")
+    await customers.put_spend(tx, spend)
     crashpoint("spend.written")
     paid = pictures.with_spend(picture, spend, now)
     await announce(tx, house, [paid], (), now)
+    # Last, for all who spend this credit at once queue for its row until we commit.
+    if not await customers.debit(tx, spend):
+        wanted = format_units(spend.units, option.asset.decimals)
+        raise Conflict(f"the customer has less than {wanted} {asset} to spend", code="insufficient_credit")
     crashpoint("spend.commit")
     return pictures.resource(house, pictures.as_announced(paid, now))
 

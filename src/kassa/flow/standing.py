@@ -91,10 +91,8 @@ async def mark_invoice(
 
 async def hold_invoice(tx: Tx, store: Store, invoice_id: InvoiceId) -> None:
     """Lock a store's invoice; raises `NotFound`."""
-    # Before the lock: nobody may hold, or wait for, a row of another store.
-    if await invoices.store_of(tx, invoice_id) != store.id:
+    if not await invoices.hold(tx, store.id, invoice_id):
         raise NotFound("there is no such invoice in this store")
-    await invoices.lock(tx, [invoice_id])
 
 
 async def _lock_customers(tx: Tx, touched: Touched) -> None:

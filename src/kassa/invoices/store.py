@@ -114,6 +114,14 @@ async def lock(tx: Tx, invoices: Sequence[InvoiceId]) -> None:
     await tx.execute("select from invoices where id = any($1) order by id for no key update", sorted(invoices))
 
 
+async def hold(tx: Tx, store_id: StoreId, invoice: InvoiceId) -> bool:
+    """Lock an invoice of a store; return False for one of another store, which is neither locked nor waited for."""
+    found = await tx.fetchval(
+        "select true from invoices where id = $1 and store_id = $2 for no key update", invoice, store_id
+    )
+    return found is not None
+
+
 async def load(
     tx: Tx, invoices: Sequence[InvoiceId], assets: Assets, *, store_id: StoreId | None = None
 ) -> list[tuple[Terms, Announced]]:
