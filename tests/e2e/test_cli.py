@@ -168,6 +168,19 @@ def test_keys_are_made_listed_and_revoked(shared: Shell) -> None:
     assert made["api_key"] not in table
 
 
+def test_a_policy_is_shown_and_changed_as_far_as_it_is_named(shared: Shell) -> None:
+    store = shared.json("store", "create", "--name", "One", "--currency", "EUR", "--tolerance", "0.5%")["store_id"]
+    ask = ("store", "policy", "--store", store)
+    before = shared.json(*ask)
+    assert (before["version"], before["policy"]["tolerance_percent"]) == (1, "0.5")
+    told = shared.json(*ask, "--short", "accept", "--short-limit", "5%", "--late-grace", "600")
+    changed = {"short": "accept", "short_limit_percent": "5", "late_grace_seconds": 600}
+    assert (told["version"], told["policy"]) == (2, before["policy"] | changed)
+    assert "tolerance_percent    0.5" in shared.run(*ask).stdout
+    assert "policy.over: must be one of flag, credit" in shared.run(*ask, "--over", "keep", code=1).stderr
+    assert shared.json(*ask) == told
+
+
 def test_a_webhook_tells_its_secret_once(shared: Shell) -> None:
     store = shared.json("store", "create", "--name", "One", "--currency", "EUR")["store_id"]
     made = shared.json(

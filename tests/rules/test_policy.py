@@ -131,6 +131,12 @@ def test_nothing_is_short_while_a_payment_can_still_be_accepted() -> None:
     assert (over.rules, over.is_final, over.deadline) == ((Rule.SHORT_CREDIT,), True, None)
 
 
+def test_nothing_short_is_accepted_while_a_payment_can_still_be_accepted() -> None:
+    policy = Policy(short=Short.ACCEPT, short_limit_ppm=50_000, late_grace_seconds=100)
+    assert stands(policy, payment(95_000, block=100)).status is Status.EXPIRED
+    assert stands(policy, payment(95_000, block=100), now=1_000.001).status is Status.SETTLED
+
+
 def test_a_persons_word_takes_back_what_was_credited() -> None:
     agreed_terms = terms(policy=Policy(short=Short.CREDIT))
     standing = evaluate(agreed_terms, [payment(40_000, block=100)], [Decision.SETTLED], view(1_000))

@@ -145,6 +145,18 @@ async def test_a3_a_deposit_that_was_spent_and_is_taken_back_is_a_loss_until_it_
     assert (await told(world, "alert.opened"), await told(world, "alert.closed")) == (1, 1)
 
 
+async def test_one_alert_tells_of_credit_that_is_lost_more_and_more(world: World) -> None:
+    first, second = await deposit(world, 60_000), await deposit(world, 50_000)
+    assert await world.spend(await buying(world))
+    for depth, lost, owed in ((1, second, 40_000), (3, first, 100_000)):
+        world.chain.fork(depth, depth + 1, lose=[lost])
+        await world.step()
+        world.clock.move(11)
+        await world.step()
+        assert await purse(world) == (0, owed)
+    assert (await told(world, "alert.opened"), (await books(world))["losses"]) == (1, 100_000)
+
+
 async def test_a_later_deposit_makes_good_what_was_lost_first(world: World) -> None:
     paid = await deposit(world, 150_000)
     assert await world.spend(await buying(world))
