@@ -47,9 +47,9 @@ async def test_d1_a_killed_process_ends_where_it_would_have_ended(
         books = await connection.fetch("select account, asset, sum(units) from postings group by 1, 2")
         await connection.close()
         assert {(account, asset): int(units) for account, asset, units in books if units} == {
-            ("chain:anvil", "ETH@anvil"): 2 * 10**16,
+            ("wallet:anvil", "ETH@anvil"): 2 * 10**16,
             ("sales", "ETH@anvil"): -2 * 10**16,
-            ("chain:anvil", "USDC@anvil"): 50 * 10**6,
+            ("wallet:anvil", "USDC@anvil"): 50 * 10**6,
             ("sales", "USDC@anvil"): -50 * 10**6,
         }
 

@@ -334,7 +334,7 @@ async def test_c11_wei_beyond_64_bits_are_stored_and_added_up_exactly(evm: EvmSh
     await evm.anvil.fund(address(invoice), units)
     await evm.mine()
     await evm.until(invoice, payments=["settled", "settled"])
-    assert (await evm.database_books())["chain:anvil", "ETH@anvil"] == 2 * units
+    assert (await evm.database_books())["wallet:anvil", "ETH@anvil"] == 2 * units
 
 
 async def test_c11_the_most_that_a_token_can_say_is_booked_exactly(
@@ -346,7 +346,7 @@ async def test_c11_the_most_that_a_token_can_say_is_booked_exactly(
         await shop.mine()
         shown = await shop.until(invoice, status="settled", flags=["overpaid"])
         assert shown["payments"][0]["amount"].replace(".", "") == str(MOST)
-        assert (await shop.database_books())["chain:anvil", "GEM@anvil"] == MOST
+        assert (await shop.database_books())["wallet:anvil", "GEM@anvil"] == MOST
 
 
 # ---------------------------------------------------------------- what the tests are made of
