@@ -36,7 +36,7 @@ async def test_the_amount_is_what_the_transaction_pays_in_the_block_that_stands(
     assert await evm.paid(second) == [("ETH", "call:1", "0.020000000000000000")]
     await evm.until(first, status="new", amount_paid="25.00", flags=[])
     await evm.until(second, status="settled")
-    assert (await evm.database_books())["chain:anvil", "ETH@anvil"] == PRICE_WEI * 3 // 2
+    assert (await evm.database_books())["wallet:anvil", "ETH@anvil"] == PRICE_WEI * 3 // 2
 
 
 async def test_what_another_address_gets_in_the_block_that_stands_is_its_own(evm: EvmShop) -> None:
@@ -55,4 +55,4 @@ async def test_what_another_address_gets_in_the_block_that_stands_is_its_own(evm
     assert await evm.paid(first) == []
     assert await evm.paid(second) == [("ETH", "call:0", "0.020000000000000000")]
     await evm.until(second, status="settled", amount_over="0.00")
-    assert (await evm.database_books())["chain:anvil", "ETH@anvil"] == PRICE_WEI
+    assert (await evm.database_books())["wallet:anvil", "ETH@anvil"] == PRICE_WEI
