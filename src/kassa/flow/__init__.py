@@ -1,10 +1,11 @@
 """The path of a payment: the only room that joins the features.
 
-`opening` makes an invoice. Four gates lead to what happens to it afterwards: a change of the chain and a look into the
-mempool (`chain`), the clock and a person's decision (`standing`). All of them end in `standing.reassess`, which works
-out afresh where invoices stand and writes the difference: announcements, book entries, events. `contracts` holds back
-an asset that is in doubt. `pricing` knows what an asset is worth. `showing` only reads; `guarding` reports what must
-not be shown.
+`opening` makes an invoice. Five gates lead to what happens to it afterwards: a change of the chain and a look into the
+mempool (`chain`, which fixes by `sighting` what a transfer is worth), the clock and a person's decision (`standing`),
+and credit that is spent (`spending`). All of them end in `standing`, which works out afresh where invoices and
+`deposits` stand and writes the difference: announcements, events, and by `accounts` and `booking` the entries and the
+credit that follow. `contracts` holds back an asset that is in doubt. `pricing` knows what an asset is worth.
+`addresses` gives customers theirs. `showing` and `timeline` only read; `guarding` reports what must not be shown.
 """
 
 from kassa.flow.addresses import Issuing, issue_address, prepare_address
