@@ -16,9 +16,11 @@ _EMPTY: Keys = np.empty(0, np.int64)
 MOST_OPEN = 2_000
 _OPEN = """
 select script from (
-    select distinct a.id, a.script
+    select a.id, a.script
     from invoices i join payment_options o on o.invoice_id = i.id join addresses a on a.id = o.address_id
     where i.deadline is not null and o.network = $1
+    union
+    select id, script from addresses where customer_id is not null and network = $1
 ) as open order by id desc limit $2
 """
 # Rows of a database that was restored from a dump name transactions of another server, which may lie far ahead of this
@@ -59,7 +61,7 @@ class WatchedKeys:
         self.outpoints = _merged(self.outpoints, row["outpoints"])
 
     async def open(self) -> Sequence[bytes]:
-        """Return the addresses of invoices that the clock has not closed, the newest first, `MOST_OPEN` at most."""
+        """Return the addresses of customers and of invoices still open, the newest first, `MOST_OPEN` at most."""
         return [row["script"] for row in await self._pool.fetch(_OPEN, self._network, MOST_OPEN)]
 
     def add(self, destinations: list[int]) -> None:
