@@ -125,7 +125,7 @@ def test_what_is_found_is_what_a_naive_reader_finds(rows: list[tuple[int, int, i
     watched = keys(*ours)
     found = [
         (place, item.key.position, item.to, item.units)
-        for place in touched(fetched, watched, NONE, NAMES)
+        for place in touched([Fetched(body()), fetched], watched, NONE, NAMES)[1]
         for item in describe(fetched, place, watched, NAMES).transfers
     ]
     naive = []
@@ -138,9 +138,10 @@ def test_what_is_found_is_what_a_naive_reader_finds(rows: list[tuple[int, int, i
 
 def test_a_watched_outpoint_brings_a_transaction_that_pays_nobody() -> None:
     one = tx(1, b"\x09" * 20, 5, nonce=77)
-    fetched = Fetched(body(tx(0), one), {one.hash: Receipt(one.hash, BLOCK, [], "0x1")})
+    receipts = {txid: Receipt(txid, BLOCK, [], "0x1") for txid in (tx(0).hash, one.hash)}
+    fetched = Fetched(body(tx(0), one), receipts)
     watched = np.array([spent(one).key], np.int64)
-    assert touched(fetched, NONE, watched, NAMES) == [1]
+    assert touched([fetched, Fetched(body())], NONE, watched, NAMES) == [[1], []]
     found = describe(fetched, 1, NONE, NAMES)
     assert (found.txid, found.transfers, found.inputs) == (one.hash, (), (spent(one),))
 
@@ -163,7 +164,7 @@ def test_a_receiver_that_is_no_address_is_no_answer_or_nothing(text: str) -> Non
     one.to = text
     fetched = Fetched(body(one), {one.hash: Receipt(one.hash, BLOCK, [], "0x1")})
     try:
-        assert touched(fetched, keys(b"\x01" * 20), NONE, NAMES) == []
+        assert touched([fetched], keys(b"\x01" * 20), NONE, NAMES) == [[]]
     except ChainUnavailable:
         return
 

@@ -4,12 +4,11 @@ A receipt is the truth about a transaction's end and its logs. Of logs only Tran
 in exactly the form that ERC-20 gives them; what another contract logs is nothing to us.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kassa.chains.base import Keys
 from kassa.chains.evm.addresses import address_key
@@ -63,47 +62,52 @@ def block_time(text: str) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def touched(fetched: Fetched, destinations: Keys, outpoints: Keys, names: Names) -> list[int]:
-    """Return the numbers of the transactions that may pay a watched address or spend a watched outpoint, ascending."""
-    transactions = fetched.body.transactions
-    found: set[int] = set()
-    paying = [place for place, tx in enumerate(transactions) if tx.to is not None and tx.value != "0x0"]
-    paid = keys([address_digits(transactions[place].to or "") for place in paying])
-    found.update(_at(paying, members(paid, destinations)))
-    if outpoints.size:
-        found.update(np.flatnonzero(members(outpoint_keys(transactions), outpoints)).tolist())
-    if fetched.receipts is not None or fetched.frames:
-        places, credited = _inside(fetched, names)
-        found.update(_at(places, members(keys(credited), destinations)))
-    return sorted(found)
+def touched(group: Sequence[Fetched], destinations: Keys, outpoints: Keys, names: Names) -> list[list[int]]:
+    """Return for each block which transactions may pay a watched address or spend a watched outpoint, ascending.
 
-
-def _inside(fetched: Fetched, names: Names) -> tuple[list[int], list[str]]:
-    """List whom logs and inner calls pay: the transactions' numbers, and the digits of the receivers' keys."""
-    places: list[int] = []
+    The keys of all blocks are compared at once: that costs little more than comparing those of one.
+    """
+    owners: list[tuple[int, int]] = []
     credited: list[str] = []
-    receipts, frames = fetched.receipts or {}, fetched.frames
+    for block, fetched in enumerate(group):
+        for place, digits in _credited(fetched, names):
+            owners.append((block, place))
+            credited.append(digits)
+    hits = {owners[hit] for hit in np.flatnonzero(members(keys(credited), destinations)).tolist()}
+    if outpoints.size:
+        owners = [(block, place) for block, one in enumerate(group) for place in range(len(one.body.transactions))]
+        spending = outpoint_keys([tx for fetched in group for tx in fetched.body.transactions])
+        hits |= {owners[hit] for hit in np.flatnonzero(members(spending, outpoints)).tolist()}
+    found: list[list[int]] = [[] for _ in group]
+    for block, place in sorted(hits):
+        found[block].append(place)
+    return found
+
+
+def _credited(fetched: Fetched, names: Names) -> Iterator[tuple[int, str]]:
+    """Yield whom transactions pay, by value, log or inner call: their numbers, and the digits of receivers' keys."""
+    receipts, frames, contracts = fetched.receipts, fetched.frames, names.tokens
     for place, tx in enumerate(fetched.body.transactions):
-        receipt = receipts.get(tx.hash)
-        for log in () if receipt is None else receipt.logs:
-            if is_transfer(log, names.tokens):
-                places.append(place)
-                credited.append(log.topics[2][26:42])
+        if tx.to is not None and tx.value != "0x0":
+            yield place, address_digits(tx.to)
+        if receipts is not None:
+            for log in receipts[tx.hash].logs:
+                if is_transfer(log, contracts):
+                    yield place, log.topics[2][26:42]
         for frame in frames.get(tx.hash, ()):
-            places.append(place)
-            credited.append(address_digits(frame.to))
-    return places, credited
+            yield place, address_digits(frame.to)
 
 
 def is_transfer(log: Log, contracts: Container[str]) -> bool:
     """Tell whether a log is a Transfer of one of these contracts, in the form of ERC-20."""
+    topics = log.topics
     return (
-        log.address.lower() in contracts
-        and len(log.topics) == 3
-        and log.topics[0] == TRANSFER
+        len(topics) == 3
+        and topics[0] == TRANSFER
+        and log.address.lower() in contracts
         and len(log.data) == 66
-        and len(log.topics[2]) == 66
-        and log.topics[2].startswith(_PADDING)
+        and len(topics[2]) == 66
+        and topics[2].startswith(_PADDING)
     )
 
 
@@ -191,7 +195,3 @@ def _outpoint_key(sender: int, nonce: int) -> int:
 def address_digits(address: str) -> str:
     """Return the digits of an address's search key; of what is no address, none that can be read."""
     return address[2:18] if len(address) == 42 and address.startswith("0x") else "?"
-
-
-def _at(places: Sequence[int], hits: NDArray[np.bool_]) -> list[int]:
-    return [places[hit] for hit in np.flatnonzero(hits).tolist()]

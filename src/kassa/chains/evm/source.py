@@ -153,7 +153,7 @@ class EvmSource:
 
     async def _reduce(self, reader: Reader, group: Sequence[Fetched], watched: Watched) -> list[Block]:
         """Reduce blocks to what concerns us, asking for what only that needs."""
-        places = [touched(fetched, watched.destinations, watched.outpoints, self._names) for fetched in group]
+        places = touched(group, watched.destinations, watched.outpoints, self._names)
         await reader.receipts(
             [fetched for fetched, hits in zip(group, places, strict=True) if hits and fetched.receipts is None]
         )
