@@ -10,10 +10,12 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import cycle, islice
 from pathlib import Path
 
 import aiohttp
 import numpy as np
+from eth_abi import encode
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -27,11 +29,16 @@ from kassa.chains.http import Http
 from kassa.chains.registry import FAMILIES
 from kassa.core.money import Token
 from kassa.sandbox.nodes import find_or_install, nodes_dir
+from tests.contracts.deploy import artifact
 
-BLOCKS, TRANSFERS = 2_000, 50  # and so many token transfers in each block, every one in a transaction of its own
-OURS = 1_000  # of all transfers, paid to addresses that are watched
+BLOCKS, TRANSACTIONS, TRANSFERS = 2_000, 5, 10  # transactions in each block, token transfers in each transaction
+# Blocks at the end in each of which one transfer is ours: anvil takes seconds to find a balance in older ones.
+OURS = 100
+STRANGERS = 2_000  # who get the other transfers in turn: with more, anvil takes longer to mine than to do all else
 ROUNDS = 3
-_GAS = hex(100_000)
+_GAS = hex(1_000_000)
+_TYPES = ("address[]", "uint256[]", "address", "address[]", "uint256[]")
+_PAY = "0x" + artifact("BatchPayer")["selectors"][f"pay({','.join(_TYPES)})"]
 
 
 class Watched:
@@ -77,20 +84,32 @@ async def build(node: AnvilNode) -> list[bytes]:
     started = time.perf_counter()
     await node.deploy("USDC", 6)
     minter, contract = (await node.accounts())[0], node.tokens["USDC"]
-    paid, number = list[bytes](), 0
+    payer = await _payer(node)
+    await node.send({"from": minter, "to": contract, "data": mint(payer, 10**12)})
+    await node.mine()
+    strangers = cycle([await node.address() for _ in range(STRANGERS)])
+    paid = list[bytes]()
     for block in range(BLOCKS):
         calls = []
-        for _ in range(TRANSFERS):
-            number += 1
-            to = await node.address()
-            if number % (BLOCKS * TRANSFERS // OURS) == 0:
-                paid.append(bytes.fromhex(to[2:]))
-            calls.append(({"from": minter, "to": contract, "gas": _GAS, "data": mint(to, number)},))
+        for _ in range(TRANSACTIONS):
+            to = list(islice(strangers, TRANSFERS))
+            if not calls and block >= BLOCKS - OURS:
+                to[0] = await node.address()
+                paid.append(bytes.fromhex(to[0][2:]))
+            values = ([], [], contract, to, list(range(1, TRANSFERS + 1)))
+            calls.append(({"from": minter, "to": payer, "gas": _GAS, "data": _PAY + encode(_TYPES, values).hex()},))
         await node.rpc.each("eth_sendTransaction", calls)
         await node.rpc.call("anvil_mine", "0x1")
         if block % 500 == 499:
             print(f"  built {block + 1} of {BLOCKS} blocks, {time.perf_counter() - started:.0f} s", flush=True)
     return paid
+
+
+async def _payer(node: AnvilNode) -> str:
+    """Deploy the contract that pays many at once; return its address."""
+    txid = await node.send({"data": artifact("BatchPayer")["bytecode"]})
+    await node.mine()
+    return str((await node.rpc.call("eth_getTransactionReceipt", txid))["contractAddress"])
 
 
 async def download(url: str, asked: Requests) -> int:
@@ -164,11 +183,10 @@ def report(times: dict[str, float], cpu: dict[str, float]) -> None:
 
 async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kassa-bench-") as folder:
-        node = await AnvilNode.start(find_or_install("anvil", nodes_dir(), print), Path(folder))
+        program = find_or_install("anvil", nodes_dir(), print)
+        node = await AnvilNode.start(program, Path(folder))
         try:
-            print(
-                f"{BLOCKS} blocks of {TRANSFERS} token transfers, {OURS} of them ours; {REQUESTS_AHEAD} requests ahead"
-            )
+            print(f"{BLOCKS * TRANSACTIONS * TRANSFERS:,} token transfers in {BLOCKS:,} blocks, {OURS} of them ours")
             paid = await build(node)
             for internal in ("auto", "off"):
                 await measure(node, paid, internal)
