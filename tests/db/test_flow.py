@@ -177,6 +177,21 @@ async def test_a_reorganisation_that_keeps_the_payment_says_nothing(world: World
     assert await world.events() == said
 
 
+async def test_where_nothing_was_called_final_a_reorganisation_makes_nothing_final(world: World) -> None:
+    await world.mine(empty=3)
+    await world.mine(undo=1, empty=1)
+    async with world.house.database.transaction() as tx:
+        assert (await watch.positions(tx))[BITCOIN].final is None
+    assert world.position.final is None
+    world.position = await world.house.database.run(
+        lambda tx: flow.on_final(tx, world.house, world.position, world.blocks[-2].ref.height, LEASE, world.clock.now())
+    )
+    await world.mine(undo=4, empty=4)
+    assert world.position.final == world.blocks[-6].ref.height
+    async with world.house.database.transaction() as tx:
+        assert (await watch.positions(tx))[BITCOIN] == world.position
+
+
 async def test_a_reorganisation_that_drops_the_payment_reopens_the_invoice_and_it_can_settle_again(
     world: World,
 ) -> None:

@@ -92,10 +92,11 @@ async def put_update(tx: Tx, network: str, update: ChainUpdate) -> BlockRef:
         [block.time for block in update.apply],
     )
     tip = update.apply[-1].ref
-    # Only an operator's word lets a final block be undone; what replaces it has to become final again.
+    # Only an operator's word lets a final block be undone; what replaces it has to become final again. Not least(): of
+    # NULL and a height that is the height, and where nothing was called final nothing would be free to be undone.
     await tx.execute(
         """update networks set height = $2, hash = $3, allowed_reorg = null,
-               final_height = least(final_height, $4) where id = $1""",
+               final_height = case when final_height > $4 then $4 else final_height end where id = $1""",
         network,
         tip.height,
         tip.hash,
