@@ -32,6 +32,8 @@ from kassa.main import build_chains, open_server
 from kassa.rates.model import NoRate
 from kassa.settings import Network, Settings
 from kassa.wallets.mark import mark_name, read_marks
+from kassa.watch import contract_store
+from kassa.watch.rules import contract_doubt
 from kassa.watch.store import network_rows
 
 CLOCK_SECONDS = 60
@@ -162,6 +164,9 @@ async def _follow_up(database: Database) -> list[Finding]:
             findings.append(Finding(f"{row.name} follower", Verdict.WARN, "no process follows it", "run `kassa watch`"))
         else:
             findings.append(Finding(f"{row.name} follower", Verdict.OK, f"{row.state}, at height {row.height}"))
+    for asset, reason in await contract_store.frozen(database.pool):
+        remedy = f"look at its contract; then `kassa asset thaw {asset}` accepts it as it is"
+        findings.append(Finding(asset, Verdict.FAIL, f"frozen: {reason}", remedy))
     return findings
 
 
@@ -198,9 +203,10 @@ async def _rates(database: Database, settings: Settings) -> list[Finding]:
 async def _network(network: Network, chain: Chain) -> list[Finding]:
     source = chain.connect(connection_of(network))
     try:
-        findings = [await _look(f"{network.name} node", source.check, _remedy(network))]
+        findings = [await _look(f"{network.name} node", source.check, _remedy(network, chain))]
         if findings[0].verdict is Verdict.OK:
             findings += await _tip(network, chain, source)
+            findings += await _contracts(chain, source)
         return findings + await _closer(network, chain)
     finally:
         await source.close()
@@ -238,9 +244,25 @@ async def _look(check: str, look: Callable[[], Awaitable[None]], remedy: str) ->
     return Finding(check, Verdict.OK, "answers, and is on the configured chain")
 
 
-def _remedy(network: Network) -> str:
+def _remedy(network: Network, chain: Chain) -> str:
     at = urlsplit(network.rpc_url)
-    return f"start the node, or correct rpc_url (now {at.hostname}:{at.port}); it needs -server and -rest=1"
+    return f"start the node, or correct rpc_url (now {at.hostname}:{at.port}); it must be {chain.node_needs}"
+
+
+async def _contracts(chain: Chain, source: ChainSource) -> list[Finding]:
+    decimals = {asset.id: asset.decimals for asset in chain.assets}
+    try:
+        async with asyncio.timeout(2 * WAIT_SECONDS):
+            seen = await source.contracts()
+    except (KassaError, TimeoutError) as fault:
+        return [Finding(f"{chain.name} contracts", Verdict.FAIL, str(fault) or "no answer", chain.node_needs)]
+    remedy = "correct the token's contract or decimals in the settings"
+    findings = []
+    for contract in seen:
+        wrong = contract_doubt(None, contract, decimals[contract.asset])
+        detail = wrong or f"its contract says {contract.decimals} decimals, as the settings do"
+        findings.append(Finding(contract.asset, Verdict.FAIL if wrong else Verdict.OK, detail, remedy))
+    return findings
 
 
 async def _tip(network: Network, chain: Chain, source: ChainSource) -> list[Finding]:
@@ -251,7 +273,7 @@ async def _tip(network: Network, chain: Chain, source: ChainSource) -> list[Find
             # Reads a whole block, over REST where the family has it.
             await source.blocks(tip.ref.height, tip.ref.height, _Nothing())
     except (KassaError, TimeoutError) as fault:
-        return [Finding(f"{check} blocks", Verdict.FAIL, str(fault) or "no answer", "start the node with -rest=1")]
+        return [Finding(f"{check} blocks", Verdict.FAIL, str(fault) or "no answer", f"it must be {chain.node_needs}")]
     found = [Finding(f"{check} blocks", Verdict.OK, f"block {tip.ref.height} was read")]
     behind = tip.best_header - tip.ref.height
     if tip.syncing or behind > 1:

@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from kassa.chains.bitcoin.devnode import DevNode
+from kassa.chains.evm.devnode import AnvilNode
+from kassa.db.pool import Database
 from kassa.doctor import Finding, Verdict, examine
 from kassa.settings import Settings
-from tests.house import BITCOIN, regtest
+from tests.evmshop import open_evm_shop, usdc
+from tests.house import BITCOIN, anvil_network, regtest
 from tests.tools.hints import Hints
 from tests.tools.liar import Liar
 
@@ -51,6 +54,32 @@ async def test_pushed_messages_must_arrive_not_only_find_an_open_port(
         assert found[f"push {silent}"].verdict is Verdict.WARN
         assert "no message came within 5 s" in found[f"push {silent}"].detail
         assert f"-zmqpubrawtx={silent}" in found[f"push {silent}"].remedy
+
+
+@pytest.mark.parametrize(
+    ("decimals", "verdict", "detail"),
+    [(6, Verdict.OK, "as the settings do"), (18, Verdict.FAIL, "the settings say 18")],
+)
+async def test_b5_a_token_whose_decimals_are_not_the_settings_is_named(
+    anvil: AnvilNode, database_url: str, tmp_path: Path, decimals: int, verdict: Verdict, detail: str
+) -> None:
+    network = anvil_network(anvil.rpc_url, usdc(anvil, decimals))
+    settings = Settings(database_url=database_url, data_dir=tmp_path, networks={"anvil": network})
+    found = {finding.check: finding for finding in await examine(settings)}
+    assert found["anvil node"].verdict is Verdict.OK
+    assert (found["USDC@anvil"].verdict, detail in found["USDC@anvil"].detail) == (verdict, True)
+
+
+async def test_a_frozen_asset_is_named_with_the_way_to_thaw_it(
+    anvil: AnvilNode, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    async with open_evm_shop(anvil, database, tmp_path, usdc(anvil, 18)) as shop:
+        await shop.until_frozen("USDC@anvil")
+        network = shop.house.settings.networks["anvil"]
+        settings = Settings(database_url=database_url, data_dir=tmp_path, networks={"anvil": network})
+        frozen = [finding for finding in await examine(settings) if finding.detail.startswith("frozen")]
+    assert [(finding.check, finding.verdict) for finding in frozen] == [("USDC@anvil", Verdict.FAIL)]
+    assert "kassa asset thaw USDC@anvil" in frozen[0].remedy
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,7 @@ class Chain:
     caip19: Mapping[str, str]
     addresses: Addresses
     space: str
+    node_needs: str  # how its node must be started, for a person who looks for what is wrong
     block_seconds: int
     connect: Callable[[Connection], ChainSource]
     probe: Callable[[Connection], Probe] | None = None

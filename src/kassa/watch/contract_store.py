@@ -1,6 +1,9 @@
 """What the contracts behind tokens looked like, and which of them are in doubt."""
 
 from collections.abc import Sequence
+from typing import Any
+
+from asyncpg.pool import Pool
 
 from kassa.core.facts import Contract
 from kassa.db.pool import Tx
@@ -11,6 +14,12 @@ async def known(tx: Tx, network: str) -> dict[str, KnownContract]:
     """Return what is known of a network's contracts, by asset."""
     rows = await tx.fetch("select asset, code, frozen_for from contracts where network = $1", network)
     return {row["asset"]: KnownContract(**row) for row in rows}
+
+
+async def frozen(pool: "Tx | Pool[Any]") -> list[tuple[str, str]]:
+    """Return the frozen assets of every network, each with the doubt about it."""
+    rows = await pool.fetch("select asset, frozen_for from contracts where frozen_for is not null order by asset")
+    return [(row["asset"], row["frozen_for"]) for row in rows]
 
 
 async def put(tx: Tx, network: str, seen: Sequence[Contract]) -> None:

@@ -32,6 +32,7 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
         caip19={asset.id: record.caip19},
         addresses=BitcoinAddresses(record),
         space=network,
+        node_needs="bitcoind with -server and -rest=1",
         block_seconds=record.block_seconds,
         connect=connect,
         probe=BitcoinProbe,

@@ -40,6 +40,7 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
         caip19=caip19,
         addresses=EvmAddresses(record, contracts),
         space="eip155",
+        node_needs="an API over HTTP or WebSocket with eth, and trace or debug to see what contracts forward",
         block_seconds=record.block_seconds,
         connect=connect,
     )
