@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kassa import __version__
+from kassa.accounting import cli as accounting
 from kassa.core.errors import KassaError, SettingsError
 from kassa.sandbox.cli import app as sandbox_app
 
@@ -26,6 +27,7 @@ wallet_app = typer.Typer(help="The public halves of a store's wallets.", no_args
 webhook_app = typer.Typer(help="Receivers of a store's events.", no_args_is_help=True)
 network_app = typer.Typer(help="Networks that are followed.", no_args_is_help=True)
 asset_app = typer.Typer(help="Assets that can be asked for.", no_args_is_help=True)
+ledger_app = typer.Typer(help="The books.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
 app.add_typer(wallet_app, name="wallet")
@@ -33,6 +35,9 @@ app.add_typer(webhook_app, name="webhook")
 app.add_typer(network_app, name="network")
 app.add_typer(asset_app, name="asset")
 app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(ledger_app, name="ledger")
+ledger_app.command("verify")(accounting.verify)
+app.command("reconcile")(accounting.reconcile)
 
 Config = Annotated[
     Path | None,

@@ -34,6 +34,7 @@ from kassa.watch.store import network_rows
 from kassa.workers.check_addresses import check_addresses
 from kassa.workers.fetch_rates import fetch_rates
 from kassa.workers.follow_chain import follow_chain
+from kassa.workers.reconcile import reconcile
 from kassa.workers.send_webhooks import send_webhooks
 from kassa.workers.tick import tick
 
@@ -189,6 +190,8 @@ def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
         }
         if house.settings.rates.sources:
             loops["fetch_rates"] = partial(fetch_rates, house)
+        if house.settings.books.reconcile_seconds:
+            loops["reconcile"] = partial(reconcile, house)
     return loops
 
 

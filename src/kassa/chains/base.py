@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kassa.core.audits import Claim, Received, Tell
 from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip
 from kassa.core.money import Asset, Token
 
@@ -168,6 +169,19 @@ class Probe(Protocol):
     async def close(self) -> None: ...
 
 
+class Auditor(Protocol):
+    """Recomputes what reached addresses, by ways that the source does not go. Raises only `ChainError`."""
+
+    async def received(self, tip: BlockRef, first: int, claims: Sequence[Claim], tell: Tell) -> Sequence[Received]:
+        """Return what reached each claim's address in the blocks first..tip, in the order of the claims.
+
+        Whatever happened since `tip` plays no part. Raises `ChainMoved` if it is not in the node's best chain.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """A node program on this machine: how to start it (`argv`, before its own options) and what it calls itself."""
@@ -195,6 +209,7 @@ class Chain:
     block_seconds: int
     connect: Callable[[Connection], ChainSource]
     probe: Callable[[Connection], Probe] | None = None
+    auditor: Callable[[Connection], Auditor] | None = None
 
 
 @dataclass(frozen=True, slots=True)

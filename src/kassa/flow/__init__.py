@@ -5,7 +5,8 @@ mempool (`chain`, which fixes by `sighting` what a transfer is worth), the clock
 and credit that is spent (`spending`). All of them end in `standing`, which works out afresh where invoices and
 `deposits` stand and writes the difference: announcements, events, and by `accounts` and `booking` the entries and the
 credit that follow. `contracts` holds back an asset that is in doubt. `pricing` knows what an asset is worth.
-`addresses` gives customers theirs. `showing` and `timeline` only read; `guarding` reports what must not be shown.
+`addresses` gives customers theirs. `showing` and `timeline` only read; `guarding` reports what must not be shown, and
+`reconciling` where the books are not what a node shows. `verifying` works the books out anew.
 """
 
 from kassa.flow.addresses import Issuing, issue_address, prepare_address
@@ -15,10 +16,12 @@ from kassa.flow.guarding import check_addresses
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
 from kassa.flow.picture import decimals
 from kassa.flow.pricing import priced_pairs, rate_alarms, rates_at, wanted_markets
+from kassa.flow.reconciling import on_reconciled
 from kassa.flow.showing import invoice_list, invoice_resource, payment_list, payment_resource, public_invoice
 from kassa.flow.spending import pay_from_credit
 from kassa.flow.standing import mark_invoice, on_deadlines, reassess
 from kassa.flow.timeline import timeline
+from kassa.flow.verifying import verify
 
 __all__ = [
     "Issuing",
@@ -36,6 +39,7 @@ __all__ = [
     "on_deadlines",
     "on_final",
     "on_pending",
+    "on_reconciled",
     "open_invoice",
     "pay_from_credit",
     "payment_list",
@@ -50,5 +54,6 @@ __all__ = [
     "resume_network",
     "thaw_asset",
     "timeline",
+    "verify",
     "wanted_markets",
 ]

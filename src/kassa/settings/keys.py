@@ -276,6 +276,7 @@ SECTIONS = {
         "urls": Key(_urls),
     },
     "webhooks": {"allow_private_addresses": Key(_flag)},
+    "books": {"reconcile_seconds": Key(_whole(0, 2_592_000))},
 }
 _EVERY_FAMILY = {
     "family": Key(_name, verbatim=True),

@@ -80,6 +80,13 @@ class Webhooks:
 
 
 @dataclass(frozen=True, slots=True)
+class Books:
+    """How often the books are compared with the nodes; 0: only by `kassa reconcile`."""
+
+    reconcile_seconds: int = 3_600
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be set."""
 
@@ -89,3 +96,4 @@ class Settings:
     networks: Mapping[str, Network] = field(default_factory=dict)
     rates: Rates = Rates()
     webhooks: Webhooks = Webhooks()
+    books: Books = Books()

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from kassa.core.errors import SettingsError
 from kassa.settings.keys import FAMILIES, REQUIRED, ROOT, SECTIONS, Key
-from kassa.settings.model import Http, Network, Rates, Settings, Webhooks
+from kassa.settings.model import Books, Http, Network, Rates, Settings, Webhooks
 
 PREFIX = "KASSA_"
 NOT_SETTINGS = ("KASSA_CONFIG", "KASSA_CRASH", "KASSA_TEST_", "KASSA_SANDBOX_", "KASSA_NODES_DIR")
@@ -136,6 +136,7 @@ def _settings(source: _Source) -> Settings:
         http=Http(**_section(source, "http")),
         rates=_rates(source),
         webhooks=Webhooks(**_section(source, "webhooks")),
+        books=Books(**_section(source, "books")),
         networks=networks,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kassa.chains.base import Chain, Connection, Family
 from kassa.chains.bitcoin.addresses import BitcoinAddresses
+from kassa.chains.bitcoin.audit import BitcoinAuditor
 from kassa.chains.bitcoin.networks import NETWORKS
 from kassa.chains.bitcoin.probe import BitcoinProbe
 from kassa.chains.bitcoin.source import BitcoinSource
@@ -36,6 +37,7 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
         block_seconds=record.block_seconds,
         connect=connect,
         probe=BitcoinProbe,
+        auditor=BitcoinAuditor,
     )
 
 

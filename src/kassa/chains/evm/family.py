@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kassa.chains.base import Chain, Connection, Family
 from kassa.chains.evm.addresses import EvmAddresses, read_address
+from kassa.chains.evm.audit import EvmAuditor
 from kassa.chains.evm.keccak import checksummed
 from kassa.chains.evm.messages import Names
 from kassa.chains.evm.networks import NETWORKS, EvmNetwork, KnownToken
@@ -33,6 +34,9 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
     def connect(connection: Connection) -> EvmSource:
         return EvmSource(connection, names)
 
+    def auditor(connection: Connection) -> EvmAuditor:
+        return EvmAuditor(connection, coin.id, contracts)
+
     return Chain(
         name=name,
         livemode=record.livemode,
@@ -43,6 +47,7 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
         node_needs="an API over HTTP or WebSocket with eth, and trace or debug to see what contracts forward",
         block_seconds=record.block_seconds,
         connect=connect,
+        auditor=auditor,
     )
 
 

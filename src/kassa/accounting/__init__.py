@@ -1,0 +1,1 @@
+"""Proves the books and brings them out."""

@@ -1,0 +1,151 @@
+"""What must hold in the books whatever happened, asked of the database alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kassa.core.ids import InvoiceId, PaymentId
+from kassa.db.pool import Tx
+
+SHOWN = 20
+"""Offending ids that are named; all are counted."""
+SECONDS = 3_600
+"""How long one question may take: it reads every posting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that must hold; `offenders` selects the id of whatever it does not hold of, as `id`."""
+
+    name: str
+    offenders: str
+
+
+CHECKS = (
+    Check(
+        "every entry balances, in units and in value",
+        """select distinct 'entry ' || entry_id as id from postings group by entry_id, asset
+           having sum(units) <> 0 or sum(value_units) <> 0""",
+    ),
+    Check(
+        "every entry has its postings",
+        """select 'entry ' || e.id as id from entries e left join postings p on p.entry_id = e.id
+           group by e.id having count(p.account) < 2""",
+    ),
+    Check(
+        "every customer's balance is the sum of their postings",
+        """with said as (
+               select substr(p.account, 10) as customer_id, p.asset, -sum(p.units) as units from postings p
+               where p.account like 'customer:%' group by 1, 2
+           )
+           select coalesce(s.customer_id, b.customer_id) || ' ' || coalesce(s.asset, b.asset) as id
+           from said s full join customer_balances b on b.customer_id = s.customer_id and b.asset = s.asset
+           where coalesce(s.units, 0) <> coalesce(b.units, 0)""",
+    ),
+    Check(
+        "every loss is what its customer owes",
+        """with lost as (
+               select e.customer_id, p.asset, sum(p.units) as units from postings p join entries e on e.id = p.entry_id
+               where p.account = 'losses' group by 1, 2
+           )
+           select coalesce(l.customer_id, b.customer_id) || ' ' || coalesce(l.asset, b.asset) as id
+           from lost l full join customer_balances b on b.customer_id = l.customer_id and b.asset = l.asset
+           where coalesce(l.units, 0) <> coalesce(b.owed, 0)""",
+    ),
+    Check(
+        "no balance is below zero",
+        "select customer_id || ' ' || asset as id from customer_balances where units < 0 or owed < 0",
+    ),
+    Check(
+        "no customer spent more than was credited to them",
+        """select a.customer_id || ' ' || a.asset as id from (
+               select substr(p.account, 10) as customer_id, p.asset,
+                   -coalesce(sum(p.units) filter (where e.payment_id is not null), 0) as credited,
+                   coalesce(sum(p.units) filter (where e.spend_id is not null), 0) as spent
+               from postings p join entries e on e.id = p.entry_id where p.account like 'customer:%' group by 1, 2
+           ) a left join customer_balances b on b.customer_id = a.customer_id and b.asset = a.asset
+           where a.spent > a.credited + coalesce(b.owed, 0)""",
+    ),
+    Check(
+        "every spend took from its customer's credit what it says, or gave the rest back",
+        """select s.id from spends s left join (
+               select e.spend_id, sum(p.units) as units from postings p join entries e on e.id = p.entry_id
+               where e.spend_id is not null and p.account = 'customer:' || e.customer_id group by 1
+           ) b on b.spend_id = s.id where coalesce(b.units, 0) not between 0 and s.units""",
+    ),
+    Check(
+        "the events of every store are numbered without gaps",
+        """select store_id as id from events where sequence is not null group by store_id
+           having count(*) <> max(sequence) or min(sequence) <> 1""",
+    ),
+    Check(
+        "what guards the books is switched on",
+        """select g.name as id from unnest(array['entries_append_only', 'postings_append_only', 'entries_no_truncate',
+               'postings_no_truncate', 'postings_balance', 'spends_append_only', 'spends_no_truncate']) as g (name)
+           left join pg_trigger t on t.tgname = g.name and t.tgrelid in
+               ('entries'::regclass, 'postings'::regclass, 'spends'::regclass)
+           where t.tgenabled is null or t.tgenabled = 'D'""",
+    ),
+)
+
+
+async def only_read(tx: Tx) -> None:
+    """Let a fresh transaction see one moment and change nothing."""
+    await tx.execute("set transaction isolation level repeatable read, read only")
+
+
+async def offenders(tx: Tx, check: Check) -> tuple[int, list[str]]:
+    """Return of how many a check does not hold, and the first of them."""
+    rows = await tx.fetch(
+        f"select id, count(*) over () as every from ({check.offenders}) o order by id limit $1",  # noqa: S608  # a constant
+        SHOWN,
+        timeout=SECONDS,
+    )
+    return (rows[0]["every"] if rows else 0), [row["id"] for row in rows]
+
+
+async def counts(tx: Tx) -> dict[str, int]:
+    """Return how much there is to verify."""
+    row = await tx.fetchrow(
+        """select (select count(*) from entries) as entries, (select count(*) from postings) as postings,
+               (select count(*) from payments) as payments, (select count(*) from spends) as spends""",
+        timeout=SECONDS,
+    )
+    return dict(row)
+
+
+async def invoices_with_money(tx: Tx, after: str, limit: int) -> list[InvoiceId]:
+    """Return invoices with a payment or a spend, in the order of their ids, those after one."""
+    rows = await tx.fetch(
+        """select i.id from invoices i where i.id > $1 and (
+               exists (select from payments p where p.invoice_id = i.id)
+               or exists (select from spends s where s.invoice_id = i.id)) order by i.id limit $2""",
+        after,
+        limit,
+        timeout=SECONDS,
+    )
+    return [InvoiceId(row["id"]) for row in rows]
+
+
+async def deposits(tx: Tx, after: str, limit: int) -> list[PaymentId]:
+    """Return the deposits of customers, in the order of their ids, those after one."""
+    rows = await tx.fetch(
+        "select id from payments where customer_id is not null and id > $1 order by id limit $2", after, limit
+    )
+    return [PaymentId(row["id"]) for row in rows]
+
+
+async def unowned_wrong(tx: Tx) -> Sequence[str]:
+    """Return the payments without an owner that are not in the books exactly while a block holds them."""
+    rows = await tx.fetch(
+        """select p.id from payments p left join (
+               select e.payment_id, coalesce(sum(o.units) filter (where o.account = 'wallet:' || m.network), 0) as held,
+                   coalesce(sum(o.units) filter (where o.account = 'unowned'), 0) as owed
+               from entries e join postings o on o.entry_id = e.id join payments m on m.id = e.payment_id
+               where m.store_id is null group by 1
+           ) b on b.payment_id = p.id
+           where p.store_id is null and (
+               coalesce(b.held, 0) <> (case when p.block_height is null then 0 else p.units end)
+               or coalesce(b.owed, 0) <> -coalesce(b.held, 0)) order by p.id""",
+        timeout=SECONDS,
+    )
+    return [row["id"] for row in rows]
