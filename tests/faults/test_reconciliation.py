@@ -22,7 +22,6 @@ from tests.evmshop import PRICE_USDC, PRICE_WEI, EvmShop, open_evm_shop
 from tests.house import BITCOIN
 from tests.shop import Json, Shop, address, open_shop
 
-
 SIGNALS_COUNT = "-mempoolfullrbf=0"
 
 

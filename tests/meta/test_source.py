@@ -12,7 +12,17 @@ ROOT = Path(__file__).parent.parent.parent
 KASSA = ROOT / "src" / "kassa"
 SOURCES = sorted(KASSA.rglob("*.py"))
 
-MONEY = ("core/money.py", "core/facts.py", "invoices/", "payments/", "ledger/", "rates/", "flow/", "api/shapes.py")
+MONEY = (
+    "core/money.py",
+    "core/facts.py",
+    "invoices/",
+    "payments/",
+    "ledger/",
+    "rates/",
+    "flow/",
+    "accounting/",
+    "api/shapes.py",
+)
 """Where amounts, rates and shares are reckoned."""
 PURE_FORBIDDEN = {
     "asyncio",

@@ -1,4 +1,6 @@
-"""Random histories of invoices, payments, blocks and failures; after every step the oracle, at the end a rescan.
+"""Random histories of invoices, payments, blocks and failures; after every step the oracle, at the end the books.
+
+They are compared with a rescan, and taken out.
 
 `KASSA_SIM_EXAMPLES` and `KASSA_SIM_STEPS` make it larger (by default about a minute on two cores).
 """
@@ -22,6 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from kassa.core.errors import ChainMoved, ChainUnavailable
 from kassa.db.pool import Database
 from kassa.invoices.model import Decision
+from tests.sim.accounts import check_accounting
 from tests.sim.toychain import Fault, ToyTx
 from tests.sim.world import FOREIGN, World, new_world
 
@@ -124,6 +127,7 @@ class Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if not self.failed:
+                self._run(check_accounting(self.world))
                 self._run(self.laboratory.rescan(self.world))
         finally:
             self._run(self.laboratory.clear())

@@ -18,6 +18,7 @@ Config = Annotated[
     typer.Option("--config", envvar="KASSA_CONFIG", help="The settings file; kassa.toml here, if there is one."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer one JSON document, for programs.")]
+StoreId = Annotated[str, typer.Option("--store", help="The store's id: sto_…")]
 
 DEFAULT_FILE = Path("kassa.toml")
 _SAY_EVERY_SECONDS = 1.0
@@ -45,6 +46,21 @@ def verify(config: Config = None, as_json: AsJson = False) -> None:
     print(json.dumps(told) if as_json else "\n".join(proving.verification_lines(told)))
     if told["failures"]:
         raise typer.Exit(1)
+
+
+def export(
+    store: StoreId,
+    first: Annotated[str, typer.Option("--from", help="The first day, in UTC: 2026-01-01")],
+    last: Annotated[str, typer.Option("--to", help="The last day, in UTC: 2026-12-31")],
+    form: Annotated[str, typer.Option("--format", help="csv, jsonl or beancount.")] = "csv",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file; none: standard output.")] = None,
+    config: Config = None,
+) -> None:
+    """Write a store's books of some days: every entry with its postings, values and rates."""
+    from kassa.accounting import export as exporting
+
+    told = _ask(exporting.export(_settings(config), store, (first, last), form, output, Progress()))
+    print(f"{told['entries']} entries", file=sys.stderr)
 
 
 class Progress:

@@ -91,7 +91,7 @@ async def page(tx: Tx, store_id: StoreId, filters: Filters, before: int | None, 
         filters.account,
         limit,
     )
-    return await _with_postings(tx, rows)
+    return await shown(tx, rows)
 
 
 async def of_invoice(tx: Tx, invoice: str, after: tuple[datetime, int], limit: int) -> list[Shown]:
@@ -102,7 +102,7 @@ async def of_invoice(tx: Tx, invoice: str, after: tuple[datetime, int], limit: i
         *after,
         limit,
     )
-    return await _with_postings(tx, rows)
+    return await shown(tx, rows)
 
 
 async def statement(
@@ -124,7 +124,8 @@ async def statement(
     return [(_shown(row, ()), _line(account, row), int(row["balance"])) for row in rows]
 
 
-async def _with_postings(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> list[Shown]:
+async def shown(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> list[Shown]:
+    """Return entries, given their rows, with their postings."""
     found = await tx.fetch(
         "select * from postings where entry_id = any($1) order by entry_id, account, asset", [row["id"] for row in rows]
     )
