@@ -38,6 +38,7 @@ app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(ledger_app, name="ledger")
 ledger_app.command("verify")(accounting.verify)
 app.command("reconcile")(accounting.reconcile)
+app.command("report")(accounting.report)
 app.command("export")(accounting.export)
 
 Config = Annotated[

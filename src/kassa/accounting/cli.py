@@ -63,6 +63,21 @@ def export(
     print(f"{told['entries']} entries", file=sys.stderr)
 
 
+def report(
+    name: Annotated[str, typer.Argument(help="sales, outstanding, liabilities or costs.")],
+    store: StoreId,
+    first: Annotated[str | None, typer.Option("--from", help="The first day, in UTC; none: the last 31.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last day, in UTC; none: today.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sum up a store's books: sales, what is outstanding, what is owed to customers, what it cost."""
+    from kassa.accounting import reporting
+
+    told = _ask(reporting.report(_settings(config), store, name, (first, last)))
+    print(json.dumps(told) if as_json else "\n".join(reporting.report_lines(told)))
+
+
 class Progress:
     """Says on standard error how far a long piece of work has come, at most once a second."""
 

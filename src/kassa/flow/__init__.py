@@ -6,7 +6,7 @@ and credit that is spent (`spending`). All of them end in `standing`, which work
 `deposits` stand and writes the difference: announcements, events, and by `accounts` and `booking` the entries and the
 credit that follow. `contracts` holds back an asset that is in doubt. `pricing` knows what an asset is worth.
 `addresses` gives customers theirs. `showing` and `timeline` only read; `guarding` reports what must not be shown, and
-`reconciling` where the books are not what a node shows. `verifying` works the books out anew.
+`reconciling` where the books are not what a node shows. `verifying` works the books out anew, `reporting` sums them up.
 """
 
 from kassa.flow.addresses import Issuing, issue_address, prepare_address
@@ -17,6 +17,7 @@ from kassa.flow.opening import Opening, open_invoice, quote_invoice
 from kassa.flow.picture import decimals
 from kassa.flow.pricing import priced_pairs, rate_alarms, rates_at, wanted_markets
 from kassa.flow.reconciling import on_reconciled
+from kassa.flow.reporting import report
 from kassa.flow.showing import invoice_list, invoice_resource, payment_list, payment_resource, public_invoice
 from kassa.flow.spending import pay_from_credit
 from kassa.flow.standing import mark_invoice, on_deadlines, reassess
@@ -51,6 +52,7 @@ __all__ = [
     "rate_alarms",
     "rates_at",
     "reassess",
+    "report",
     "resume_network",
     "thaw_asset",
     "timeline",

@@ -1,7 +1,19 @@
 """Every endpoint that needs a key."""
 
 from kassa.api.endpoint import Endpoint
-from kassa.api.routes import catalog, customers, events, invoices, ledger, payments, rates, stores, wallets, webhooks
+from kassa.api.routes import (
+    catalog,
+    customers,
+    events,
+    invoices,
+    ledger,
+    payments,
+    rates,
+    reports,
+    stores,
+    wallets,
+    webhooks,
+)
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *invoices.ENDPOINTS,
@@ -14,4 +26,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *stores.ENDPOINTS,
     *catalog.ENDPOINTS,
     *rates.ENDPOINTS,
+    *reports.ENDPOINTS,
 )

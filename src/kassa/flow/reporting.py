@@ -1,0 +1,95 @@
+"""A store's reports, as the API and the command line show them."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import kassa.ledger.report_store as reports
+from kassa.core.errors import FieldFault, Invalid
+from kassa.core.money import Currency, currency, format_units
+from kassa.db.pool import Tx
+from kassa.flow.picture import decimals
+from kassa.house import House
+from kassa.ledger.model import Amount
+from kassa.stores.model import Store
+
+NAMES = ("sales", "outstanding", "liabilities", "costs")
+MOST_DAYS = 366
+_DEFAULT_DAYS = 31
+
+
+async def report(
+    tx: Tx, house: House, store: Store, name: str, days: tuple[str | None, str | None], now: datetime
+) -> list[dict[str, Any]]:  # JSON
+    """Return the lines of a report; those of `sales` and `costs` are of some days. Raises `Invalid`.
+
+    Days are in UTC, the last one included; without them, the last 31.
+    """
+    places, kept = decimals(house), currency(store.currency)
+    match name:
+        case "sales":
+            found = await reports.sales(tx, store.id, *_time(days, now))
+            return [
+                {"object": "sales", "day": s.day.isoformat(), "asset": s.asset, "status": s.status}
+                | {"invoices": s.invoices, **_amounts(s.asset, s.amount, 1, places, kept)}
+                for s in found
+            ]
+        case "outstanding":
+            return [_outstanding(each) for each in await reports.outstanding(tx, store.id)]
+        case "liabilities":
+            return [
+                {"object": "liability", "asset": held.asset, "customers": held.customers}
+                | _amounts(held.asset, held.amount, -1, places, kept)
+                for held in await reports.liabilities(tx, store.id)
+            ]
+        case "costs":
+            return [
+                {"object": "cost", "account": held.account, "asset": held.asset}
+                | _amounts(held.asset, held.amount, 1, places, kept)
+                for held in await reports.costs(tx, store.id, *_time(days, now))
+            ]
+    raise Invalid(FieldFault("report", f"{name[:20]!r} is not one of {', '.join(NAMES)}"))
+
+
+def _outstanding(each: reports.Outstanding) -> dict[str, Any]:  # JSON
+    places = currency(each.currency).decimals
+    return {
+        "object": "outstanding",
+        "status": each.status,
+        "currency": each.currency,
+        "invoices": each.invoices,
+        "amount": format_units(each.price_units, places),
+        "amount_paid": format_units(each.paid_units, places),
+    }
+
+
+def _amounts(asset: str, amount: Amount, sign: int, places: Mapping[str, int], kept: Currency) -> dict[str, Any]:
+    known = places.get(asset)
+    return {
+        # Of an asset whose decimals nobody here knows any more no amount can be written.
+        "amount": None if known is None else format_units(sign * amount.units, known),
+        "value": format_units(sign * amount.value, kept.decimals),
+        "currency": kept.code,
+    }
+
+
+def _time(days: tuple[str | None, str | None], now: datetime) -> tuple[datetime, datetime]:
+    last = _day("to", days[1]) if days[1] is not None else now.date()
+    first = _day("from", days[0]) if days[0] is not None else last - timedelta(days=_DEFAULT_DAYS - 1)
+    if not timedelta(0) <= last - first < timedelta(days=MOST_DAYS):
+        raise Invalid(FieldFault("to", f"must be from 0 to {MOST_DAYS - 1} days after from"))
+    return _begin(first), _begin(last + timedelta(days=1))
+
+
+def _day(field: str, text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.min
+    if not 1970 <= day.year <= 9000:
+        raise Invalid(FieldFault(field, f"{text[:20]!r} is not a day such as 2026-01-31"))
+    return day
+
+
+def _begin(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
