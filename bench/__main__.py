@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("catch_up", "evm_catch_up", "latency", "evm_latency", "invoices", "deliveries", "customer_spend")
+NAMES = ("catch_up", "evm_catch_up", "latency", "evm_latency", "invoices", "deliveries", "customer_spend", "export")
 
 
 def main(asked: list[str]) -> int:
