@@ -21,7 +21,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer one JSON document, 
 StoreId = Annotated[str, typer.Option("--store", help="The store's id: sto_…")]
 
 DEFAULT_FILE = Path("kassa.toml")
-_SAY_EVERY_SECONDS = 1.0
+_SAY_EVERY_SECONDS = 1
 
 
 def reconcile(
