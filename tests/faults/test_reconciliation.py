@@ -191,6 +191,22 @@ async def test_spent_outputs_count_by_the_block_that_holds_them(bitcoind: DevNod
     await auditor.close()
 
 
+async def test_unspent_outputs_outside_of_the_blocks_asked_for_do_not_count(bitcoind: DevNode) -> None:
+    ours, auditor = await bitcoind.address(), BitcoinAuditor(Connection(bitcoind.rpc_url))
+    script = bytes.fromhex((await bitcoind.rpc.call("getaddressinfo", ours))["scriptPubKey"])
+    before = await bitcoind.tip()
+    await bitcoind.fund(ours, 50_000)
+    await bitcoind.mine()
+    after = await bitcoind.tip()
+
+    async def found(tip: BlockRef, first: int) -> int:
+        (received,) = await auditor.received(tip, first, [Claim(script, "BTC")], lambda _done, _of: None)
+        return received.units
+
+    assert [await found(after, 1), await found(before, 1), await found(after, after.height + 1)] == [50_000, 0, 0]
+    await auditor.close()
+
+
 async def test_g7_ether_and_tokens_are_what_the_node_holds(evm: EvmShop) -> None:
     coin, token = await evm.only("ETH"), await evm.only("USDC")
     await evm.anvil.fund(address(coin), PRICE_WEI)
