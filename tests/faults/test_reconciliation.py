@@ -186,6 +186,8 @@ async def test_spent_outputs_count_by_the_block_that_holds_them(bitcoind: DevNod
     assert await found(replace(movement, block=None)) == Received(0)
     before = BlockRef(tip.height - 2, await bitcoind.block_hash(tip.height - 2))
     assert await found(movement, at=before) == Received(0)
+    stranger = Claim(bytes(22), "BTC", (movement,))
+    assert await auditor.received(tip, 1, [stranger], lambda _done, _of: None) == [Received(0)]
     with pytest.raises(ChainMoved):
         await found(movement, at=BlockRef(tip.height, block))
     await auditor.close()
