@@ -80,7 +80,8 @@ async def test_the_roles_run_apart_and_survive_each_others_end(
         await bitcoind.mine()
         await kassa.until_invoice(second, status="settled")
         await kassa.start("work")
-        await sink.until(lambda: [e["type"] for e in sink.bodies()].count("invoice.settled") >= 2)
+        # What the killed sender had just claimed is free again after half a minute.
+        await sink.until(lambda: [e["type"] for e in sink.bodies()].count("invoice.settled") >= 2, seconds=60)
         told = {got.headers["webhook-id"]: got.event for got in sink.got}
         said = [event for event in await kassa.events() if event["type"].startswith("invoice.")]
         await sink.until(lambda: {got.headers["webhook-id"] for got in sink.got} == {event["id"] for event in said})
