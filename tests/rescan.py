@@ -71,11 +71,24 @@ async def copy_terms(house: House, fresh: House) -> None:
 
 
 async def _copy_spends(house: House, tx: Tx) -> None:
-    # A spend was booked when it was made; here its credit is still to come.
+    # A spend was booked when it was made; here its credit is still to come: until then it is a loss.
     await tx.execute(
         "insert into customer_balances (customer_id, asset, owed)"
         " select customer_id, asset, sum(units) from spends group by 1, 2"
     )
+    for owed in await tx.fetch(
+        "select b.*, c.store_id from customer_balances b join customers c on c.id = b.customer_id"
+    ):
+        entry = await tx.fetchval(
+            "insert into entries (store_id, customer_id, reason, booked_at)"
+            " values ($1, $2, 'lost', now()) returning id",
+            owed["store_id"], owed["customer_id"],
+        )  # fmt: skip
+        for account, units in (("losses", owed["owed"]), (f"customer:{owed['customer_id']}", -owed["owed"])):
+            await tx.execute(
+                "insert into postings (entry_id, account, asset, units) values ($1, $2, $3, $4)",
+                entry, account, owed["asset"], units,
+            )  # fmt: skip
     for spend in await house.database.pool.fetch("select * from spends"):
         entry = await tx.fetchval(
             "insert into entries (store_id, spend_id, customer_id, invoice_id, reason, booked_at)"
