@@ -144,6 +144,19 @@ def test_a_persons_word_takes_back_what_was_credited() -> None:
     assert [(split.price, split.credit, split.short) for split in standing.splits] == [(40_000, 0, 0)]
 
 
+def test_what_was_given_back_stays_so_when_the_invoice_is_called_invalid() -> None:
+    agreed_terms = terms(policy=Policy(short=Short.CREDIT))
+    standing = evaluate(agreed_terms, [payment(40_000, block=100)], [Decision.INVALID], view(1_000))
+    assert told(standing) == (Status.INVALID, (Rule.MARKED, Rule.SHORT_CREDIT))
+    assert [(split.price, split.credit) for split in standing.splits] == [(0, 40_000)]
+
+
+def test_what_was_paid_in_full_is_not_given_back_when_the_invoice_is_called_invalid() -> None:
+    agreed_terms = terms(policy=Policy(short=Short.CREDIT))
+    standing = evaluate(agreed_terms, [payment(block=100)], [Decision.INVALID], view(1_000))
+    assert (standing.rules, [split.credit for split in standing.splits]) == ((Rule.MARKED,), [0])
+
+
 # ---------------------------------------------------------------- over
 
 

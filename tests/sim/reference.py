@@ -83,9 +83,10 @@ def expected_invoice(
         "reversed": was_settled,
         "marked": bool(decisions),
     }
-    back = closed and status == "expired" and invoice["on_short"] == "credit"
+    back = closed and status != "settled" and sums["counts"] < enough and invoice["on_short"] == "credit"
     money = _split(living, invoice["on_over"] == "credit", back, status == "settled" and not decisions)
     rules = ["marked"] if decisions else []
+    rules += ["short.credit"] if decisions and back and living else []
     if not decisions:
         rules += ["tolerance"] if need <= sums["counts"] < 1 else []
         rules += ["short.flag"] if closed and short and sums["counts"] < enough and not back else []

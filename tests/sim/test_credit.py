@@ -207,6 +207,21 @@ async def test_a_mark_takes_back_what_was_credited_and_books_a_loss_if_it_was_sp
     assert (await books(world))["losses"] == 50_000
 
 
+async def test_calling_an_invoice_invalid_takes_no_credit_back(world: World) -> None:
+    invoice = await buying(world, short="credit")
+    world.chain.submit(world.paying(invoice, 60_000))
+    world.chain.mine()
+    await world.step()
+    world.clock.move(901)
+    await world.step()
+    await world.step()
+    assert await world.spend(await buying(world), 50_000)
+    await world.mark(invoice, Decision.INVALID)
+    await world.step()
+    assert (await purse(world), (await world.shown(invoice))["rules"]) == ((10_000, 0), ["marked", "short.credit"])
+    assert "losses" not in await books(world)
+
+
 async def test_a_shortage_that_was_accepted_is_in_the_books(world: World) -> None:
     invoice = await buying(world, store=2)  # 2 % may be missing
     world.chain.submit(world.paying(invoice, 99_000))

@@ -39,7 +39,9 @@ def evaluate(
     enough = min(need, 1 - terms.policy.short_limit) if accepts else need
     decision = decisions[-1] if decisions else None
     status = _status(decision, sums, enough, time_over=time_over)
-    given_back = status is Status.EXPIRED and closed and terms.policy.short is Short.CREDIT
+    # Calling it invalid afterwards leaves with the customer what was given back: only a sale takes it.
+    unpaid = status is not Status.SETTLED and sums.counted < enough
+    given_back = unpaid and closed and terms.policy.short is Short.CREDIT
     splits = allocate(
         parts,
         give_back=given_back,
@@ -135,7 +137,7 @@ def _status_rules(
 ) -> tuple[Rule, ...]:
     """Name what decided where an invoice stands; nothing where it was simply paid, or is awaited."""
     if decision is not None:
-        return (Rule.MARKED,)
+        return (Rule.MARKED, Rule.SHORT_CREDIT) if given_back and parts else (Rule.MARKED,)
     raised = {
         Rule.TOLERANCE: need <= sums.counted < 1,
         Rule.SHORT_FLAG: closed and not given_back and sums.counted < enough and _is_short(sums, need),
