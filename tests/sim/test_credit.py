@@ -77,6 +77,27 @@ async def test_a_deposits_depth_follows_its_value_at_first_sight(world: World) -
     assert await purse(world) == (200_001, 0)
 
 
+@pytest.mark.parametrize("apart", [False, True])
+async def test_many_small_deposits_are_no_sooner_credit_than_one_of_the_same_sum(world: World, apart: bool) -> None:
+    outputs = [
+        (world.customers[0][ADA][1], 40_000)
+    ] * 6  # 20 EUR each: nothing is waited for; six of them: three blocks
+    for tx in [world.tx(output) for output in outputs] if apart else [world.tx(*outputs)]:
+        world.chain.submit(tx)
+        await world.step()
+    assert await purse(world) == (40_000, 0)
+    world.chain.mine()
+    await world.step()
+    assert await purse(world) == (200_000, 0)
+    world.chain.mine()
+    world.chain.mine()
+    await world.step()
+    assert await purse(world) == (240_000, 0)
+    world.chain.submit(world.tx(outputs[0]))
+    await world.step()
+    assert await purse(world) == (280_000, 0)
+
+
 async def test_credit_pays_an_invoice_at_most_what_is_due(world: World) -> None:
     await deposit(world, 150_000)
     invoice = await buying(world)

@@ -40,6 +40,11 @@ def tier_of(tiers: Sequence[Tier], units: int) -> Tier:
     return strictest(tiers)
 
 
+def after(tiers: Sequence[Tier], units: int) -> tuple[Tier, ...]:
+    """Return what an amount requires when so many units are at risk already: every bound is lower by them."""
+    return tuple(replace(tier, up_to=None if tier.up_to is None else max(0, tier.up_to - units)) for tier in tiers)
+
+
 def strictest(tiers: Sequence[Tier]) -> Tier:
     """Return the most that any of some tiers requires."""
     return Tier(None, max((tier.blocks for tier in tiers), default=1), any(tier.final for tier in tiers))

@@ -266,6 +266,26 @@ async def deposits(tx: Tx, ids: Collection[PaymentId]) -> list[tuple[Payment, st
     return [(read(row), row["currency"]) for row in rows]
 
 
+async def shallow(
+    tx: Tx, network: str, customers: Collection[CustomerId], above: int, besides: Collection[str]
+) -> dict[tuple[CustomerId, str], int]:
+    """Return what customers have in living deposits that lie above a height or in no block, in units by asset.
+
+    Those of the transactions `besides` are left out.
+    """
+    rows = await tx.fetch(
+        """select customer_id, asset, sum(units) as units from payments
+           where customer_id = any($2) and network = $1 and (block_height is null or block_height > $3)
+             and (status is null or status in ('detected', 'confirming', 'settled')) and txid <> all($4)
+           group by 1, 2""",
+        network,
+        list(customers),
+        above,
+        list(besides),
+    )
+    return {(CustomerId(row["customer_id"]), row["asset"]): int(row["units"]) for row in rows}
+
+
 async def announce(tx: Tx, said: Sequence[Payment]) -> None:
     """Store what was announced of payments."""
     if said:
