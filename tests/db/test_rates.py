@@ -80,11 +80,22 @@ async def test_a_late_payment_is_valued_by_the_quotes_of_its_first_sight(databas
 async def test_a_late_payment_bears_the_spread_of_its_store(database: Database, world: World) -> None:
     async with database.transaction() as tx:
         await stores.set_spread(tx, world.store.id, 100_000)
+        world.store = await stores.get_store(tx, world.store.id)
     await put(database, 50_000, world.clock.now())
     invoice = await world.invoice()
     await put(database, 40_000, world.clock.move(1000))
     await world.look(world.paying("a", invoice))
     assert (await world.shown(invoice))["payments"][0]["rate"] == "36000.00"
+
+
+async def test_a_spread_that_was_changed_meanwhile_moves_no_late_rate(database: Database, world: World) -> None:
+    await put(database, 50_000, world.clock.now())
+    invoice = await world.invoice()
+    async with database.transaction() as tx:
+        await stores.set_spread(tx, world.store.id, 100_000)
+    await put(database, 50_000, world.clock.move(1000))
+    await world.look(world.paying("a", invoice))
+    assert (await world.shown(invoice))["payments"][0]["rate"] == "50000.00"
 
 
 async def test_a_late_payment_of_a_moment_without_a_rate_keeps_the_locked_one(database: Database, world: World) -> None:

@@ -82,7 +82,7 @@ FIRST_TURN = Turn("", datetime.fromtimestamp(0, UTC), InvoiceId(""))
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """How long an invoice's rates are held, their currency, the spread of its store, and the assets that have one."""
+    """How long an invoice's rates are held, their currency, the spread they bear, and the assets that have one."""
 
     until: datetime
     currency: str
@@ -277,7 +277,10 @@ async def faults(tx: "Tx | Pool[Any]") -> list[InvoiceId]:
 async def locks(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, Lock]:
     """Return which rates of invoices are held, until when, and what a later payment is valued by."""
     rows = await tx.fetch(
-        """select i.id, i.expires_at, i.currency, s.spread_ppm,
+        """select i.id, i.expires_at, i.currency,
+               -- The invoice's own: its store may have been given another since.
+               coalesce((select max((rate_method ->> 'spread_ppm')::integer) from payment_options
+                   where invoice_id = i.id), s.spread_ppm) as spread_ppm,
                array(select asset from payment_options where invoice_id = i.id) as assets
            from invoices i join stores s on s.id = i.store_id where i.id = any($1)""",
         invoices,
