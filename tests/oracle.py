@@ -177,10 +177,11 @@ class Oracle:
                 announced = {name: row[name] for name in ("status", "flags", "rules", "is_final")}
                 announced |= {name: int(row[name]) for name in ("paid_units", "settled_units")}
                 assert announced == wanted, f"{each.terms.id}: {announced} was announced, {wanted} is true"
-                for payment in facts.payments.get(each.terms.id, ()):
+                arrived = facts.payments.get(each.terms.id, ())
+                for payment in arrived:
                     option = facts.options[each.terms.id][payment["asset"]]
                     said = payment["status"], payment["confirmations_required"]
-                    assert said == expected_payment(payment, option, *facts.networks[option["network"]])
+                    assert said == expected_payment(payment, option, *facts.networks[option["network"]], arrived)
                 current.append((each.terms.id, money))
         await check_credit(pool, facts, current)
         orphans = await pool.fetch("select txid from payments where store_id is not null and status is null")

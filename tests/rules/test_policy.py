@@ -17,7 +17,7 @@ from kassa.invoices.model import Decision, Flag, Rule, Standing, Status
 from kassa.invoices.parts import parts_of
 from kassa.invoices.policy import Over, Policy, Short, agreed, changed, policy_resource
 from kassa.invoices.rules import evaluate, option_due, option_paid
-from kassa.payments.model import Payment
+from kassa.payments.model import Payment, Tier
 from tests.rules.build import BTC, LTC, at, option, payment, terms, view
 
 EUR = currency("EUR")
@@ -181,6 +181,16 @@ def test_nothing_is_excess_that_stands_in_for_what_is_not_settled() -> None:
     first, second = payment(seen=1), payment(seen=2, number=2, block=100)
     standing = stands(Policy(over=Over.CREDIT), first, second, now=20)
     assert {split.id: split.price for split in standing.splits} == {second.id: 100_000, first.id: 0}
+
+
+def test_an_excess_in_small_payments_settles_no_sooner_than_in_one() -> None:
+    tiers = Tier(100_000, 0), Tier(None, 3)
+    agreed_terms = terms(option(BTC, 20_000, tiers), policy=Policy(over=Over.CREDIT))
+    many = [payment(20_000, seen=n, number=n) for n in range(1, 7)]
+    settles = [standing.confirmations_required for standing in evaluate(agreed_terms, many, (), view(20)).payments]
+    assert settles == [0, 0, 0, 0, 0, 3]
+    replaced = [payment(20_000, seen=1, number=1, conflict="tx9"), *many[1:]]
+    assert evaluate(agreed_terms, replaced, (), view(20)).payments[5].confirmations_required == 0
 
 
 def test_the_excess_in_another_asset_is_in_that_asset() -> None:

@@ -11,9 +11,16 @@ _LIVING = ("detected", "confirming", "settled")
 _WIDE = Context(prec=120, rounding=ROUND_HALF_EVEN)
 
 
-def expected_payment(payment: Row, option: Row, height: int, observed_at: datetime, drop_after: int) -> tuple[str, int]:
-    """Return a payment's status and the number of confirmations that it needs."""
-    larger = max(int(payment["units"]), int(option["due_units"]))
+def expected_payment(
+    payment: Row, option: Row, height: int, observed_at: datetime, drop_after: int, beside: Sequence[Row] = ()
+) -> tuple[str, int]:
+    """Return a payment's status and the confirmations that it needs; `beside` are all payments of its invoice."""
+    mine, earlier = (payment["first_seen_at"], _tie(payment)), 0
+    for other in beside:
+        if other["asset"] == payment["asset"] and (other["first_seen_at"], _tie(other)) < mine:
+            alive = expected_payment(other, option, height, observed_at, drop_after)[0] in _LIVING
+            earlier += int(other["units"]) if alive else 0
+    larger = max(int(payment["units"]) + earlier, int(option["due_units"]))
     needed = None
     for limit, blocks in option["tiers"]:
         if needed is None and (limit is None or larger <= limit):
@@ -122,7 +129,7 @@ def _living(
         option = options.get(payment["asset"])
         if option is None:
             continue
-        status, _ = expected_payment(payment, option, *networks[option["network"]])
+        status, _ = expected_payment(payment, option, *networks[option["network"]], payments)
         in_flight |= status in ("detected", "confirming")
         was_settled |= payment["settled_at"] is not None and status != "settled"
         if status in _LIVING:

@@ -1,6 +1,6 @@
 """Where an invoice stands, and what must be said about it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 
@@ -29,7 +29,7 @@ def evaluate(
     the order in which they were made; the last one counts. A payment in an asset that was not offered counts nothing.
     """
     options = {option.asset.id: option for option in terms.options}
-    judged = [(p, _judge(terms, options.get(p.asset), p, view)) for p in sorted(payments, key=order)]
+    judged = _judged(terms, options, payments, view)
     parts = parts_of(terms, judged, spends)
     sums, need = tally(parts), 1 - terms.tolerance
     judged_at = view.judged_at({option.asset.network for option in terms.options})
@@ -157,24 +157,40 @@ def _split_rules(splits: Sequence[Split], *, given_back: bool) -> tuple[Rule, ..
     return tuple(rule for rule, applies in raised.items() if applies)
 
 
-def _judge(terms: Terms, option: Option | None, payment: Payment, view: View) -> PaymentStanding:
+def _judged(
+    terms: Terms, options: Mapping[str, Option], payments: Sequence[Payment], view: View
+) -> list[tuple[Payment, PaymentStanding]]:
+    """Pair each payment, in the order of coming, with where it stands, together with what lives of those before it."""
+    came: dict[str, int] = {}
+    judged = []
+    for payment in sorted(payments, key=order):
+        with_it = came.get(payment.asset, 0) + payment.units
+        standing = _judge(terms, options.get(payment.asset), payment, with_it, view)
+        if standing.status.alive:
+            came[payment.asset] = with_it
+        judged.append((payment, standing))
+    return judged
+
+
+def _judge(terms: Terms, option: Option | None, payment: Payment, came: int, view: View) -> PaymentStanding:
     worth = Fraction(0) if option is None else share_of(option, payment, terms)
     rate = None if option is None else option.rate
     return judge(
         payment,
-        required(payment, _tier(terms, option, payment)),
+        required(payment, _tier(terms, option, came)),
         view.sights[payment.key.network],
         value_units=round(worth * terms.amount_units),
         rate=rate if rate is None or payment.late_rate is None else payment.late_rate,
     )
 
 
-def _tier(terms: Terms, option: Option | None, payment: Payment) -> Tier:
+def _tier(terms: Terms, option: Option | None, came: int) -> Tier:
     if option is None:
         # Nobody agreed on how deep it must lie: as deep as the strictest of what was agreed on.
         return strictest([tier for offered in terms.options for tier in offered.tiers])
-    # The larger of invoice and payment decides: splitting a price into small payments must not lower its threshold.
-    return tier_of(option.tiers, max(option.due_units, payment.units))
+    # The larger of the price and what came so far decides: splitting either into small payments must not lower its
+    # threshold, for the excess may become credit as soon as it settles.
+    return tier_of(option.tiers, max(option.due_units, came))
 
 
 def _worth(share: Fraction, need: Fraction, terms: Terms) -> int:
