@@ -213,6 +213,16 @@ def test_a_market_that_contradicts_itself_is_not_gone_round() -> None:
     assert isinstance(rate(*quotes(100, 200), *usd, eur), NoRate)
 
 
+def test_a_market_on_the_way_that_contradicts_itself_is_not_gone_round_by_the_next_pivot() -> None:
+    eur = quote(1, "ecb", Pair("EUR", "USD"))
+    btc = [*quotes(2, 2, pair=Pair("LTC", "BTC")), *quotes(7, 7)]
+    found = rate(eur, *quotes(100, 200, pair=Pair("LTC", "USD")), *btc, base="LTC")
+    assert isinstance(found, NoRate)
+    assert (found.pair, found.lack) == (Pair("LTC", "EUR"), Lack.DISAGREEMENT)
+    assert reasons(found) == {"kraken": Reason.DISAGREES, "coinbase": Reason.DISAGREES}
+    assert value(rate(*quotes(100, 200, pair=Pair("LTC", "USD")), *btc, base="LTC")) == 14  # no way through USD at all
+
+
 def test_c26_a_stable_coin_is_worth_what_its_market_says() -> None:
     usdc = Pair("USDC", "USD")
     assert isinstance(rate(base="USDC", currency="USD"), NoRate)

@@ -40,7 +40,8 @@ def find(base: str, quote: str, quotes: Quotes, policy: Policy, now: datetime) -
 
     The same code on both sides needs no rate. A fixed pair holds at every moment: it is as fresh as `now`. Else the
     pair's own market decides; where too few sources quote it, the first pivot to which both sides have a rate. A market
-    whose sources contradict each other is not gone round: then there is no rate.
+    whose sources contradict each other is not gone round, be it the pair's own or one on the way through a pivot: then
+    there is no rate.
     """
     if base == quote:
         return Rate(Fraction(1), "same", now)
@@ -50,7 +51,10 @@ def find(base: str, quote: str, quotes: Quotes, policy: Policy, now: datetime) -
         return _rate((direct,), None, direct.how, now) or NoRate(pair, Lack.TOO_FEW)
     if direct.lack is Lack.TOO_FEW:
         for pivot in policy.pivots:
-            if pivot not in (base, quote) and (crossed := _cross(pair, pivot, quotes, policy, now)) is not None:
+            if pivot in (base, quote):
+                continue
+            crossed = _cross(pair, pivot, quotes, policy, now)
+            if isinstance(crossed, Rate) or crossed.lack is Lack.DISAGREEMENT:
                 return crossed
     return direct
 
@@ -101,12 +105,16 @@ def _lack(rate: NoRate) -> str:
     return f"{rate.lack} ({told})" if told else str(rate.lack)
 
 
-def _cross(pair: Pair, pivot: str, quotes: Quotes, policy: Policy, now: datetime) -> Rate | None:
+def _cross(pair: Pair, pivot: str, quotes: Quotes, policy: Policy, now: datetime) -> Rate | NoRate:
     first = _leg(Pair(pair.base, pivot), quotes, policy, now)
     second = _leg(Pair(pivot, pair.quote), quotes, policy, now)
-    if isinstance(first, NoRate) or isinstance(second, NoRate):
-        return None
-    return _rate((first, second), pivot, f"{first.how}*{second.how} via {pivot}", now)
+    if isinstance(first, Leg) and isinstance(second, Leg):
+        crossed = _rate((first, second), pivot, f"{first.how}*{second.how} via {pivot}", now)
+        return crossed or NoRate(pair, Lack.TOO_FEW)
+    lacking = [leg for leg in (first, second) if isinstance(leg, NoRate)]
+    # A side that nobody quotes leads nowhere, whatever the other's sources say: the next pivot may.
+    lack = Lack.TOO_FEW if any(leg.lack is Lack.TOO_FEW for leg in lacking) else Lack.DISAGREEMENT
+    return NoRate(pair, lack, tuple(each for leg in lacking for each in leg.dropped))
 
 
 def _rate(legs: tuple[Leg, ...], pivot: str | None, source: str, now: datetime) -> Rate | None:
