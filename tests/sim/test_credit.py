@@ -226,6 +226,10 @@ async def test_a_mark_takes_back_what_was_credited_and_books_a_loss_if_it_was_sp
     await world.step()
     assert await purse(world) == (0, 50_000)
     assert (await books(world))["losses"] == 50_000
+    said: str = await world.house.database.pool.fetchval(
+        "select object::json->>'reason' from events where type = 'alert.opened'"
+    )
+    assert "by a person's decision" in said
 
 
 async def test_calling_an_invoice_invalid_takes_no_credit_back(world: World) -> None:

@@ -39,8 +39,8 @@ class Booking:
 async def post(tx: Tx, bookings: Sequence[Booking], now: datetime) -> None:
     """Write the entries that are missing, and what follows for the credit of customers, with its events.
 
-    What was credited and spent, and is then taken back by the chain, is a loss; an alert is opened once and closed when
-    the chain has brought it again. Doing it again writes nothing.
+    What was credited and spent, and is then taken back, is a loss; an alert is opened once and closed when nothing is
+    owed any more. Doing it again writes nothing.
     """
     if not bookings:
         return
@@ -123,9 +123,9 @@ def _alert(booking: Booking, purse: Purse, owed: Owed, now: datetime) -> NewEven
     opened = owed.after > 0
     amount = format_units(owed.after if opened else owed.before, booking.worth.decimals)
     said = (
-        f"{amount} {asset} of {customer_id} was spent and then taken back by the chain: it is booked as a loss"
+        f"{amount} {asset} of {customer_id} was spent, then taken back by the chain or by a person's decision: a loss"
         if opened
-        else f"the chain has brought back {amount} {asset} that {customer_id} had spent"
+        else f"{amount} {asset} that {customer_id} had spent and lost has come again, or been made good"
     )
     body = {
         "object": "alert",
