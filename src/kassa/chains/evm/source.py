@@ -22,7 +22,7 @@ from kassa.core.errors import ChainError, ChainInvalid, ChainMoved
 from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip, Transaction
 
 HEIGHTS_AT_ONCE = 10  # blocks asked for in one request
-REQUESTS_AHEAD = 3  # such requests under way while one answer is decoded
+REQUESTS_AHEAD = 6  # such requests under way while one answer is decoded
 
 
 class _Syncing(msgspec.Struct):
