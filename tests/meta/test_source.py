@@ -21,7 +21,7 @@ MONEY = (
     "rates/",
     "flow/",
     "accounting/",
-    "api/shapes.py",
+    "api/shapes/",
 )
 """Where amounts, rates and shares are reckoned."""
 PURE_FORBIDDEN = {

@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kassa import flow
-from kassa.api import report_shapes, shapes
+from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.db.pool import Tx
 
 
 def _of_days(name: str) -> Callable[[Tx, Call], Awaitable[dict[str, Any]]]:  # JSON
     async def work(tx: Tx, call: Call) -> dict[str, Any]:
-        query: report_shapes.ReportQuery = call.query
+        query: shapes.ReportQuery = call.query
         found = await flow.report(tx, call.house, call.store, name, (query.first, query.last), call.now)
         return {"data": found, "next_cursor": None}
 
@@ -29,22 +29,22 @@ def _of_now(name: str) -> Callable[[Tx, Call], Awaitable[dict[str, Any]]]:  # JS
 ENDPOINTS = (
     Endpoint(
         method="GET", path="/v1/reports/sales", name="report_sales", summary="Sum up sales by day, asset and status",
-        access="ledger:read", query=report_shapes.ReportQuery, work=_of_days("sales"),
-        result=shapes.Page[report_shapes.SalesLine],
+        access="ledger:read", query=shapes.ReportQuery, work=_of_days("sales"),
+        result=shapes.Page[shapes.SalesLine],
     ),
     Endpoint(
         method="GET", path="/v1/reports/outstanding", name="report_outstanding",
-        summary="Sum up the invoices that are not settled", access="ledger:read", query=report_shapes.NowQuery,
-        work=_of_now("outstanding"), result=shapes.Page[report_shapes.OutstandingLine],
+        summary="Sum up the invoices that are not settled", access="ledger:read", query=shapes.NowQuery,
+        work=_of_now("outstanding"), result=shapes.Page[shapes.OutstandingLine],
     ),
     Endpoint(
         method="GET", path="/v1/reports/liabilities", name="report_liabilities",
-        summary="Sum up what is owed to customers", access="ledger:read", query=report_shapes.NowQuery,
-        work=_of_now("liabilities"), result=shapes.Page[report_shapes.LiabilityLine],
+        summary="Sum up what is owed to customers", access="ledger:read", query=shapes.NowQuery,
+        work=_of_now("liabilities"), result=shapes.Page[shapes.LiabilityLine],
     ),
     Endpoint(
         method="GET", path="/v1/reports/costs", name="report_costs",
-        summary="Sum up fees, accepted shortages and losses", access="ledger:read", query=report_shapes.ReportQuery,
-        work=_of_days("costs"), result=shapes.Page[report_shapes.CostLine],
+        summary="Sum up fees, accepted shortages and losses", access="ledger:read", query=shapes.ReportQuery,
+        work=_of_days("costs"), result=shapes.Page[shapes.CostLine],
     ),
 )  # fmt: skip

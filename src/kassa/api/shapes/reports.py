@@ -1,10 +1,10 @@
-"""The shapes of reports."""
+"""Reports."""
 
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from kassa.api.shapes import AssetId, Signed
+from kassa.api.shapes.words import AssetId, Signed
 
 Day = Annotated[str, Meta(max_length=10, examples=["2026-01-31"])]
 

@@ -1,0 +1,66 @@
+"""Wallets, assets and networks."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from kassa.api.shapes.words import AssetId, Time
+
+
+class Wallet(Struct):
+    """The public half of a wallet on one network."""
+
+    object: Literal["wallet"]
+    id: str
+    store_id: str
+    network: str
+    descriptor: str
+    fingerprint: Annotated[str, Meta(description="Compare it with what the signing device shows.")]
+    created_at: Time
+
+
+class WalletOrder(Struct, forbid_unknown_fields=True, frozen=True):
+    """A network, and the descriptor or extended PUBLIC key of a wallet there."""
+
+    network: Annotated[str, Meta(max_length=60, examples=["bitcoin-regtest"])]
+    descriptor: Annotated[str, Meta(max_length=2000)]
+
+
+class Address(Struct):
+    """An address that was issued."""
+
+    object: Literal["address"]
+    id: str
+    network: str
+    address: Annotated[str | None, Meta(description="Null when it is not what the wallet derives.")]
+    index: int
+    invoice_id: str | None
+    customer_id: str | None
+    created_at: Time
+
+
+class Asset(Struct):
+    """What can be asked for. `accepted`: this store has a wallet for it."""
+
+    object: Literal["asset"]
+    id: AssetId
+    symbol: str
+    network: str
+    decimals: int
+    caip19: str
+    accepted: bool
+
+
+class Network(Struct):
+    """How far a network is followed: our height, the node's, and the difference."""
+
+    object: Literal["network"]
+    id: str
+    chain: str
+    state: Literal["ok", "syncing", "stalled", "halted", "unreachable"]
+    height: int | None
+    hash: str | None
+    node_height: int | None
+    lag_blocks: int | None
+    lag_seconds: Annotated[int | None, Meta(description="Since everything the node had was last seen.")]
+    contacted_at: Time | None
