@@ -100,7 +100,7 @@ async def _check_alerts(pool: Pool, owing: set[Purse]) -> None:
     for row in await pool.fetch(
         "select type, object from events where type in ('alert.opened', 'alert.closed') order by position"
     ):
-        alert = json.loads(row["object"])
+        alert = json.loads(row["object"])["about"]
         if "customer_id" in alert:
             purse = alert["customer_id"], alert["asset"]
             told[purse] = told.get(purse, 0) + (1 if row["type"] == "alert.opened" else -1)

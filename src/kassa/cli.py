@@ -27,6 +27,7 @@ wallet_app = typer.Typer(help="The public halves of a store's wallets.", no_args
 webhook_app = typer.Typer(help="Receivers of a store's events.", no_args_is_help=True)
 network_app = typer.Typer(help="Networks that are followed.", no_args_is_help=True)
 asset_app = typer.Typer(help="Assets that can be asked for.", no_args_is_help=True)
+alert_app = typer.Typer(help="What is wrong, and what you decided.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The books.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
@@ -34,6 +35,7 @@ app.add_typer(wallet_app, name="wallet")
 app.add_typer(webhook_app, name="webhook")
 app.add_typer(network_app, name="network")
 app.add_typer(asset_app, name="asset")
+app.add_typer(alert_app, name="alert")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(ledger_app, name="ledger")
 ledger_app.command("verify")(accounting.verify)
@@ -292,6 +294,47 @@ def network_resume(
 
     told = _ask(operations.resume_network(_settings(config), network, depth))
     _tell(told, as_json, f"{network} is followed again; reorganisations of up to {depth} blocks are allowed once")
+
+
+AlertId = Annotated[str, typer.Argument(help="The alert's id: alt_…")]
+Note = Annotated[str, typer.Option(help="Why: it is kept.")]
+
+
+@alert_app.command("list")
+def alert_list(
+    closed: Annotated[bool, typer.Option("--all", help="The closed ones too.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what is wrong, newest first."""
+    from kassa import operations
+
+    told = _ask(operations.list_alerts(_settings(config), closed=closed))
+    _tell_table(told, as_json, ("id", "severity", "kind", "status", "opened_at", "reason", "detail"))
+
+
+@alert_app.command("acknowledge")
+def alert_acknowledge(alert: AlertId, note: Note, config: Config = None, as_json: AsJson = False) -> None:
+    """Say that somebody looks after an alert; it stays open."""
+    from kassa import operations
+
+    told = _ask(operations.acknowledge_alert(_settings(config), alert, note))
+    _tell(told, as_json, f"{alert} is acknowledged")
+
+
+@alert_app.command("close")
+def alert_close(
+    alert: AlertId,
+    note: Note,
+    undo: Annotated[bool, typer.Option("--undo", help="End what was done by itself.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Close an alert: your decision, which is kept."""
+    from kassa import operations
+
+    told = _ask(operations.close_alert(_settings(config), alert, note, undo=undo))
+    _tell(told, as_json, f"{alert} is closed" + (" and what was done is undone" if undo else ""))
 
 
 def _without_sign(percent: str | None) -> str | None:

@@ -8,10 +8,13 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+import kassa.alerts.store as alerts
 import kassa.stores.store as stores
 import kassa.wallets.store as wallets
 import kassa.webhooks.store as webhooks
 from kassa import flow
+from kassa.alerts.model import OPERATOR, Alert, Verdict
+from kassa.alerts.resource import alert_resource
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import DatabaseError, FieldFault, Invalid
 from kassa.core.money import currency, parse_amount
@@ -33,6 +36,7 @@ Told = dict[str, Any]  # JSON for programs, lines for people
 T = TypeVar("T")
 
 MAX_SHARE_PPM = 500_000
+_ALERTS = 1_000
 _SHOWN_ADDRESSES = 3
 _SECRET_BYTES = 32
 
@@ -189,6 +193,26 @@ async def thaw_asset(settings: Settings, asset: str) -> Told:
     return {"asset": asset, "frozen": False}
 
 
+async def list_alerts(settings: Settings, *, closed: bool) -> Told:
+    """Tell the alerts of every store and of none, newest first; only the open ones, unless `closed`."""
+
+    async def work(tx: Tx, _now: datetime) -> Told:
+        found = await alerts.page(tx, None, alerts.Filters(is_open=None if closed else True), limit=_ALERTS)
+        return {"data": [_alert(alert) for alert in found]}
+
+    return await _in_transaction(settings, work)
+
+
+async def acknowledge_alert(settings: Settings, alert_id: str, note: str) -> Told:
+    """Keep that an operator looks after an alert."""
+    return await _decide_alert(settings, alert_id, Verdict.ACKNOWLEDGED, note)
+
+
+async def close_alert(settings: Settings, alert_id: str, note: str, *, undo: bool) -> Told:
+    """Keep an operator's decision to close an alert, with what was done by itself undone if told so."""
+    return await _decide_alert(settings, alert_id, Verdict.UNDONE if undo else Verdict.CLOSED, note)
+
+
 def share_ppm(field: str, text: str) -> int:
     """Read a share such as "0.5%" into parts per million (exact; at most half); raises `Invalid`."""
     fault = Invalid(FieldFault(field, f'{text[:20]!r} is not a share from "0%" to "50%" of at most four decimals'))
@@ -222,6 +246,18 @@ def _store(store: StoreValue) -> Told:
         "spread_ppm": store.spread_ppm,
         "created_at": rfc3339(store.created_at),
     }
+
+
+async def _decide_alert(settings: Settings, alert_id: str, verdict: Verdict, note: str) -> Told:
+    async with open_house(settings) as house:
+        decided = await house.database.run(
+            lambda tx: flow.decide_alert(tx, house, None, alert_id, verdict, OPERATOR, note, house.clock.now())
+        )
+    return _alert(decided)
+
+
+def _alert(alert: Alert) -> Told:
+    return alert_resource(alert) | {"detail": alert.finding.detail}
 
 
 def _plain(row: Told) -> Told:

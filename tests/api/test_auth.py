@@ -20,7 +20,7 @@ from tests.api.served import Served
 
 PATHS = msgspec.json.decode(document(ENDPOINTS, "http://kassa.test"))["paths"]
 OPERATIONS = [(method.upper(), path, one["x-access"]) for path, item in PATHS.items() for method, one in item.items()]
-IDS = {"invoices": "inv", "payments": "pay", "wallets": "wal", "webhooks": "whk", "deliveries": "dlv"}
+IDS = {"invoices": "inv", "payments": "pay", "wallets": "wal", "webhooks": "whk", "deliveries": "dlv", "alerts": "alt"}
 
 
 def _path(path: str) -> str:

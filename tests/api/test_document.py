@@ -9,6 +9,8 @@ import pytest
 import schemathesis
 from schemathesis.checks import CHECKS
 
+import kassa.alerts.store as alerts
+from kassa.alerts.model import Finding, Kind, Severity
 from kassa.api.document import document
 from kassa.api.routes import ENDPOINTS
 from tests.api.served import Served
@@ -51,6 +53,7 @@ async def test_what_is_answered_has_exactly_the_documented_fields(served: Served
         "Asset": (await served.all.get("/v1/assets")).json["data"][0],
         "Network": (await served.all.get("/v1/networks")).json["data"][0],
         "Rate": (await served.all.get("/v1/rates?base=BTC&quote=EUR")).json,
+        "Alert": await alert(served),
         "Store": (store := (await served.all.get("/v1/store")).json),
         "Policy": store["policy"],
         "Customer": (customer := (await served.all.post("/v1/customers", {})).json),
@@ -63,6 +66,13 @@ async def test_what_is_answered_has_exactly_the_documented_fields(served: Served
     for name, sample in samples.items():
         documented = set(DOCUMENT["components"]["schemas"][name]["properties"])
         assert set(sample) == documented, name
+
+
+async def alert(served: Served) -> Any:
+    found = Finding(Kind.CREDIT_LOST, "x", Severity.WARNING, "why", store_id=served.store.id)
+    async with served.house.database.transaction() as tx:
+        await alerts.open_alert(tx, found, served.house.clock.now())
+    return (await served.all.get("/v1/alerts")).json["data"][0]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)

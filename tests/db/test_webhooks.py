@@ -206,7 +206,7 @@ async def test_a_410_disables_the_endpoint_and_puts_the_rest_aside(shop: Shop, s
         sink.default = status(200)
         async with shop.database.transaction() as tx:
             await store.update_endpoint(tx, shop.store_id, hook.id, Change(disabled=False), shop.clock.now())
-        await shop.until_states(failed=1, delivered=2)
+        await shop.until_states(failed=1, delivered=3)
     assert [e["sequence"] for e in sink.bodies()] == [1, 2, 3]
 
 

@@ -106,7 +106,7 @@ async def test_e28_a_swapped_address_opens_one_alert_whoever_looks_at_the_same_t
     await check(served.house)
 
     [alert] = await alerts(served)
-    assert (alert["invoice_id"], alert["assets"]) == (bad["id"], [f"BTC@{BITCOIN}"])
+    assert alert["about"] == {"invoice_id": bad["id"], "assets": [f"BTC@{BITCOIN}"]}
     assert ATTACKER not in json.dumps(alert)
     assert "tpub" not in json.dumps(alert)
 

@@ -6,10 +6,12 @@ and credit that is spent (`spending`). All of them end in `standing`, which work
 `deposits` stand and writes the difference: announcements, events, and by `accounts` and `booking` the entries and the
 credit that follow. `contracts` holds back an asset that is in doubt. `pricing` knows what an asset is worth.
 `addresses` gives customers theirs. `showing` and `timeline` only read; `guarding` reports what must not be shown, and
-`reconciling` where the books are not what a node shows. `verifying` works the books out anew, `reporting` sums them up.
+`reconciling` where the books are not what a node shows. `alerting` carries out what people
+decide about alerts. `verifying` works the books out anew, `reporting` sums them up.
 """
 
 from kassa.flow.addresses import Issuing, issue_address, prepare_address
+from kassa.flow.alerting import decide_alert
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
 from kassa.flow.contracts import on_contracts, thaw_asset
 from kassa.flow.guarding import check_addresses
@@ -28,6 +30,7 @@ __all__ = [
     "Issuing",
     "Opening",
     "check_addresses",
+    "decide_alert",
     "decimals",
     "halt_network",
     "invoice_list",

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import kassa.alerts.store as alerts
 import kassa.customers.store as customers
 import kassa.events.store as events
 import kassa.ledger.store as ledger
 import kassa.payments.store as payments
-from kassa.core.clock import rfc3339
+from kassa.alerts.model import Finding, Kind, Severity
 from kassa.core.ids import CustomerId
 from kassa.core.money import Currency, format_units
 from kassa.customers.resource import credit_resource
@@ -65,9 +66,10 @@ async def post(tx: Tx, bookings: Sequence[Booking], now: datetime) -> None:
     owed = await customers.move(tx, {purse: units for purse, units in moves.items() if units})
     lost = {purse: latest[purse] for purse, each in owed.items() if each.before != each.after}
     turned = {purse: each for purse, each in owed.items() if bool(each.before) != bool(each.after)}
-    told += [_alert(lost[purse], purse, each, now) for purse, each in turned.items()]
     await ledger.post(tx, [*entries, *await _losses(tx, lost, owed)], now)
     await events.write(tx, told, now)
+    for purse, each in turned.items():
+        await _tell_of_loss(tx, lost[purse], purse, each, now)
 
 
 async def post_unowned(tx: Tx, network: str, above: int, now: datetime) -> None:
@@ -118,24 +120,20 @@ def _credited(booking: Booking, purse: Purse, posting: Posting, added: int, now:
     return _event(booking, "customer.credited", body)
 
 
-def _alert(booking: Booking, purse: Purse, owed: Owed, now: datetime) -> NewEvent:
+async def _tell_of_loss(tx: Tx, booking: Booking, purse: Purse, owed: Owed, now: datetime) -> None:
     customer_id, asset = purse
-    opened = owed.after > 0
-    amount = format_units(owed.after if opened else owed.before, booking.worth.decimals)
+    subject = f"{customer_id}/{asset}"
+    amount = format_units(owed.after or owed.before, booking.worth.decimals)
+    if not owed.after:
+        ended = f"{amount} {asset} that {customer_id} had spent and lost has come again, or been made good"
+        await alerts.close_alert(tx, Kind.CREDIT_LOST, subject, ended, now)
+        return
     said = (
         f"{amount} {asset} of {customer_id} was spent, then taken back by the chain or by a person's decision: a loss"
-        if opened
-        else f"{amount} {asset} that {customer_id} had spent and lost has come again, or been made good"
     )
-    body = {
-        "object": "alert",
-        "customer_id": customer_id,
-        "asset": asset,
-        "amount": amount,
-        "reason": said,
-        "at": rfc3339(now),
-    }
-    return _event(booking, "alert.opened" if opened else "alert.closed", body)
+    about = {"customer_id": customer_id, "asset": asset, "amount": amount, "invoice_id": booking.entry.invoice_id}
+    loss = Finding(Kind.CREDIT_LOST, subject, Severity.WARNING, said, store_id=booking.entry.store_id, about=about)
+    await alerts.open_alert(tx, loss, now)
 
 
 def _event(booking: Booking, type_: str, body: dict[str, Any]) -> NewEvent:

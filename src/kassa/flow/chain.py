@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 
 import structlog
 
+import kassa.alerts.store as alerts
 import kassa.payments.store as payments
 import kassa.wallets.store as wallets
 import kassa.watch.store as watch
+from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import NotFound
 from kassa.core.facts import Pending, Tip
 from kassa.db.pool import Tx
-from kassa.flow.alerts import alert
 from kassa.flow.booking import post_unowned
 from kassa.flow.contracts import freeze_asset
 from kassa.flow.sighting import bases
@@ -142,8 +143,16 @@ async def halt_network(tx: Tx, position: Position, reason: str, now: datetime) -
     if await watch.note_node(tx, position.network, position.fence, None, "halted", reason, now):
         await watch.decide(tx, position.network, "halted", reason, now)
         # The reason may name our node: that is the operator's business, not every tenant's.
-        told = f"payments on {position.network} are not followed until the operator has decided about its chain"
-        await alert(tx, position.network, "alert.opened", told, now)
+        halted = Finding(
+            Kind.NETWORK_HALTED,
+            position.network,
+            Severity.CRITICAL,
+            f"payments on {position.network} are not followed until the operator has decided about its chain",
+            network=position.network,
+            detail=reason,
+            actions=(Action(Deed.HALTED, position.network),),
+        )
+        await alerts.open_alert(tx, halted, now)
 
 
 async def resume_network(tx: Tx, network: str, depth: int, now: datetime) -> None:
@@ -151,7 +160,7 @@ async def resume_network(tx: Tx, network: str, depth: int, now: datetime) -> Non
     if not await watch.resume(tx, network, depth):
         raise NotFound(f"{network!r} is not halted; see `kassa doctor`")
     await watch.decide(tx, network, "resumed", f"reorganisations of up to {depth} blocks allowed once", now)
-    await alert(tx, network, "alert.closed", f"an operator resumed {network}", now)
+    await alerts.undo_by_operator(tx, Kind.NETWORK_HALTED, network, f"an operator resumed {network}", now)
 
 
 async def _put_found(
@@ -178,5 +187,13 @@ async def _adopted(tx: Tx, network: str, scripts: Sequence[bytes], ahead: Ahead,
         )
         log.error("an address above our counter was paid", network=network, index=unissued.index)
         await watch.decide(tx, network, "counter jumped", reason, now)
-        await alert(tx, network, "alert.opened", reason, now)
+        jumped = Finding(
+            Kind.COUNTER_JUMPED,
+            f"{network}/{unissued.keychain_id}",
+            Severity.WARNING,
+            reason,
+            network=network,
+            about={"address": unissued.text, "index": unissued.index},
+        )
+        await alerts.open_alert(tx, jumped, now)
     return adopted

@@ -5,13 +5,14 @@ from datetime import datetime
 
 import structlog
 
+import kassa.alerts.store as alerts
 import kassa.payments.store as payments
 import kassa.watch.contract_store as contracts
 import kassa.watch.store as watch
+from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.core.errors import NotFound
 from kassa.core.facts import Contract
 from kassa.db.pool import Tx
-from kassa.flow.alerts import alert
 from kassa.flow.standing import reassess
 from kassa.house import House
 from kassa.watch.model import Position
@@ -38,16 +39,30 @@ async def freeze_asset(tx: Tx, network: str, asset: str, reason: str, now: datet
         return
     log.error("asset frozen", asset=asset, reason=reason)
     await watch.decide(tx, network, f"froze {asset}", reason, now)
-    await alert(tx, network, "alert.opened", f"{asset} is frozen: {reason}", now)
+    frozen = Finding(
+        Kind.ASSET_FROZEN,
+        asset,
+        Severity.CRITICAL,
+        f"{asset} is frozen: {reason}",
+        network=network,
+        about={"asset": asset},
+        actions=(Action(Deed.FROZEN, asset),),
+    )
+    await alerts.open_alert(tx, frozen, now)
 
 
-async def thaw_asset(tx: Tx, house: House, asset: str, now: datetime) -> None:
+async def thaw(tx: Tx, house: House, asset: str, now: datetime) -> None:
     """Offer and settle an asset again, with its contract as it is now; raises `NotFound` when it is not frozen."""
     network = await contracts.thaw(tx, asset)
     if network is None:
         raise NotFound(f"{asset!r} is not frozen; see `kassa doctor`")
     await watch.decide(tx, network, f"thawed {asset}", "an operator accepts its contract as it is now", now)
-    await alert(tx, network, "alert.closed", f"an operator thawed {asset}", now)
     position = (await watch.positions(tx))[network]
     if position.tip is not None:
         await reassess(tx, house, await payments.ripe(tx, network, position.tip.height, position.final), now)
+
+
+async def thaw_asset(tx: Tx, house: House, asset: str, now: datetime) -> None:
+    """Thaw an asset as an operator's decision, which closes the alert about it; raises `NotFound`."""
+    await thaw(tx, house, asset, now)
+    await alerts.undo_by_operator(tx, Kind.ASSET_FROZEN, asset, f"an operator thawed {asset}", now)

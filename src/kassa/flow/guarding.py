@@ -7,11 +7,10 @@ from datetime import datetime
 
 import structlog
 
-import kassa.events.store as events
+import kassa.alerts.store as alerts
 import kassa.invoices.store as invoices
-from kassa.core.clock import rfc3339
+from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.db.pool import Tx
-from kassa.events.model import NewEvent
 from kassa.flow import picture as pictures
 from kassa.house import House
 from kassa.invoices.model import Terms, Withheld
@@ -31,14 +30,21 @@ async def check_addresses(tx: Tx, house: House, after: Turn, limit: int, now: da
         wrong = [asset for asset, why in hidden.items() if why is Withheld.ADDRESS_MISMATCH]
         if wrong and await invoices.put_fault(tx, terms.id, wrong, now):
             log.error("a stored address is not its wallet's: it is not shown", invoice=terms.id, assets=wrong)
-            await events.write(tx, [_alert(terms, wrong, now)], now)
+            await alerts.open_alert(tx, _finding(terms, wrong), now)
     return page[-1] if len(page) == limit else None
 
 
-def _alert(terms: Terms, wrong: list[str], now: datetime) -> NewEvent:
+def _finding(terms: Terms, wrong: list[str]) -> Finding:
     reason = (
         f"the stored address of {terms.id} for {', '.join(wrong)} is not what its wallet derives: it is not shown, and "
         "nobody should pay it; somebody may have changed the database"
     )
-    body = {"object": "alert", "invoice_id": terms.id, "assets": wrong, "reason": reason, "at": rfc3339(now)}
-    return NewEvent(terms.store_id, "alert.opened", body)
+    return Finding(
+        Kind.ADDRESS_MISMATCH,
+        terms.id,
+        Severity.CRITICAL,
+        reason,
+        store_id=terms.store_id,
+        about={"invoice_id": terms.id, "assets": wrong},
+        actions=tuple(Action(Deed.WITHHELD, asset) for asset in wrong),
+    )

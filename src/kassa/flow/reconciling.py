@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import kassa.events.store as events
+import kassa.alerts.store as alerts
 import kassa.ledger.audit_store as audits
-import kassa.wallets.store as wallets
-from kassa.core.clock import rfc3339
+from kassa.alerts.model import Finding, Kind, Severity
 from kassa.core.facts import BlockRef
 from kassa.core.ids import StoreId
 from kassa.core.money import format_units
 from kassa.db.pool import Tx
-from kassa.events.model import NewEvent
-from kassa.ledger.audit import Difference, Owner
+from kassa.ledger.audit import Difference
 from kassa.ledger.resource import entry_name
 
 
@@ -26,16 +24,12 @@ async def on_reconciled(
     """
     opened, gone = await audits.record(tx, network, tip, found, now)
     shown = [await _shown(tx, network, each, decimals) for each in found]
-    told = []
     for each, body in zip(found, shown, strict=True):
         if each in opened:
-            told += await _events(tx, network, each.owner, "alert.opened", body | {"reason": _reason(body, tip)}, now)
-    for address_id, asset in gone:
-        owner = None if address_id is None else await audits.owner(tx, address_id)
-        body = {"address": None if owner is None else owner.address, "asset": asset}
-        body |= {"reason": f"the books in {asset} are what the chain holds again, at block {tip.height}"}
-        told += await _events(tx, network, owner, "alert.closed", body, now)
-    await events.write(tx, told, now)
+            await alerts.open_alert(tx, _finding(network, each, body, tip), now)
+    for key in gone:
+        ended = f"the books in {key[1]} are what the chain holds again, at block {tip.height}"
+        await alerts.close_alert(tx, Kind.BOOKS_DIFFER, _subject(network, key), ended, now)
     return shown
 
 
@@ -54,14 +48,22 @@ async def _shown(tx: Tx, network: str, each: Difference, decimals: Mapping[str, 
     }
 
 
-async def _events(
-    tx: Tx, network: str, owner: Owner | None, type_: str, body: Mapping[str, Any], now: datetime
-) -> list[NewEvent]:
+def _finding(network: str, each: Difference, body: Mapping[str, Any], tip: BlockRef) -> Finding:
     # Of an address without an owner any store of the network may be the one concerned.
-    known = None if owner is None else owner.store_id
-    stores = await wallets.stores_on(tx, network) if known is None else [StoreId(known)]
-    said = {"object": "alert", "network": network, **body, "at": rfc3339(now)}
-    return [NewEvent(store, type_, said) for store in stores]
+    known = None if each.owner is None else each.owner.store_id
+    return Finding(
+        Kind.BOOKS_DIFFER,
+        _subject(network, each.key),
+        Severity.CRITICAL,
+        _reason(body, tip),
+        store_id=None if known is None else StoreId(known),
+        network=network,
+        about=body,
+    )
+
+
+def _subject(network: str, key: tuple[str | None, str]) -> str:
+    return f"{network}/{key[0] or 'no address'}/{key[1]}"
 
 
 def _reason(body: Mapping[str, Any], tip: BlockRef) -> str:

@@ -16,6 +16,8 @@ SCOPES = (
     "customers:write",
     "ledger:read",
     "events:read",
+    "alerts:read",
+    "alerts:write",
     "wallets:read",
     "wallets:write",
     "webhooks:read",

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kassa.core.clock import rfc3339
+from kassa.alerts import store as alerts
+from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.core.ids import WebhookId
 from kassa.db.pool import Tx
-from kassa.events import store as events
-from kassa.events.model import Event, NewEvent
+from kassa.events.model import Event
 from kassa.webhooks.model import Claimed, Delivered, GaveUp, Gone, Lane, Postponed, Result, RetryAt
 from kassa.webhooks.rules import GIVE_UP_AFTER
 from kassa.webhooks.store import hold
@@ -216,13 +216,16 @@ async def _disable(tx: Tx, webhook_id: WebhookId, reason: str, now: datetime) ->
     )
     if store_id is not None:
         await hold(tx, [webhook_id])
-        alert = {
-            "object": "alert",
-            "webhook_id": webhook_id,
-            "reason": f"webhook disabled: {reason}",
-            "at": rfc3339(now),
-        }
-        await events.write(tx, [NewEvent(store_id, "alert.opened", alert)], now)
+        disabled = Finding(
+            Kind.WEBHOOK_DISABLED,
+            webhook_id,
+            Severity.WARNING,
+            f"webhook disabled: {reason}",
+            store_id=store_id,
+            about={"webhook_id": webhook_id},
+            actions=(Action(Deed.DISABLED, webhook_id),),
+        )
+        await alerts.open_alert(tx, disabled, now)
 
 
 def _claimed(row: Any) -> Claimed:  # asyncpg's record

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from kassa.alerts import store as alerts
+from kassa.alerts.model import Kind
 from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import DeliveryId, StoreId, WebhookId, new_id
 from kassa.db.pool import Tx
@@ -90,6 +92,7 @@ async def update_endpoint(tx: Tx, store_id: StoreId, webhook_id: WebhookId, chan
     if change.disabled:
         await hold(tx, [webhook_id])
     elif change.disabled is False:
+        await alerts.close_alert(tx, Kind.WEBHOOK_DISABLED, webhook_id, "the webhook was enabled again", now)
         await tx.execute(
             "update deliveries set due_at = $2 where lane = $1 and state = 'due' and due_at is null",
             f"{store_id} {webhook_id}",
@@ -108,6 +111,7 @@ async def delete_endpoint(tx: Tx, store_id: StoreId, webhook_id: WebhookId, now:
         now,
     )
     _found(done, "webhook", webhook_id)
+    await alerts.close_alert(tx, Kind.WEBHOOK_DISABLED, webhook_id, "the webhook was deleted", now)
     await tx.execute(
         "update deliveries set state = 'failed', due_at = null, claimed_until = null where lane = $1 and state = 'due'",
         f"{store_id} {webhook_id}",

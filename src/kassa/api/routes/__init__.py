@@ -2,6 +2,7 @@
 
 from kassa.api.endpoint import Endpoint
 from kassa.api.routes import (
+    alerts,
     catalog,
     customers,
     events,
@@ -20,6 +21,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *payments.ENDPOINTS,
     *events.ENDPOINTS,
     *webhooks.ENDPOINTS,
+    *alerts.ENDPOINTS,
     *wallets.ENDPOINTS,
     *customers.ENDPOINTS,
     *ledger.ENDPOINTS,

@@ -1,6 +1,7 @@
 """What goes in and out, as msgspec structs: bodies are decoded into them, and the OpenAPI document is made of them."""
 
 from kassa.api.errors import Problem
+from kassa.api.shapes.alerts import Alert, AlertClosing, AlertNote, AlertQuery
 from kassa.api.shapes.catalog import (
     Address,
     Asset,
@@ -95,6 +96,10 @@ __all__ = [
     "AccountBalance",
     "Address",
     "AddressOrder",
+    "Alert",
+    "AlertClosing",
+    "AlertNote",
+    "AlertQuery",
     "Amount",
     "Asset",
     "AssetId",

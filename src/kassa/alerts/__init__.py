@@ -1,0 +1,1 @@
+"""What is wrong: alerts, what was done about each by itself, and what people decided."""

@@ -1,0 +1,114 @@
+"""An alert: what is wrong, with what, and what was done about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from kassa.core.ids import AlertId, StoreId
+
+KASSA = "kassa"
+"""Who closed an alert that was over by itself."""
+OPERATOR = "operator"
+"""Who decides at the command line."""
+
+
+class Severity(StrEnum):
+    """How soon somebody has to look: when there is time, today, now."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Kind(StrEnum):
+    """What is wrong. docs/alerts.md says of each what it means and what to do."""
+
+    NETWORK_HALTED = "network_halted"
+    ASSET_FROZEN = "asset_frozen"
+    COUNTER_JUMPED = "counter_jumped"
+    ADDRESS_MISMATCH = "address_mismatch"
+    BOOKS_DIFFER = "books_differ"
+    CREDIT_LOST = "credit_lost"
+    WEBHOOK_DISABLED = "webhook_disabled"
+
+
+class Deed(StrEnum):
+    """What Kassa does by itself besides telling."""
+
+    HALTED = "halted"
+    FROZEN = "frozen"
+    WITHHELD = "withheld"
+    DISABLED = "disabled"
+
+
+REVERSIBLE = frozenset({Deed.HALTED, Deed.FROZEN})
+"""What a person's decision ends; the rest ends with its cause."""
+
+
+class Verdict(StrEnum):
+    """What a person decided about an alert."""
+
+    ACKNOWLEDGED = "acknowledged"
+    CLOSED = "closed"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that was done by itself, and to what: a network, an asset, an invoice, a webhook."""
+
+    deed: Deed
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong now. Kind and subject are its cause: of one cause one alert is open.
+
+    With a `store_id` it is that store's; with a `network` alone, every store's that has a wallet there; with neither,
+    the operator's. `reason` is read by all of those, `detail` by the operator alone. `about` is JSON. `measure` tells
+    how much of it there is, where that can grow.
+    """
+
+    kind: Kind
+    subject: str
+    severity: Severity
+    reason: str
+    store_id: StoreId | None = None
+    network: str | None = None
+    detail: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)  # JSON
+    actions: tuple[Action, ...] = ()
+    measure: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A person's word on an alert."""
+
+    verdict: Verdict
+    at: datetime
+    by: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A finding that was announced, and what became of it.
+
+    `over_at` is since when it is not so any more, `closed_by` a person or `KASSA`, `ended` why it was closed. What was
+    done is undone since `undone_at`.
+    """
+
+    id: AlertId
+    finding: Finding
+    opened_at: datetime
+    acknowledged_at: datetime | None = None
+    over_at: datetime | None = None
+    closed_at: datetime | None = None
+    closed_by: str | None = None
+    ended: str | None = None
+    undone_at: datetime | None = None
+    decisions: tuple[Decided, ...] = ()
