@@ -15,7 +15,7 @@ import structlog
 import uvloop
 from uvicorn import Server
 
-from kassa import __version__
+from kassa import __version__, measures
 from kassa.api.app import create_app
 from kassa.api.server import make_server
 from kassa.chains.base import Chain
@@ -28,6 +28,7 @@ from kassa.db.migrate import migrate, missing
 from kassa.db.pool import Database
 from kassa.db.server import open_database, weak_settings
 from kassa.house import House
+from kassa.metrics.serve import serve_metrics
 from kassa.settings import Listen, Settings
 from kassa.wallets.mark import AddressMarks
 from kassa.watch.store import network_rows
@@ -179,7 +180,7 @@ def _innermost(fault: Exception) -> Exception:
 
 
 def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
-    loops: dict[str, Loop] = {}
+    loops: dict[str, Loop] = {"serve_metrics": partial(serve_metrics, house, tuple(roles))}
     if "watch" in roles:
         loops |= {f"follow_chain {name}": partial(follow_chain, house, name) for name in house.chains}
     if "work" in roles:
@@ -206,9 +207,11 @@ async def keep_running(name: str, loop: Loop) -> None:
         except LeaseLost as lost:
             log.info("stands by", loop=name, reason=str(lost))
         except KassaError as fault:
+            measures.LOOP_FAILURES.labels(name).inc()
             log.error("a loop failed and starts again", loop=name, reason=str(fault))
         except Exception:
             # The one place that catches everything: a fault that nobody foresaw stops one loop for a moment, no more.
+            measures.LOOP_FAILURES.labels(name).inc()
             log.exception("a loop failed and starts again", loop=name)
         if monotonic() - started > CALM_SECONDS:
             pause = FIRST_PAUSE_SECONDS

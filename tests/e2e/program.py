@@ -27,7 +27,7 @@ class Program:
 
     def __init__(self, folder: Path, node: DevNode, database_url: str, confirmations: str = "[{ blocks = 1 }]") -> None:
         self.folder, self.node = folder, node
-        self.port = free_port()
+        self.port, self.ops_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = folder / "kassa.toml"
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -42,7 +42,7 @@ data_dir = "{folder / "data"}"
 [http]
 listen = "127.0.0.1:{self.port}"
 public_url = "{self.url}"
-ops_listen = "127.0.0.1:{free_port()}"
+ops_listen = "127.0.0.1:{self.ops_port}"
 [networks.{BITCOIN}]
 family = "bitcoin"
 chain = "bitcoin-regtest"
@@ -149,6 +149,12 @@ allow_private_addresses = true
         headers = {"Authorization": f"Bearer {self.key}", **headers}
         async with self._session.request(method, path, json=body, headers=headers) as answer:
             return answer.status, await answer.json(content_type=None)
+
+    async def metrics(self) -> str:
+        """Return what the operations port tells."""
+        async with self._session.get(f"http://127.0.0.1:{self.ops_port}/metrics") as answer:
+            assert answer.status == 200
+            return await answer.text()
 
     async def invoice(self, **body: object) -> Json:
         """Make an invoice over 50 EUR (0.001 BTC)."""

@@ -3,13 +3,15 @@
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import Any
 
 from litestar import Litestar, Request, Response
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import Receive, Scope, Send
+from litestar.types import Message, Receive, Scope, Send
 
+from kassa import measures
 from kassa.api.auth import ACCESSES, ANY_KEY, PUBLIC
 from kassa.api.document import document
 from kassa.api.endpoint import Endpoint
@@ -22,6 +24,9 @@ from kassa.house import House
 
 AnyRequest = Request[Any, Any, Any]
 
+UNKNOWN = "unknown"
+"""The route of requests for paths that are not served."""
+_METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"})
 _PLAIN_HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*\Z")
 
 
@@ -37,16 +42,21 @@ class Front:
         self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self.framework(scope, receive, send)
+            return
+        began = perf_counter()
         serve = None
-        if scope["type"] == ScopeType.HTTP and _has_plain_host(scope["headers"]):
+        if _has_plain_host(scope["headers"]):
             serve = self._served.get((scope["method"], scope["path"]))
         if serve is None:
-            await self.framework(scope, receive, send)
+            await self.framework(scope, receive, _measuring(scope, scope["method"], send, began))
             return
         try:
             reply = await serve(scope, receive)
         except Exception as error:  # noqa: BLE001 as the framework does: what nobody expected is answered, and logged
             reply = from_framework(error)
+        measures.answered(scope["method"], scope["path"], reply.status, perf_counter() - began)
         await reply(scope, receive, send)
 
 
@@ -79,6 +89,18 @@ def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
         lifespan=[noting],
     )
     return Front(framework, {(one.method, one.path): serve for one, serve in served if one.id_of is None})
+
+
+def _measuring(scope: Scope, verb: str, send: Send, began: float) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            # Only a route that exists has a template; paths that nobody serves are one.
+            route = scope.get("path_template") or UNKNOWN
+            method = verb if verb in _METHODS else "other"
+            measures.answered(method, route, message["status"], perf_counter() - began)
+        await send(message)
+
+    return sending
 
 
 def _has_plain_host(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from kassa import measures
 from kassa.chains.endpoint import endpoint
 from kassa.chains.envelope import Answer, Call, Fault, TooLarge, TooMuch, decode
 from kassa.chains.http import Http
@@ -101,7 +102,8 @@ class JsonRpc:
 
     async def knows(self, method: str, *params: object) -> bool:
         """Tell whether the node has a method and takes such parameters, by calling it."""
-        (answer,) = await self._transport.ask([(method, params)])
+        with measures.node_call(self.node, method):
+            (answer,) = await self._transport.ask([(method, params)])
         if answer.error is None:
             return True
         if answer.error.code in _ABSENT or _UNKNOWN.search(answer.error.message):
@@ -141,10 +143,14 @@ class JsonRpc:
 
     async def get(self, path: str) -> bytes | None:
         """Fetch a path of the node's REST interface; None if it answers anything but 200."""
-        return await self._transport.get(path) if isinstance(self._transport, Http) else None
+        if not isinstance(self._transport, Http):
+            return None
+        with measures.node_call(self.node, "rest"):
+            return await self._transport.get(path)
 
     async def _ask(self, calls: Sequence[Call]) -> list[bytes | Fault]:
-        found = await self._transport.ask(calls)
+        with measures.node_call(self.node, calls[0][0]):
+            found = await self._transport.ask(calls)
         by_id = {answer.id: answer for answer in found}
         if len(calls) == 1 and None in by_id:
             by_id = {0: by_id[None]}

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from random import random
+from time import perf_counter
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import Pool, PoolConnectionProxy
 
+from kassa import measures
 from kassa.db.batch import Batch
 
 T = TypeVar("T")
@@ -50,8 +52,15 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         """Open one transaction: committed at the end of the block, rolled back by an exception."""
-        async with self.pool.acquire() as connection, connection.transaction():
-            yield connection
+        asked = perf_counter()
+        async with self.pool.acquire() as connection:
+            began = perf_counter()
+            measures.ACQUIRE_SECONDS.observe(began - asked)
+            try:
+                async with connection.transaction():
+                    yield connection
+            finally:
+                measures.TRANSACTION_SECONDS.observe(perf_counter() - began)
 
     async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work` in a transaction, and again from its start when it lost against another (deadlock, serialisation).
@@ -62,7 +71,8 @@ class Database:
             try:
                 async with self.transaction() as tx:
                     return await work(tx)
-            except _LOST:
+            except _LOST as loss:
+                _note(loss)
                 await asyncio.sleep(random() * 0.01 * 2**attempt)
         async with self.transaction() as tx:
             return await work(tx)
@@ -77,14 +87,21 @@ class Database:
             batch = self._batches[question] = Batch(partial(question, self.pool))
         for attempt in range(1, ATTEMPTS):
             try:
-                return await batch.get(key)  # type: ignore[no-any-return]  # one dictionary for every question's types
-            except _LOST:
+                with measures.JOINED_SECONDS.time():
+                    return await batch.get(key)  # type: ignore[no-any-return]  # one dictionary for every question's types
+            except _LOST as loss:
+                _note(loss)
                 await asyncio.sleep(random() * 0.01 * 2**attempt)
         return await batch.get(key)  # type: ignore[no-any-return]
 
     async def close(self) -> None:
         """Close every connection, those in use after their transaction ends."""
         await self.pool.close()
+
+
+def _note(loss: Exception) -> None:
+    reason = "deadlock" if isinstance(loss, asyncpg.DeadlockDetectedError) else "serialization"
+    measures.LOST_TRANSACTIONS.labels(reason).inc()
 
 
 async def _leave_as_it_is(_connection: object) -> None:

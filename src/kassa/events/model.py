@@ -42,6 +42,15 @@ class NewEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """An event that just got its place in the sequence. Of a settled payment: where, and how long it was under way."""
+
+    type: str
+    network: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """An event in the order of writing, whether or not it was published yet."""
 

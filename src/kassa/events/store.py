@@ -11,7 +11,7 @@ from kassa.core.errors import FieldFault, Invalid
 from kassa.core.ids import EventId, StoreId, WebhookId, new_id
 from kassa.db.pool import Tx
 from kassa.db.rows import as_json
-from kassa.events.model import Event, NewEvent, Written
+from kassa.events.model import Event, NewEvent, Published, Written
 
 CHANNEL = "kassa_events"
 """Notified after events were committed: a hint. Look at once, and again some milliseconds later (see `_WAKING`)."""
@@ -79,6 +79,10 @@ def arguments(
     return ids, [as_json(rows), now, only]
 
 
+_NETWORK = "split_part(e.object::json ->> 'asset', '@', 2)"
+_SECONDS = """extract(epoch from (e.object::json ->> 'settled_at')::timestamptz
+    - (e.object::json ->> 'first_seen_at')::timestamptz)::float8"""
+
 _WRITE = f"with {writing(1)} {WAKING}"
 
 
@@ -95,8 +99,8 @@ async def write(tx: Tx, events: Sequence[NewEvent], now: datetime, *, only: Webh
     return ids
 
 
-async def number(tx: Tx, store_id: StoreId | None = None) -> int:
-    """Give the committed events of one store, or of all, their place in its sequence; return how many were numbered.
+async def number(tx: Tx, store_id: StoreId | None = None) -> list[Published]:
+    """Give the committed events of one store, or of all, their place in its sequence; return what was numbered.
 
     Safe with any number of callers: numbering waits for the numbering of the same store, never for its writers. Events
     of one invoice keep their order, since its row is locked by whoever writes them. Needs READ COMMITTED: the second
@@ -111,17 +115,19 @@ async def number(tx: Tx, store_id: StoreId | None = None) -> int:
         store_id,
     )
     if not stores:
-        return 0
-    done = await tx.execute(
+        return []
+    done = await tx.fetch(
         "update events e set sequence = n.sequence from ("
         "  select u.id, row_number() over (partition by u.store_id order by u.position) + l.last as sequence"
         "  from unnest($1::text[]) as s (store_id)"
         "  cross join lateral (select coalesce(max(sequence), 0) as last from events where store_id = s.store_id) l"
         "  join events u on u.store_id = s.store_id and u.sequence is null"
-        ") as n where e.id = n.id",
+        ") as n where e.id = n.id returning e.type, "
+        f"case when e.type = 'payment.settled' then {_NETWORK} end as network,"
+        f" case when e.type = 'payment.settled' then {_SECONDS} end as seconds",
         [row["store_id"] for row in stores],
     )
-    return int(done.removeprefix("UPDATE "))
+    return [Published(*row.values()) for row in done]
 
 
 async def list_after(tx: Tx, store_id: StoreId, after: EventId | None, kind: str | None, limit: int) -> list[Event]:

@@ -12,6 +12,8 @@ from kassa.core.errors import LeaseLost
 from kassa.db.pool import Tx
 from kassa.rates.model import Alarm, Pair, Quote
 
+KINDS = ("source_failed", "answer_refused", "quote_dropped", "rate_ageing", "no_rate")
+"""Of alarms, as the table takes them."""
 _MOST_PLACES = 150  # of a number as `reading.number` takes it, and of the middle of two
 _QUOTE = "q.base, q.quote, q.source, q.bid, q.ask, q.price, q.at, q.fetched_at"
 

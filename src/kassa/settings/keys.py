@@ -110,6 +110,10 @@ def _listen(value: object) -> Listen:
     return Listen(host, int(port))
 
 
+def _listen_or_off(value: object) -> Listen | None:
+    return None if value == "off" else _listen(value)
+
+
 def _evm_url(value: object) -> str:
     expected = "http(s):// or ws(s)://host:port, with a user, password, path or query where the node wants one"
     parts = _split(value, ("http", "https", "ws", "wss"), expected)
@@ -261,7 +265,7 @@ SECTIONS = {
     "http": {
         "listen": Key(_listen, verbatim=True),
         "public_url": Key(_public_url, verbatim=True),
-        "ops_listen": Key(_listen, verbatim=True),
+        "ops_listen": Key(_listen_or_off, verbatim=True),
     },
     "rates": {
         "sources": Key(_sources),

@@ -25,7 +25,7 @@ class Http:
 
     listen: Listen = Listen("127.0.0.1", 8080)
     public_url: str = "http://127.0.0.1:8080"
-    ops_listen: Listen = Listen("127.0.0.1", 9464)
+    ops_listen: Listen | None = Listen("127.0.0.1", 9464)  # None: no metrics
 
 
 @dataclass(frozen=True, slots=True)

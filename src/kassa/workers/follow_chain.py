@@ -3,19 +3,21 @@
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from time import perf_counter
 
 import asyncpg
 import structlog
 
 import kassa.payments.store as payments
 import kassa.watch.store as watch
-from kassa import flow
+from kassa import flow, measures
 from kassa.chains.base import ChainSource
 from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable, ChainUnfit, LeaseLost
-from kassa.core.facts import BlockRef, Tip
+from kassa.core.facts import Block, BlockRef, Tip
 from kassa.house import House, connection_of
 from kassa.settings import Network
 from kassa.wallets.ahead import Ahead
@@ -205,7 +207,7 @@ class Follower:
     async def _extension(self, end: BlockRef) -> Extension:
         at = self._position.tip
         if at is None:
-            return extend((), await self._source.blocks(end.height, end.height, self._keys), 0)
+            return extend((), await self._read(end.height, end.height), 0)
         first, held = min(at.height + 1, end.height), [at]
         allowed = self._position.allowed_reorg
         max_reorg = max(self._network.max_reorg, allowed or 0)
@@ -213,7 +215,7 @@ class Follower:
         while True:
             # Up to our old height at least: a reorganisation lands whole or not at all.
             last = max(at.height, min(end.height, first + self._blocks_at_once - 1))
-            offered = await self._source.blocks(first, last, self._keys)
+            offered = await self._read(first, last)
             if first <= at.height:
                 async with self._house.database.transaction() as tx:
                     held = await watch.held_blocks(tx, self._network.name, max(0, first - 1))
@@ -222,14 +224,25 @@ class Follower:
                 return extension
             first = extension.first
 
+    async def _read(self, first: int, last: int) -> Sequence[Block]:
+        began = perf_counter()
+        blocks = await self._source.blocks(first, last, self._keys)
+        measures.BLOCK_SECONDS.labels(self._network.name).observe((perf_counter() - began) / (last - first + 1))
+        return blocks
+
     async def _move(self, update: ChainUpdate) -> None:
         now = self._house.clock.now()
-        self._position = await self._house.database.run(
-            lambda tx: flow.on_chain_update(tx, self._house, self._position, update, LEASE_SECONDS, now, self._ahead)
-        )
+        with measures.COMMIT_SECONDS.labels(self._network.name).time():
+            self._position = await self._house.database.run(
+                lambda tx: flow.on_chain_update(
+                    tx, self._house, self._position, update, LEASE_SECONDS, now, self._ahead
+                )
+            )
+        measures.BLOCKS.labels(self._network.name).inc(len(update.apply))
         self._heard()
         self._blocks_at_once = min(BLOCKS_AT_ONCE, self._blocks_at_once + 1)
         if update.undo:
+            measures.REORG_DEPTH.labels(self._network.name).observe(len(update.undo))
             log.warning(
                 "reorganisation", network=self._network.name, undone=len(update.undo), applied=len(update.apply)
             )
@@ -255,7 +268,9 @@ class Follower:
     async def _look_into_mempool(self, tip: Tip, read_at: datetime) -> Tip:
         """Look at what waits; return the node's tip, which is a later one if a block came during the look."""
         waiting = await payments.waiting(self._house.database.pool, self._network.name)
-        pending = await self._source.pending(self._keys, waiting)
+        with measures.MEMPOOL_SECONDS.labels(self._network.name).time():
+            pending = await self._source.pending(self._keys, waiting)
+        measures.MEMPOOL_WATCHED.labels(self._network.name).set(len(pending.transactions))
         if self._state(tip)[0] != "ok":
             # What a lagging or stalled node does not show proves nothing.
             pending = replace(pending, complete=False)

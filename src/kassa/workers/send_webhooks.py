@@ -11,13 +11,15 @@ from typing import Any
 
 import structlog
 
+from kassa import measures
 from kassa.core.crashpoint import crashpoint
 from kassa.db.pool import Tx
 from kassa.events import store as events
+from kassa.events.model import Published
 from kassa.events.resource import event_resource
 from kassa.house import House
 from kassa.webhooks import queue_store as queue
-from kassa.webhooks.model import Answer, Claimed, Delivered, Gone, Lane, Outcome, Postponed, Result, RetryAt
+from kassa.webhooks.model import Answer, Claimed, Delivered, GaveUp, Gone, Lane, Outcome, Postponed, Result, RetryAt
 from kassa.webhooks.poster import Poster
 from kassa.webhooks.rules import holds_back, outcome, sign
 
@@ -33,6 +35,7 @@ BATCH = 50
 FIRST_WIDTH, MAX_WIDTH = 4, 32
 """Posts under way in one lane: at first, and for a receiver that keeps taking them. One that is mute gets one."""
 LANES_AT_ONCE = 200
+_RESULTS = {Delivered: "delivered", RetryAt: "retry", GaveUp: "gave_up", Gone: "gone"}
 _PAUSES = (0.005, 0.02, 0.1, 1.0)
 # Seconds to the next look unless woken, longer after each that found nothing: a hint may be early (see
 # `events.CHANNEL`), or lost.
@@ -109,7 +112,9 @@ class _Sender:
         idle = 0
         while True:
             self._woken.clear()
-            found = await self._house.database.run(self._take)
+            published, found = await self._house.database.run(self._take)
+            for each in published:
+                measures.published(each.type, each.network, each.seconds)
             for train in found:
                 self._start(train)
             idle = 0 if found else min(idle + 1, len(_PAUSES) - 1)
@@ -123,8 +128,8 @@ class _Sender:
         except TimeoutError:
             return False
 
-    async def _take(self, tx: Tx) -> list[tuple[Claimed, ...]]:
-        await events.number(tx)
+    async def _take(self, tx: Tx) -> tuple[list[Published], list[tuple[Claimed, ...]]]:
+        published = await events.number(tx)
         now = self._house.clock.now()
         # Round the lanes from where the last turn ended, so that each gets its turn however many there are.
         for behind in dict.fromkeys((self._behind, "")):
@@ -134,8 +139,8 @@ class _Sender:
                 room = self._room(page, now)
                 if room and (trains := await queue.claim(tx, room, now, now + LEASE)):
                     self._behind = list(room)[-1]
-                    return trains
-        return []
+                    return published, trains
+        return published, []
 
     def _room(self, lanes: Iterable[Lane], now: datetime) -> dict[str, int]:
         room: dict[str, int] = {}
@@ -185,11 +190,14 @@ class _Sender:
         }
         reply = await self._poster.post(delivery.url, headers, body)
         crashpoint("webhook.sent")
-        answer = Answer(started, round((clock() - began) * 1000), reply.status_code, reply.error, reply.response)
+        seconds = clock() - began
+        answer = Answer(started, round(seconds * 1000), reply.status_code, reply.error, reply.response)
         jitter = Fraction(randbelow(1000), 1000)
         decided = outcome(
             reply.status_code, delivery.attempts + 1, delivery.created_at, self._house.clock.now(), jitter
         )
+        measures.ATTEMPTS.labels(_RESULTS[type(decided)]).inc()
+        measures.ATTEMPT_SECONDS.observe(seconds)
         self._widen(delivery.lane, reply.status_code, decided)
         return Result(delivery, answer, decided)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from kassa import measures
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import read_cursor
@@ -26,7 +27,9 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     field = "after" if query.cursor is None else "cursor"
     after = read_cursor("evt", query.after or query.cursor, field)
     async with tx.transaction():  # numbers are given under a lock that lasts as long as the transaction
-        await number(tx, call.store.id)
+        published = await number(tx, call.store.id)
+    for each in published:
+        measures.published(each.type, each.network, each.seconds)
     found = await list_after(tx, call.store.id, None if after is None else EventId(after), query.type, query.limit + 1)
     shown = found[: query.limit]
     return {

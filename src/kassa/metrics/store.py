@@ -1,0 +1,83 @@
+"""What only the database knows, one cheap query for each subject: every one reads a small table or a partial index."""
+
+from typing import Any
+
+from asyncpg import Record
+
+MOST = 100_000
+"""Deliveries that are counted; a longer backlog shows as this many."""
+
+_NETWORKS = """
+select id, state, height, node_height, greatest(node_height - height, 0) as lag,
+    extract(epoch from now() - observed_at)::float8 as behind, extract(epoch from now() - node_time)::float8 as tip_age,
+    extract(epoch from now() - contacted_at)::float8 as silence, coalesce(lease_until > now(), false) as followed
+from networks where id = any($1::text[])
+"""
+_INVOICES = """
+select status, count(*) as number, extract(epoch from now() - min(deadline))::float8 as overdue from invoices
+where deadline is not null or status = 'processing' group by status
+"""
+_PAYMENTS = """
+select network, coalesce(status, 'detected') as status, count(*) as number,
+    extract(epoch from now() - min(first_seen_at))::float8 as age
+from payments where block_height is null and (status is null or status in ('detected', 'confirming', 'settled'))
+    or status = 'confirming'
+group by 1, 2
+"""
+_OUTBOX = """
+select count(*) as number, coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as age
+from events where sequence is null
+"""
+_DELIVERIES = f"""
+select count(*) filter (where due_at <= now()) as due, count(*) filter (where due_at > now()) as later,
+    count(*) filter (where due_at is null) as held,
+    coalesce(extract(epoch from now() - min(due_at) filter (where due_at <= now())), 0)::float8 as overdue
+from (select due_at from deliveries where state = 'due' limit {MOST}) as waiting
+"""
+_FAULTS = """
+select (select count(*) from differences where closed_at is null) as differences,
+    (select count(*) from address_faults) as addresses, (select count(*) from contracts where frozen_for is not null)
+    as frozen, (select deadlocks from pg_stat_database where datname = current_database()) as deadlocks,
+    (select coalesce(extract(epoch from now() - min(xact_start)), 0)::float8 from pg_stat_activity
+        where datname = current_database() and state <> 'idle' and backend_type = 'client backend') as longest
+"""
+_RECONCILED = "select network, extract(epoch from now() - ended_at)::float8 as age from reconciliations"
+
+
+async def networks(connection: Any, names: list[str]) -> list[Record]:  # a connection, of the pool or not
+    """Return how each of these networks stands; ages in seconds, by the database's clock, None: never."""
+    found: list[Record] = await connection.fetch(_NETWORKS, names)
+    return found
+
+
+async def invoices(connection: Any) -> list[Record]:
+    """Return how many invoices may still change, by status, and for how long the first deadline is over."""
+    found: list[Record] = await connection.fetch(_INVOICES)
+    return found
+
+
+async def payments(connection: Any) -> list[Record]:
+    """Return how many payments wait for blocks, by network and status, and the age of the oldest."""
+    found: list[Record] = await connection.fetch(_PAYMENTS)
+    return found
+
+
+async def outbox(connection: Any) -> Record:
+    """Return how many events are not published yet, and the age of the oldest."""
+    return await connection.fetchrow(_OUTBOX)
+
+
+async def deliveries(connection: Any) -> Record:
+    """Return how many deliveries are due, wait for a further attempt, or are held for a disabled endpoint."""
+    return await connection.fetchrow(_DELIVERIES)
+
+
+async def faults(connection: Any) -> Record:
+    """Return what is wrong and counted: differences, address faults, frozen assets; deadlocks, longest transaction."""
+    return await connection.fetchrow(_FAULTS)
+
+
+async def reconciled(connection: Any) -> list[Record]:
+    """Return how long ago each network's books were compared with its node."""
+    found: list[Record] = await connection.fetch(_RECONCILED)
+    return found

@@ -1,0 +1,149 @@
+"""The operations port of the real program: what a story leaves there, and what rules and dashboard ask for."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from kassa.chains.bitcoin.devnode import DevNode
+from kassa.sandbox.nodes import nodes_dir
+from tests.conftest import ROOT
+from tests.e2e.program import Program, installed
+from tests.house import BITCOIN
+from tests.tools.sink import Sink
+
+OPS = ROOT / "ops"
+PROCESS = {"up", "ALERTS"}
+"""Series that Prometheus makes itself."""
+
+
+class Shown:
+    """What one scrape said."""
+
+    def __init__(self, text: str) -> None:
+        self.samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+        declared = re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE)
+        made = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",), "unknown": ("",)}
+        self.names = {name + end for name, kind in declared for end in made[kind]}
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.samples.get((name, frozenset(labels.items())))
+
+    def total(self, name: str, **labels: str) -> float:
+        return sum(v for (n, have), v in self.samples.items() if n == name and labels.items() <= have)
+
+
+async def story(kassa: Program, node: DevNode, sink: Sink) -> Shown:
+    """An order paid, settled and reorganised; a caller of paths that are not there."""
+    await kassa.start("up")
+    await kassa.ready()
+    await kassa.open_store()
+    await kassa.call("POST", "/v1/webhooks", {"url": f"{sink.url}/hook", "events": ["*"]})
+    invoice = await kassa.invoice()
+    await node.fund(invoice["payment_options"][0]["address"], 100_000)
+    await kassa.until_invoice(invoice, status="processing")
+    await node.mine(2)
+    await kassa.until_invoice(invoice, status="settled")
+    await node.fork(2)
+    await kassa.until_invoice(invoice, status="settled", flags=[])
+    await kassa.call("GET", "/v1/invoices/inv_" + "0" * 26)
+    for n in range(3):
+        await kassa.call("GET", f"/v1/nothing/{n}")
+    await sink.until(lambda: len(sink.got) >= 5)
+    height = (await node.tip()).height
+
+    async def posted() -> bool:
+        shown = Shown(await kassa.metrics())
+        delivered = shown.total("kassa_delivery_attempts_total", result="delivered") >= 5
+        return delivered and shown.value("kassa_network_height_blocks", network=BITCOIN) == height
+
+    await kassa.until(posted)
+    return Shown(await kassa.metrics())
+
+
+async def test_a_story_is_measured_and_every_metric_asked_for_exists(
+    bitcoind: DevNode, database_url: str, tmp_path: Path
+) -> None:
+    async with Sink() as sink, installed(tmp_path / "kassa", bitcoind, database_url) as kassa:
+        shown = await story(kassa, bitcoind, sink)
+        assert shown.value("kassa_network_state", network=BITCOIN, state="ok") == 1
+        assert shown.value("kassa_reorg_depth_blocks_sum", network=BITCOIN) == 2
+        assert shown.value("kassa_events_total", type="invoice.created") == 1
+        assert (shown.value("kassa_payment_settle_seconds_count", network=BITCOIN) or 0) >= 1
+        assert shown.value("kassa_http_requests_total", method="POST", route="/v1/invoices", status="201") == 1
+        assert shown.value("kassa_http_requests_total", method="GET", route="/v1/invoices/{id}", status="404") == 1
+        assert shown.value("kassa_http_requests_total", method="GET", route="unknown", status="404") == 3
+        assert shown.total("kassa_node_call_seconds_count") > 0
+        assert shown.value("kassa_db_up") == 1
+        asked = names_asked_for()
+        assert len(asked) > 40
+        assert sorted(asked - shown.names - PROCESS) == []
+        assert await kassa.stop() == [0]
+
+
+async def test_the_port_is_waited_for_and_payments_do_not_depend_on_it(
+    bitcoind: DevNode, database_url: str, tmp_path: Path
+) -> None:
+    async with installed(tmp_path / "kassa", bitcoind, database_url) as kassa:
+        await kassa.start("watch")
+        await kassa.until(lambda: answers(kassa))
+        await kassa.start("api")
+        await kassa.ready()
+        assert "metrics are not served yet" in kassa.log("api")
+        await kassa.stop("watch")
+
+        async def taken_over() -> bool:
+            return await answers(kassa) and 'roles="api"' in await kassa.metrics()
+
+        await kassa.until(taken_over)
+
+
+async def answers(kassa: Program) -> bool:
+    try:
+        return "kassa_build_info" in await kassa.metrics()
+    except OSError:
+        return False
+
+
+def names_asked_for() -> set[str]:
+    """Return every metric that the rules, their tests and the dashboard name."""
+    dashboard = json.loads((OPS / "dashboard.json").read_text("utf-8"))
+    targets = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    texts = [*targets, (OPS / "alerts.yml").read_text("utf-8"), (OPS / "alerts.test.yml").read_text("utf-8")]
+    named = re.compile(r"\b(?:kassa|process)_[a-z_]+(?=[\[{( )]|$)", re.MULTILINE)
+    return {name for text in texts for name in named.findall(text)}
+
+
+@pytest.fixture(scope="module")
+def promtool(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Prometheus' own checker: this machine's, else unpacked from its package into the cache of the nodes."""
+    kept = nodes_dir() / "promtool" / "usr" / "bin" / "promtool"
+    if found := shutil.which("promtool"):
+        return found
+    if not kept.exists():
+        work = tmp_path_factory.mktemp("promtool")
+        subprocess.run(["apt-get", "download", "prometheus"], cwd=work, check=True, timeout=200)
+        (package,) = work.glob("prometheus_*.deb")
+        subprocess.run(["dpkg-deb", "-x", str(package), str(nodes_dir() / "promtool")], check=True, timeout=200)
+    return str(kept)
+
+
+def test_every_alert_fires_when_it_should_and_only_then(promtool: str) -> None:
+    command = [promtool, "test", "rules", "alerts.test.yml"]
+    told = subprocess.run(command, cwd=OPS, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_every_alert_is_tried_and_has_a_runbook() -> None:
+    alerts = set(re.findall(r"alert: (\w+)", (OPS / "alerts.yml").read_text("utf-8")))
+    tried = set(re.findall(r"alertname=\"(\w+)\"", (OPS / "alerts.test.yml").read_text("utf-8")))
+    books = set(re.findall(r"^### (Kassa\w+)$", (ROOT / "docs" / "operations.md").read_text("utf-8"), re.MULTILINE))
+    assert (alerts, alerts) == (tried, books)
