@@ -50,3 +50,7 @@ class House:
     def checkout_url(self, invoice_id: str) -> str:
         """Return the address of an invoice's page for its payer."""
         return f"{self.settings.http.public_url}/i/{quote(invoice_id)}"
+
+    def link_url(self, link_id: str) -> str:
+        """Return the address of a payment link's page."""
+        return f"{self.settings.http.public_url}/l/{quote(link_id)}"

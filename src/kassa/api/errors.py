@@ -23,6 +23,7 @@ TITLES = {
     413: "The body is too large",
     415: "The body's type is not supported",
     422: "The request is not valid",
+    429: "Too many requests; try again later",
     500: "Something went wrong here",
     503: "Not possible now; try again",
 }

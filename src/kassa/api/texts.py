@@ -5,6 +5,7 @@ import math
 import re
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -13,6 +14,7 @@ from kassa.core.errors import FieldFault, Invalid
 MAX_METADATA = 8_192
 MAX_DEPTH = 32
 
+_BLANK = re.compile(r"[\s\\\"<>^`{|}]|[^\x21-\x7e]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _YEARS = range(1971, 9000)
 
@@ -34,6 +36,19 @@ def moment(field: str, given: datetime | None) -> datetime | None:
     if given is not None and given.year not in _YEARS:
         raise Invalid(FieldFault(field, "is out of range"))
     return given
+
+
+def url_faults(field: str, url: str | None) -> list[FieldFault]:
+    """Return what is wrong with a URL that people are sent to."""
+    if url is None:
+        return []
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        sound = sound and parts.username is None and parts.password is None and not _BLANK.search(url)
+    except ValueError:
+        sound = False
+    return [] if sound else [FieldFault(field, "must be an http or https URL in ASCII, without user or password")]
 
 
 def read_metadata(raw: msgspec.Raw) -> tuple[str, FieldFault | None]:

@@ -10,6 +10,7 @@ KassaError
 │   ├── Conflict             true in itself, but not in the present state
 │   ├── TooLarge             the body is over the limit
 │   ├── UnsupportedMedia     the body is not of the type that is read here
+│   ├── Throttled            too much of it in a short time
 │   └── Unavailable          cannot be done now; the same request may succeed later
 ├── ChainError               something about a network's node
 │   ├── ChainUnavailable     no usable answer: try again
@@ -106,6 +107,13 @@ class UnsupportedMedia(Rejected):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class Throttled(Rejected):
+    """Asked too often; the same request may succeed after a while."""
+
+    status = 429
+    code = "too_many_requests"
 
 
 class Unavailable(Rejected):

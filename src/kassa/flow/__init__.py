@@ -6,15 +6,26 @@ and credit that is spent (`spending`). All of them end in `standing`, which work
 `deposits` stand and writes the difference: announcements, events, and by `accounts` and `booking` the entries and the
 credit that follow. `contracts` holds back an asset that is in doubt. `pricing` knows what an asset is worth.
 `addresses` gives customers theirs. `showing` and `timeline` only read; `guarding` reports what must not be shown, and
-`reconciling` where the books are not what a node shows. `alerting` carries out what people
-decide about alerts. `verifying` works the books out anew, `reporting` sums them up.
+`reconciling` where the books are not what a node shows. `alerting` carries out what people decide about alerts.
+`verifying` works the books out anew, `reporting` sums them up. `linking` says where payment links stand by the invoices
+that `attempting` made for them.
 """
 
 from kassa.flow.addresses import Issuing, issue_address, prepare_address
 from kassa.flow.alerting import decide_alert
+from kassa.flow.attempting import attempt_link, last_attempt
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
 from kassa.flow.contracts import on_contracts, thaw_asset
 from kassa.flow.guarding import check_addresses
+from kassa.flow.linking import (
+    LinkOrder,
+    change_link,
+    link_list,
+    link_resource_of,
+    make_link,
+    on_link_deadlines,
+    public_link_of,
+)
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
 from kassa.flow.picture import decimals
 from kassa.flow.pricing import priced_pairs, rate_alarms, rates_at, wanted_markets
@@ -28,7 +39,10 @@ from kassa.flow.verifying import verify
 
 __all__ = [
     "Issuing",
+    "LinkOrder",
     "Opening",
+    "attempt_link",
+    "change_link",
     "check_addresses",
     "decide_alert",
     "decimals",
@@ -36,12 +50,17 @@ __all__ = [
     "invoice_list",
     "invoice_resource",
     "issue_address",
+    "last_attempt",
+    "link_list",
+    "link_resource_of",
+    "make_link",
     "mark_invoice",
     "note_node",
     "on_chain_update",
     "on_contracts",
     "on_deadlines",
     "on_final",
+    "on_link_deadlines",
     "on_pending",
     "on_reconciled",
     "open_invoice",
@@ -51,6 +70,7 @@ __all__ = [
     "prepare_address",
     "priced_pairs",
     "public_invoice",
+    "public_link_of",
     "quote_invoice",
     "rate_alarms",
     "rates_at",

@@ -16,7 +16,7 @@ from kassa.invoices.store import Filters
 from kassa.payments.model import Touched
 from kassa.stores.model import Store
 
-_PRIVATE = ("store_id", "metadata", "customer_id", "reference", "policy", "rules")
+_PRIVATE = ("store_id", "metadata", "customer_id", "payment_link_id", "reference", "policy", "rules")
 
 
 async def invoice_resource(

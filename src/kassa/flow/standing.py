@@ -18,6 +18,7 @@ from kassa.flow import booking, deposits
 from kassa.flow import picture as pictures
 from kassa.flow.accounts import bookings
 from kassa.flow.deposits import Deposit
+from kassa.flow.linking import follow_links
 from kassa.flow.picture import Picture
 from kassa.house import House
 from kassa.invoices.model import Announced, Decision, Status
@@ -65,6 +66,9 @@ async def announce(tx: Tx, house: House, taken: Sequence[Picture], held: Sequenc
     changed = [after for outcome in outcomes for before, after in outcome.payments if after != before]
     await payments.announce(tx, [payment for payment in changed if payment.status is not None])
     await events.write(tx, [event for outcome in outcomes for event in outcome.events], now)
+    announced = {invoice for invoice, _ in said}
+    linked = [p.terms.link_id for p in taken if p.terms.link_id is not None and p.terms.id in announced]
+    await follow_links(tx, house, linked, now)
     crashpoint("flow.events")
     should = [each for picture in taken for each in bookings(house, picture)]
     await booking.post(tx, [*should, *map(deposits.booking, held)], now)

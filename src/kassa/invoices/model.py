@@ -7,7 +7,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from kassa.core.ids import AddressId, InvoiceId, PaymentId, SpendId, StoreId
+from kassa.core.ids import AddressId, InvoiceId, LinkId, PaymentId, SpendId, StoreId
 from kassa.core.money import Asset, Currency
 from kassa.invoices.policy import Policy
 from kassa.payments.model import PaymentStanding, Sight, Tier
@@ -132,6 +132,7 @@ class Terms:
     customer_id: str | None = None
     redirect_url: str | None = None
     webhook_url: str | None = None
+    link_id: LinkId | None = None  # the payment link that it was made for
 
     @property
     def tolerance(self) -> Fraction:

@@ -67,6 +67,7 @@ def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
         "description": terms.description,
         "metadata": json.loads(terms.metadata),
         "customer_id": terms.customer_id,
+        "payment_link_id": terms.link_id,
         "created_at": rfc3339(terms.created_at),
         "expires_at": rfc3339(terms.expires_at),
         "settled_at": None if shown.settled_at is None else rfc3339(shown.settled_at),

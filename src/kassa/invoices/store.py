@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from asyncpg.pool import Pool
 
-from kassa.core.ids import AddressId, InvoiceId, StoreId
+from kassa.core.ids import AddressId, InvoiceId, LinkId, StoreId
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
 from kassa.db.rows import as_json, hex_bytes
@@ -28,10 +28,10 @@ Assets = Mapping[str, Asset]
 _PUT = f"""
 with invoice as (
     insert into invoices (id, store_id, amount_units, currency, created_at, expires_at, reference,
-        description, metadata, customer_id, redirect_url, webhook_url, networks,
+        description, metadata, customer_id, redirect_url, webhook_url, networks, link_id,
         {policies.COLUMNS}, status, deadline)
     select id, store_id, amount_units, currency, created_at, expires_at, reference,
-        description, metadata, customer_id, redirect_url, webhook_url, networks,
+        description, metadata, customer_id, redirect_url, webhook_url, networks, link_id,
         {policies.COLUMNS}, 'new', expires_at
     from json_populate_recordset(null::invoices, $1)
 ), issued as (
@@ -64,6 +64,7 @@ class Filters:
     status: str | None = None
     reference: str | None = None
     customer_id: str | None = None
+    link_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -297,13 +298,15 @@ async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, 
         """select id from invoices
            where store_id = $1 and ($2::text is null or id < $2) and ($3::text is null or status = $3)
              and ($4::text is null or reference = $4) and ($5::text is null or customer_id = $5)
-             and ($6::timestamptz is null or created_at > $6) and ($7::timestamptz is null or created_at < $7)
-           order by id desc limit $8""",
+             and ($6::text is null or link_id = $6)
+             and ($7::timestamptz is null or created_at > $7) and ($8::timestamptz is null or created_at < $8)
+           order by id desc limit $9""",
         store_id,
         before,
         filters.status,
         filters.reference,
         filters.customer_id,
+        filters.link_id,
         filters.created_after,
         filters.created_before,
         limit,
@@ -337,6 +340,7 @@ def _invoice_row(terms: Terms) -> dict[str, object]:
         "redirect_url": terms.redirect_url,
         "webhook_url": terms.webhook_url,
         "networks": _networks(terms),
+        "link_id": terms.link_id,
     }
 
 
@@ -392,6 +396,7 @@ def _terms(row: Mapping[str, Any], options: tuple[Option, ...]) -> Terms:
         customer_id=row["customer_id"],
         redirect_url=row["redirect_url"],
         webhook_url=row["webhook_url"],
+        link_id=None if row["link_id"] is None else LinkId(row["link_id"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""The clock's gate: invoices whose deadline has passed, and answers that need not be kept any longer."""
+"""The clock's gate: invoices and payment links whose deadline has passed, and answers that need no longer be kept."""
 
 import asyncio
 from datetime import timedelta
@@ -19,6 +19,7 @@ async def tick(house: House) -> None:
     while True:
         now = house.clock.now()
         done = await house.database.run(lambda tx, now=now: flow.on_deadlines(tx, house, now, BATCH))  # type: ignore[misc]
+        done = max(done, await house.database.run(lambda tx, now=now: flow.on_link_deadlines(tx, house, now, BATCH)))  # type: ignore[misc]
         if now - forgotten_at > _FORGET_EVERY:
             await house.database.run(lambda tx, now=now: stores.forget_answers(tx, now - KEEP_ANSWERS))  # type: ignore[misc]
             forgotten_at = now

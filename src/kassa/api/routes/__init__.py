@@ -8,6 +8,7 @@ from kassa.api.routes import (
     events,
     invoices,
     ledger,
+    links,
     payments,
     rates,
     reports,
@@ -19,6 +20,7 @@ from kassa.api.routes import (
 ENDPOINTS: tuple[Endpoint, ...] = (
     *invoices.ENDPOINTS,
     *payments.ENDPOINTS,
+    *links.ENDPOINTS,
     *events.ENDPOINTS,
     *webhooks.ENDPOINTS,
     *alerts.ENDPOINTS,

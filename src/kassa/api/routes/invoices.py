@@ -1,8 +1,6 @@
 """Invoices: make, read, list, mark."""
 
-import re
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -10,15 +8,13 @@ from kassa import flow
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import page, read_cursor
-from kassa.api.texts import line, line_faults, moment, read_metadata
+from kassa.api.texts import line, line_faults, moment, read_metadata, url_faults
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.ids import is_id
 from kassa.db.pool import Tx
 from kassa.invoices.model import Decision, Order
 from kassa.invoices.store import Filters
 from kassa.webhooks.rules import check_url
-
-_BLANK = re.compile(r"[\s\\\"<>^`{|}]|[^\x21-\x7e]")
 
 
 async def _quote(call: Call) -> flow.Opening:
@@ -41,6 +37,7 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
         status=query.status,
         reference=line("reference", query.reference),
         customer_id=line("customer_id", query.customer_id),
+        link_id=line("payment_link_id", query.payment_link_id),
         created_after=moment("created_after", query.created_after),
         created_before=moment("created_before", query.created_before),
     )
@@ -75,7 +72,7 @@ def read_order(body: shapes.InvoiceOrder, *, private: bool) -> Order:
     faults = [
         *line_faults("reference", body.reference),
         *line_faults("description", body.description),
-        *_url_faults("redirect_url", body.redirect_url),
+        *url_faults("redirect_url", body.redirect_url),
     ]
     if body.webhook_url is not None:
         try:
@@ -100,18 +97,6 @@ def read_order(body: shapes.InvoiceOrder, *, private: bool) -> Order:
         webhook_url=body.webhook_url,
         policy={} if body.policy is None else msgspec.to_builtins(body.policy),
     )
-
-
-def _url_faults(field: str, url: str | None) -> list[FieldFault]:
-    if url is None:
-        return []
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        sound = sound and parts.username is None and parts.password is None and not _BLANK.search(url)
-    except ValueError:
-        sound = False
-    return [] if sound else [FieldFault(field, "must be an http or https URL in ASCII, without user or password")]
 
 
 ENDPOINTS = (

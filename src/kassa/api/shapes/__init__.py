@@ -52,6 +52,12 @@ from kassa.api.shapes.ledger import (
     EntryQuery,
     LedgerQuery,
 )
+from kassa.api.shapes.links import (
+    Link,
+    LinkChange,
+    LinkOrder,
+    LinkQuery,
+)
 from kassa.api.shapes.rates import (
     Quote,
     Rate,
@@ -125,6 +131,10 @@ __all__ = [
     "InvoiceQuery",
     "LedgerQuery",
     "LiabilityLine",
+    "Link",
+    "LinkChange",
+    "LinkOrder",
+    "LinkQuery",
     "Mark",
     "Moment",
     "Network",

@@ -88,6 +88,7 @@ class Invoice(Struct):
     description: str | None
     metadata: dict[str, Any]  # JSON
     customer_id: str | None
+    payment_link_id: Annotated[str | None, Meta(description="The payment link that it was made for.")]
     created_at: Time
     expires_at: Time
     settled_at: Time | None
@@ -159,5 +160,6 @@ class InvoiceQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
     status: Status | None = None
     reference: Annotated[str, Meta(max_length=200)] | None = None
     customer_id: Annotated[str, Meta(max_length=60)] | None = None
+    payment_link_id: Annotated[str, Meta(max_length=60)] | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None

@@ -1,0 +1,80 @@
+"""An attempt to pay a payment link: the open invoice of the same attempt again, or a new one."""
+
+import hashlib
+from dataclasses import replace
+from datetime import datetime
+
+import kassa.links.store as links
+from kassa.core.errors import KassaError
+from kassa.core.ids import InvoiceId
+from kassa.core.money import format_units
+from kassa.db.pool import Tx
+from kassa.flow.opening import open_invoice, quote_invoice
+from kassa.house import House
+from kassa.invoices.model import Order
+from kassa.links.model import Link
+from kassa.links.rules import asked, check_room, continued, evaluate
+from kassa.stores.store import get_store
+
+
+async def attempt_link(house: House, link_id: str, payer: str, amount: str | None, now: datetime) -> InvoiceId:
+    """Return the invoice by which a payer may pay a link now.
+
+    `payer` is what only their browser holds; `amount` what they chose. Not to be called within a transaction. Raises
+    `NotFound`, `Invalid`, `Conflict` (`link_not_open`, `attempt_in_progress`), `Throttled`, or `Unavailable`.
+    """
+    mark = hashlib.sha256(payer.encode()).digest()
+    link, units, found = await house.database.run(lambda tx: _begin(tx, link_id, mark, amount, now))
+    if not isinstance(found, int):
+        return found
+    try:
+        return await _make(house, link, units, found, now)
+    except KassaError:
+        async with house.database.transaction() as tx:
+            await links.drop_attempt(tx, found)
+        raise
+
+
+async def last_attempt(tx: Tx, link_id: str, payer: str) -> InvoiceId | None:
+    """Return the invoice that a payer was given last for a link; raises `NotFound`."""
+    link = await links.get(tx, link_id)
+    return await links.last_invoice(tx, link.id, hashlib.sha256(payer.encode()).digest())
+
+
+async def _begin(
+    tx: Tx, link_id: str, payer: bytes, amount: str | None, now: datetime
+) -> tuple[Link, int, InvoiceId | int]:
+    # Under the link's lock: however many ask at once, one of them makes the invoice and no limit is passed.
+    link = await links.get(tx, link_id, lock=True)
+    # What was paid before says nothing about a reusable link's next invoice, and there may be very many.
+    alike = () if link.reusable else (await links.invoices_of(tx, [link.id]))[link.id]
+    standing = evaluate(link, alike, now)
+    units = asked(link, standing, amount)
+    attempts = await links.attempts(tx, link, payer, now)
+    if (invoice := continued(link, attempts, units, now)) is not None:
+        return link, units, invoice
+    check_room(link, attempts, now)
+    return link, units, await links.begin_attempt(tx, link.id, payer, now)
+
+
+async def _make(house: House, link: Link, units: int, attempt: int, now: datetime) -> InvoiceId:
+    async with house.database.pool.acquire() as connection:
+        store = await get_store(connection, link.store_id)
+    order = Order(
+        amount=format_units(units, link.currency.decimals),
+        currency=link.currency.code,
+        payment_options=link.payment_options,
+        reference=link.reference,
+        description=link.title,
+        expires_in=link.invoice_seconds,
+        redirect_url=house.link_url(link.id),
+    )
+    opening = await quote_invoice(house, store, order, now)
+    opening = replace(opening, terms=replace(opening.terms, link_id=link.id))
+
+    async def write(tx: Tx) -> InvoiceId:
+        await open_invoice(tx, house, opening, now)
+        await links.end_attempt(tx, attempt, opening.terms.id)
+        return opening.terms.id
+
+    return await house.database.run(write)

@@ -1,0 +1,190 @@
+"""Where a payment link stands, what must be said about it, and who gets which invoice. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from kassa.core.errors import Conflict, FieldFault, Invalid, Throttled
+from kassa.core.ids import InvoiceId
+from kassa.core.money import Currency, format_units, parse_amount
+from kassa.invoices.model import Status as InvoiceStatus
+from kassa.links.model import MAKING, Alike, Announced, Ask, Attempt, Chosen, Fixed, Flag, Link, Standing, Status
+
+UNPAID_PER_HOUR = {False: 20, True: 60}
+"""How many invoices of one link may be unpaid among those of the last hour, by whether it is reusable.
+
+Each takes an address for ever, and a wallet looks only so far beyond the last address that was used.
+"""
+UNPAID_PER_PAYER = 6
+_HOUR = timedelta(hours=1)
+_SPARE = timedelta(seconds=30)
+_PROGRESS = {Status.OPEN: 0, Status.EXPIRED: 0, Status.CLOSED: 0, Status.PROCESSING: 1, Status.COMPLETED: 2}
+
+
+def read_ask(amount: str | None, least: str | None, most: str | None, currency: Currency) -> Ask:
+    """Read what a link asks for: an amount, or bounds between which the payer chooses. Raises `Invalid`."""
+    if amount is not None:
+        if least is not None or most is not None:
+            raise Invalid(FieldFault("amount", "is either given, or chosen by the payer between bounds: not both"))
+        return Fixed(_positive("amount", amount, currency))
+    if least is None:
+        raise Invalid(FieldFault("amount", "is required, or min_amount where the payer shall choose"))
+    bounds = Chosen(
+        _positive("min_amount", least, currency), None if most is None else _positive("max_amount", most, currency)
+    )
+    if bounds.most is not None and bounds.most < bounds.least:
+        raise Invalid(FieldFault("max_amount", "is less than min_amount"))
+    return bounds
+
+
+def evaluate(link: Link, invoices: Iterable[Alike], now: datetime) -> Standing:
+    """Decide where a link stands, afresh, from where its invoices stand; their order plays no part."""
+    alike = tuple(invoices)
+    counted = [each for each in alike if each.status is not InvoiceStatus.INVALID]
+    paid = sum(each.paid_units * each.count for each in counted)
+    wanted = link.ask.units if isinstance(link.ask, Fixed) and not link.reusable else None
+    covered = sum(_covers(each) * each.count for each in counted)
+    status = _status(link, counted, covered, wanted, now)
+    due = None if wanted is None else max(0, wanted - covered)
+    over = 0 if wanted is None else max(0, paid - wanted)
+    flags = {
+        Flag.UNDERPAID: bool(paid and due) and status in (Status.EXPIRED, Status.CLOSED),
+        Flag.OVERPAID: over > 0,
+        Flag.LATE: not link.reusable and any(each.late for each in counted),
+        Flag.REVERSED: not link.reusable and any(each.reversed for each in alike),
+    }
+    return Standing(
+        status=status,
+        flags=tuple(flag for flag, raised in flags.items() if raised),
+        paid_units=paid,
+        settled_units=sum(each.settled_units * each.count for each in counted),
+        due_units=due,
+        over_units=over,
+        invoices={kind: sum(each.count for each in alike if each.status is kind) for kind in InvoiceStatus},
+        deadline=link.expires_at if link.expires_at is not None and link.expires_at >= now else None,
+    )
+
+
+def announced(link: Link, standing: Standing) -> Announced:
+    """Return what there is to announce of a standing."""
+    if link.reusable:
+        return Announced(standing.status, standing.flags, 0, 0)
+    return Announced(standing.status, standing.flags, standing.paid_units, standing.settled_units)
+
+
+def changes(before: Announced | None, after: Announced) -> tuple[str, ...]:
+    """Return the event types that lead from what was last announced to what is true now: none, or exactly one."""
+    if before is None:
+        return ("payment_link.created",)
+    if before.status is not after.status:
+        fell_back = _PROGRESS[after.status] < _PROGRESS[before.status]
+        reopened = fell_back or after.status is Status.OPEN
+        return ("payment_link.reopened",) if reopened else (f"payment_link.{after.status}",)
+    return ("payment_link.updated",) if before != after else ()
+
+
+def asked(link: Link, standing: Standing, given: str | None) -> int:
+    """Return what the next invoice asks for, in units: what is due, or what the payer chose.
+
+    Raises `Invalid` for a choice out of bounds, `Conflict` (`link_not_open`) where there is nothing to pay.
+    """
+    if standing.status is not Status.OPEN:
+        raise Conflict(f"this payment link is {standing.status}", code="link_not_open")
+    match link.ask:
+        case Fixed(units):
+            return units if standing.due_units is None else standing.due_units
+        case Chosen(least, most):
+            choice = _read_choice(given or "", link.currency)
+            if choice is None or choice < least or (most is not None and choice > most):
+                raise Invalid(FieldFault("amount", f"must be a number, {bounds_text(link.ask, link.currency)}"))
+            return choice
+        case _:
+            assert_never(link.ask)
+
+
+def bounds_text(ask: Chosen, currency: Currency) -> str:
+    """Write bounds for people."""
+    least = format_units(ask.least, currency.decimals)
+    if ask.most is None:
+        return f"at least {least} {currency.code}"
+    return f"{least} to {format_units(ask.most, currency.decimals)} {currency.code}"
+
+
+def continued(link: Link, attempts: Sequence[Attempt], units: int, now: datetime) -> InvoiceId | None:
+    """Return the open invoice with which an attempt to pay `units` goes on, if there is one.
+
+    Of a reusable link each payer has their own; of another anybody goes on with what is open: it is paid once.
+    """
+    for attempt in attempts:
+        mine = attempt.mine or not link.reusable
+        if mine and attempt.invoice is not None and _is_open(attempt, now) and attempt.asked_units == units:
+            return attempt.invoice
+    return None
+
+
+def check_room(link: Link, attempts: Sequence[Attempt], now: datetime) -> None:
+    """Raise `Throttled` when no more invoices may be made for a link now, `Conflict` while one is being made."""
+    making = [each for each in attempts if each.invoice is None and now - each.began_at < MAKING]
+    if any(each.mine or not link.reusable for each in making):
+        raise Conflict("the invoice is just being made", code="attempt_in_progress")
+    recent = [each for each in attempts if now - each.began_at < _HOUR and _is_unpaid(each)]
+    mine = [each for each in recent if each.mine]
+    if len(mine) >= UNPAID_PER_PAYER or len(recent) >= UNPAID_PER_HOUR[link.reusable]:
+        raise Throttled("too many payments of this link were begun and not made; try again later")
+
+
+def _read_choice(text: str, currency: Currency) -> int | None:
+    # "12,50" is what half the world writes; where three decimals are possible, "1,000" could mean either.
+    pointed = text.strip().replace(",", ".") if currency.decimals < 3 else text.strip()
+    try:
+        return parse_amount(pointed, currency.decimals)
+    except Invalid:
+        return None
+
+
+def _positive(field: str, text: str, currency: Currency) -> int:
+    units = parse_amount(text, currency.decimals, field=field)
+    if units == 0:
+        raise Invalid(FieldFault(field, "must be more than zero"))
+    return units
+
+
+def _status(link: Link, counted: Sequence[Alike], covered: int, wanted: int | None, now: datetime) -> Status:
+    if not link.reusable:
+        final = sum(_completes(each) * each.count for each in counted)
+        settled = any(each.status is InvoiceStatus.SETTLED for each in counted)
+        if settled if wanted is None else final >= wanted:
+            return Status.COMPLETED
+        awaited = any(each.status is InvoiceStatus.PROCESSING or _is_undecided(each) for each in counted)
+        if awaited if wanted is None else covered >= wanted:
+            return Status.PROCESSING
+    if link.closed_at is not None:
+        return Status.CLOSED
+    return Status.EXPIRED if link.expires_at is not None and now > link.expires_at else Status.OPEN
+
+
+def _covers(each: Alike) -> int:
+    """What need not be asked for again because of an invoice: what was paid, or all of it once that was enough."""
+    enough = each.status in (InvoiceStatus.SETTLED, InvoiceStatus.PROCESSING)
+    return max(each.asked_units, each.paid_units) if enough else each.paid_units
+
+
+def _completes(each: Alike) -> int:
+    """What of it is final. A full payment that came too late is not, until the merchant has decided."""
+    if each.status is InvoiceStatus.SETTLED:
+        return max(each.asked_units, each.settled_units)
+    return 0 if _is_undecided(each) else each.settled_units
+
+
+def _is_undecided(each: Alike) -> bool:
+    return each.status is InvoiceStatus.EXPIRED and each.late
+
+
+def _is_open(attempt: Attempt, now: datetime) -> bool:
+    # Who is sent to an invoice in its last seconds cannot pay it in time.
+    spare = timedelta(0) if attempt.paid_units else _SPARE
+    return attempt.status is InvoiceStatus.NEW and attempt.expires_at is not None and now + spare < attempt.expires_at
+
+
+def _is_unpaid(attempt: Attempt) -> bool:
+    return attempt.paid_units == 0 and attempt.status is not InvoiceStatus.SETTLED
