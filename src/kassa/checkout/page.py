@@ -14,9 +14,10 @@ from kassa.checkout.words import shop, state, ways
 
 REFRESH_SECONDS = 10
 
-_TEMPLATE = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("kassa.checkout"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-).get_template("invoice.html")
+)
+_TEMPLATE = TEMPLATES.get_template("invoice.html")
 _WORDS = {
     "detected": "seen, not yet confirmed",
     "settled": "complete",

@@ -1,6 +1,5 @@
 """The routes of the checkout. Public: who knows an invoice's id (96 random bits) may look at it and pay it."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,6 +8,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
 from kassa import flow
+from kassa.checkout.answers import HEADERS, answer, html
+from kassa.checkout.link_pages import link_handlers
 from kassa.checkout.page import STYLE, invoice_page, notice_page
 from kassa.checkout.stream import Streams
 from kassa.checkout.words import state, ways
@@ -19,17 +20,6 @@ from kassa.house import House
 
 AnyRequest = Request[Any, Any, Any]
 
-# Nothing but our own stylesheet is loaded, no script runs, nobody frames the page (a framed one could be overlaid).
-_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_HEADERS = {
-    "content-security-policy": _POLICY,
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
-    "cross-origin-opener-policy": "same-origin",
-    "cache-control": "no-store",
-}
 _TROUBLE = "This page cannot be shown now. Please load it again in a moment, and pay nothing meanwhile."
 
 
@@ -44,13 +34,14 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
         return await _stream(house, streams, request.path_params["invoice_id"])
 
     async def style() -> Response[bytes]:
-        return _answer(200, STYLE, "text/css", {"cache-control": "public, max-age=300"})
+        return answer(200, STYLE, "text/css", {"cache-control": "public, max-age=300"})
 
     route = partial(HTTPRouteHandler, http_method="GET", opt={"access": "public"}, status_code=200)
     return [
         route("/i/checkout.css")(style),
         route("/i/{invoice_id:str}")(page),
         route("/i/{invoice_id:str}/stream")(stream),
+        *link_handlers(house),
     ]
 
 
@@ -59,11 +50,11 @@ async def _page(house: House, invoice_id: str, asset: str | None) -> Response[by
         invoice = await _public(house, invoice_id)
         if state(invoice).payable and not ways(invoice):
             raise Unavailable("no address of this invoice can be shown")
-        return _html(200, invoice_page(invoice, asset))
+        return html(200, invoice_page(invoice, asset))
     except NotFound:
-        return _html(404, notice_page("There is no such invoice", "Please check the link, or ask the shop."))
+        return html(404, notice_page("There is no such invoice", "Please check the link, or ask the shop."))
     except Unavailable:
-        return _html(503, notice_page("Please do not pay now", _TROUBLE))
+        return html(503, notice_page("Please do not pay now", _TROUBLE))
 
 
 async def _stream(house: House, streams: Streams, invoice_id: str) -> Response[Any]:
@@ -71,8 +62,8 @@ async def _stream(house: House, streams: Streams, invoice_id: str) -> Response[A
         streams.check_room()
         await _public(house, invoice_id)
     except Rejected as error:
-        return _answer(error.status, b"", "text/event-stream", {})
-    return Stream(streams.follow(invoice_id), media_type="text/event-stream", headers=_HEADERS)
+        return answer(error.status, b"", "text/event-stream", {})
+    return Stream(streams.follow(invoice_id), media_type="text/event-stream", headers=HEADERS)
 
 
 async def _public(house: House, invoice_id: str) -> dict[str, Any]:  # JSON
@@ -83,11 +74,3 @@ async def _public(house: House, invoice_id: str) -> dict[str, Any]:  # JSON
             return await flow.public_invoice(connection, house, invoice_id, house.clock.now())
     except DATABASE_AWAY as error:
         raise Unavailable("the database cannot be used") from error
-
-
-def _html(status: int, body: bytes) -> Response[bytes]:
-    return _answer(status, body, "text/html", {})
-
-
-def _answer(status: int, body: bytes, media_type: str, headers: Mapping[str, str]) -> Response[bytes]:
-    return Response(body, status_code=status, media_type=media_type, headers={**_HEADERS, **headers})

@@ -1,0 +1,155 @@
+"""The routes of payment links. Public: who knows a link's id may look at it and begin to pay.
+
+Beginning makes an invoice, which takes an address for ever. So the form answers only to a page that we sent to the same
+browser: a cookie that other sites can neither read nor have sent with a form of theirs must agree with it. What is in
+the cookie also says who pays, so that the same payer goes on with the same invoice.
+"""
+
+import asyncio
+import hmac
+import re
+import secrets
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs
+
+from litestar import Request, Response
+from litestar.datastructures import Cookie
+from litestar.handlers import HTTPRouteHandler
+
+from kassa import flow
+from kassa.checkout.answers import HEADERS, html
+from kassa.checkout.link_page import link_page
+from kassa.checkout.page import notice_page
+from kassa.core.errors import Conflict, Forbidden, Invalid, NotFound, Throttled, Unavailable
+from kassa.core.ids import InvoiceId, is_id
+from kassa.db.faults import DATABASE_AWAY
+from kassa.house import House
+
+AnyRequest = Request[Any, Any, Any]
+
+MAX_FORM = 4_096
+KEPT_SECONDS = 30 * 86_400
+_TOKEN = re.compile(r"[0-9A-Za-z_-]{32}\Z")
+_POLICY = {
+    "content-security-policy": HEADERS["content-security-policy"].replace("form-action 'none'", "form-action 'self'")
+}
+_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
+"""Pauses while another request of the same payer makes the invoice."""
+
+
+def link_handlers(house: House) -> list[HTTPRouteHandler]:
+    """Make the routes, to be handed to `create_app`."""
+
+    async def page(request: AnyRequest) -> Response[bytes]:
+        return await _guarded(_page(house, request, request.path_params["link_id"]))
+
+    async def begin(request: AnyRequest) -> Response[bytes]:
+        return await _guarded(_begin(house, request, request.path_params["link_id"]))
+
+    route = partial(HTTPRouteHandler, "/l/{link_id:str}", opt={"access": "public"}, status_code=200)
+    return [route(http_method="GET")(page), route(http_method="POST")(begin)]
+
+
+async def _guarded(serving: Any) -> Response[bytes]:  # a coroutine
+    try:
+        return await serving  # type: ignore[no-any-return]
+    except NotFound:
+        return html(404, notice_page("There is no such payment link", "Please check the link, or ask the shop."))
+    except Throttled:
+        text = "Too many payments of this link were begun and not made. Please try again in an hour, or ask the shop."
+        return html(429, notice_page("Please try again later", text), {"retry-after": "3600"})
+    except Forbidden:
+        text = "Your browser did not send this form from our page. Please allow cookies, and load the link again."
+        return html(403, notice_page("Please load the page again", text))
+    except (Unavailable, *DATABASE_AWAY):
+        text = "This payment cannot be begun now. Please try again in a moment."
+        return html(503, notice_page("Please try again in a moment", text), {"retry-after": "5"})
+
+
+async def _page(house: House, request: AnyRequest, link_id: str, given: str = "", fault: str = "") -> Response[bytes]:
+    if not is_id("lnk", link_id):
+        raise NotFound("there is no such payment link")
+    payer = _payer(house, request)
+    async with house.database.pool.acquire(timeout=5) as connection:
+        now = house.clock.now()
+        link = await flow.public_link_of(connection, house, link_id, now)
+        last = None if payer is None else await flow.last_attempt(connection, link_id, payer)
+        mine = None if last is None else await flow.public_invoice(connection, house, last, now)
+    token = payer or secrets.token_urlsafe(24)
+    answer = html(422 if fault else 200, link_page(link, token, mine, given=given, fault=fault), _POLICY)
+    secure = _is_secure(house)
+    answer.set_cookie(
+        Cookie(
+            _cookie(house), value=token, path="/", max_age=KEPT_SECONDS, httponly=True, secure=secure, samesite="lax"
+        )
+    )
+    return answer
+
+
+async def _begin(house: House, request: AnyRequest, link_id: str) -> Response[bytes]:
+    if not is_id("lnk", link_id):
+        raise NotFound("there is no such payment link")
+    form = await _form(request)
+    payer = _payer(house, request)
+    _check_origin(request, payer, form.get("token", ""))
+    assert payer is not None
+    try:
+        invoice = await _attempt(house, link_id, payer, form.get("amount"))
+    except Invalid as invalid:
+        return await _page(house, request, link_id, form.get("amount", "")[:60], invalid.faults[0].message)
+    except Conflict:
+        return _see(f"/l/{link_id}")
+    return _see(f"/i/{invoice}")
+
+
+async def _attempt(house: House, link_id: str, payer: str, amount: str | None) -> InvoiceId:
+    for wait in _WAITS:
+        try:
+            return await flow.attempt_link(house, link_id, payer, amount, house.clock.now())
+        except Conflict as conflict:
+            if conflict.code != "attempt_in_progress":
+                raise
+            await asyncio.sleep(wait)
+    raise Unavailable("the invoice is still being made")
+
+
+async def _form(request: AnyRequest) -> dict[str, str]:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        raise Forbidden("not a form")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM:
+            raise Forbidden("not our form")
+    try:
+        found = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10)
+    except ValueError:
+        raise Forbidden("not our form") from None
+    return {name: values[-1] for name, values in found.items()}
+
+
+def _check_origin(request: AnyRequest, payer: str | None, token: str) -> None:
+    """Raise `Forbidden` unless the form comes from a page that we sent to this browser."""
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    agrees = payer is not None and hmac.compare_digest(payer.encode(), token.encode())
+    if not agrees or site != "same-origin":
+        raise Forbidden("this form was not sent from our page")
+
+
+def _payer(house: House, request: AnyRequest) -> str | None:
+    found = request.cookies.get(_cookie(house), "")
+    return found if _TOKEN.match(found) else None
+
+
+def _cookie(house: House) -> str:
+    # The prefix keeps every other host, also one below ours, from setting it.
+    return "__Host-kassa-payer" if _is_secure(house) else "kassa-payer"
+
+
+def _is_secure(house: House) -> bool:
+    return house.settings.http.public_url.startswith("https://")
+
+
+def _see(path: str) -> Response[bytes]:
+    return html(303, b"", {"location": path})

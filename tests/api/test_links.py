@@ -1,0 +1,319 @@
+"""Payment links over HTTP: made and changed with a key, paid by anyone through a form."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from html import unescape
+from typing import Any
+
+import pytest
+
+from kassa import flow
+from kassa.checkout.pages import handlers
+from kassa.house import House
+from tests.api.served import Answer, Caller, Served, serve
+from tests.house import BITCOIN, SetClock, add_store
+
+BTC = f"BTC@{BITCOIN}"
+LINK = {"title": "Two coffees", "amount": "9.90"}
+
+
+@pytest.fixture
+async def served(house: House) -> AsyncIterator[Served]:
+    """The house served with its checkout."""
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(house, store, handlers(house)) as running:
+        yield running
+
+
+async def make(served: Served, **more: Any) -> Any:
+    answer = await served.all.post("/v1/payment-links", LINK | more)
+    assert answer.status == 201, answer.body
+    return answer.json
+
+
+class Payer:
+    """A browser: it keeps its cookie, and sends the form that it was given."""
+
+    def __init__(self, served: Served, link: Any) -> None:
+        self.caller: Caller = served.caller(None)
+        self.path = f"/l/{link['id']}"
+        self.cookie: str | None = None
+
+    async def look(self) -> str:
+        answer = await self.caller.get(self.path, headers=self.headers())
+        assert answer.status == 200, answer.body
+        self.cookie = re.match(r"kassa-payer=[^;]+", answer.headers["set-cookie"])[0]  # type: ignore[index,call-overload]
+        return answer.body.decode()
+
+    async def pay(self, page: str, **fields: str) -> Answer:
+        token = re.search(r'name="token" value="([^"]+)"', page)
+        return await self.send({"token": "" if token is None else token[1]} | fields)
+
+    async def send(self, fields: dict[str, str], **headers: str) -> Answer:
+        return await self.caller.post(self.path, data=fields, headers=self.headers() | headers)
+
+    async def begin(self, **fields: str) -> str:
+        answer = await self.pay(await self.look(), **fields)
+        assert answer.status == 303, answer.body
+        return str(answer.headers["location"]).removeprefix("/i/")  # type: ignore[index,call-overload]
+
+    def headers(self) -> dict[str, str]:
+        return {} if self.cookie is None else {"cookie": self.cookie}
+
+
+async def test_a_link_is_made_read_listed_and_found_by_its_status(served: Served) -> None:
+    made = await make(served, reference="r-1", metadata={"a": 1}, redirect_url="https://shop.example/")
+
+    assert (made["status"], made["amount"], made["currency"], made["amount_due"]) == ("open", "9.90", "EUR", "9.90")
+    assert made["url"].endswith(f"/l/{made['id']}")
+    assert (await served.all.get(f"/v1/payment-links/{made['id']}")).json == made
+    assert (await served.all.get("/v1/payment-links?reference=r-1&status=open")).json["data"] == [made]
+    assert (await served.all.get("/v1/payment-links?status=completed")).json["data"] == []
+    (event,) = (await served.all.get("/v1/events?type=payment_link.*")).json["data"]
+    assert (event["type"], event["data"]["object"]) == ("payment_link.created", made)
+
+
+@pytest.mark.parametrize(
+    ("order", "field"),
+    [
+        ({"amount": None}, "amount"),
+        ({"amount": "0"}, "amount"),
+        ({"min_amount": "1"}, "amount"),
+        ({"asset": "XYZ@nowhere"}, "asset"),
+        ({"asset": BTC, "currency": "EUR"}, "asset"),
+        ({"payment_options": ["XYZ@nowhere"]}, "payment_options.0"),
+        ({"title": "a\nb"}, "title"),
+        ({"redirect_url": "javascript:alert(1)"}, "redirect_url"),
+        ({"redirect_url": "https://a@evil.example/"}, "redirect_url"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"status": "completed"}, "status"),
+        ({"store_id": "sto_x"}, "store_id"),
+        ({"amount_paid": "1"}, "amount_paid"),
+        ({"metadata": [1]}, "metadata"),
+    ],
+)
+async def test_e12_a_link_that_cannot_be_is_refused(served: Served, order: dict[str, Any], field: str) -> None:
+    answer = await served.all.post("/v1/payment-links", LINK | order)
+
+    assert (answer.status, answer.fields) == (422, [field])
+
+
+async def test_another_store_sees_nothing_of_it(served: Served) -> None:
+    made = await make(served)
+    async with served.house.database.transaction() as tx:
+        other = await add_store(tx, served.house)
+    stranger = await served.key(store=other)
+
+    for answer in (
+        await stranger.get(f"/v1/payment-links/{made['id']}"),
+        await stranger.send("PATCH", f"/v1/payment-links/{made['id']}", {"closed": True}),
+    ):
+        assert (answer.status, answer.code) == (404, "not_found")
+    assert (await stranger.get("/v1/payment-links")).json["data"] == []
+
+
+async def test_words_and_end_change_and_closing_is_undone(served: Served) -> None:
+    made = await make(served)
+    path = f"/v1/payment-links/{made['id']}"
+
+    renamed = (await served.all.send("PATCH", path, {"title": "Tea", "reference": "x"})).json
+    closed = (await served.all.send("PATCH", path, {"closed": True})).json
+    again = (await served.all.send("PATCH", path, {"closed": False, "reference": None})).json
+    refused = await served.all.send("PATCH", path, {"amount": "1"})
+
+    assert (renamed["title"], renamed["reference"], renamed["status"]) == ("Tea", "x", "open")
+    assert (closed["status"], again["status"], again["reference"]) == ("closed", "open", None)
+    assert (refused.status, refused.fields) == (422, ["amount"])
+    said = [event["type"] for event in (await served.all.get("/v1/events")).json["data"]]
+    assert said == [f"payment_link.{word}" for word in ("created", "updated", "closed", "reopened")]
+
+
+async def test_a_payer_gets_an_invoice_and_goes_on_with_it(served: Served) -> None:
+    made = await make(served)
+    payer = Payer(served, made)
+
+    first = await payer.begin()
+    page = await payer.look()
+    second = await payer.begin()
+
+    assert first == second
+    assert "Go on with this payment" in page
+    (invoice,) = (await served.all.get(f"/v1/invoices?payment_link_id={made['id']}")).json["data"]
+    assert (invoice["id"], invoice["amount"], invoice["payment_link_id"]) == (first, "9.90", made["id"])
+    assert (invoice["description"], invoice["redirect_url"]) == ("Two coffees", made["url"])
+    assert await Payer(served, made).begin() == first  # it is paid once, whoever does it
+
+
+async def test_a_reusable_link_gives_each_payer_their_own(served: Served) -> None:
+    made = await make(served, reusable=True)
+
+    given = [await Payer(served, made).begin() for _ in range(2)]
+    await served.all.post(f"/v1/invoices/{given[0]}/mark", {"as": "settled"})
+    shown = (await served.all.get(f"/v1/payment-links/{made['id']}")).json
+    page = await Payer(served, made).look()
+
+    assert given[0] != given[1]
+    assert (shown["status"], shown["invoices"]["settled"], shown["amount_due"]) == ("open", 1, None)
+    assert "Paid so far" not in page  # what others paid is the merchant's affair
+
+
+async def test_a_payer_chooses_within_the_bounds(served: Served) -> None:
+    made = await make(served, amount=None, min_amount="1.00", max_amount="20.00")
+    payer = Payer(served, made)
+
+    low = await payer.pay(await payer.look(), amount="0.50")
+    invoice = await payer.begin(amount="12,50")
+
+    assert low.status == 422
+    assert b"must be a number, 1.00 to 20.00 EUR" in low.body
+    assert (await served.all.get(f"/v1/invoices/{invoice}")).json["amount"] == "12.50"
+
+
+async def test_a_link_priced_in_a_coin_is_paid_in_it_without_a_rate(served: Served) -> None:
+    made = await make(served, amount="0.00120000", asset=BTC)
+
+    invoice = (await served.all.get(f"/v1/invoices/{await Payer(served, made).begin()}")).json
+
+    (option,) = invoice["payment_options"]
+    assert (made["currency"], invoice["currency"], option["asset"]) == ("BTC", "BTC", BTC)
+    assert (option["amount"], option["rate_source"]) == ("0.00120000", "same")
+
+
+async def test_a_settled_invoice_uses_a_link_up_and_its_loss_brings_it_back(served: Served) -> None:
+    made = await make(served)
+    payer = Payer(served, made)
+    invoice = await payer.begin()
+
+    await served.all.post(f"/v1/invoices/{invoice}/mark", {"as": "settled"})
+    used, page = (await served.all.get(f"/v1/payment-links/{made['id']}")).json, await payer.look()
+    refused = await payer.pay(page)
+    await served.all.post(f"/v1/invoices/{invoice}/mark", {"as": "invalid"})
+    back = (await served.all.get(f"/v1/payment-links/{made['id']}")).json
+
+    assert (used["status"], used["amount_due"]) == ("completed", "0.00")
+    assert "<form" not in page
+    assert refused.status == 403  # there was no form that could be sent
+    assert (back["status"], back["amount_due"]) == ("open", "9.90")
+    said = [event["type"] for event in (await served.all.get("/v1/events?type=payment_link.*")).json["data"]]
+    assert said == [f"payment_link.{word}" for word in ("created", "completed", "reopened")]
+    assert await payer.begin() != invoice
+
+
+async def test_a_closed_link_begins_nothing(served: Served) -> None:
+    made = await make(served)
+    payer = Payer(served, made)
+    page = await payer.look()
+    await served.all.send("PATCH", f"/v1/payment-links/{made['id']}", {"closed": True})
+
+    answer = await payer.pay(page)
+
+    assert (answer.status, answer.headers["location"]) == (303, payer.path)  # type: ignore[index,call-overload]
+    assert "This link was closed" in await payer.look()
+    assert (await served.all.get("/v1/invoices")).json["data"] == []
+
+
+@pytest.mark.parametrize("reusable", [False, True])
+async def test_many_at_once_burn_one_address(served: Served, reusable: bool) -> None:
+    made = await make(served, reusable=reusable)
+    payer = Payer(served, made)
+    page = await payer.look()
+
+    answers = await asyncio.gather(*(payer.pay(page) for _ in range(12)))
+
+    assert {answer.status for answer in answers} == {303}
+    assert len({answer.headers["location"] for answer in answers}) == 1  # type: ignore[index,call-overload]
+    assert await served.house.database.pool.fetchval("select max(next_index) from keychains") == 1
+
+
+async def test_one_payer_cannot_take_address_after_address(served: Served) -> None:
+    made = await make(served, reusable=True, amount=None, min_amount="1.00")
+    payer = Payer(served, made)
+    page = await payer.look()
+
+    answers = [await payer.pay(page, amount=str(n)) for n in range(1, 9)]
+
+    assert [answer.status for answer in answers] == [303] * 6 + [429] * 2
+    assert await served.house.database.pool.fetchval("select max(next_index) from keychains") == 6
+
+
+async def test_e20_only_our_own_form_begins_a_payment(served: Served) -> None:
+    made = await make(served)
+    payer = Payer(served, made)
+    page = await payer.look()
+    token = payer.cookie.partition("=")[2]  # type: ignore[union-attr]
+    forged = {"token": "A" * 32}
+
+    answers = [
+        await payer.send({}),
+        await payer.send(forged),
+        await payer.send({"token": token}, **{"sec-fetch-site": "cross-site"}),
+        await payer.send({"token": token}, **{"sec-fetch-site": "same-site"}),
+        await payer.caller.post(payer.path, data={"token": token}),
+        await payer.caller.post(payer.path, data={"token": ""}, headers={"cookie": "kassa-payer="}),
+        await payer.caller.post(payer.path, {"token": token}, headers=payer.headers()),
+        await payer.caller.post(
+            payer.path, data=f"token={token}", headers=payer.headers() | {"content-type": "text/plain"}
+        ),
+        await payer.send({"token": token, "amount": "9" * 5_000}),
+    ]
+
+    assert [answer.status for answer in answers] == [403] * len(answers)
+    assert (await served.all.get("/v1/invoices")).json["data"] == []
+    assert (await payer.pay(page)).status == 303
+
+
+async def test_the_page_is_guarded_and_its_cookie_kept_from_others(served: Served) -> None:
+    answer = await served.caller(None).get(f"/l/{(await make(served))['id']}")
+
+    policy = str(answer.headers["content-security-policy"])  # type: ignore[index,call-overload]
+    assert policy.startswith("default-src 'none'")
+    assert "form-action 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    cookie = str(answer.headers["set-cookie"])  # type: ignore[index,call-overload]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}"])
+async def test_e16_hostile_text_stays_text(served: Served, text: str) -> None:
+    made = await make(served, title=text, description=text, amount=None, min_amount="1")
+    payer = Payer(served, made)
+    page = await payer.look()
+    refused = (await payer.pay(page, amount=text)).body.decode()
+
+    for shown in (page, refused):
+        assert (shown.count("<script"), shown.count("<img")) == (0, 0)
+        assert unescape(re.search("<h1>(.*)</h1>", shown)[1]) == text  # type: ignore[index]
+
+
+async def test_the_page_tells_nothing_private(served: Served) -> None:
+    made = await make(served, reference="secret-reference", metadata={"note": "secret-note"}, reusable=True)
+
+    page = await Payer(served, made).look()
+
+    for private in ("secret-reference", "secret-note", served.store.id):
+        assert private not in page
+
+
+@pytest.mark.parametrize("path", ["/l/x", f"/l/lnk_{'0' * 29}", "/l/%00"])
+async def test_an_unknown_link_is_a_plain_404(served: Served, path: str) -> None:
+    payer = served.caller(None)
+
+    assert (await payer.get(path)).status == 404
+    assert (await payer.post(path, data={"token": "x"})).status in (403, 404)
+
+
+async def test_the_clock_ends_a_link_and_says_so(served: Served) -> None:
+    made = await make(served, expires_at="2026-01-01T01:00:00Z")
+    clock = served.house.clock
+    assert isinstance(clock, SetClock)
+    now = clock.move(3601)
+    async with served.house.database.transaction() as tx:
+        assert await flow.on_link_deadlines(tx, served.house, now) == 1
+        assert await flow.on_link_deadlines(tx, served.house, now) == 0
+
+    assert (await served.all.get(f"/v1/payment-links/{made['id']}")).json["status"] == "expired"
+    said = [event["type"] for event in (await served.all.get("/v1/events")).json["data"]]
+    assert said == ["payment_link.created", "payment_link.expired"]
