@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kassa import flow
+from kassa.audit.model import Actor
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.chains.rpc import JsonRpc
 from kassa.core.clock import Clock, SystemClock
@@ -78,7 +79,7 @@ class EvmShop(Shop):
     async def thaw(self, asset: str) -> None:
         """Decide as an operator does with `kassa asset thaw`."""
         async with self.house.database.transaction() as tx:
-            await flow.thaw_asset(tx, self.house, asset, self.house.clock.now())
+            await flow.thaw_asset(tx, self.house, asset, Actor("operator test"), self.house.clock.now())
 
     async def only(self, asset: str, amount: str = "50.00", **more: Any) -> Json:
         """Make an invoice that offers one asset, by its symbol."""

@@ -3,19 +3,17 @@
 import json
 import os
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from kassa import __version__
 from kassa.accounting import cli as accounting
+from kassa.auditing.cli import log_app as audit_app
+from kassa.command import AsJson, Config, StoreId, ask, settings_of
 from kassa.core.errors import KassaError, SettingsError
 from kassa.sandbox.cli import app as sandbox_app
-
-if TYPE_CHECKING:
-    from kassa.settings import Settings
 
 app = typer.Typer(
     name="kassa", help="Accept cryptocurrency on your own machine.", no_args_is_help=True,
@@ -38,19 +36,11 @@ app.add_typer(asset_app, name="asset")
 app.add_typer(alert_app, name="alert")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(audit_app, name="audit")
 ledger_app.command("verify")(accounting.verify)
 app.command("reconcile")(accounting.reconcile)
 app.command("report")(accounting.report)
 app.command("export")(accounting.export)
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", envvar="KASSA_CONFIG", help="The settings file; kassa.toml here, if there is one."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer one JSON document, for programs.")]
-StoreId = Annotated[str, typer.Option("--store", help="The store's id: sto_…")]
-
-DEFAULT_FILE = Path("kassa.toml")
 
 
 def main() -> None:
@@ -97,7 +87,7 @@ def migrate(config: Config = None, as_json: AsJson = False) -> None:
     """Bring the database to this version."""
     from kassa import operations
 
-    told = _ask(operations.migrate(_settings(config)))
+    told = ask(operations.migrate(settings_of(config)))
     _tell(told, as_json, f"the database has {len(told['migrations'])} migrations, the last is {told['migrations'][-1]}")
 
 
@@ -106,7 +96,7 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
     """Check database, nodes, clocks, disk and counters; exit code 1 when something is broken."""
     from kassa import doctor as examination
 
-    findings = _ask(examination.examine(_settings(config)))
+    findings = ask(examination.examine(settings_of(config)))
     examination.print_findings(findings, as_json=as_json)
     if examination.is_ill(findings):
         raise typer.Exit(1)
@@ -131,8 +121,8 @@ def store_create(
     """Make a store; its first API key is shown here and never again."""
     from kassa import operations
 
-    made = operations.create_store(_settings(config), name, currency, test=test, tolerance=tolerance, spread=spread)
-    told = _ask(made)
+    made = operations.create_store(settings_of(config), name, currency, test=test, tolerance=tolerance, spread=spread)
+    told = ask(made)
     _tell(told, as_json, f"store    {told['store_id']}\nAPI key  {told['api_key']}   (shown only now: keep it)")
 
 
@@ -146,7 +136,7 @@ def store_spread(
     """Change a store's spread; invoices that are open keep theirs."""
     from kassa import operations
 
-    told = _ask(operations.set_spread(_settings(config), store, spread))
+    told = ask(operations.set_spread(settings_of(config), store, spread))
     _tell(told, as_json, f"the rates of {store} are {spread} below the market's from now on")
 
 
@@ -155,7 +145,7 @@ def store_list(config: Config = None, as_json: AsJson = False) -> None:
     """List every store."""
     from kassa import operations
 
-    told = _ask(operations.list_stores(_settings(config)))
+    told = ask(operations.list_stores(settings_of(config)))
     _tell_table(told, as_json, ("id", "name", "currency", "livemode", "created_at"))
 
 
@@ -181,7 +171,7 @@ def store_policy(
         "late_rate_percent": _without_sign(late_rate),
     }  # fmt: skip
     asked = {name: value for name, value in given.items() if value is not None}
-    told = _ask(operations.store_policy(_settings(config), store, asked))
+    told = ask(operations.store_policy(settings_of(config), store, asked))
     _tell(told, as_json, "\n".join(f"{name:<21}{value}" for name, value in told["policy"].items()))
 
 
@@ -196,7 +186,7 @@ def key_create(
     """Make another API key; it is shown here and never again."""
     from kassa import operations
 
-    told = _ask(operations.create_key(_settings(config), store, scope or (), label))
+    told = ask(operations.create_key(settings_of(config), store, scope or (), label))
     _tell(told, as_json, f"key      {told['key_id']}\nAPI key  {told['api_key']}   (shown only now: keep it)")
 
 
@@ -205,7 +195,7 @@ def key_list(store: StoreId, config: Config = None, as_json: AsJson = False) -> 
     """List a store's keys."""
     from kassa import operations
 
-    told = _ask(operations.list_keys(_settings(config), store))
+    told = ask(operations.list_keys(settings_of(config), store))
     _tell_table(told, as_json, ("id", "label", "scopes", "created_at", "last_used_at", "revoked_at"))
 
 
@@ -216,7 +206,7 @@ def key_revoke(
     """End a key at once."""
     from kassa import operations
 
-    told = _ask(operations.revoke_key(_settings(config), key_id))
+    told = ask(operations.revoke_key(settings_of(config), key_id))
     _tell(told, as_json, f"{key_id} opens nothing any more")
 
 
@@ -231,7 +221,7 @@ def wallet_add(
     """Give a store a wallet on a network."""
     from kassa import operations
 
-    told = _ask(operations.add_wallet(_settings(config), store, network, descriptor))
+    told = ask(operations.add_wallet(settings_of(config), store, network, descriptor))
     first = "\n         ".join(told["first_addresses"])
     words = f"wallet   {told['wallet_id']}\nkey      {told['fingerprint']}\nfirst    {first}"
     _tell(told, as_json, f"{words}\nCompare fingerprint and addresses with what your signing wallet shows.")
@@ -248,7 +238,7 @@ def webhook_add(
     """Add a receiver; the secret that signs its deliveries is shown here and never again."""
     from kassa import operations
 
-    told = _ask(operations.add_webhook(_settings(config), store, url, events or ()))
+    told = ask(operations.add_webhook(settings_of(config), store, url, events or ()))
     _tell(told, as_json, f"webhook  {told['webhook_id']}\nsecret   {told['secret']}   (shown only now: keep it)")
 
 
@@ -264,7 +254,7 @@ def webhook_secret(
     """Show the secret that signs deliveries to an invoice's own webhook_url; endpoints have their own."""
     from kassa import operations
 
-    told = _ask(operations.webhook_secret(_settings(config), store, rotate=rotate))
+    told = ask(operations.webhook_secret(settings_of(config), store, rotate=rotate))
     old = f"\nold one  signs too until {told['previous_secret_until']}" if rotate else ""
     _tell(told, as_json, f"secret   {told['secret']}{old}")
 
@@ -278,7 +268,7 @@ def asset_thaw(
     """Offer and settle a frozen asset again, with its contract as it is now: your decision, which is kept."""
     from kassa import operations
 
-    told = _ask(operations.thaw_asset(_settings(config), asset))
+    told = ask(operations.thaw_asset(settings_of(config), asset))
     _tell(told, as_json, f"{asset} is offered and settles again")
 
 
@@ -292,7 +282,7 @@ def network_resume(
     """Follow a halted network again: your decision, which is kept."""
     from kassa import operations
 
-    told = _ask(operations.resume_network(_settings(config), network, depth))
+    told = ask(operations.resume_network(settings_of(config), network, depth))
     _tell(told, as_json, f"{network} is followed again; reorganisations of up to {depth} blocks are allowed once")
 
 
@@ -309,7 +299,7 @@ def alert_list(
     """List what is wrong, newest first."""
     from kassa import operations
 
-    told = _ask(operations.list_alerts(_settings(config), closed=closed))
+    told = ask(operations.list_alerts(settings_of(config), closed=closed))
     _tell_table(told, as_json, ("id", "severity", "kind", "status", "opened_at", "reason", "detail"))
 
 
@@ -318,7 +308,7 @@ def alert_acknowledge(alert: AlertId, note: Note, config: Config = None, as_json
     """Say that somebody looks after an alert; it stays open."""
     from kassa import operations
 
-    told = _ask(operations.acknowledge_alert(_settings(config), alert, note))
+    told = ask(operations.acknowledge_alert(settings_of(config), alert, note))
     _tell(told, as_json, f"{alert} is acknowledged")
 
 
@@ -333,7 +323,7 @@ def alert_close(
     """Close an alert: your decision, which is kept."""
     from kassa import operations
 
-    told = _ask(operations.close_alert(_settings(config), alert, note, undo=undo))
+    told = ask(operations.close_alert(settings_of(config), alert, note, undo=undo))
     _tell(told, as_json, f"{alert} is closed" + (" and what was done is undone" if undo else ""))
 
 
@@ -341,33 +331,15 @@ def _without_sign(percent: str | None) -> str | None:
     return None if percent is None else percent.removesuffix("%")
 
 
-def _settings(config: Path | None) -> "Settings":
-    from kassa.settings import read_settings
-
-    if config is None and DEFAULT_FILE.exists():
-        config = DEFAULT_FILE
-    return read_settings(config, os.environ)
-
-
 def _run(config: Path | None, roles: tuple[str, ...]) -> None:
     from kassa import logs
     from kassa.main import run
 
-    settings = _settings(config)
+    settings = settings_of(config)
     if "watch" in roles and not settings.networks:
         raise SettingsError("no network is configured, so nothing could be paid: add a section [networks.…]")
     logs.configure()
     run(settings, roles)
-
-
-def _ask(question: Coroutine[Any, Any, Any]) -> Any:  # JSON, or a command's own value
-    import asyncio
-    import logging
-
-    from kassa import logs
-
-    logs.configure(level=logging.WARNING)
-    return asyncio.run(question)
 
 
 def _tell(told: dict[str, Any], as_json: bool, words: str) -> None:

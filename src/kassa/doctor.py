@@ -16,9 +16,12 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+import kassa.audit.store as audit
 import kassa.rates.store as rates
 import kassa.wallets.store as wallets
 from kassa import flow
+from kassa.audit.anchor import read_anchor
+from kassa.audit.model import Break
 from kassa.chains.base import Chain, ChainSource, Keys, Probe
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import ChainError, ChainInvalid, DatabaseError, KassaError, SettingsError
@@ -125,7 +128,18 @@ async def _database(database: Database, settings: Settings) -> list[Finding]:
             detail = f"{len(absent)} migrations are missing"
             return [*findings, Finding("migrations", Verdict.FAIL, detail, "run `kassa migrate`")]
         findings.append(Finding("migrations", Verdict.OK, "the database is of this version"))
-    return [*findings, *await _counters(database, settings), await _addresses(database)]
+    findings += await _counters(database, settings)
+    return [*findings, await _addresses(database), await _audit(database, settings)]
+
+
+async def _audit(database: Database, settings: Settings) -> Finding:
+    try:
+        found = await audit.verify(database.pool, read_anchor(settings.data_dir), whole=False)
+    except DatabaseError as fault:
+        return Finding("audit log", Verdict.FAIL, str(fault), "see the message")
+    if isinstance(found, Break):
+        return Finding("audit log", Verdict.FAIL, found.words, "see docs/audit.md: a restored backup, or an intruder")
+    return Finding("audit log", Verdict.OK, f"{found.number} acts, whole since its anchor")
 
 
 async def _counters(database: Database, settings: Settings) -> list[Finding]:

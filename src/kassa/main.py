@@ -35,6 +35,7 @@ from kassa.watch.store import network_rows
 from kassa.workers.check_addresses import check_addresses
 from kassa.workers.fetch_rates import fetch_rates
 from kassa.workers.follow_chain import follow_chain
+from kassa.workers.keep_audit import keep_audit
 from kassa.workers.reconcile import reconcile
 from kassa.workers.send_webhooks import send_webhooks
 from kassa.workers.tick import tick
@@ -187,6 +188,7 @@ def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
         loops |= {
             "tick": partial(tick, house),
             "check_addresses": partial(check_addresses, house),
+            "keep_audit": partial(keep_audit, house),
             "send_webhooks": partial(send_webhooks, house),
         }
         if house.settings.rates.sources:

@@ -1,5 +1,7 @@
 """What an operator does from the command line: each changes one thing in one transaction and tells."""
 
+import getpass
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -10,11 +12,11 @@ import asyncpg
 
 import kassa.alerts.store as alerts
 import kassa.stores.store as stores
-import kassa.wallets.store as wallets
-import kassa.webhooks.store as webhooks
 from kassa import flow
-from kassa.alerts.model import OPERATOR, Alert, Verdict
+from kassa.alerts.model import Alert, Verdict
 from kassa.alerts.resource import alert_resource
+from kassa.audit import anchor
+from kassa.audit.model import Actor
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import DatabaseError, FieldFault, Invalid
 from kassa.core.money import currency, parse_amount
@@ -56,8 +58,10 @@ async def create_store(
     charged = share_ppm("spread", spread)
 
     async def work(tx: Tx, now: datetime) -> Told:
-        store = await stores.create_store(tx, name, prices_in, not test, now, policy=policy, spread_ppm=charged)
-        _, text = await stores.create_key(tx, store, now, label="made with the store")
+        store = await flow.create_store(
+            tx, operator(), name, prices_in, not test, now, policy=policy, spread_ppm=charged
+        )
+        _, text = await flow.create_key(tx, operator(), store, now, label="made with the store")
         return {"store_id": store.id, "api_key": text}
 
     return await _in_transaction(settings, work)
@@ -67,8 +71,8 @@ async def set_spread(settings: Settings, store_id: str, spread: str) -> Told:
     """Change by how much a store lowers its rates."""
     ppm = share_ppm("spread", spread)
 
-    async def work(tx: Tx, _now: datetime) -> Told:
-        await stores.set_spread(tx, store_id, ppm)
+    async def work(tx: Tx, now: datetime) -> Told:
+        await flow.set_spread(tx, operator(), store_id, ppm, now)
         return {"store_id": store_id, "spread_ppm": ppm}
 
     return await _in_transaction(settings, work)
@@ -86,11 +90,11 @@ async def list_stores(settings: Settings) -> Told:
 async def store_policy(settings: Settings, store_id: str, given: Mapping[str, Any]) -> Told:
     """Tell a store's policy, with some of it changed for the invoices to come."""
 
-    async def work(tx: Tx, _now: datetime) -> Told:
+    async def work(tx: Tx, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
         policy = changed(store.policy, given, currency(store.currency))
         if policy != store.policy:
-            store = await stores.change_store(tx, store.id, store.name, policy, store.version)
+            store = await flow.change_store(tx, operator(), store, store.name, policy, store.version, now)
         return store_resource(store)
 
     return await _in_transaction(settings, work)
@@ -101,7 +105,7 @@ async def create_key(settings: Settings, store_id: str, scopes: Sequence[str], l
 
     async def work(tx: Tx, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
-        key_id, text = await stores.create_key(tx, store, now, scopes=scopes or SCOPES, label=label)
+        key_id, text = await flow.create_key(tx, operator(), store, now, scopes=scopes or SCOPES, label=label)
         return {"key_id": key_id, "store_id": store.id, "api_key": text}
 
     return await _in_transaction(settings, work)
@@ -121,7 +125,7 @@ async def revoke_key(settings: Settings, key_id: str) -> Told:
     """End a key at once."""
 
     async def work(tx: Tx, now: datetime) -> Told:
-        await stores.revoke_key(tx, key_id, now)
+        await flow.revoke_key(tx, operator(), key_id, now)
         return {"key_id": key_id, "revoked": True}
 
     return await _in_transaction(settings, work)
@@ -138,7 +142,7 @@ async def add_wallet(settings: Settings, store_id: str, network: str, descriptor
     async def work(tx: Tx, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
         check_mode(network, chain.livemode, store.livemode)
-        wallet = await wallets.add_wallet(tx, store.id, network, chain.space, account, now)
+        wallet = await flow.add_wallet(tx, operator(), store.id, network, chain.space, account, now)
         first = [chain.addresses.derive(wallet.descriptor, index).text for index in range(_SHOWN_ADDRESSES)]
         return {"wallet_id": wallet.id} | wallet_resource(wallet) | {"first_addresses": first}
 
@@ -153,7 +157,7 @@ async def add_webhook(settings: Settings, store_id: str, url: str, events: Seque
 
     async def work(tx: Tx, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
-        endpoint = await webhooks.create_endpoint(tx, store.id, checked, filters, secret, now)
+        endpoint = await flow.create_endpoint(tx, operator(), store.id, checked, filters, secret, now)
         return {"webhook_id": endpoint.id} | endpoint_resource(endpoint) | {"secret": secret}
 
     return await _in_transaction(settings, work)
@@ -168,9 +172,8 @@ async def webhook_secret(settings: Settings, store_id: str, *, rotate: bool = Fa
     async def work(tx: Tx, now: datetime) -> Told:
         if rotate:
             secret = make_secret(secrets.token_bytes(_SECRET_BYTES))
-            await stores.rotate_webhook_secret(tx, store_id, secret, now + ROTATION)
-        store = await stores.get_store(tx, store_id)
-        told = {"store_id": store.id, "secret": store.webhook_secret}
+            await flow.rotate_webhook_secret(tx, operator(), store_id, secret, now + ROTATION, now)
+        told = {"store_id": store_id, "secret": await flow.show_webhook_secret(tx, operator(), store_id, now)}
         return told | {"previous_secret_until": rfc3339(now + ROTATION)} if rotate else told
 
     return await _in_transaction(settings, work)
@@ -180,7 +183,7 @@ async def resume_network(settings: Settings, network: str, depth: int) -> Told:
     """Let a halted network be followed again."""
 
     async def work(tx: Tx, now: datetime) -> Told:
-        await flow.resume_network(tx, network, depth, now)
+        await flow.resume_network(tx, network, depth, operator(), now)
         return {"network": network, "allowed_reorg": depth}
 
     return await _in_transaction(settings, work)
@@ -189,7 +192,7 @@ async def resume_network(settings: Settings, network: str, depth: int) -> Told:
 async def thaw_asset(settings: Settings, asset: str) -> Told:
     """Offer and settle a frozen asset again, with its contract as it is now."""
     async with open_house(settings) as house:
-        await house.database.run(lambda tx: flow.thaw_asset(tx, house, asset, house.clock.now()))
+        await house.database.run(lambda tx: flow.thaw_asset(tx, house, asset, operator(), house.clock.now()))
     return {"asset": asset, "frozen": False}
 
 
@@ -227,11 +230,22 @@ def share_ppm(field: str, text: str) -> int:
     return ppm
 
 
+def operator() -> Actor:
+    """Return who sits at the command line, as far as the system says: a hint, for whoever can run this is trusted."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        name = str(os.getuid())
+    return Actor(f"operator {name}", os.environ.get("SSH_CONNECTION", "").partition(" ")[0] or None)
+
+
 async def _in_transaction(settings: Settings, work: Callable[[Tx, datetime], Awaitable[T]]) -> T:
     clock = SystemClock()
     async with open_books(settings) as database:
         try:
-            return await database.run(lambda tx: work(tx, clock.now()))
+            told = await database.run(lambda tx: work(tx, clock.now()))
+            await anchor.advance(database.pool, settings.data_dir)
+            return told
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
             raise DatabaseError(f"the database refused: {fault}; see `kassa doctor`") from fault
 
@@ -251,7 +265,7 @@ def _store(store: StoreValue) -> Told:
 async def _decide_alert(settings: Settings, alert_id: str, verdict: Verdict, note: str) -> Told:
     async with open_house(settings) as house:
         decided = await house.database.run(
-            lambda tx: flow.decide_alert(tx, house, None, alert_id, verdict, OPERATOR, note, house.clock.now())
+            lambda tx: flow.decide_alert(tx, house, None, alert_id, verdict, operator(), note, house.clock.now())
         )
     return _alert(decided)
 

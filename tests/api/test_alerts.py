@@ -8,6 +8,7 @@ import pytest
 import kassa.alerts.store as alerts
 from kassa import flow
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
+from kassa.audit.model import Actor
 from tests.api.served import Caller, Served
 from tests.house import BITCOIN, add_store
 
@@ -130,7 +131,7 @@ async def test_an_operators_own_command_closes_the_alert_about_what_it_undid(ser
     alert = await opened(served, Kind.NETWORK_HALTED, BITCOIN, network=BITCOIN, actions=(Action(Deed.HALTED, BITCOIN),))
 
     async with house.database.transaction() as tx:
-        await flow.resume_network(tx, BITCOIN, 3, now)
+        await flow.resume_network(tx, BITCOIN, 3, Actor("operator"), now)
 
     shown = (await served.all.get(f"/v1/alerts/{alert}")).json
     assert (shown["status"], shown["closed_by"], shown["undone_at"] is not None) == ("closed", "operator", True)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kassa import flow
+from kassa.audit.model import Actor
 from kassa.core.errors import Unavailable
 from kassa.core.facts import Block, BlockRef, Input, Pending, Tip, Transaction, Transfer, TransferKey
 from kassa.db.pool import Database
@@ -444,7 +445,7 @@ async def test_a_decision_settles_and_is_flagged(world: World) -> None:
     invoice = await world.invoice()
     async with world.house.database.transaction() as tx:
         marked = await flow.mark_invoice(
-            tx, world.house, world.store, invoice["id"], Decision.SETTLED, "key_x", world.clock.now()
+            tx, world.house, world.store, invoice["id"], Decision.SETTLED, Actor("key_x"), world.clock.now()
         )
     assert (marked["status"], marked["flags"]) == ("settled", ["marked"])
     assert (await world.events())[-1] == "invoice.settled"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kassa import flow
+from kassa.audit.model import Actor
 from kassa.chains.base import Program
 from kassa.chains.evm.devnode import AnvilNode, AnvilOptions
 from kassa.core.errors import Unavailable
@@ -134,7 +135,7 @@ async def test_a6_a_reorganisation_beyond_the_limit_halts_and_an_operator_decide
         with pytest.raises(Unavailable):
             await shop.only("ETH")
         async with database.transaction() as tx:
-            await flow.resume_network(tx, "anvil", 6, shop.house.clock.now())
+            await flow.resume_network(tx, "anvil", 6, Actor("operator test"), shop.house.clock.now())
         await shop.until_network(state="ok")
         await shop.caught_up()
         await shop.until(invoice, status="settled", flags=[])

@@ -6,6 +6,7 @@ import pytest
 from asyncpg import UniqueViolationError
 
 from kassa import flow
+from kassa.audit.model import Actor
 from kassa.invoices.model import Decision
 from tests.house import add_store
 from tests.shop import Shop, address
@@ -50,7 +51,7 @@ async def test_a19_money_for_an_invoice_that_is_over_is_booked_and_said(shop: Sh
     await shop.until_event(expired, "invoice.expired")
     async with shop.house.database.transaction() as tx:
         now = shop.house.clock.now()
-        await flow.mark_invoice(tx, shop.house, shop.store, invalid["id"], Decision.INVALID, "key_test", now)
+        await flow.mark_invoice(tx, shop.house, shop.store, invalid["id"], Decision.INVALID, Actor("key_test"), now)
     await shop.pay(expired)
     await shop.pay(invalid)
     await shop.node.mine()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kassa import flow
+from kassa.audit.model import Actor
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.core.errors import Unavailable
 from kassa.db.pool import Database
@@ -126,7 +127,7 @@ async def test_a6_a_reorganisation_beyond_the_limit_halts_until_an_operator_resu
         with pytest.raises(Unavailable, match="cannot be followed"):
             await shop.invoice()
         async with database.transaction() as tx:
-            await flow.resume_network(tx, shop.network, depth, shop.house.clock.now())
+            await flow.resume_network(tx, shop.network, depth, Actor("operator test"), shop.house.clock.now())
         # Undoing more than ten blocks, a node does not put their transactions back into its mempool.
         await shop.until(invoice, status="new", flags=["reversed"], payments=["reversed"])
         await shop.until_network(state="ok")

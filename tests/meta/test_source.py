@@ -194,6 +194,19 @@ def test_everything_is_caught_only_where_that_was_decided() -> None:
     assert offenders == sorted(CATCH_ALLS)
 
 
+def test_what_must_be_recorded_is_changed_through_one_door() -> None:
+    stores = ("create_store", "change_store", "set_spread", "create_key", "revoke_key", "rotate_webhook_secret")
+    doors = [f"stores.{deed}" for deed in stores] + ["wallets.add_wallet"]
+    doors += [f"webhooks.{deed}" for deed in ("create_endpoint", "update_endpoint", "delete_endpoint")]
+    names = tuple(door.rpartition(".")[2] for door in doors)
+    offenders = [
+        name(path)
+        for path in SOURCES
+        if calls(parsed(path), *doors) or {each.rpartition(".")[2] for each in imported(parsed(path))} & set(names)
+    ]
+    assert sorted(offenders) == ["flow/__init__.py", "flow/administration.py"]
+
+
 def test_families_never_import_each_other() -> None:
     families = [folder.name for folder in (KASSA / "chains").iterdir() if (folder / "__init__.py").exists()]
     offenders = [

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kassa import flow
+from kassa.audit.model import Actor
 from kassa.chains.base import Connection
 from kassa.core.errors import Conflict, LeaseLost, Unavailable
 from kassa.core.facts import BlockRef, Pending
@@ -161,7 +162,7 @@ class World:
     async def mark(self, invoice: dict[str, Any], decision: Decision) -> None:
         async with self.house.database.transaction() as tx:
             await flow.mark_invoice(
-                tx, self.house, self.store_of(invoice), invoice["id"], decision, "sim", self.clock.now()
+                tx, self.house, self.store_of(invoice), invoice["id"], decision, Actor("sim"), self.clock.now()
             )
 
     async def shown(self, invoice: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +176,7 @@ class World:
     async def resume(self) -> None:
         """Do what an operator does after a halt, having looked at the chain."""
         async with self.house.database.transaction() as tx:
-            await flow.resume_network(tx, BITCOIN, 1000, self.clock.now())
+            await flow.resume_network(tx, BITCOIN, 1000, Actor("operator test"), self.clock.now())
 
     async def step(self) -> None:
         """Look, and compare everything with the chain, which the follower had the chance to see whole."""

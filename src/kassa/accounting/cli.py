@@ -1,26 +1,15 @@
 """The commands about the books. Heavy modules are imported inside them, so that `kassa --help` answers at once."""
 
 import json
-import os
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from kassa.settings import Settings
+from kassa.command import AsJson, Config, StoreId, ask, settings_of
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", envvar="KASSA_CONFIG", help="The settings file; kassa.toml here, if there is one."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer one JSON document, for programs.")]
-StoreId = Annotated[str, typer.Option("--store", help="The store's id: sto_…")]
-
-DEFAULT_FILE = Path("kassa.toml")
 _SAY_EVERY_SECONDS = 1
 
 
@@ -32,7 +21,7 @@ def reconcile(
     """Compare the books with the nodes, address by address; exit code 1 where they differ."""
     from kassa.accounting import proving
 
-    told = _ask(proving.reconcile(_settings(config), network, Progress()))
+    told = ask(proving.reconcile(settings_of(config), network, Progress()), silent=True)
     print(json.dumps(told) if as_json else "\n".join(proving.reconciliation_lines(told)))
     if told["differences"] or told["failed"]:
         raise typer.Exit(1)
@@ -42,7 +31,7 @@ def verify(config: Config = None, as_json: AsJson = False) -> None:
     """Work the books out anew from the stored facts and compare; reads only; exit code 1 where something is wrong."""
     from kassa.accounting import proving
 
-    told = _ask(proving.verify(_settings(config), Progress()))
+    told = ask(proving.verify(settings_of(config), Progress()), silent=True)
     print(json.dumps(told) if as_json else "\n".join(proving.verification_lines(told)))
     if told["failures"]:
         raise typer.Exit(1)
@@ -59,7 +48,7 @@ def export(
     """Write a store's books of some days: every entry with its postings, values and rates."""
     from kassa.accounting import export as exporting
 
-    told = _ask(exporting.export(_settings(config), store, (first, last), form, output, Progress()))
+    told = ask(exporting.export(settings_of(config), store, (first, last), form, output, Progress()), silent=True)
     print(f"{told['entries']} entries", file=sys.stderr)
 
 
@@ -74,7 +63,7 @@ def report(
     """Sum up a store's books: sales, what is outstanding, what is owed to customers, what it cost."""
     from kassa.accounting import reporting
 
-    told = _ask(reporting.report(_settings(config), store, name, (first, last)))
+    told = ask(reporting.report(settings_of(config), store, name, (first, last)), silent=True)
     print(json.dumps(told) if as_json else "\n".join(reporting.report_lines(told)))
 
 
@@ -88,21 +77,3 @@ class Progress:
         if monotonic() - self._said > _SAY_EVERY_SECONDS:
             self._said = monotonic()
             print(f"{name}: {done}" if of is None else f"{name}: {done} of {of}", file=sys.stderr, flush=True)
-
-
-def _settings(config: Path | None) -> "Settings":
-    from kassa.settings import read_settings
-
-    if config is None and DEFAULT_FILE.exists():
-        config = DEFAULT_FILE
-    return read_settings(config, os.environ)
-
-
-def _ask(question: Coroutine[Any, Any, Any]) -> Any:  # JSON
-    import asyncio
-    import logging
-
-    from kassa import logs
-
-    logs.configure(level=logging.CRITICAL)
-    return asyncio.run(question)

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     ADDRESS_MISMATCH = "address_mismatch"
     BOOKS_DIFFER = "books_differ"
     CREDIT_LOST = "credit_lost"
+    AUDIT_LOG_BROKEN = "audit_log_broken"
     WEBHOOK_DISABLED = "webhook_disabled"
 
 

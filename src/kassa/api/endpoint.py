@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from kassa.api.auth import ACCESSES
+from kassa.audit.model import Actor
 from kassa.house import House
 from kassa.stores.model import Store
 
@@ -23,10 +24,16 @@ class Call:
     store: Store
     key_id: str
     now: datetime
+    address: str | None = None  # of the caller, on the network
     id: str = ""
     body: Any = None  # the struct that the endpoint declares
     query: Any = None  # the same
     prepared: Any = None  # what the endpoint's `prepare` returned
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts, for the audit log."""
+        return Actor(self.key_id, self.address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

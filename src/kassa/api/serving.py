@@ -51,7 +51,7 @@ class Desk:
         """Give a ready answer to whoever has a key."""
 
         async def check() -> Reply:
-            await self._admit(read_headers(scope["headers"]), ANY_KEY)
+            await self._admit(scope, read_headers(scope["headers"]), ANY_KEY)
             return reply
 
         return await _bounded(check())
@@ -60,7 +60,7 @@ class Desk:
         self, endpoint: Endpoint, decoder: "msgspec.json.Decoder[Any]", scope: Scope, receive: Receive
     ) -> Reply:
         headers = read_headers(scope["headers"])
-        call = await self._admit(headers, endpoint.access)
+        call = await self._admit(scope, headers, endpoint.access)
         if endpoint.id_of is not None:
             call.id = scope["path_params"]["id"]
             if not is_id(endpoint.id_of, call.id):
@@ -78,12 +78,13 @@ class Desk:
         print_ = fingerprint(endpoint.method, scope["path"], body)
         return await self._repeats.answer(call, repeat, print_, lambda keep: self._work(endpoint, call, keep))
 
-    async def _admit(self, headers: Mapping[bytes, bytes], access: str) -> Call:
+    async def _admit(self, scope: Scope, headers: Mapping[bytes, bytes], access: str) -> Call:
         now = self.house.clock.now()
         key = await authenticate(self.house.database, headers.get(b"authorization"), now)
         self.uses.note(key, now)
         authorize(key, access)
-        return Call(self.house, key.store, key.id, now)
+        client = scope["client"]
+        return Call(self.house, key.store, key.id, now, client[0] if client else None)
 
     async def _work(self, endpoint: Endpoint, call: Call, keep: Keep | None) -> Reply:
         if endpoint.prepare is not None:

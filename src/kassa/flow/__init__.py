@@ -5,13 +5,26 @@ mempool (`chain`, which fixes by `sighting` what a transfer is worth), the clock
 and credit that is spent (`spending`). All of them end in `standing`, which works out afresh where invoices and
 `deposits` stand and writes the difference: announcements, events, and by `accounts` and `booking` the entries and the
 credit that follow. `contracts` holds back an asset that is in doubt. `pricing` knows what an asset is worth.
-`addresses` gives customers theirs. `showing` and `timeline` only read; `guarding` reports what must not be shown, and
-`reconciling` where the books are not what a node shows. `alerting` carries out what people decide about alerts.
-`verifying` works the books out anew, `reporting` sums them up. `linking` says where payment links stand by the invoices
-that `attempting` made for them.
+`addresses` gives customers theirs; `administration` changes stores, keys, wallets and webhooks, and records it.
+`showing` and `timeline` only read; `guarding` reports what must not be shown, and `reconciling` where the books are not
+what a node shows. `alerting` carries out what people decide about alerts. `verifying` works the books out anew,
+`reporting` sums them up. `linking` says where payment links stand by the invoices that `attempting` made for them.
 """
 
 from kassa.flow.addresses import Issuing, issue_address, prepare_address
+from kassa.flow.administration import (
+    add_wallet,
+    change_store,
+    create_endpoint,
+    create_key,
+    create_store,
+    delete_endpoint,
+    revoke_key,
+    rotate_webhook_secret,
+    set_spread,
+    show_webhook_secret,
+    update_endpoint,
+)
 from kassa.flow.alerting import decide_alert
 from kassa.flow.attempting import attempt_link, last_attempt
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
@@ -41,11 +54,17 @@ __all__ = [
     "Issuing",
     "LinkOrder",
     "Opening",
+    "add_wallet",
     "attempt_link",
     "change_link",
+    "change_store",
     "check_addresses",
+    "create_endpoint",
+    "create_key",
+    "create_store",
     "decide_alert",
     "decimals",
+    "delete_endpoint",
     "halt_network",
     "invoice_list",
     "invoice_resource",
@@ -77,8 +96,13 @@ __all__ = [
     "reassess",
     "report",
     "resume_network",
+    "revoke_key",
+    "rotate_webhook_secret",
+    "set_spread",
+    "show_webhook_secret",
     "thaw_asset",
     "timeline",
+    "update_endpoint",
     "verify",
     "wanted_markets",
 ]

@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 import structlog
 
 import kassa.alerts.store as alerts
+import kassa.audit.store as audit
 import kassa.payments.store as payments
 import kassa.wallets.store as wallets
 import kassa.watch.store as watch
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
+from kassa.audit.model import KASSA, Actor
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import NotFound
 from kassa.core.facts import Pending, Tip
@@ -153,14 +155,16 @@ async def halt_network(tx: Tx, position: Position, reason: str, now: datetime) -
             actions=(Action(Deed.HALTED, position.network),),
         )
         await alerts.open_alert(tx, halted, now)
+        await audit.record(tx, KASSA, "network.halted", position.network, now, after={"reason": reason})
 
 
-async def resume_network(tx: Tx, network: str, depth: int, now: datetime) -> None:
+async def resume_network(tx: Tx, network: str, depth: int, by: Actor, now: datetime) -> None:
     """Follow a halted network again, allowing one reorganisation of up to `depth` blocks; raises `NotFound`."""
     if not await watch.resume(tx, network, depth):
         raise NotFound(f"{network!r} is not halted; see `kassa doctor`")
     await watch.decide(tx, network, "resumed", f"reorganisations of up to {depth} blocks allowed once", now)
     await alerts.undo_by_operator(tx, Kind.NETWORK_HALTED, network, f"an operator resumed {network}", now)
+    await audit.record(tx, by, "network.resumed", network, now, after={"allowed_reorg": depth})
 
 
 async def _put_found(
@@ -196,4 +200,6 @@ async def _adopted(tx: Tx, network: str, scripts: Sequence[bytes], ahead: Ahead,
             about={"address": unissued.text, "index": unissued.index},
         )
         await alerts.open_alert(tx, jumped, now)
+        passed = {"paid_index": unissued.index, "reason": reason}
+        await audit.record(tx, KASSA, "wallet.counter_jumped", f"keychain {unissued.keychain_id}", now, after=passed)
     return adopted

@@ -6,10 +6,12 @@ from datetime import datetime
 import structlog
 
 import kassa.alerts.store as alerts
+import kassa.audit.store as audit
 import kassa.payments.store as payments
 import kassa.watch.contract_store as contracts
 import kassa.watch.store as watch
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
+from kassa.audit.model import KASSA, Actor
 from kassa.core.errors import NotFound
 from kassa.core.facts import Contract
 from kassa.db.pool import Tx
@@ -49,9 +51,10 @@ async def freeze_asset(tx: Tx, network: str, asset: str, reason: str, now: datet
         actions=(Action(Deed.FROZEN, asset),),
     )
     await alerts.open_alert(tx, frozen, now)
+    await audit.record(tx, KASSA, "asset.frozen", asset, now, after={"reason": reason})
 
 
-async def thaw(tx: Tx, house: House, asset: str, now: datetime) -> None:
+async def thaw(tx: Tx, house: House, asset: str, by: Actor, now: datetime) -> None:
     """Offer and settle an asset again, with its contract as it is now; raises `NotFound` when it is not frozen."""
     network = await contracts.thaw(tx, asset)
     if network is None:
@@ -60,9 +63,10 @@ async def thaw(tx: Tx, house: House, asset: str, now: datetime) -> None:
     position = (await watch.positions(tx))[network]
     if position.tip is not None:
         await reassess(tx, house, await payments.ripe(tx, network, position.tip.height, position.final), now)
+    await audit.record(tx, by, "asset.thawed", asset, now)
 
 
-async def thaw_asset(tx: Tx, house: House, asset: str, now: datetime) -> None:
+async def thaw_asset(tx: Tx, house: House, asset: str, by: Actor, now: datetime) -> None:
     """Thaw an asset as an operator's decision, which closes the alert about it; raises `NotFound`."""
-    await thaw(tx, house, asset, now)
+    await thaw(tx, house, asset, by, now)
     await alerts.undo_by_operator(tx, Kind.ASSET_FROZEN, asset, f"an operator thawed {asset}", now)

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import kassa.audit.store as audit
 import kassa.customers.store as customers
 import kassa.events.store as events
 import kassa.invoices.store as invoices
 import kassa.payments.store as payments
+from kassa.audit.model import Actor
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import NotFound
 from kassa.core.ids import CustomerId, InvoiceId
@@ -83,13 +85,15 @@ async def on_deadlines(tx: Tx, house: House, now: datetime, limit: int = 100) ->
 
 
 async def mark_invoice(
-    tx: Tx, house: House, store: Store, invoice_id: str, decision: Decision, by: str, now: datetime
+    tx: Tx, house: House, store: Store, invoice_id: str, decision: Decision, by: Actor, now: datetime
 ) -> dict[str, Any]:  # JSON
     """Add a person's decision to an invoice and return its resource; raises `NotFound`."""
     ids = [InvoiceId(invoice_id)]
     await hold_invoice(tx, store, ids[0])
-    await invoices.put_decision(tx, ids[0], decision, by, now)
+    await invoices.put_decision(tx, ids[0], decision, by.name, now)
     await reassess(tx, house, Touched(frozenset(ids)), now)
+    marked = {"as": decision.value}
+    await audit.record(tx, by, "invoice.marked", invoice_id, now, store_id=store.id, after=marked)
     return pictures.resource(house, (await pictures.take(tx, house, ids, now))[0])
 
 

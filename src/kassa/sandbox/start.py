@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-import kassa.stores.store as stores
-from kassa import logs
+from kassa import flow, logs
+from kassa.audit.model import Actor
 from kassa.chains.devprocess import free_port
 from kassa.house import House
 from kassa.main import ROLES, open_house, serve
@@ -26,6 +26,7 @@ from kassa.sandbox.state import Folder, State
 from kassa.sandbox.whole import whole
 from kassa.settings import read_settings
 
+BY = Actor("sandbox")
 CURRENCY = "EUR"
 READY_SECONDS = 60
 """Longer than a lease: a follower that was killed keeps its network for some seconds."""
@@ -155,8 +156,8 @@ async def _open_store(house: House) -> tuple[str, str]:
     """Make the demo store as `kassa store create` does; return its id and its API key."""
     now = house.clock.now()
     async with house.database.transaction() as tx:
-        store = await stores.create_store(tx, "Demo shop", CURRENCY, False, now)
-        _, key = await stores.create_key(tx, store, now, label="sandbox")
+        store = await flow.create_store(tx, BY, "Demo shop", CURRENCY, False, now)
+        _, key = await flow.create_key(tx, BY, store, now, label="sandbox")
     return store.id, key
 
 

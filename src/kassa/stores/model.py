@@ -22,6 +22,7 @@ SCOPES = (
     "wallets:write",
     "webhooks:read",
     "webhooks:write",
+    "audit:read",
 )
 
 

@@ -165,11 +165,21 @@ async def list_keys(tx: Tx, store_id: str) -> list[Record]:
     return rows
 
 
-async def revoke_key(tx: Tx, key_id: str, now: datetime) -> None:
-    """End a key at once; a key that is revoked already keeps its first time. Raises `NotFound`."""
-    done = await tx.execute("update api_keys set revoked_at = coalesce(revoked_at, $2) where id = $1", key_id, now)
-    if done != "UPDATE 1":
+async def revoke_key(tx: Tx, key_id: str, now: datetime, *, store_id: str | None = None) -> StoreId:
+    """End a key at once and return whose it was; a key that is revoked already keeps its first time.
+
+    Raises `NotFound`; also for a key of another store than the one that is named.
+    """
+    owner = await tx.fetchval(
+        "update api_keys set revoked_at = coalesce(revoked_at, $2)"
+        " where id = $1 and ($3::text is null or store_id = $3) returning store_id",
+        key_id,
+        now,
+        store_id,
+    )
+    if owner is None:
         raise NotFound(f"there is no key {key_id!r}")
+    return StoreId(owner)
 
 
 async def note_use(pool: "Pool[Any]", keys: Sequence[KeyId], now: datetime) -> None:

@@ -10,8 +10,7 @@ import asyncio
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,8 +20,12 @@ from typing import Any
 import asyncpg
 import structlog
 
+import kassa.audit.store as audit
 import kassa.wallets.store as wallets
+from kassa.audit.model import KASSA
+from kassa.core.clock import SystemClock
 from kassa.core.errors import DatabaseError, Unavailable
+from kassa.core.files import locked, write_whole
 from kassa.db.pool import Database
 from kassa.wallets.model import Wallet
 from kassa.wallets.store import Keychain
@@ -135,6 +138,10 @@ class AddressMarks:
             reason = f"{FILE} stands at {mark.index}: Kassa was not stopped cleanly, or the database is an older backup"
             async with self._database.transaction() as tx:
                 moved = await wallets.jump(tx, keychain.id, mark.index, reason)
+                if moved:
+                    told = {"index": keychain.next_index}, {"index": mark.index, "reason": reason}
+                    at, subject = SystemClock().now(), f"keychain {keychain.id}"
+                    await audit.record(tx, KASSA, "wallet.counter_jumped", subject, at, before=told[0], after=told[1])
             if moved:
                 log.warning("address counter moved", space=keychain.space, to_index=mark.index, reason=reason)
         self._known[keychain.id] = await asyncio.to_thread(
@@ -205,29 +212,7 @@ def _read(path: Path) -> Marks:
 
 
 def _change(path: Path, change: Callable[[Marks], Marks]) -> Marks:
-    """Replace the file as a whole: after a crash of the machine it holds the old marks or the new ones."""
-    with _lock(path):
+    with locked(path):
         marks = change(_read(path))
-        text = json.dumps({name: {"index": mark.index, "made": mark.made} for name, mark in sorted(marks.items())})
-        new = path.with_suffix(".new")
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(path, json.dumps({name: {"index": m.index, "made": m.made} for name, m in sorted(marks.items())}))
         return marks
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)

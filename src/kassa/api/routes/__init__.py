@@ -3,6 +3,7 @@
 from kassa.api.endpoint import Endpoint
 from kassa.api.routes import (
     alerts,
+    audit,
     catalog,
     customers,
     events,
@@ -31,4 +32,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *catalog.ENDPOINTS,
     *rates.ENDPOINTS,
     *reports.ENDPOINTS,
+    *audit.ENDPOINTS,
 )

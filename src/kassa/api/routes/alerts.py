@@ -37,7 +37,7 @@ async def _close(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 
 async def _decide(tx: Tx, call: Call, verdict: Verdict, note: str) -> dict[str, Any]:  # JSON
     line("note", note)
-    alert = await flow.decide_alert(tx, call.house, call.store.id, call.id, verdict, call.key_id, note, call.now)
+    alert = await flow.decide_alert(tx, call.house, call.store.id, call.id, verdict, call.actor, note, call.now)
     return alert_resource(alert)
 
 

@@ -61,7 +61,7 @@ async def _timeline(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 
 async def _mark(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     mark: shapes.Mark = call.body
-    return await flow.mark_invoice(tx, call.house, call.store, call.id, Decision(mark.as_), call.key_id, call.now)
+    return await flow.mark_invoice(tx, call.house, call.store, call.id, Decision(mark.as_), call.actor, call.now)
 
 
 def read_order(body: shapes.InvoiceOrder, *, private: bool) -> Order:

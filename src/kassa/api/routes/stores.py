@@ -5,13 +5,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from kassa import flow
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.core.money import currency
 from kassa.db.pool import Tx
 from kassa.invoices.policy import changed
 from kassa.stores.resource import store_resource
-from kassa.stores.store import change_store, get_store
+from kassa.stores.store import get_store
 
 
 async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -24,7 +25,8 @@ async def _change(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     given = {} if asked.policy is UNSET else msgspec.to_builtins(asked.policy)
     policy = changed(store.policy, given, currency(store.currency))
     name = store.name if asked.name is UNSET else asked.name
-    return store_resource(await change_store(tx, store.id, name, policy, asked.version))
+    changed_one = await flow.change_store(tx, call.actor, store, name, policy, asked.version, call.now)
+    return store_resource(changed_one)
 
 
 ENDPOINTS = (

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from kassa import flow
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import page, read_cursor
@@ -28,7 +29,8 @@ async def _account(call: Call) -> Account:
 async def _add(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     order: shapes.WalletOrder = call.body
     space = call.house.chains[order.network].space
-    return wallet_resource(await wallets.add_wallet(tx, call.store.id, order.network, space, call.prepared, call.now))
+    made = await flow.add_wallet(tx, call.actor, call.store.id, order.network, space, call.prepared, call.now)
+    return wallet_resource(made)
 
 
 async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from kassa import flow
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import page, read_cursor
@@ -23,7 +24,7 @@ async def _create(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     order: shapes.WebhookOrder = call.body
     secret = make_secret(secrets.token_bytes(_SECRET_BYTES)) if order.secret is None else check_secret(order.secret)
     url, filters = check_url(order.url, private=_private(call)), check_filters(order.events)
-    made = await webhooks.create_endpoint(tx, call.store.id, url, filters, secret, call.now)
+    made = await flow.create_endpoint(tx, call.actor, call.store.id, url, filters, secret, call.now)
     return endpoint_resource(made) | {"secret": secret}
 
 
@@ -48,11 +49,12 @@ async def _change(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
         secret=None if asked.secret is UNSET else check_secret(asked.secret),
         disabled=None if asked.disabled is UNSET else asked.disabled,
     )
-    return endpoint_resource(await webhooks.update_endpoint(tx, call.store.id, WebhookId(call.id), change, call.now))
+    changed = await flow.update_endpoint(tx, call.actor, call.store.id, WebhookId(call.id), change, call.now)
+    return endpoint_resource(changed)
 
 
 async def _delete(tx: Tx, call: Call) -> None:
-    await webhooks.delete_endpoint(tx, call.store.id, WebhookId(call.id), call.now)
+    await flow.delete_endpoint(tx, call.actor, call.store.id, WebhookId(call.id), call.now)
 
 
 async def _test(tx: Tx, call: Call) -> dict[str, Any]:  # JSON

@@ -2,6 +2,7 @@
 
 from kassa.api.errors import Problem
 from kassa.api.shapes.alerts import Alert, AlertClosing, AlertNote, AlertQuery
+from kassa.api.shapes.audit import Act, ActQuery
 from kassa.api.shapes.catalog import (
     Address,
     Asset,
@@ -100,6 +101,8 @@ from kassa.api.shapes.words import (
 __all__ = [
     "_LINE",
     "AccountBalance",
+    "Act",
+    "ActQuery",
     "Address",
     "AddressOrder",
     "Alert",

@@ -1,0 +1,61 @@
+"""The anchor: the end of the audit log as it was last seen whole, kept outside the database.
+
+Whoever can write to the database can make a new chain whose hashes are right. It will not contain the act that the
+anchor names, unless they can write to the data folder as well.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from asyncpg.pool import Pool
+
+import kassa.audit.store as audit
+from kassa.audit.model import START, Break, Head
+from kassa.audit.rules import read_head
+from kassa.core.errors import DatabaseError, Invalid
+from kassa.core.files import locked, write_whole
+
+FILE = "audit-anchor.txt"
+
+
+async def advance(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
+    """Check what was added since the anchor and move it there; return the end of the log, or where it is broken.
+
+    A broken log leaves the anchor where it is. Raises `DatabaseError` when the file cannot be used.
+    """
+    anchor = await asyncio.to_thread(read_anchor, data_dir)
+    found = await audit.verify(pool, anchor, whole=False)
+    if isinstance(found, Head) and found.number > anchor.number:
+        await asyncio.to_thread(_raise, data_dir / FILE, found)
+    return found
+
+
+def read_anchor(data_dir: Path) -> Head:
+    """Return the anchor; the start of the log when there is none yet. Raises `DatabaseError`."""
+    path = data_dir / FILE
+    try:
+        return read_head(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return START
+    except (OSError, ValueError, Invalid) as fault:
+        raise DatabaseError(
+            f"{path} cannot be read ({fault}): look who changed it; put back the line NUMBER:HASH that you kept"
+        ) from fault
+
+
+def accept(data_dir: Path, head: Head) -> None:
+    """Put the anchor at a head whatever it was: an operator has decided that the log, as it is now, is the log."""
+    path = data_dir / FILE
+    with locked(path):
+        write_whole(path, f"{head}\n")
+
+
+def _raise(path: Path, head: Head) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(path):
+            if read_anchor(path.parent).number < head.number:
+                write_whole(path, f"{head}\n")
+    except OSError as fault:
+        raise DatabaseError(f"{path} cannot be written ({fault.strerror}): let this user write to data_dir") from fault

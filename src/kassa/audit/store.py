@@ -1,0 +1,122 @@
+"""The audit log: the SQL."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from asyncpg import Record
+from asyncpg.pool import Pool
+
+from kassa.audit.model import START, Act, ActId, Actor, Break, Head, Link, Shown
+from kassa.audit.rules import body, checked_kind, compare, follow, line, shown_text
+from kassa.core.ids import new_id
+from kassa.db.pool import Tx
+
+PAGE = 500
+
+_LOCK = 0x6B6173736175  # "kassau": one act at a time joins the chain
+_COLUMNS = "number, id, at, store_id, actor, address, kind, subject, before, after, hash"
+_APPEND = """
+insert into acts (number, id, at, store_id, actor, address, kind, subject, before, after, hash)
+select coalesce(last.number, 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8, $9, sha256(coalesce(last.hash, $10) || $11)
+from (values (1)) as one left join lateral (select number, hash from acts order by number desc limit 1) last on true
+"""
+
+
+async def record(
+    tx: Tx,
+    by: Actor,
+    kind: str,
+    subject: str,
+    now: datetime,
+    *,
+    store_id: str | None = None,
+    before: Shown | None = None,
+    after: Shown | None = None,
+) -> None:
+    """Add an act to the log, in the transaction of what was done: `kind` as `thing.deed`, `subject` the thing's id.
+
+    Take other locks first: until the end of the transaction no other act can be recorded. What `before` and `after`
+    name like a secret is not kept.
+    """
+    actor = Actor(line(by.name), None if by.address is None else line(by.address))
+    id_, told = ActId(new_id("act", now)), (shown_text(before), shown_text(after))
+    act = Act(id_, now, store_id, actor, checked_kind(kind), line(subject), *told)
+    await tx.execute("select pg_advisory_xact_lock($1)", _LOCK)
+    await tx.execute(
+        _APPEND, act.id, now, store_id, actor.name, actor.address, kind, act.subject, *told, START.hash, body(act)
+    )  # fmt: skip
+
+
+async def page(tx: Tx, store_id: str, kind: str | None, before: str | None, limit: int) -> list[Act]:
+    """Return a store's acts, newest first, those before an id; all of them, or those of one kind."""
+    rows = await tx.fetch(
+        f"select {_COLUMNS} from acts a where store_id = $1 and ($2::text is null or kind = $2)"
+        " and ($3::text is null or number < (select number from acts b where b.id = $3 and b.store_id = $1))"
+        " order by number desc limit $4",
+        store_id, kind, before, limit,
+    )  # fmt: skip
+    return [_link(row).act for row in rows]
+
+
+async def newest(tx: "Tx | Pool[Any]", before: int | None, limit: int) -> list[Link]:
+    """Return acts of the whole installation, newest first, those before a number: for the operator alone."""
+    rows = await tx.fetch(
+        f"select {_COLUMNS} from acts where $1::bigint is null or number < $1 order by number desc limit $2",
+        before,
+        limit,
+    )
+    return [_link(row) for row in rows]
+
+
+async def links(tx: "Tx | Pool[Any]", after: int = 0, store_id: str | None = None) -> AsyncIterator[Sequence[Link]]:
+    """Yield the log in parts, oldest first, from after a number: all of it, or the acts of one store."""
+    while True:
+        rows = await tx.fetch(
+            f"select {_COLUMNS} from acts where number > $1 and ($3::text is null or store_id = $3)"
+            " order by number limit $2",
+            after, PAGE, store_id,
+        )  # fmt: skip
+        if not rows:
+            return
+        yield [_link(row) for row in rows]
+        after = rows[-1]["number"]
+
+
+async def verify(tx: "Tx | Pool[Any]", anchor: Head = START, *, whole: bool = True) -> Head | Break:
+    """Check the chain, from its start or (not `whole`) from the anchor, and that the anchor is a part of it."""
+    if broken := compare(anchor, await hash_at(tx, anchor.number)):
+        return broken
+    head = START if whole else anchor
+    async for part in links(tx, head.number):
+        found = follow(head, part)
+        if isinstance(found, Break):
+            return found
+        head = found
+    return head
+
+
+async def hash_at(tx: "Tx | Pool[Any]", number: int) -> bytes | None:
+    """Return the stored hash of the act of a number."""
+    found: bytes | None = await tx.fetchval("select hash from acts where number = $1", number)
+    return found
+
+
+async def last(tx: "Tx | Pool[Any]") -> Head:
+    """Return the end of the log, as it is stored."""
+    row = await tx.fetchrow("select number, hash from acts order by number desc limit 1")
+    return START if row is None else Head(row["number"], row["hash"])
+
+
+def _link(row: Record) -> Link:
+    act = Act(
+        id=ActId(row["id"]),
+        at=row["at"],
+        store_id=row["store_id"],
+        actor=Actor(row["actor"], row["address"]),
+        kind=row["kind"],
+        subject=row["subject"],
+        before=row["before"],
+        after=row["after"],
+    )
+    return Link(row["number"], row["hash"], act)

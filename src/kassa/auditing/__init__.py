@@ -1,0 +1,1 @@
+"""Commands that prove things to an operator: the audit log to be whole, addresses to be the merchant's own."""

@@ -1,0 +1,62 @@
+"""The commands of the audit log. Heavy modules are imported inside them, so that `kassa --help` answers at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kassa.command import AsJson, Config, ask, settings_of
+
+log_app = typer.Typer(help="Who did what to the safety of this installation.", no_args_is_help=True)
+
+
+@log_app.command("verify")
+def verify(
+    head: Annotated[str | None, typer.Option(help="A head that you kept: NUMBER:HASH.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that nothing was changed in the log or cut off from it; exit code 1 otherwise."""
+    from kassa.auditing import log
+
+    told = ask(log.verify(settings_of(config), head))
+    words = f"the audit log is whole; keep its head somewhere else:\n{told['head']}"
+    if told["reason"] is not None:
+        said = "See docs/audit.md; `kassa audit accept` after you have looked."
+        words = f"the audit log is BROKEN: {told['reason']}\n{said}"
+    print(json.dumps(told) if as_json else words)
+    if told["reason"] is not None:
+        raise typer.Exit(1)
+
+
+@log_app.command("accept")
+def accept(
+    reason: Annotated[str, typer.Option(help="Why the log is as it is: a backup was restored, say.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take the log as it is now for the whole log: your decision, which is recorded in it."""
+    from kassa.auditing import log
+    from kassa.operations import operator
+
+    told = ask(log.accept(settings_of(config), operator(), reason))
+    print(json.dumps(told) if as_json else f"accepted; the head is now\n{told['head']}")
+
+
+@log_app.command("export")
+def export(
+    after: Annotated[int, typer.Option(min=0, help="Only acts after this number.")] = 0,
+    store: Annotated[str | None, typer.Option(help="Only acts of this store.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file; none: standard output.")] = None,
+    config: Config = None,
+) -> None:
+    """Write the log as JSON lines, oldest first, with the hashes that chain it."""
+    from kassa.auditing import log
+
+    if output is None:
+        ask(log.export(settings_of(config), after, store, sys.stdout.write))
+        return
+    with output.open("x", encoding="utf-8") as file:
+        ask(log.export(settings_of(config), after, store, file.write))

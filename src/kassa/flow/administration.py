@@ -1,0 +1,140 @@
+"""What people change on stores, keys, wallets and webhooks: done and recorded in the audit log, in one transaction.
+
+The API, the dashboard and the command line all come through here, so that nothing of it can be done unrecorded.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import kassa.audit.store as audit
+import kassa.stores.store as stores
+import kassa.wallets.store as wallets
+import kassa.webhooks.store as webhooks
+from kassa.audit.model import Actor
+from kassa.audit.rules import difference
+from kassa.core.ids import KeyId, StoreId, WebhookId
+from kassa.db.pool import Tx
+from kassa.invoices.policy import NOTHING, Policy
+from kassa.stores.model import SCOPES, Store
+from kassa.stores.resource import store_resource
+from kassa.wallets.model import Wallet
+from kassa.wallets.resource import wallet_resource
+from kassa.wallets.store import Account
+from kassa.webhooks.model import Change, Endpoint
+from kassa.webhooks.resource import endpoint_resource
+
+
+async def create_store(
+    tx: Tx,
+    by: Actor,
+    name: str,
+    currency: str,
+    livemode: bool,
+    now: datetime,
+    *,
+    policy: Policy = NOTHING,
+    spread_ppm: int = 0,
+) -> Store:
+    """Make a store; raises `Invalid`."""
+    store = await stores.create_store(tx, name, currency, livemode, now, policy=policy, spread_ppm=spread_ppm)
+    await audit.record(tx, by, "store.created", store.id, now, store_id=store.id, after=_look(store))
+    return store
+
+
+async def change_store(
+    tx: Tx, by: Actor, store: Store, name: str, policy: Policy, version: int, now: datetime
+) -> Store:
+    """Give a store another name or policy; raises `Invalid`, or `Conflict` when it is no longer at `version`."""
+    changed = await stores.change_store(tx, store.id, name, policy, version)
+    before, after = difference(_look(store), _look(changed))
+    await audit.record(tx, by, "store.changed", store.id, now, store_id=store.id, before=before, after=after)
+    return changed
+
+
+async def set_spread(tx: Tx, by: Actor, store_id: str, spread_ppm: int, now: datetime) -> None:
+    """Set by how much a store's rates are lowered; raises `NotFound`."""
+    store = await stores.get_store(tx, store_id)
+    await stores.set_spread(tx, store_id, spread_ppm)
+    before, after = {"spread_ppm": store.spread_ppm}, {"spread_ppm": spread_ppm}
+    await audit.record(tx, by, "store.changed", store_id, now, store_id=store_id, before=before, after=after)
+
+
+async def create_key(
+    tx: Tx,
+    by: Actor,
+    store: Store,
+    now: datetime,
+    *,
+    scopes: Iterable[str] = SCOPES,
+    label: str = "",
+    expires_at: datetime | None = None,
+) -> tuple[KeyId, str]:
+    """Make an API key and return its id and its text, which is told once; raises `Invalid`."""
+    asked = list(scopes)
+    key_id, text = await stores.create_key(tx, store, now, scopes=asked, label=label, expires_at=expires_at)
+    told = {"label": label, "scopes": asked, "expires_at": None if expires_at is None else expires_at.isoformat()}
+    await audit.record(tx, by, "api_key.created", key_id, now, store_id=store.id, after=told)
+    return key_id, text
+
+
+async def revoke_key(tx: Tx, by: Actor, key_id: str, now: datetime, *, store_id: str | None = None) -> None:
+    """End a key at once, of a store if one is named; raises `NotFound`."""
+    owner = await stores.revoke_key(tx, key_id, now, store_id=store_id)
+    await audit.record(tx, by, "api_key.revoked", key_id, now, store_id=owner)
+
+
+async def add_wallet(
+    tx: Tx, by: Actor, store_id: str, network: str, space: str, account: Account, now: datetime
+) -> Wallet:
+    """Give a store its wallet on a network; raises `Conflict` when it has one there."""
+    wallet = await wallets.add_wallet(tx, store_id, network, space, account, now)
+    await audit.record(tx, by, "wallet.added", wallet.id, now, store_id=store_id, after=wallet_resource(wallet))
+    return wallet
+
+
+async def create_endpoint(
+    tx: Tx, by: Actor, store_id: StoreId, url: str, filters: tuple[str, ...], secret: str, now: datetime
+) -> Endpoint:
+    """Add a receiver of a store's events."""
+    made = await webhooks.create_endpoint(tx, store_id, url, filters, secret, now)
+    await audit.record(tx, by, "webhook.created", made.id, now, store_id=store_id, after=endpoint_resource(made))
+    return made
+
+
+async def update_endpoint(
+    tx: Tx, by: Actor, store_id: StoreId, webhook_id: WebhookId, change: Change, now: datetime
+) -> Endpoint:
+    """Change a receiver; raises `NotFound`."""
+    was = await webhooks.get_endpoint(tx, store_id, webhook_id)
+    made = await webhooks.update_endpoint(tx, store_id, webhook_id, change, now)
+    before, after = difference(endpoint_resource(was), endpoint_resource(made))
+    replaced = {"signed_anew": True} if change.secret is not None else {}
+    await audit.record(
+        tx, by, "webhook.changed", webhook_id, now, store_id=store_id, before=before, after={**after, **replaced}
+    )
+    return made
+
+
+async def delete_endpoint(tx: Tx, by: Actor, store_id: StoreId, webhook_id: WebhookId, now: datetime) -> None:
+    """Delete a receiver; raises `NotFound`."""
+    was = await webhooks.get_endpoint(tx, store_id, webhook_id)
+    await webhooks.delete_endpoint(tx, store_id, webhook_id, now)
+    await audit.record(tx, by, "webhook.deleted", webhook_id, now, store_id=store_id, before=endpoint_resource(was))
+
+
+async def rotate_webhook_secret(tx: Tx, by: Actor, store_id: str, secret: str, until: datetime, now: datetime) -> None:
+    """Sign deliveries to invoices' own receivers with a new secret; raises `NotFound`."""
+    await stores.rotate_webhook_secret(tx, store_id, secret, until)
+    await audit.record(tx, by, "webhook_secret.rotated", store_id, now, store_id=store_id)
+
+
+async def show_webhook_secret(tx: Tx, by: Actor, store_id: str, now: datetime) -> str:
+    """Return the secret that signs deliveries to invoices' own receivers; raises `NotFound`."""
+    store = await stores.get_store(tx, store_id)
+    await audit.record(tx, by, "webhook_secret.shown", store_id, now, store_id=store_id)
+    return store.webhook_secret
+
+
+def _look(store: Store) -> dict[str, Any]:  # JSON
+    return store_resource(store) | {"spread_ppm": store.spread_ppm}

@@ -1,0 +1,171 @@
+"""O10: the audit log is whole, or says where it is not."""
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+import kassa.audit.store as audit
+from kassa.audit import anchor
+from kassa.audit.model import START, Actor, Break, Head
+from kassa.audit.resource import link_resource
+from kassa.audit.rules import NOT_KEPT, line, shown_text
+from kassa.db.pool import Database, Tx
+from kassa.house import House
+from tests.api.served import serve
+from tests.house import BITCOIN, TPUB, add_store, build_house
+
+BY = Actor("operator test", "192.0.2.7")
+
+
+async def acts(database: Database, house: House, *kinds: str) -> None:
+    for kind in kinds:
+        async with database.transaction() as tx:
+            await audit.record(tx, BY, kind, "thing", house.clock.now(), before={"a": 1}, after={"a": 2})
+
+
+async def tamper(database: Database, statement: str, *values: Any) -> None:
+    """Do what only somebody with the rights of the database's owner can do."""
+    async with database.transaction() as tx:
+        await tx.execute("alter table acts disable trigger user")
+        await tx.execute(statement, *values)
+        await tx.execute("alter table acts enable trigger user")
+
+
+@pytest.fixture
+async def house(database: Database, tmp_path: Path) -> House:
+    return await build_house(database, tmp_path)
+
+
+@pytest.mark.parametrize("statement", ["update acts set actor = 'kassa'", "delete from acts", "truncate acts"])
+async def test_o10_the_database_refuses_to_change_the_log(database: Database, house: House, statement: str) -> None:
+    await acts(database, house, "thing.done")
+    with pytest.raises(asyncpg.RaiseError, match="append-only"):
+        await database.pool.execute(statement)
+
+
+async def test_o10_acts_of_many_at_once_form_one_chain(database: Database, house: House) -> None:
+    await asyncio.gather(*[acts(database, house, "thing.done", "thing.undone") for _ in range(12)])
+    found = await audit.verify(database.pool)
+    assert isinstance(found, Head)
+    assert found.number == 24
+
+
+@pytest.mark.parametrize(
+    ("statement", "at"),
+    [
+        ("update acts set actor = 'key_other' where number = 2", 2),
+        ("update acts set address = null where number = 2", 2),
+        ("update acts set after = '{\"a\":3}' where number = 3", 3),
+        ("update acts set at = at + interval '1 microsecond' where number = 1", 1),
+        ("update acts set store_id = null, subject = 'other' where number = 4", 4),
+        ("delete from acts where number = 3", 3),
+        ("update acts set number = number + 1 where number = 4", 4),
+    ],
+)
+async def test_o10_an_edit_is_found_where_it_was_made(
+    database: Database, house: House, statement: str, at: int
+) -> None:
+    await acts(database, house, "a.a", "b.b", "c.c", "d.d")
+    assert await audit.verify(database.pool) == await audit.last(database.pool)
+    await tamper(database, statement)
+    found = await audit.verify(database.pool)
+    assert isinstance(found, Break)
+    assert found.number == at
+
+
+async def test_o10_a_log_that_lost_its_end_is_found_by_its_anchor(
+    database: Database, house: House, tmp_path: Path
+) -> None:
+    await acts(database, house, "a.a", "b.b", "c.c")
+    whole = await anchor.advance(database.pool, tmp_path)
+    await tamper(database, "delete from acts where number = 3")
+    assert isinstance(await audit.verify(database.pool), Head)  # by itself, the chain cannot know
+    for found in (await anchor.advance(database.pool, tmp_path), await audit.verify(database.pool, whole)):  # type: ignore[arg-type]
+        assert isinstance(found, Break)
+        assert found.number == 3
+    assert anchor.read_anchor(tmp_path) == whole
+    assert (tmp_path / anchor.FILE).stat().st_mode & 0o777 == 0o600
+
+
+async def test_o10_a_log_written_anew_with_right_hashes_is_found_by_its_anchor(
+    database: Database, house: House, tmp_path: Path
+) -> None:
+    await acts(database, house, "key.stolen", "b.b")
+    await anchor.advance(database.pool, tmp_path)
+    await tamper(database, "delete from acts")
+    await acts(database, house, "nothing.happened", "b.b", "c.c")
+    assert isinstance(await audit.verify(database.pool), Head)
+    found = await anchor.advance(database.pool, tmp_path)
+    assert isinstance(found, Break)
+    assert found.number == 2
+
+
+async def test_an_act_that_is_rolled_back_leaves_no_trace_and_no_gap(database: Database, house: House) -> None:
+    async def fail(tx: Tx) -> None:
+        await audit.record(tx, BY, "a.a", "x", house.clock.now())
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await database.run(fail)
+    await acts(database, house, "b.b")
+    assert (await audit.last(database.pool)).number == 1
+
+
+async def test_whoever_has_the_export_can_check_it_without_us(database: Database, house: House) -> None:
+    await acts(database, house, "a.a", "b.b")
+    value = bytes(32)
+    async for part in audit.links(database.pool):
+        for told in map(link_resource, part):
+            listed = [told[name] for name in ("id", "at", "store_id", "actor", "address", "kind", "subject")]
+            text = json.dumps([*listed, told["before"], told["after"]], separators=(",", ":"))
+            value = hashlib.sha256(value + text.encode()).digest()
+            assert value.hex() == told["hash"]
+    assert (await audit.verify(database.pool)) == Head(2, value)
+
+
+def test_what_is_named_like_a_secret_is_not_kept() -> None:
+    shown = {"url": "u", "secret": "whsec_x", "deep": [{"Password": "p", "previous_secret_until": "t"}], "api_key": "k"}
+    text = shown_text(shown)
+    assert text is not None
+    assert [word for word in ("whsec_x", '"p"', '"k"') if word in text] == []
+    assert text.count(NOT_KEPT) == 3
+    assert '"t"' in text
+    assert line("a\nb\x1b[31m" + "x" * 500) == "a?b?[31m" + "x" * 192
+
+
+async def test_the_api_records_who_did_what_and_shows_it_to_that_store_alone(database: Database, house: House) -> None:
+    async with database.transaction() as tx:
+        ours, theirs = await add_store(tx, house), await add_store(tx, house)
+    async with serve(house, ours) as served:
+        all_, other = served.all, await served.key(store=theirs)
+        hook = (await all_.post("/v1/webhooks", {"url": "https://shop.example/hook", "events": ["*"]})).json
+        await all_.send("PATCH", f"/v1/webhooks/{hook['id']}", {"disabled": True})
+        await all_.send("DELETE", f"/v1/webhooks/{hook['id']}")
+        await all_.send("PATCH", "/v1/store", {"version": 1, "policy": {"over": "credit"}})
+        wallet = await other.post("/v1/wallets", {"network": BITCOIN, "descriptor": TPUB})
+        assert wallet.status == 409  # nothing was done, so nothing is said
+        told = (await all_.get("/v1/audit?limit=3")).json
+        rest = (await all_.get(f"/v1/audit?cursor={told['next_cursor']}")).json
+        kinds = [act["kind"] for act in (*told["data"], *rest["data"])]
+        assert kinds == ["store.changed", "webhook.deleted", "webhook.changed", "webhook.created"]
+        assert (told["data"][0]["before"]["policy"]["over"], told["data"][0]["after"]["policy"]["over"]) == (
+            "flag",
+            "credit",
+        )
+        assert {act["address"] for act in told["data"]} == {"127.0.0.1"}
+        assert {act["actor"][:4] for act in told["data"]} == {"key_"}
+        assert hook["secret"] not in str((told, rest))
+        assert (await other.get("/v1/audit")).json["data"] == []
+        assert (await other.get(f"/v1/audit?cursor={told['next_cursor']}")).json["data"] == []
+        assert (await (await served.key("store:read")).get("/v1/audit")).status == 403
+        assert [a["kind"] for a in (await all_.get("/v1/audit?kind=webhook.created")).json["data"]] == [
+            "webhook.created"
+        ]
+    found = await audit.verify(database.pool, START)
+    assert isinstance(found, Head)
+    assert found.number == 4
