@@ -20,6 +20,7 @@ class Facts:
     deposits: Rows
     decisions: dict[str, list[str]]
     networks: dict[str, tuple[int, datetime, int]]
+    given: dict[str, list[str]]
 
     def expected(self, invoice: str, now: datetime) -> dict[str, Any]:
         networks = {option["network"]: self.networks[option["network"]] for option in self.options[invoice].values()}
@@ -31,6 +32,7 @@ class Facts:
             self.decisions.get(invoice, ()),
             networks,
             now,
+            self.given.get(invoice, ()),
         )
 
     def observed(self, invoice: str) -> datetime:

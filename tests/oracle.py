@@ -161,7 +161,7 @@ class Oracle:
         for each in taken:
             row = facts.invoices[each.terms.id]
             wanted = facts.expected(each.terms.id, now)
-            money = wanted.pop("money")
+            money, given = wanted.pop("money"), wanted.pop("given")
             standing = each.standing
             evaluated = {
                 "status": standing.status.value,
@@ -181,7 +181,10 @@ class Oracle:
                 for payment in arrived:
                     option = facts.options[each.terms.id][payment["asset"]]
                     said = payment["status"], payment["confirmations_required"]
-                    assert said == expected_payment(payment, option, *facts.networks[option["network"]], arrived)
+                    before = facts.given.get(each.terms.id, ())
+                    sight = facts.networks[option["network"]]
+                    assert said == expected_payment(payment, option, *sight, arrived, before)
+                assert set(given) <= set(facts.given.get(each.terms.id, ())), "given back, and not written down"
                 current.append((each.terms.id, money))
         await check_credit(pool, facts, current)
         orphans = await pool.fetch("select txid from payments where store_id is not null and status is null")
@@ -233,7 +236,7 @@ def _told_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 async def _facts(house: House) -> Facts:
     pool = house.database.pool
-    facts = Facts({}, {}, {}, {}, [], {}, {})
+    facts = Facts({}, {}, {}, {}, [], {}, {}, {})
     for row in await pool.fetch("select * from invoices"):
         facts.invoices[row["id"]] = {**row, "decimals": currency(row["currency"]).decimals}
     for row in await pool.fetch("select * from payment_options"):
@@ -247,6 +250,8 @@ async def _facts(house: House) -> Facts:
         facts.spends.setdefault(row["invoice_id"], []).append(row)
     for row in await pool.fetch("select invoice_id, decision from invoice_decisions order by id"):
         facts.decisions.setdefault(row["invoice_id"], []).append(row["decision"])
+    for row in await pool.fetch("select *, coalesce(payment_id, spend_id) as cause from given_back order by id"):
+        facts.given.setdefault(row["invoice_id"], []).append(row["cause"])
     for row in await pool.fetch("select id, height, observed_at from networks"):
         height = -1 if row["height"] is None else row["height"]
         drop_after = house.settings.networks[row["id"]].drop_after_seconds

@@ -8,6 +8,7 @@ from tests.facts import Facts
 from tests.sim.reference import expected_books, expected_deposit
 
 Purse = tuple[str, str]
+_LIVING = ("detected", "confirming", "settled")
 Pool = Any  # asyncpg's
 
 
@@ -24,6 +25,7 @@ async def check_credit(pool: Pool, facts: Facts, current: Sequence[tuple[str, An
             books.compare(row["id"], row["asset"], wanted)
     for invoice, money in current:
         _compare_invoice(books, facts, invoice, money)
+        await _check_kept(pool, facts, invoice)
     if len(current) < len(facts.invoices):
         return
     held = {
@@ -93,6 +95,25 @@ def _compare_invoice(books: _Books, facts: Facts, invoice: str, money: Any) -> N
         books.compare(
             row["id"], row["asset"], expected_books(account, "settled", int(row["units"]), split, row["customer_id"])
         )
+
+
+async def _check_kept(pool: Pool, facts: Facts, invoice: str) -> None:
+    """No loss by our own doing: only the chain or a person takes back what an invoice once gave its customer."""
+    if invoice in facts.decisions or any(row["status"] not in _LIVING for row in facts.payments.get(invoice, ())):
+        return
+    rows = await pool.fetch(
+        """select e.cause, -sum(p.units) as units from entries e join postings p on p.entry_id = e.id
+           where e.invoice_id = $1 and p.account like 'customer:%' and e.payment_id is not null
+           group by e.cause, e.id order by e.id""",
+        invoice,
+    )
+    now: dict[str, int] = {}
+    most: dict[str, int] = {}
+    for row in rows:
+        now[row["cause"]] = now.get(row["cause"], 0) + int(row["units"])
+        most[row["cause"]] = max(most.get(row["cause"], 0), now[row["cause"]])
+    settled = {row["id"] for row in facts.payments.get(invoice, ()) if row["status"] == "settled"}
+    assert all(now[cause] == most[cause] for cause in most if cause in settled), f"{invoice} took credit back"
 
 
 async def _check_alerts(pool: Pool, owing: set[Purse]) -> None:

@@ -106,8 +106,8 @@ async def _copy_spends(house: House, tx: Tx) -> None:
 async def compare(house: House, fresh: House) -> None:
     """G6: compare with a rescan: a fresh database that was given the same terms, and then only the final chain.
 
-    The moments of first sight, and the rates that belong to them, are handed to the rescan first: whether a payment
-    came in time is history.
+    The moments of first sight, the rates that belong to them, and what was given back are handed to the rescan first:
+    whether a payment came in time, and what was decided while it was away, is history.
     """
     seen = await house.database.pool.fetch(
         "select network, txid, position, first_seen_at, late_rate, late_rate_source, book_rate, book_rate_source,"
@@ -120,6 +120,7 @@ async def compare(house: House, fresh: House) -> None:
                where network = $1 and txid = $2 and position = $3""",
             [tuple(row) for row in seen],
         )
+        await _copy_given_back(house, tx)
         ids = [row["id"] for row in await tx.fetch("select id from invoices")]
         deposits = [row["id"] for row in await tx.fetch("select id from payments where customer_id is not null")]
         await flow.reassess(tx, fresh, Touched(frozenset(ids), frozenset(deposits)), fresh.clock.now())
@@ -127,6 +128,25 @@ async def compare(house: House, fresh: House) -> None:
     for name, rows in lived.items():
         assert rows == scanned[name], f"{name} are not what a rescan of the chain gives"
     assert _digest(lived) == _digest(scanned)
+
+
+async def _copy_given_back(house: House, tx: Tx) -> None:
+    given = await house.database.pool.fetch(
+        """select g.invoice_id, p.network, p.txid, p.position, g.spend_id, g.given_at
+           from given_back g left join payments p on p.id = g.payment_id order by g.id"""
+    )
+    await tx.execute("set local session_replication_role = replica")  # what the rescan itself decided goes
+    await tx.execute("delete from given_back")
+    await tx.execute("set local session_replication_role = origin")
+    for invoice, network, txid, position, spend, at in given:
+        # What is dead, and was never on this chain, is not known here and counts for nothing.
+        await tx.execute(
+            """insert into given_back (invoice_id, payment_id, spend_id, given_at)
+               select $1, p.id, $5::text, $6 from (select 1) always
+               left join payments p on (p.network, p.txid, p.position, p.invoice_id) = ($2, $3, $4, $1)
+               where p.id is not null or $5::text is not null""",
+            invoice, network, txid, position, spend, at,
+        )  # fmt: skip
 
 
 def _digest(rows: Mapping[str, Any]) -> str:

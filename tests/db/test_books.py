@@ -9,7 +9,7 @@ import pytest
 from kassa.db.pool import Database
 
 WRITES = ("update {} set {}", "delete from {}", "truncate {} cascade")
-COLUMNS = {"entries": "reason = ''", "postings": "units = 1", "spends": "units = 1"}
+COLUMNS = {"entries": "reason = ''", "postings": "units = 1", "spends": "units = 1", "given_back": "given_at = now()"}
 
 
 async def _booked(connection: "asyncpg.Connection[asyncpg.Record]", account: str = "wallet:n") -> int:
@@ -45,7 +45,7 @@ async def test_o1_nothing_that_was_booked_can_be_changed(database: Database, tab
     async with database.pool.acquire() as connection:
         await _booked(connection)
         for write in WRITES:
-            if table == "spends" and "truncate" not in write:
+            if table in ("spends", "given_back") and "truncate" not in write:
                 continue  # there is none; rows are covered where there are
             with pytest.raises(asyncpg.RaiseError, match="append-only"):
                 await connection.execute(write.format(table, COLUMNS[table]))
@@ -112,3 +112,24 @@ async def test_what_stood_on_chain_stands_on_wallet_after_the_migration(database
         assert {row["account"]: int(row["units"]) for row in rows} == {"chain:n": 0, "sales": -7, "wallet:n": 7}
         assert await connection.fetchval("select count(*) from postings where entry_id = $1", entry) == 2
         assert await connection.fetchval("select reason from entries where id > $1", entry) == "account renamed"
+
+
+async def test_what_earlier_versions_gave_back_is_a_fact_after_the_migration(database: Database) -> None:
+    text = (files("kassa.db") / "migrations" / "0045_given_back.sql").read_text()
+    backfill = text[text.index("insert into given_back") : text.index("create trigger")]
+    async with database.pool.acquire() as connection:
+        await _booked(connection)
+        await connection.execute(
+            """insert into invoices
+                   (id, store_id, amount_units, currency, tolerance_ppm, status, created_at, expires_at, rules)
+               values ('inv', 'sto', 1, 'EUR', 0, 'expired', now(), now(), '{short.credit}')"""
+        )
+        await connection.execute("alter table entries disable trigger user; update entries set invoice_id = 'inv'")
+        await connection.execute(backfill)
+        assert await connection.fetch("select from given_back") == []
+        await _entry(connection, ("sales", 7, 0), ("customer:ada", -7, 0))
+        await connection.execute("update entries set invoice_id = 'inv'")
+        await connection.execute(backfill)
+        assert await connection.fetchval("select payment_id from given_back") == "pay"
+        with pytest.raises(asyncpg.RaiseError, match="append-only"):
+            await connection.execute("update given_back set given_at = now()")

@@ -18,6 +18,7 @@ from kassa.invoices.parts import parts_of
 from kassa.invoices.policy import Over, Policy, Short, agreed, changed, policy_resource
 from kassa.invoices.rules import evaluate, option_due, option_paid
 from kassa.payments.model import Payment, Tier
+from kassa.payments.model import Status as PaymentStatus
 from tests.rules.build import BTC, LTC, at, option, payment, terms, view
 
 EUR = currency("EUR")
@@ -155,6 +156,62 @@ def test_what_was_paid_in_full_is_not_given_back_when_the_invoice_is_called_inva
     agreed_terms = terms(policy=Policy(short=Short.CREDIT))
     standing = evaluate(agreed_terms, [payment(block=100)], [Decision.INVALID], view(1_000))
     assert (standing.rules, [split.credit for split in standing.splits]) == ((Rule.MARKED,), [0])
+
+
+CREDITING = Policy(short=Short.CREDIT)
+GIVEN = payment(40_000, block=100)
+BACK = payment(60_000, number=2, seen=5, block=100)  # came first, was lost, and is there again
+
+
+def test_what_was_given_back_completes_no_price_when_a_lost_payment_comes_back() -> None:
+    before = stands(CREDITING, GIVEN)
+    assert before.given_back == (GIVEN.id,)
+    after = evaluate(terms(policy=CREDITING), [GIVEN, BACK], (), view(1_000), (), before.given_back)
+    assert told(after) == (Status.EXPIRED, (Rule.SHORT_CREDIT,))
+    assert {split.id: split.credit for split in after.splits} == {GIVEN.id: 40_000, BACK.id: 60_000}
+    assert (after.flags, after.given_back) == ((Flag.LATE,), (GIVEN.id, BACK.id))
+    assert stands(CREDITING, GIVEN, BACK).status is Status.SETTLED
+
+
+def test_what_was_given_back_needs_no_more_blocks_when_a_lost_payment_comes_back() -> None:
+    priced = terms(option(tiers=(Tier(100_000, 1), Tier(None, 6))), policy=CREDITING)
+    both = [payment(60_000, block=102), payment(60_000, number=2, seen=5, block=102)]
+    standing = evaluate(priced, both, (), view(1_000, height=102), (), (both[0].id,))
+    assert {s.id: s.confirmations_required for s in standing.payments} == {both[0].id: 1, both[1].id: 6}
+
+
+def test_beside_what_was_given_back_a_whole_payment_still_settles() -> None:
+    whole = payment(100_000, number=2, seen=5, block=100)
+    standing = evaluate(terms(policy=CREDITING), [GIVEN, whole], (), view(1_000), (), (GIVEN.id,))
+    assert told(standing) == (Status.SETTLED, (Rule.SHORT_CREDIT,))
+    assert {split.id: (split.price, split.credit) for split in standing.splits} == {
+        GIVEN.id: (0, 40_000),
+        whole.id: (100_000, 0),
+    }
+
+
+def test_only_who_marks_it_settled_takes_back_what_was_given() -> None:
+    for decision, credit in ((Decision.SETTLED, 0), (Decision.INVALID, 40_000)):
+        marked = evaluate(terms(policy=CREDITING), [GIVEN], [decision], view(1_000), (), (GIVEN.id,))
+        assert ([split.credit for split in marked.splits], marked.given_back) == ([credit], (GIVEN.id,))
+
+
+def test_what_is_not_settled_is_promised_and_not_yet_given() -> None:
+    assert stands(CREDITING, payment(40_000)).given_back == ()
+
+
+def test_a_spend_that_was_given_back_stays_so() -> None:
+    spent_on = spend(40_000)
+    before = stands(CREDITING, spends=[spent_on])
+    after = evaluate(terms(policy=CREDITING), [BACK], (), view(1_000), [spent_on], before.given_back)
+    assert {split.id: split.credit for split in after.splits} == {spent_on.id: 40_000, BACK.id: 60_000}
+
+
+def test_an_invoice_called_invalid_in_time_is_final_when_nothing_can_be_given_back_any_more() -> None:
+    agreed_terms = terms(policy=CREDITING)
+    for now, expected in ((900, False), (900.001, True)):
+        assert evaluate(agreed_terms, (), [Decision.INVALID], view(now)).is_final is expected
+    assert evaluate(terms(), (), [Decision.INVALID], view(20)).is_final
 
 
 # ---------------------------------------------------------------- over
@@ -396,3 +453,23 @@ def test_whatever_is_more_or_less_than_the_price_names_its_rule(policy, history,
         assert names & {"tolerance", "short", "late"}
     if standing.is_final and Flag.UNDERPAID in standing.flags:
         assert "short" in names
+
+
+@given(policies, histories, spent, views)
+def test_what_is_given_back_is_the_same_once_it_is_a_fact(policy, history, spends, seen) -> None:  # type: ignore[no-untyped-def]
+    agreed_terms = terms(*TWO, policy=policy)
+    standing = evaluate(agreed_terms, history, (), seen, spends)
+    assert evaluate(agreed_terms, history, (), seen, spends, standing.given_back) == standing
+
+
+@given(policies, histories, histories, spent, views)
+def test_whoever_comes_back_takes_nothing_from_what_was_given(policy, history, back, spends, seen) -> None:  # type: ignore[no-untyped-def]
+    agreed_terms, known = terms(*TWO, policy=policy), {p.id for p in history}
+    before = evaluate(agreed_terms, history, (), seen, spends)
+    everyone = [*history, *(p for p in back if p.id not in known)]
+    after = evaluate(agreed_terms, everyone, (), seen, spends, before.given_back)
+    settled = {s.id for s in after.payments if s.status is PaymentStatus.SETTLED} | {s.id for s in spends}
+    assert set(before.given_back) <= settled
+    credit = {split.id: (split.credit, split.price + split.excess) for split in after.splits}
+    units = {each.id: each.units for each in (*everyone, *spends)}
+    assert all(credit[cause] == (units[cause], 0) for cause in before.given_back)

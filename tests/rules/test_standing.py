@@ -261,7 +261,7 @@ def test_the_last_decision_counts() -> None:
 def test_each_change_of_status_has_one_event(before: Status, after: Status, expected: str) -> None:
     standing = evaluate(terms(), (), (), view())
     announced = Announced(before, (), (), False, 0, 0, None, None)
-    changed = Standing(after, (), (), False, 0, 0, 0, 0, standing.paid_share, standing.settled_share, (), (), None)
+    changed = Standing(after, (), (), False, 0, 0, 0, 0, standing.paid_share, standing.settled_share, (), (), (), None)
     assert changes(announced, changed) == (expected,)
 
 

@@ -12,12 +12,21 @@ _WIDE = Context(prec=120, rounding=ROUND_HALF_EVEN)
 
 
 def expected_payment(
-    payment: Row, option: Row, height: int, observed_at: datetime, drop_after: int, beside: Sequence[Row] = ()
+    payment: Row,
+    option: Row,
+    height: int,
+    observed_at: datetime,
+    drop_after: int,
+    beside: Sequence[Row] = (),
+    given: Sequence[str] = (),
 ) -> tuple[str, int]:
-    """Return a payment's status and the confirmations that it needs; `beside` are all payments of its invoice."""
-    mine, earlier = (payment["first_seen_at"], _tie(payment)), 0
+    """Return a payment's status and the confirmations that it needs.
+
+    `beside` are all payments of its invoice, `given` the ids of those that were given back, which go before the others.
+    """
+    mine, earlier = _turn(payment, given), 0
     for other in beside:
-        if other["asset"] == payment["asset"] and (other["first_seen_at"], _tie(other)) < mine:
+        if other["asset"] == payment["asset"] and _turn(other, given) < mine:
             alive = expected_payment(other, option, height, observed_at, drop_after)[0] in _LIVING
             earlier += int(other["units"]) if alive else 0
     larger = max(int(payment["units"]) + earlier, int(option["due_units"]))
@@ -57,20 +66,24 @@ def expected_invoice(
     decisions: Sequence[str],
     networks: Mapping[str, tuple[int, datetime, int]],
     now: datetime,
+    given: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return an invoice's status, flags, rules, sums, and the split of its money by cause.
 
-    `networks`: height, observed until, drop after, by name.
+    `networks`: height, observed until, drop after, by name. `given`: what was given back, in order.
     """
     price = int(invoice["amount_units"])
     missing = max(Fraction(invoice["tolerance_ppm"], 10**6), Fraction(int(invoice["tolerance_units"]), price))
     need = 1 - min(missing, Fraction(price - 1, price))
     grace = invoice["expires_at"] + timedelta(seconds=invoice["late_grace_seconds"])
-    living, in_flight, was_settled = _living(invoice, options, payments, spends, networks, grace)
+    living, in_flight, was_settled = _living(invoice, options, payments, spends, networks, grace, given)
+    theirs = [] if decisions and decisions[-1] == "settled" else [part["id"] for part in living if part["id"] in given]
+    for part in living:
+        part["counts"] = Fraction(0) if part["id"] in theirs else part["counts"]
     sums = {
         "paid": sum((part["share"] for part in living), Fraction(0)),
         "settled": sum((part["share"] for part in living if part["settled"]), Fraction(0)),
-        "in time": sum((part["share"] for part in living if not part["late"]), Fraction(0)),
+        "in time": sum((p["share"] for p in living if not p["late"] and p["id"] not in theirs), Fraction(0)),
         "counts": sum((part["counts"] for part in living), Fraction(0)),
         "counts settled": sum((part["counts"] for part in living if part["settled"]), Fraction(0)),
     }
@@ -91,18 +104,19 @@ def expected_invoice(
         "marked": bool(decisions),
     }
     back = closed and status != "settled" and sums["counts"] < enough and invoice["on_short"] == "credit"
-    money = _split(living, invoice["on_over"] == "credit", back, status == "settled" and not decisions)
+    theirs = [part["id"] for part in living] if back else theirs
+    money = _split(living, invoice["on_over"] == "credit", theirs, status == "settled" and not decisions)
     rules = ["marked"] if decisions else []
-    rules += ["short.credit"] if decisions and back and living else []
+    rules += ["short.credit"] if decisions and theirs else []
     if not decisions:
         rules += ["tolerance"] if need <= sums["counts"] < 1 else []
         rules += ["short.flag"] if closed and short and sums["counts"] < enough and not back else []
         rules += ["short.accept"] if enough <= sums["counts"] < need else []
-        rules += ["short.credit"] if back and living else []
+        rules += ["short.credit"] if theirs else []
         rules += sorted(late) if sums["in time"] < need else []
     rules += ["over.flag"] if any(split["over"] for split in money.values()) else []
-    rules += ["over.credit"] if not back and any(split["credit"] for split in money.values()) else []
-    rests = status in ("settled", "invalid") or (status == "expired" and closed)
+    rules += ["over.credit"] if any(split["credit"] for id_, split in money.items() if id_ not in theirs) else []
+    rests = status == "settled" or closed or (status == "invalid" and invoice["on_short"] != "credit")
     return {
         "status": status,
         "flags": [flag for flag, raised in told.items() if raised],
@@ -111,6 +125,7 @@ def expected_invoice(
         "paid_units": paid,
         "settled_units": _worth(sums["settled"], need, price),
         "money": money,
+        "given": [part["id"] for part in living if part["settled"] and part["id"] in theirs],
     }
 
 
@@ -121,6 +136,7 @@ def _living(
     spends: Sequence[Row],
     networks: Mapping[str, tuple[int, datetime, int]],
     grace: datetime,
+    given: Sequence[str],
 ) -> tuple[list[dict[str, Any]], bool, bool]:
     """Return what counts of payments and spends, whether any is on its way, and whether one was settled before."""
     living: list[dict[str, Any]] = []
@@ -129,7 +145,7 @@ def _living(
         option = options.get(payment["asset"])
         if option is None:
             continue
-        status, _ = expected_payment(payment, option, *networks[option["network"]], payments)
+        status, _ = expected_payment(payment, option, *networks[option["network"]], payments, given)
         in_flight |= status in ("detected", "confirming")
         was_settled |= payment["settled_at"] is not None and status != "settled"
         if status in _LIVING:
@@ -170,18 +186,29 @@ def _tie(payment: Row) -> tuple[Any, ...]:
     return payment["txid"], len(payment["position"]), payment["position"]
 
 
-def _split(living: list[dict[str, Any]], credit: bool, back: bool, accepted: bool) -> dict[str, dict[str, int]]:
-    """Lay the parts end to end, those that are settled first; what lies beyond the price is excess."""
+def _turn(payment: Row, given: Sequence[str]) -> tuple[Any, ...]:
+    place = list(given).index(payment["id"]) if payment["id"] in given else len(given)
+    return place, payment["first_seen_at"], _tie(payment)
+
+
+def _split(
+    living: list[dict[str, Any]], credit: bool, theirs: Sequence[str], accepted: bool
+) -> dict[str, dict[str, int]]:
+    """Lay the parts end to end, those that are settled first; what lies beyond the price is excess.
+
+    `theirs` are the customer's whole, and take no part in it.
+    """
     money, end = {}, Fraction(0)
     ordered = sorted(living, key=lambda part: (not part["settled"], part["moment"], part["tie"]))
+    for part in [part for part in ordered if part["id"] in theirs]:
+        money[part["id"]] = {"sales": 0, "over": 0, "credit": part["units"], "under": 0}
+    ordered = [part for part in ordered if part["id"] not in theirs]
     for part in ordered:
         begin, end = end, end + part["share"]
         inside = (min(end, 1) - min(begin, Fraction(1))) / part["share"] * part["units"]
         price = -(-inside.numerator // inside.denominator)
         rest = part["units"] - price
-        if back:
-            price, rest, credited = 0, 0, part["units"]
-        elif credit or part["spend"]:
+        if credit or part["spend"]:
             rest, credited = 0, rest
         else:
             credited = 0

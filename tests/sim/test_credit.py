@@ -232,6 +232,49 @@ async def test_a_mark_takes_back_what_was_credited_and_books_a_loss_if_it_was_sp
     assert "by a person's decision" in said
 
 
+async def test_what_was_given_back_stays_the_customers_when_a_dropped_payment_comes_back(world: World) -> None:
+    """Both came in time; one was dropped, the other given back and spent; then the dropped one is mined after all."""
+    invoice = await buying(world, short="credit")
+    dropped, mined = world.paying(invoice, 60_000), world.paying(invoice, 40_000)
+    world.chain.submit(dropped)
+    await world.step()
+    world.chain.evict(dropped.txid)
+    world.chain.mine([mined])
+    await world.step()
+    for seconds in (11, 901, 0):
+        world.clock.move(seconds)
+        await world.step()
+    assert await purse(world) == (40_000, 0)
+    assert await world.spend(await buying(world), 40_000)
+    world.chain.mine([dropped])
+    await world.step()
+    shown = await world.shown(invoice)
+    assert (shown["status"], shown["flags"], shown["rules"]) == ("expired", ["late"], ["short.credit"])
+    assert await purse(world) == (60_000, 0)
+    assert "losses" not in await books(world)
+    assert await told(world, "alert.opened") == 0
+
+
+async def test_what_comes_back_and_pays_all_alone_settles_beside_what_was_given_back(world: World) -> None:
+    invoice = await buying(world, short="credit")
+    dropped, mined = world.paying(invoice), world.paying(invoice, 40_000)
+    world.chain.submit(dropped)
+    await world.step()
+    world.chain.evict(dropped.txid)
+    world.chain.mine([mined])
+    await world.step()
+    for seconds in (11, 901, 0):
+        world.clock.move(seconds)
+        await world.step()
+    world.chain.mine([dropped])
+    world.chain.mine()
+    world.chain.mine()
+    await world.step()
+    shown = await world.shown(invoice)
+    assert (shown["status"], shown["flags"], shown["rules"]) == ("settled", ["overpaid"], ["short.credit"])
+    assert (await purse(world), (await books(world))["sales"]) == ((40_000, 0), -100_000)
+
+
 async def test_calling_an_invoice_invalid_takes_no_credit_back(world: World) -> None:
     invoice = await buying(world, short="credit")
     world.chain.submit(world.paying(invoice, 60_000))

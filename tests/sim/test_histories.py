@@ -268,6 +268,27 @@ class Histories(RuleBasedStateMachine):
         self.world.chain.evict(_pick(list(self.world.chain.mempool), which))
         self._step(seen)
 
+    @rule(store=st.integers(0, 2), percent=st.sampled_from([40, 60, 100]), returns=st.booleans())
+    def lose_half_past_the_end(self, store: int, percent: int, returns: bool) -> None:
+        """Of two payments in time one is lost until the time is over, and may come back after its credit is gone."""
+        world, (customer, _) = self.world, self.world.customers[store][0]
+        short = self._run(world.invoice("50.00", store, 30, customer, short="credit"))
+        other = self._run(world.invoice("50.00", store, 900, customer))
+        if short is None or other is None:
+            return
+        lost = world.paying(short, world.due(short) * percent // 100)
+        world.chain.submit(lost)
+        self._step()
+        world.chain.evict(lost.txid)
+        world.chain.mine([world.paying(short, world.due(short) * 40 // 100)])
+        for _ in range(3):
+            world.clock.move(31)
+            self._step()
+        self._run(world.spend(other))
+        if returns:
+            world.chain.mine([lost])
+        self._step()
+
     @precondition(lambda self: self.world.chain.known)
     @rule(which=PICK, seen=SEEN)
     def send_again(self, which: int, seen: str) -> None:

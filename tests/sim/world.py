@@ -261,7 +261,7 @@ class World:
         pool = self.house.database.pool
         tables = (
             "networks", "blocks", "payments", "invoices", "entries", "postings", "events", "payment_inputs", "spends",
-            "customer_balances",
+            "customer_balances", "given_back",
         )  # fmt: skip
         return {table: await pool.fetch(f"select * from {table} order by 1, 2, 3") for table in tables}
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import kassa.customers.store as customers
+import kassa.invoices.given_store as given_back
 import kassa.invoices.store as invoices
 import kassa.payments.store as payments
 import kassa.watch.store as watch
@@ -16,7 +17,8 @@ from kassa.core.money import Asset
 from kassa.customers.model import Spend
 from kassa.db.pool import Tx
 from kassa.house import House
-from kassa.invoices.model import Announced, Decided, Standing, Status, Terms, View, Withheld
+from kassa.invoices.model import Announced, Cause, Decided, Standing, Status, Terms, View, Withheld
+from kassa.invoices.policy import Short
 from kassa.invoices.resource import Face, Shown
 from kassa.invoices.resource import invoice_resource as render
 from kassa.invoices.rules import evaluate
@@ -30,8 +32,8 @@ _DROP_AFTER_SECONDS = 60  # for a network that is no longer configured
 class Picture:
     """An invoice's terms, what was last announced of it, its payments, where it stands now.
 
-    Besides: what was spent on it, the words of people, and how far we saw. `fresh` is a spend that was taken from the
-    customer's credit in this transaction and is not yet in the books.
+    Besides: what was spent on it, the words of people, what was given back of it before, and how far we saw. `fresh` is
+    a spend that was taken from the customer's credit in this transaction and is not yet in the books.
     """
 
     terms: Terms
@@ -40,6 +42,7 @@ class Picture:
     standing: Standing
     spends: tuple[Spend, ...] = ()
     decided: tuple[Decided, ...] = ()
+    given_back: tuple[Cause, ...] = ()
     sights: Mapping[str, Sight] = field(default_factory=dict)
     fresh: Spend | None = None
 
@@ -75,18 +78,21 @@ async def take(
     decided = await invoices.decisions(tx, known)
     buyers = [terms.id for terms, _ in loaded if terms.customer_id is not None]
     spent = await customers.spends_on(tx, buyers) if buyers else {}
+    crediting = [terms.id for terms, _ in loaded if terms.policy.short is Short.CREDIT]
+    returned = await given_back.of_invoices(tx, crediting) if crediting else {}
     pictures = []
     for terms, announced in loaded:
         words, spends = tuple(decided.get(terms.id, ())), tuple(spent.get(terms.id, ()))
-        standing = _evaluate(terms, arrived[terms.id], words, View(now, seen), spends)
-        pictures.append(Picture(terms, announced, arrived[terms.id], standing, spends, words, seen))
+        given = tuple(returned.get(terms.id, ()))
+        standing = _evaluate(terms, arrived[terms.id], words, View(now, seen), spends, given)
+        pictures.append(Picture(terms, announced, arrived[terms.id], standing, spends, words, given, seen))
     return pictures
 
 
 def with_spend(picture: Picture, spend: Spend, now: datetime) -> Picture:
     """Return a picture in which something more was spent on the invoice just now."""
     view, spends = View(now, picture.sights), (*picture.spends, spend)
-    standing = _evaluate(picture.terms, picture.payments, picture.decided, view, spends)
+    standing = _evaluate(picture.terms, picture.payments, picture.decided, view, spends, picture.given_back)
     return replace(picture, standing=standing, spends=spends, fresh=spend)
 
 
@@ -98,9 +104,14 @@ def as_announced(picture: Picture, now: datetime) -> Picture:
 
 
 def _evaluate(
-    terms: Terms, arrived: Sequence[Payment], decided: Sequence[Decided], view: View, spends: Sequence[Spend]
+    terms: Terms,
+    arrived: Sequence[Payment],
+    decided: Sequence[Decided],
+    view: View,
+    spends: Sequence[Spend],
+    given_back: Sequence[Cause],
 ) -> Standing:
-    return evaluate(terms, arrived, [each.decision for each in decided], view, spends)
+    return evaluate(terms, arrived, [each.decision for each in decided], view, spends, given_back)
 
 
 async def sights(tx: Tx, house: House, offered: set[str]) -> dict[str, Sight]:

@@ -8,6 +8,7 @@ from typing import Any
 import kassa.audit.store as audit
 import kassa.customers.store as customers
 import kassa.events.store as events
+import kassa.invoices.given_store as given_back
 import kassa.invoices.store as invoices
 import kassa.payments.store as payments
 from kassa.audit.model import Actor
@@ -63,6 +64,12 @@ async def announce(tx: Tx, house: House, taken: Sequence[Picture], held: Sequenc
         if outcome.announced is not None and outcome.announced != picture.announced
     ]
     await invoices.announce(tx, said)
+    given = [
+        (picture.terms.id, cause)
+        for picture in taken
+        for cause in picture.standing.given_back[len(picture.given_back) :]
+    ]
+    await given_back.put(tx, given, now)
     crashpoint("flow.announced")
     outcomes += [_deposit_outcome(deposit, now) for deposit in held]
     changed = [after for outcome in outcomes for before, after in outcome.payments if after != before]

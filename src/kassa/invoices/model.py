@@ -161,6 +161,10 @@ class View:
         return min([self.now, *(sight.observed_at for sight in sights if sight.followed)])
 
 
+Cause = PaymentId | SpendId
+"""What brought a part of what was paid: a payment, or a spend of credit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """How a living part of what was paid is divided, in units of its asset: price + excess + credit is all of it.
@@ -168,7 +172,7 @@ class Split:
     `short` comes on top: what is missing from the price and was accepted as missing.
     """
 
-    id: PaymentId | SpendId
+    id: Cause
     price: int
     excess: int
     credit: int
@@ -180,8 +184,9 @@ class Standing:
     """Where an invoice stands: a pure function of terms, payments, spends of credit, decisions and view.
 
     `rules` name what decided. `paid_share` and `settled_share` are exact shares of the price by living payments and
-    spends; `splits` say where their money belongs. `deadline` is the next moment at which the clock alone may change
-    this standing.
+    spends; `splits` say where their money belongs. `given_back` are those whose settled money is by now the
+    customer's, in the order of giving: a fact, once written. `deadline` is the next moment at which the clock alone may
+    change this standing.
     """
 
     status: Status
@@ -196,6 +201,7 @@ class Standing:
     settled_share: Fraction
     payments: tuple[PaymentStanding, ...]
     splits: tuple[Split, ...]
+    given_back: tuple[Cause, ...]
     deadline: datetime | None
 
 

@@ -1,13 +1,12 @@
 """What was paid on an invoice, part by part, and how the parts split between the price and what exceeds it. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
 
-from kassa.core.ids import PaymentId, SpendId
 from kassa.customers.model import Spend
-from kassa.invoices.model import Option, Split, Terms
+from kassa.invoices.model import Cause, Option, Split, Terms
 from kassa.payments.model import Payment, PaymentStanding, Status
 
 Judged = Sequence[tuple[Payment, PaymentStanding]]
@@ -27,21 +26,26 @@ class Part:
     """A living payment in an asset that was offered, or a spend of credit.
 
     `share` is its exact share of the price by value; `counts` is how much of the price it completes: nothing where it
-    is late and not accepted, and no less than at the locked rate where it is late and accepted.
+    is late and not accepted, or `given` back to the customer, and no less than at the locked rate where it is late and
+    accepted.
     """
 
-    id: PaymentId | SpendId
+    id: Cause
     units: int
     share: Fraction
     counts: Fraction
     settled: bool
     lateness: Lateness
     spend: bool = False
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The sums of the shares: by value, all and settled; towards the price, all and settled; and those in time."""
+    """The sums of the shares: by value, all and settled; towards the price, all and settled.
+
+    `in_time` are those that came in time and were not given back.
+    """
 
     paid: Fraction
     settled: Fraction
@@ -50,8 +54,10 @@ class Tally:
     in_time: Fraction
 
 
-def parts_of(terms: Terms, judged: Judged, spends: Sequence[Spend]) -> tuple[Part, ...]:
-    """Return the parts of what was paid, in the order in which they came."""
+def parts_of(
+    terms: Terms, judged: Judged, spends: Sequence[Spend], given: Collection[Cause] = frozenset()
+) -> tuple[Part, ...]:
+    """Return the parts of what was paid, in the order in which they came; those in `given` are the customer's."""
     options = {option.asset.id: option for option in terms.options}
     paid = [
         (order(payment), _paid(terms, options[payment.asset], payment, standing))
@@ -59,7 +65,8 @@ def parts_of(terms: Terms, judged: Judged, spends: Sequence[Spend]) -> tuple[Par
         if standing.status.alive and payment.asset in options
     ]
     spent = [((spend.made_at, spend.id, 0, ""), _spent(options[spend.asset], spend)) for spend in spends]
-    return tuple(part for _, part in sorted([*paid, *spent], key=lambda found: found[0]))
+    parts = [part for _, part in sorted([*paid, *spent], key=lambda found: found[0])]
+    return tuple(replace(part, counts=Fraction(0), given=True) if part.id in given else part for part in parts)
 
 
 def tally(parts: Sequence[Part]) -> Tally:
@@ -70,7 +77,9 @@ def tally(parts: Sequence[Part]) -> Tally:
         settled=sum((part.share for part in settled), Fraction(0)),
         counted=sum((part.counts for part in parts), Fraction(0)),
         counted_settled=sum((part.counts for part in settled), Fraction(0)),
-        in_time=sum((part.share for part in parts if part.lateness is Lateness.IN_TIME), Fraction(0)),
+        in_time=sum(
+            (part.share for part in parts if part.lateness is Lateness.IN_TIME and not part.given), Fraction(0)
+        ),
     )
 
 
@@ -79,28 +88,30 @@ def allocate(parts: Sequence[Part], *, give_back: bool, credit_excess: bool, acc
 
     The price is filled by what is settled first, in the order of coming, so that nothing is credited that still stands
     in for what may be lost. What belongs to the price is rounded UP to whole units, in the merchant's favour.
-    `give_back` credits everything; the excess of a spend always goes back. With `accept_short`, the last settled part
-    also says what is missing from the price, in its own units (rounded up).
+    `give_back` credits everything, and what was given back before fills no price; the excess of a spend always goes
+    back. With `accept_short`, the last settled part also says what is missing from the price, in its own units (rounded
+    up).
     """
     left = Fraction(1)
     splits = []
     ordered = sorted(parts, key=lambda part: not part.settled)
     for part in ordered:
+        if give_back or part.given:
+            splits.append(Split(part.id, 0, 0, part.units))
+            continue
         price = part.units if part.share <= left else _ceil(part.units * left / part.share)
         left = max(Fraction(0), left - part.share)
         rest = part.units - price
-        if give_back:
-            splits.append(Split(part.id, 0, 0, part.units))
-        elif credit_excess or part.spend:
+        if credit_excess or part.spend:
             splits.append(Split(part.id, price, 0, rest))
         else:
             splits.append(Split(part.id, price, rest, 0))
-    settled = [part for part in ordered if part.settled]
-    missing = 1 - sum((part.share for part in settled), Fraction(0))
-    if accept_short and settled and missing > 0:
-        place = len(settled) - 1
-        short = _ceil(settled[-1].units * missing / settled[-1].share)
-        splits[place] = Split(splits[place].id, splits[place].price, 0, 0, short)
+    kept = [place for place, part in enumerate(ordered) if part.settled and not part.given]
+    missing = 1 - sum((ordered[place].share for place in kept), Fraction(0))
+    if accept_short and kept and missing > 0:
+        last = ordered[kept[-1]]
+        short = _ceil(last.units * missing / last.share)
+        splits[kept[-1]] = replace(splits[kept[-1]], short=short)
     return tuple(splits)
 
 

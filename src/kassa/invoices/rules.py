@@ -5,7 +5,7 @@ from datetime import datetime
 from fractions import Fraction
 
 from kassa.customers.model import Spend
-from kassa.invoices.model import Announced, Decision, Flag, Option, Rule, Split, Standing, Status, Terms, View
+from kassa.invoices.model import Announced, Cause, Decision, Flag, Option, Rule, Split, Standing, Status, Terms, View
 from kassa.invoices.parts import Lateness, Part, Tally, allocate, order, parts_of, share_of, tally
 from kassa.invoices.policy import Over, Short
 from kassa.payments.model import Payment, PaymentStanding, Tier
@@ -22,29 +22,48 @@ def evaluate(
     decisions: Sequence[Decision],
     view: View,
     spends: Sequence[Spend] = (),
+    given_back: Sequence[Cause] = (),
 ) -> Standing:
     """Decide where an invoice stands, afresh, from everything known of it.
 
     Total and free of order: every set of payments has a standing, and their order does not matter. `decisions` are in
     the order in which they were made; the last one counts. A payment in an asset that was not offered counts nothing.
+    What was `given_back` to the customer (in that order) stays theirs, whatever comes later: it may be spent. Only a
+    person who marks the invoice settled takes it back.
     """
+    standing = _stand(terms, payments, decisions, view, spends, given_back)
+    if len(standing.given_back) == len(given_back):
+        return standing
+    # What was just given back counts no more either: the same must follow when it is read as a fact.
+    return evaluate(terms, payments, decisions, view, spends, standing.given_back)
+
+
+def _stand(
+    terms: Terms,
+    payments: Sequence[Payment],
+    decisions: Sequence[Decision],
+    view: View,
+    spends: Sequence[Spend],
+    given_back: Sequence[Cause],
+) -> Standing:
     options = {option.asset.id: option for option in terms.options}
-    judged = _judged(terms, options, payments, view)
-    parts = parts_of(terms, judged, spends)
+    decision = decisions[-1] if decisions else None
+    judged = _judged(terms, options, payments, view, given_back)
+    parts = parts_of(terms, judged, spends, () if decision is Decision.SETTLED else given_back)
     sums, need = tally(parts), 1 - terms.tolerance
     judged_at = view.judged_at({option.asset.network for option in terms.options})
     time_over, closed = judged_at > terms.expires_at, judged_at > terms.accepts_until
     # Once no payment can be accepted any more, a policy may take less for enough.
     accepts = closed and terms.policy.short is Short.ACCEPT
     enough = min(need, 1 - terms.policy.short_limit) if accepts else need
-    decision = decisions[-1] if decisions else None
     status = _status(decision, sums, enough, time_over=time_over)
     # Calling it invalid afterwards leaves with the customer what was given back: only a sale takes it.
     unpaid = status is not Status.SETTLED and sums.counted < enough
-    given_back = unpaid and closed and terms.policy.short is Short.CREDIT
+    credits_short = terms.policy.short is Short.CREDIT
+    give_back = unpaid and closed and credits_short
     splits = allocate(
         parts,
-        give_back=given_back,
+        give_back=give_back,
         credit_excess=terms.policy.over is Over.CREDIT,
         accept_short=status is Status.SETTLED and decision is None,
     )
@@ -57,13 +76,14 @@ def evaluate(
         Flag.MARKED: decision is not None,
     }
     in_flight = any(s.status in (PaymentStatus.DETECTED, PaymentStatus.CONFIRMING) for _, s in judged)
-    at_rest = status in (Status.SETTLED, Status.INVALID) or (status is Status.EXPIRED and closed)
+    # Called invalid before its end, what is short is still to be given back when the time is over.
+    at_rest = status is Status.SETTLED or closed or (status is Status.INVALID and not credits_short)
     return Standing(
         status=status,
         flags=tuple(flag for flag, raised in flags.items() if raised),
         rules=(
-            *_status_rules(decision, parts, sums, need, enough, closed=closed, given_back=given_back),
-            *_split_rules(splits, given_back=given_back),
+            *_status_rules(decision, parts, sums, need, enough, closed=closed, give_back=give_back),
+            *_split_rules(parts, splits, give_back=give_back),
         ),
         is_final=at_rest and not in_flight,
         paid_units=paid_units,
@@ -74,6 +94,7 @@ def evaluate(
         settled_share=sums.settled,
         payments=tuple(s for _, s in judged),
         splits=splits,
+        given_back=(*given_back, *_given(parts, given_back, give_back=give_back)),
         deadline=_deadline(terms, judged, view, time_over=time_over, closed=closed),
     )
 
@@ -133,37 +154,52 @@ def _status_rules(
     enough: Fraction,
     *,
     closed: bool,
-    given_back: bool,
+    give_back: bool,
 ) -> tuple[Rule, ...]:
     """Name what decided where an invoice stands; nothing where it was simply paid, or is awaited."""
+    credited = any(give_back or part.given for part in parts)
     if decision is not None:
-        return (Rule.MARKED, Rule.SHORT_CREDIT) if given_back and parts else (Rule.MARKED,)
+        return (Rule.MARKED, Rule.SHORT_CREDIT) if credited else (Rule.MARKED,)
     raised = {
         Rule.TOLERANCE: need <= sums.counted < 1,
-        Rule.SHORT_FLAG: closed and not given_back and sums.counted < enough and _is_short(sums, need),
+        Rule.SHORT_FLAG: closed and not give_back and sums.counted < enough and _is_short(sums, need),
         Rule.SHORT_ACCEPT: enough <= sums.counted < need,
-        Rule.SHORT_CREDIT: given_back and bool(parts),
+        Rule.SHORT_CREDIT: credited,
         **{rule: sums.in_time < need and any(p.lateness is late for p in parts) for late, rule in _LATE.items()},
     }
     return tuple(rule for rule in Rule if raised.get(rule))
 
 
-def _split_rules(splits: Sequence[Split], *, given_back: bool) -> tuple[Rule, ...]:
+def _split_rules(parts: Sequence[Part], splits: Sequence[Split], *, give_back: bool) -> tuple[Rule, ...]:
     """Name what decided where the excess went."""
+    given = {part.id for part in parts if give_back or part.given}
     raised = {
         Rule.OVER_FLAG: any(split.excess for split in splits),
-        Rule.OVER_CREDIT: not given_back and any(split.credit for split in splits),
+        Rule.OVER_CREDIT: any(split.credit for split in splits if split.id not in given),
     }
     return tuple(rule for rule, applies in raised.items() if applies)
 
 
+def _given(parts: Sequence[Part], before: Sequence[Cause], *, give_back: bool) -> tuple[Cause, ...]:
+    """Return whose settled money is given back now and was not before."""
+    return tuple(part.id for part in parts if give_back and part.settled and part.id not in before)
+
+
 def _judged(
-    terms: Terms, options: Mapping[str, Option], payments: Sequence[Payment], view: View
+    terms: Terms,
+    options: Mapping[str, Option],
+    payments: Sequence[Payment],
+    view: View,
+    given_back: Sequence[Cause],
 ) -> list[tuple[Payment, PaymentStanding]]:
-    """Pair each payment, in the order of coming, with where it stands, together with what lives of those before it."""
+    """Pair each payment, in the order of coming, with where it stands, together with what lives of those before it.
+
+    What was given back comes first: one that is back from the dead asks more of itself, not of what was settled.
+    """
     came: dict[str, int] = {}
     judged = []
-    for payment in sorted(payments, key=order):
+    place = {cause: number for number, cause in enumerate(given_back)}
+    for payment in sorted(payments, key=lambda each: (place.get(each.id, len(place)), order(each))):
         with_it = came.get(payment.asset, 0) + payment.units
         standing = _judge(terms, options.get(payment.asset), payment, with_it, view)
         if standing.status.alive:

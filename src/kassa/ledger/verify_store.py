@@ -80,9 +80,10 @@ CHECKS = (
     Check(
         "what guards the books is switched on",
         """select g.name as id from unnest(array['entries_append_only', 'postings_append_only', 'entries_no_truncate',
-               'postings_no_truncate', 'postings_balance', 'spends_append_only', 'spends_no_truncate']) as g (name)
+               'postings_no_truncate', 'postings_balance', 'spends_append_only', 'spends_no_truncate',
+               'given_back_append_only', 'given_back_no_truncate']) as g (name)
            left join pg_trigger t on t.tgname = g.name and t.tgrelid in
-               ('entries'::regclass, 'postings'::regclass, 'spends'::regclass)
+               ('entries'::regclass, 'postings'::regclass, 'spends'::regclass, 'given_back'::regclass)
            where t.tgenabled is null or t.tgenabled = 'D'""",
     ),
 )
