@@ -26,6 +26,7 @@ webhook_app = typer.Typer(help="Receivers of a store's events.", no_args_is_help
 network_app = typer.Typer(help="Networks that are followed.", no_args_is_help=True)
 asset_app = typer.Typer(help="Assets that can be asked for.", no_args_is_help=True)
 alert_app = typer.Typer(help="What is wrong, and what you decided.", no_args_is_help=True)
+user_app = typer.Typer(help="People who may sign in to the dashboard.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The books.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
@@ -37,6 +38,7 @@ app.add_typer(alert_app, name="alert")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(audit_app, name="audit")
+app.add_typer(user_app, name="user")
 ledger_app.command("verify")(accounting.verify)
 app.command("reconcile")(accounting.reconcile)
 app.command("report")(accounting.report)
@@ -325,6 +327,34 @@ def alert_close(
 
     told = ask(operations.close_alert(settings_of(config), alert, note, undo=undo))
     _tell(told, as_json, f"{alert} is closed" + (" and what was done is undone" if undo else ""))
+
+
+@user_app.command("invite")
+def user_invite(
+    store: StoreId,
+    email: Annotated[str, typer.Option(help="What they will sign in with.")],
+    role: Annotated[str, typer.Option(help="owner, admin, accountant, support or viewer.")] = "owner",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Invite somebody to a store's dashboard; whoever opens the link first is let in, so send it to them alone."""
+    from kassa import operations
+
+    told = ask(operations.invite_user(settings_of(config), store, email, role))
+    _tell(told, as_json, f"link     {told['link']}\nvalid until {told['expires_at']}, once")
+
+
+@user_app.command("link")
+def user_link(
+    email: Annotated[str, typer.Option(help="What they sign in with.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a link that signs somebody in once, without password or code: for who has lost them."""
+    from kassa import operations
+
+    told = ask(operations.link_user(settings_of(config), email))
+    _tell(told, as_json, f"link     {told['link']}\nvalid until {told['expires_at']}, once")
 
 
 def _without_sign(percent: str | None) -> str | None:

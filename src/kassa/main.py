@@ -20,9 +20,10 @@ from kassa.api.app import create_app
 from kassa.api.server import make_server
 from kassa.chains.base import Chain
 from kassa.chains.registry import FAMILIES
-from kassa.checkout.pages import handlers
+from kassa.checkout import pages as checkout
 from kassa.core.clock import SystemClock
 from kassa.core.errors import DatabaseError, KassaError, LeaseLost, SettingsError
+from kassa.dashboard import app as dashboard
 from kassa.db import embedded
 from kassa.db.migrate import migrate, missing
 from kassa.db.pool import Database
@@ -224,7 +225,9 @@ async def keep_running(name: str, loop: Loop) -> None:
 async def _serve_http(house: House, stop: asyncio.Event) -> None:
     listen = house.settings.http.listen
     with _bound(listen, "http.listen") as bound:
-        server = make_server(create_app(house, handlers(house)), listen.host, listen.port)
+        server = make_server(
+            create_app(house, [*checkout.handlers(house), *dashboard.handlers(house)]), listen.host, listen.port
+        )
         server.config.timeout_graceful_shutdown = DRAIN_SECONDS
         # Signals are handled once, above.
         server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]

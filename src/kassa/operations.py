@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 import kassa.alerts.store as alerts
+import kassa.people.store as people
 import kassa.stores.store as stores
 from kassa import flow
 from kassa.alerts.model import Alert, Verdict
@@ -18,13 +19,16 @@ from kassa.alerts.resource import alert_resource
 from kassa.audit import anchor
 from kassa.audit.model import Actor
 from kassa.core.clock import SystemClock, rfc3339
-from kassa.core.errors import DatabaseError, FieldFault, Invalid
+from kassa.core.errors import DatabaseError, FieldFault, Invalid, NotFound
+from kassa.core.ids import StoreId
 from kassa.core.money import currency, parse_amount
 from kassa.db.migrate import applied_names
 from kassa.db.migrate import migrate as apply_migrations
 from kassa.db.pool import Tx
 from kassa.invoices.policy import Policy, changed
 from kassa.main import build_chains, open_books, open_house
+from kassa.people.model import Role
+from kassa.people.rules import checked_email, checked_role
 from kassa.settings import Settings
 from kassa.stores.model import SCOPES
 from kassa.stores.model import Store as StoreValue
@@ -177,6 +181,36 @@ async def webhook_secret(settings: Settings, store_id: str, *, rotate: bool = Fa
         return told | {"previous_secret_until": rfc3339(now + ROTATION)} if rotate else told
 
     return await _in_transaction(settings, work)
+
+
+async def invite_user(settings: Settings, store_id: str, email: str, role: str) -> Told:
+    """Make a link that lets somebody into a store's dashboard, once."""
+    address, place = checked_email(email), checked_role(role)
+
+    async def work(tx: Tx, now: datetime) -> Told:
+        store = await stores.get_store(tx, store_id)
+        return await _link(tx, settings, address, (store.id, place), now)
+
+    return await _in_transaction(settings, work)
+
+
+async def link_user(settings: Settings, email: str) -> Told:
+    """Make a link that signs a known person in, once, without password or code: for who has lost them."""
+    address = checked_email(email)
+
+    async def work(tx: Tx, now: datetime) -> Told:
+        if await people.find(tx, address) is None:
+            raise NotFound(f"nobody signs in with {address!r}; see `kassa user invite`")
+        return await _link(tx, settings, address, None, now)
+
+    return await _in_transaction(settings, work)
+
+
+async def _link(tx: Tx, settings: Settings, email: str, place: tuple[StoreId, Role] | None, now: datetime) -> Told:
+    token = secrets.token_urlsafe(_SECRET_BYTES)
+    made = await people.invite(tx, token, email, place, "operator", now)
+    link = f"{settings.http.public_url}/dashboard/invitation/{token}"
+    return {"invitation_id": made.id, "email": email, "link": link, "expires_at": rfc3339(made.expires_at)}
 
 
 async def resume_network(settings: Settings, network: str, depth: int) -> Told:

@@ -1,7 +1,7 @@
 """Who is asking: Bearer keys and scopes, and nothing else. No password, no Basic, no cookie ever opens this API."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -35,9 +35,9 @@ async def authenticate(database: Database, authorization: bytes | None, now: dat
     return key
 
 
-def authorize(key: ApiKey, access: str) -> None:
-    """Raise `Forbidden` unless the key has the scope; an access that is not known opens nothing."""
-    if access != ANY_KEY and access not in key.scopes:
+def authorize(scopes: Collection[str], access: str) -> None:
+    """Raise `Forbidden` unless the scope is among those of whoever asks; an access that is not known opens nothing."""
+    if access != ANY_KEY and access not in scopes:
         raise Forbidden(f"this key lacks the scope {access}")
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -26,8 +28,26 @@ Serve = Callable[[Scope, Receive], Awaitable[Reply]]
 Keep = Callable[[Tx, Reply], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of an endpoint: the raw query, and a body that is read when its turn comes."""
+
+    endpoint: Endpoint
+    decoder: "msgspec.json.Decoder[Any]"
+    path: str
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    read: Callable[[], Awaitable[bytes]]
+    repeat: str | None
+
+
 class _Nothing(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The body of a call that takes none: no body at all, or an empty object."""
+
+
+def body_decoder(endpoint: Endpoint) -> "msgspec.json.Decoder[Any]":
+    """Return what decodes the bodies of an endpoint."""
+    return msgspec.json.Decoder(endpoint.body or _Nothing)
 
 
 class Desk:
@@ -40,7 +60,7 @@ class Desk:
 
     def server(self, endpoint: Endpoint) -> Serve:
         """Make the function that serves an endpoint."""
-        decoder = msgspec.json.Decoder(endpoint.body or _Nothing)
+        decoder = body_decoder(endpoint)
 
         def serve(scope: Scope, receive: Receive) -> Awaitable[Reply]:
             return _bounded(self._serve(endpoint, decoder, scope, receive))
@@ -56,33 +76,45 @@ class Desk:
 
         return await _bounded(check())
 
+    async def ask(self, asked: "Asked", call: Call, rights: frozenset[str]) -> Reply:
+        """Carry out an endpoint for a person, exactly as for a key that has these rights; raises `Rejected`."""
+        authorize(rights, asked.endpoint.access)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await self._carry_out(asked, call)
+
     async def _serve(
         self, endpoint: Endpoint, decoder: "msgspec.json.Decoder[Any]", scope: Scope, receive: Receive
     ) -> Reply:
         headers = read_headers(scope["headers"])
         call = await self._admit(scope, headers, endpoint.access)
-        if endpoint.id_of is not None:
-            call.id = scope["path_params"]["id"]
-            if not is_id(endpoint.id_of, call.id):
-                raise NotFound("")
-        call.query = decode_query(scope["query_string"], endpoint.query)
+        call.id = "" if endpoint.id_of is None else scope["path_params"]["id"]
+        repeat = read_key(headers.get(b"idempotency-key")) if endpoint.repeatable else None
+        read = partial(read_body, headers, receive)
+        return await self._carry_out(
+            Asked(endpoint, decoder, scope["path"], scope["query_string"], headers, read, repeat), call
+        )
+
+    async def _carry_out(self, asked: "Asked", call: Call) -> Reply:
+        endpoint = asked.endpoint
+        if endpoint.id_of is not None and not is_id(endpoint.id_of, call.id):
+            raise NotFound("")
+        call.query = decode_query(asked.query, endpoint.query)
         if not endpoint.writes:
             async with self.house.database.pool.acquire() as connection:
                 return json_reply(endpoint.status, await endpoint.work(connection, call))
-        body = await read_body(headers, receive)
-        repeat = read_key(headers.get(b"idempotency-key")) if endpoint.repeatable else None
+        body = await asked.read()
         if endpoint.body is not None or body:
-            call.body = decode_body(headers, body, decoder)
-        if repeat is None:
+            call.body = decode_body(asked.headers, body, asked.decoder)
+        if asked.repeat is None:
             return await self._work(endpoint, call, None)
-        print_ = fingerprint(endpoint.method, scope["path"], body)
-        return await self._repeats.answer(call, repeat, print_, lambda keep: self._work(endpoint, call, keep))
+        print_ = fingerprint(endpoint.method, asked.path, body)
+        return await self._repeats.answer(call, asked.repeat, print_, lambda keep: self._work(endpoint, call, keep))
 
     async def _admit(self, scope: Scope, headers: Mapping[bytes, bytes], access: str) -> Call:
         now = self.house.clock.now()
         key = await authenticate(self.house.database, headers.get(b"authorization"), now)
         self.uses.note(key, now)
-        authorize(key, access)
+        authorize(key.scopes, access)
         client = scope["client"]
         return Call(self.house, key.store, key.id, now, client[0] if client else None)
 

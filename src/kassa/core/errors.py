@@ -110,10 +110,14 @@ class UnsupportedMedia(Rejected):
 
 
 class Throttled(Rejected):
-    """Asked too often; the same request may succeed after a while."""
+    """Asked too often; the same request may succeed after a while: `seconds`, if it is known (else 0)."""
 
     status = 429
     code = "too_many_requests"
+
+    def __init__(self, message: str, *, seconds: int = 0, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.seconds = seconds
 
 
 class Unavailable(Rejected):

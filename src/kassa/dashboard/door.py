@@ -1,0 +1,254 @@
+"""The pages before one is signed in: password, code, passkey, invitation, second factor; and the proof asked again."""
+
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+
+import kassa.people.session_store as sessions
+import kassa.people.store as people
+from kassa.core.errors import Forbidden, Invalid, NotFound, Rejected
+from kassa.dashboard import entering
+from kassa.dashboard.browser import AnyRequest, Browser, Form, answer, new_token, read_browser, read_form
+from kassa.dashboard.enrolling import Offer, confirm_totp, new_offer
+from kassa.dashboard.hall import Hall, keep
+from kassa.dashboard.render import ASSETS, render
+from kassa.people import proofs
+from kassa.people.model import Invitation, Session, Stage
+from kassa.people.rules import checked_password, checked_person_name, is_open
+from kassa.stores import store as stores
+
+# Below the dashboard alone, made of the characters of our own addresses: never another site, never a script.
+_PLACE = re.compile(r"/(?!/)[A-Za-z0-9_\-./]{0,200}(\?[A-Za-z0-9_\-.=&%+@:]{0,400})?\Z")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+
+
+class Door:
+    """Serves whoever is not (fully) signed in."""
+
+    def __init__(self, hall: Hall) -> None:
+        self._hall = hall
+        self._house, self._site = hall.house, hall.site
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """Make the routes."""
+        route = self._hall.route
+        return [
+            route("GET", "", self._start),
+            route("GET", "/static/{name:str}", self._static),
+            route("GET", "/sign-in", self._sign_in),
+            route("POST", "/sign-in", self._take_password),
+            route("GET", "/code", self._code),
+            route("POST", "/code", self._take_code),
+            route("POST", "/passkey/ask", self._ask_passkey),
+            route("POST", "/passkey", self._take_passkey),
+            route("GET", "/invitation/{token:str}", self._invitation),
+            route("POST", "/invitation/{token:str}", self._accept),
+            route("GET", "/enrol", self._enrol),
+            route("POST", "/enrol", self._take_totp),
+            route("GET", "/confirm", self._confirm),
+            route("POST", "/confirm", self._take_confirmation),
+            route("POST", "/sign-out", self._sign_out),
+        ]
+
+    async def _start(self, request: AnyRequest) -> Response[Any]:
+        session = await self._hall.find(read_browser(request, self._site))
+        if session is None or session.stage in (Stage.PASSKEY, Stage.CODE):
+            return self._hall.go("/sign-in")
+        if session.stage is Stage.ENROL:
+            return self._hall.go("/enrol")
+        if not session.roles:
+            raise NotFound("")
+        return self._hall.go(f"/stores/{min(session.roles)}/overview")
+
+    async def _static(self, request: AnyRequest) -> Response[Any]:
+        asset = ASSETS.get(request.path_params["name"])
+        if asset is None:
+            raise NotFound("")
+        return answer(200, asset.body, asset.media_type, {"cache-control": "public, max-age=31536000, immutable"})
+
+    # ------------------------------------------------------------ signing in
+
+    async def _sign_in(self, request: AnyRequest) -> Response[Any]:
+        return self._draw(request, "sign-in.html", next=place(request.query_params.get("next", "")))
+
+    async def _take_password(self, request: AnyRequest) -> Response[Any]:
+        browser, form = await self._read(request, "email", "password", "next")
+        to = place(form.get("next"))
+        try:
+            token = await entering.by_password(self._house, browser, form.get("email"), form.get("password"))
+        except Invalid as error:
+            return self._draw(request, "sign-in.html", error, next=to, email=form.get("email"))
+        return keep(self._hall.go("/code?" + urlencode({"next": to})), self._hall, token)
+
+    async def _code(self, request: AnyRequest) -> Response[Any]:
+        session = await self._hall.find(read_browser(request, self._site))
+        if session is None or session.stage is not Stage.CODE:
+            return self._hall.go("")
+        return self._draw(request, "code.html", next=place(request.query_params.get("next", "")), session=session)
+
+    async def _take_code(self, request: AnyRequest) -> Response[Any]:
+        browser, form = await self._read(request, "code", "next")
+        session, to = await self._session(browser, Stage.CODE), place(form.get("next"))
+        try:
+            token = await entering.by_code(self._house, browser, session, form.get("code"))
+        except Invalid as error:
+            return self._draw(request, "code.html", error, next=to, session=session)
+        return keep(self._hall.go(to), self._hall, token)
+
+    async def _ask_passkey(self, request: AnyRequest) -> Response[Any]:
+        browser, _ = await self._read(request)
+        session = await self._hall.find(browser)
+        options = await entering.ask_passkey(self._house, browser, session, self._site)
+        return answer(200, options.encode(), "application/json")
+
+    async def _take_passkey(self, request: AnyRequest) -> Response[Any]:
+        browser, form = await self._read(request, "credential", "next")
+        session, to = await self._session(browser, Stage.PASSKEY, Stage.CODE), place(form.get("next"))
+        try:
+            token = await entering.by_passkey(self._house, browser, session, form.get("credential"), self._site)
+        except Invalid as error:
+            return self._draw(request, "sign-in.html", error, next=to)
+        return keep(self._hall.go(to), self._hall, token)
+
+    async def _sign_out(self, request: AnyRequest) -> Response[Any]:
+        browser, _ = await self._read(request)
+        session = await self._hall.find(browser)
+        if session is not None:
+            await self._house.database.run(lambda tx: sessions.end(tx, session.id))
+        return keep(self._hall.go("/sign-in"), self._hall, new_token())
+
+    # ------------------------------------------------------------ links, and the first second factor
+
+    async def _invitation(self, request: AnyRequest) -> Response[Any]:
+        return await self._show_invitation(request, None)
+
+    async def _accept(self, request: AnyRequest) -> Response[Any]:
+        browser, form = await self._read(request, "name", "password")
+        token, invitation = await self._invited(request)
+        session = await self._hall.find(browser)
+        if invitation.store is not None and session is not None and session.stage is Stage.OPEN:
+            person, now = session.person, self._house.clock.now()
+            assert person is not None
+            await self._house.database.run(lambda tx: entering.join(tx, invitation, person, now))
+            return self._hall.go(f"/stores/{invitation.store}/overview")
+        try:
+            name = checked_person_name(form.get("name"))
+            hashed = None
+            if invitation.store is not None:
+                password = checked_password(form.get("password"), invitation.email)
+                hashed = await proofs.hash_password(password)
+        except Invalid as error:
+            return await self._show_invitation(request, error)
+        opened = await entering.by_invitation(self._house, browser, token, name, hashed)
+        return keep(self._hall.go(""), self._hall, opened)
+
+    async def _show_invitation(self, request: AnyRequest, error: Invalid | None) -> Response[Any]:
+        token, invitation = await self._invited(request)
+        session = await self._hall.find(read_browser(request, self._site))
+        async with self._house.database.pool.acquire() as connection:
+            store = None if invitation.store is None else await stores.get_store(connection, invitation.store)
+            person = await people.find(connection, invitation.email)
+        me = session.person if session is not None and session.stage is Stage.OPEN else None
+        return self._draw(
+            request, "invitation.html", error, token=token, invitation=invitation, store=store, me=me,
+            is_new=person is None or not person.has_password,
+        )  # fmt: skip
+
+    async def _invited(self, request: AnyRequest) -> tuple[str, Invitation]:
+        token = request.path_params["token"]
+        if not _TOKEN.match(token):
+            raise NotFound("")
+        async with self._house.database.pool.acquire() as connection:
+            invitation = await people.invitation(connection, token)
+        if invitation is None or not is_open(invitation, self._house.clock.now()):
+            raise Rejected("This link was used, was withdrawn, or is too old. Ask for a new one.", code="link_void")
+        return token, invitation
+
+    async def _enrol(self, request: AnyRequest) -> Response[Any]:
+        session = await self._hall.find(read_browser(request, self._site))
+        if session is None or session.stage is not Stage.ENROL or session.person is None:
+            return self._hall.go("")
+        return self._draw(request, "enrol.html", offer=new_offer(session.person))
+
+    async def _take_totp(self, request: AnyRequest) -> Response[Any]:
+        browser, form = await self._read(request, "secret", "code")
+        session = await self._session(browser, Stage.ENROL)
+        person, now = session.person, self._house.clock.now()
+        assert person is not None
+        try:
+            codes = await confirm_totp(self._house, browser, person, form.get("secret"), form.get("code"), session.id)
+        except Invalid as error:
+            return self._draw(request, "enrol.html", error, offer=Offer.of(person, form.get("secret")))
+        token = await self._house.database.run(lambda tx: self._reopen(tx, browser, session, now))
+        body = render("recovery.html", root=self._hall.root, title="Recovery codes", codes=codes, to=self._hall.root)
+        return keep(answer(200, body), self._hall, token)
+
+    async def _reopen(self, tx: Any, browser: Browser, session: Session, now: Any) -> str:
+        assert session.person is not None
+        await sessions.end(tx, session.id)
+        return await entering.enter(tx, browser, session.person, now)
+
+    # ------------------------------------------------------------ a fresh proof
+
+    async def _confirm(self, request: AnyRequest) -> Response[Any]:
+        session = await self._hall.find(read_browser(request, self._site))
+        if session is None or session.stage is not Stage.OPEN:
+            return self._hall.go("/sign-in")
+        return self._draw(request, "confirm.html", next=place(request.query_params.get("next", "")), session=session)
+
+    async def _take_confirmation(self, request: AnyRequest) -> Response[Any]:
+        browser, form = await self._read(request, "password", "code", "credential", "next")
+        session, to, now = await self._session(browser, Stage.OPEN), place(form.get("next")), self._house.clock.now()
+        person = session.person
+        assert person is not None
+        try:
+            if form.get("credential"):
+                await self._house.database.run(
+                    lambda tx: entering.check_passkey(tx, session, form.get("credential"), self._site, now)
+                )
+            else:
+                await entering.check_password(self._house, browser, person, form.get("password"))
+                if person.has_totp:
+                    await entering.check_code(self._house, browser, person, form.get("code"))
+        except Invalid as error:
+            return self._draw(request, "confirm.html", error, next=to, session=session)
+
+        async def work(tx: Any) -> None:
+            await sessions.right(tx, entering.tries_of(browser, person.email))
+            await sessions.note_proven(tx, session.id, now)
+
+        await self._house.database.run(work)
+        return self._hall.go(to)
+
+    # ------------------------------------------------------------ what they share
+
+    async def _read(self, request: AnyRequest, *fields: str) -> tuple[Browser, Form]:
+        browser = read_browser(request, self._site)
+        return browser, await read_form(request, browser, self._site, fields)
+
+    async def _session(self, browser: Browser, *stages: Stage) -> Session:
+        session = await self._hall.find(browser)
+        if session is None or session.stage not in stages:
+            raise Forbidden("This took too long. Sign in again.", code="session")
+        return session
+
+    def _draw(self, request: AnyRequest, template: str, error: Invalid | None = None, **shown: Any) -> Response[Any]:
+        browser = read_browser(request, self._site)
+        faults = {} if error is None else {fault.field: fault.message for fault in error.faults}
+        body = render(
+            template,
+            **{
+                "root": self._hall.root, "csrf": browser.csrf, "faults": faults, "passkeys": self._site.has_passkeys,
+                "email": "", "host": self._site.host, **shown,
+            },
+        )  # fmt: skip
+        response = answer(200 if error is None else 422, body)
+        return response if browser.known else keep(response, self._hall, browser.token)
+
+
+def place(text: str) -> str:
+    """Return a place below the dashboard to go on to; what is none leads to the start."""
+    return text if _PLACE.match(text) and "/../" not in text and not text.endswith("/..") else ""

@@ -1,0 +1,200 @@
+"""Signing in, step by step: password, then code or passkey; or a passkey alone; or a link that an operator made.
+
+Every secret that could be guessed costs a try before it is looked at, and a session gets a new token at every step, so
+that nobody can hand a victim a token beforehand.
+"""
+
+from datetime import datetime
+
+import structlog
+
+import kassa.people.session_store as sessions
+import kassa.people.store as people
+from kassa.core.errors import FieldFault, Invalid, NotFound, Throttled
+from kassa.core.ids import PersonId
+from kassa.dashboard.browser import Browser, new_token
+from kassa.db.pool import Tx
+from kassa.house import House
+from kassa.people import proofs
+from kassa.people.model import Invitation, Person, Session, Stage
+from kassa.people.rules import checked_email, is_open, recovery_hash
+
+log = structlog.get_logger()
+
+_WRONG = "E-mail or password is wrong"
+_WRONG_CODE = "This code is wrong, or was used before"
+
+
+async def by_password(house: House, browser: Browser, email: str, password: str) -> str:
+    """Check a password; return the token of a session that still needs its second factor. Raises `Invalid`."""
+    now = house.clock.now()
+    try:
+        email = checked_email(email)
+    except Invalid:
+        raise Invalid(FieldFault("password", _WRONG)) from None
+    await _take_try(house, tries_of(browser, email), now)
+    async with house.database.pool.acquire() as connection:
+        found = await people.secrets_of(connection, email)
+    if not await proofs.is_password(password, found.password_hash if found else None) or found is None:
+        log.warning("a sign-in was refused", reason="password", address=browser.address)
+        raise Invalid(FieldFault("password", _WRONG))
+
+    async def work(tx: Tx) -> str:
+        person = await people.get(tx, found.id)
+        if person.has_second_factor:
+            return await _begin(tx, browser, Stage.CODE, person.id, now)
+        # Nothing more can be asked of them; until they have a second factor, nothing more is shown to them either.
+        await sessions.right(tx, tries_of(browser, email))
+        return await _begin(tx, browser, Stage.ENROL, person.id, now, proven=True)
+
+    return await house.database.run(work)
+
+
+async def by_code(house: House, browser: Browser, session: Session, code: str) -> str:
+    """Check the second factor of a sign-in; return the token of an open session. Raises `Invalid`."""
+    now, person = house.clock.now(), _person(session)
+    await check_code(house, browser, person, code)
+
+    async def work(tx: Tx) -> str:
+        await sessions.end(tx, session.id)
+        return await enter(tx, browser, person, now)
+
+    return await house.database.run(work)
+
+
+async def by_passkey(house: House, browser: Browser, session: Session, answer: str, site: proofs.Site) -> str:
+    """Check a passkey that signed what the session asked; return the token of an open session. Raises `Invalid`."""
+    now = house.clock.now()
+
+    async def work(tx: Tx) -> str:
+        person = await check_passkey(tx, session, answer, site, now)
+        await sessions.end(tx, session.id)
+        return await enter(tx, browser, person, now)
+
+    return await house.database.run(work)
+
+
+async def ask_passkey(house: House, browser: Browser, session: Session | None, site: proofs.Site) -> str:
+    """Return what a passkey must sign, as JSON for the browser, and remember it."""
+    now = house.clock.now()
+    await _take_try(house, {"asks": browser.address}, now)
+
+    async def work(tx: Tx) -> str:
+        known = await people.passkeys(tx, session.person.id) if session and session.person else []
+        challenge, options = proofs.authentication(site, known)
+        if session is None or session.stage is Stage.PASSKEY:
+            await sessions.begin(tx, browser.token, Stage.PASSKEY, None, browser.seen, now, challenge=challenge)
+        else:
+            await sessions.ask(tx, session.id, challenge)
+        return options
+
+    return await house.database.run(work)
+
+
+async def check_passkey(tx: Tx, session: Session, answer: str, site: proofs.Site, now: datetime) -> Person:
+    """Return the person whose passkey signed what the session asked; raises `Invalid`. The question counts once."""
+    if session.challenge is None:
+        raise Invalid(FieldFault("passkey", "was not asked for; try again"))
+    passkey = await people.passkey(tx, proofs.named_credential(answer))
+    if passkey is None or (session.person is not None and session.person.id != passkey.person):
+        raise Invalid(FieldFault("passkey", "is not known here"))
+    count = proofs.authenticated(site, answer, session.challenge, passkey)
+    await people.note_passkey(tx, passkey.id, count, now)
+    await sessions.ask(tx, session.id, None)
+    return await people.get(tx, passkey.person)
+
+
+async def check_code(house: House, browser: Browser, person: Person, code: str) -> None:
+    """Check a code of an app or a recovery code, which is used up by that; raises `Invalid`."""
+    now, plain = house.clock.now(), code.replace(" ", "")
+    await _take_try(house, tries_of(browser, person.email), now)
+
+    async def work(tx: Tx) -> bool:
+        secrets = await people.secrets_of(tx, person.email)
+        step = proofs.totp_step(plain, secrets.totp_secret, now) if secrets and secrets.totp_secret else None
+        if step is not None:
+            return await people.use_totp(tx, person.id, step)
+        hashed = recovery_hash(code)
+        return hashed is not None and await people.use_recovery(tx, person.id, hashed, now)
+
+    if not await house.database.run(work):
+        log.warning("a sign-in was refused", reason="code", person=person.id, address=browser.address)
+        raise Invalid(FieldFault("code", _WRONG_CODE))
+
+
+async def check_password(house: House, browser: Browser, person: Person, password: str) -> None:
+    """Check the password of somebody who is signed in; raises `Invalid`."""
+    await _take_try(house, tries_of(browser, person.email), house.clock.now())
+    async with house.database.pool.acquire() as connection:
+        found = await people.secrets_of(connection, person.email)
+    if not await proofs.is_password(password, found.password_hash if found else None):
+        raise Invalid(FieldFault("password", "This password is wrong"))
+
+
+async def by_invitation(house: House, browser: Browser, token: str, name: str, hashed: str | None) -> str:
+    """Let in whom a link is for; return the token of their session. Raises `NotFound` for a link that is void.
+
+    Somebody new gets the password that was `hashed`, and must set up a second factor next.
+    """
+    now = house.clock.now()
+
+    async def work(tx: Tx) -> str:
+        invitation = await people.invitation(tx, token, hold=True)
+        if invitation is None or not is_open(invitation, now):
+            raise NotFound("this link was used, or is too old")
+        person = await people.create(tx, invitation.email, name, now)
+        await people.use_invitation(tx, invitation.id, now)
+        if invitation.store is not None and invitation.role is not None:
+            if person.has_password or hashed is None:
+                raise NotFound("sign in first, then open the link again")
+            await people.set_password(tx, person.id, hashed)
+            await people.set_name(tx, person.id, name)
+            await people.put_member(tx, invitation.store, person.id, invitation.role, now)
+            stage = Stage.OPEN if person.has_second_factor else Stage.ENROL
+            return await _begin(tx, browser, stage, person.id, now, proven=True)
+        return await enter(tx, browser, person, now)
+
+    return await house.database.run(work)
+
+
+async def join(tx: Tx, invitation: Invitation, person: Person, now: datetime) -> None:
+    """Make somebody who is signed in a member of the store that they were invited to; raises `NotFound`."""
+    if invitation.store is None or invitation.role is None or invitation.email != person.email:
+        raise NotFound("this link is for somebody else")
+    if not is_open(invitation, now):
+        raise NotFound("this link was used, or is too old")
+    await people.use_invitation(tx, invitation.id, now)
+    await people.put_member(tx, invitation.store, person.id, invitation.role, now)
+
+
+async def enter(tx: Tx, browser: Browser, person: Person, now: datetime) -> str:
+    """Open a session for somebody who proved who they are; return its token."""
+    await sessions.right(tx, tries_of(browser, person.email))
+    await sessions.forget(tx, now)
+    return await _begin(tx, browser, Stage.OPEN, person.id, now, proven=True)
+
+
+def tries_of(browser: Browser, email: str) -> dict[str, str]:
+    """Return at whose expense a try is made."""
+    return {"person": email, "place": f"{email} {browser.address}", "address": browser.address}
+
+
+async def _take_try(house: House, subjects: dict[str, str], now: datetime) -> None:
+    wait = await house.database.run(lambda tx: sessions.take_try(tx, subjects, now))
+    if wait:
+        seconds = int(wait.total_seconds()) + 1
+        log.warning("sign-in is slowed down", seconds=seconds, **{k: v for k, v in subjects.items() if k == "address"})
+        raise Throttled(f"There were too many tries. Wait {seconds} seconds, then try again.", seconds=seconds)
+
+
+async def _begin(
+    tx: Tx, browser: Browser, stage: Stage, person: PersonId, now: datetime, *, proven: bool = False
+) -> str:
+    token = new_token()
+    await sessions.begin(tx, token, stage, person, browser.seen, now, proven=proven)
+    return token
+
+
+def _person(session: Session) -> Person:
+    assert session.person is not None  # a session at this stage has one
+    return session.person

@@ -1,0 +1,185 @@
+"""The way of a request to a page: the session, the store, the role, the form's token, a fresh proof, the page."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Redirect
+
+import kassa.people.session_store as sessions
+import kassa.stores.store as stores
+from kassa.api.errors import from_away
+from kassa.api.serving import Desk
+from kassa.core.errors import Invalid, NotFound, Rejected, Throttled, Unavailable
+from kassa.core.ids import is_id
+from kassa.dashboard.browser import AnyRequest, Browser, answer, read_browser, read_form, set_cookie
+from kassa.dashboard.page import MEMBER, Action, Answer, Download, Go, Page, Screen
+from kassa.dashboard.render import render
+from kassa.dashboard.visit import Visit
+from kassa.db.faults import DATABASE_AWAY
+from kassa.house import House
+from kassa.people.model import Session, Stage
+from kassa.people.proofs import site_of
+from kassa.people.rules import is_alive, is_fresh, rights
+
+SEEN_EVERY = timedelta(minutes=1)
+_TITLES = {403: "You may not do this", 404: "There is no such page", 429: "Too many tries", 503: "Not possible now"}
+
+Handle = Callable[[AnyRequest], Awaitable[Response[Any]]]
+
+
+class Hall:
+    """Serves the pages of people who are signed in. Nothing here outlives a request."""
+
+    def __init__(self, house: House, pages: tuple[Page, ...], actions: tuple[Action, ...]) -> None:
+        self.house = house
+        self.desk = Desk(house)
+        self.site = site_of(house.settings.http.public_url)
+        # A proxy may serve us below a path of its own, which it takes off before we see it.
+        self.root = urlsplit(house.settings.http.public_url).path + "/dashboard"
+        self.pages = pages
+        self._by_path = {page.path: page for page in pages}
+        self._actions = actions
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """Make the routes of pages and forms."""
+        made = [self.route("GET", f"/stores/{{store:str}}/{one.path}", self._showing(one)) for one in self.pages]
+        return made + [
+            self.route("POST", f"/stores/{{store:str}}/{one.path}", self._acting(one)) for one in self._actions
+        ]
+
+    def route(self, method: str, path: str, handle: Handle) -> HTTPRouteHandler:
+        """Make a route of the dashboard, whose refusals are pages."""
+
+        async def guarded(request: AnyRequest) -> Response[Any]:
+            try:
+                return await handle(request)
+            except Rejected as error:
+                return self.refusal(error)
+            except DATABASE_AWAY as error:
+                from_away(error)  # writes it to the log
+                return self.refusal(Unavailable("The database cannot be reached now. Try again in a moment."))
+
+        full = "/dashboard" + path.replace("{id}", "{id:str}")
+        return HTTPRouteHandler(full, http_method=method, opt={"access": "public"}, status_code=200)(guarded)  # type: ignore[arg-type]
+
+    def go(self, path: str) -> Response[Any]:
+        """Send the browser to a page of the dashboard."""
+        return Redirect(self.root + path, status_code=303, headers=dict(answer(303, b"").headers))
+
+    def refusal(self, error: Rejected) -> Response[Any]:
+        """Say what was refused, and why."""
+        title = _TITLES.get(error.status, "This was not done")
+        text = "It may have been removed, or belongs to another store." if isinstance(error, NotFound) else str(error)
+        headers = {"retry-after": str(error.seconds)} if isinstance(error, Throttled) else {}
+        body = render("refusal.html", root=self.root, title=title, text=text)
+        return answer(error.status, body, headers=headers)
+
+    async def find(self, browser: Browser) -> Session | None:
+        """Return the session of a browser, if it has one that still holds."""
+        if not browser.known:
+            return None
+        async with self.house.database.pool.acquire(timeout=5) as connection:
+            session = await sessions.find(connection, browser.token)
+        return session if session is not None and is_alive(session, self.house.clock.now()) else None
+
+    def _showing(self, page: Page) -> Handle:
+        async def handle(request: AnyRequest) -> Response[Any]:
+            visit = await self._admit(request, page)
+            if isinstance(visit, Response):
+                return visit
+            return self._answer(visit, page, await page.show(visit))
+
+        return handle
+
+    def _acting(self, action: Action) -> Handle:
+        page = self._by_path[action.form]
+
+        async def handle(request: AnyRequest) -> Response[Any]:
+            visit = await self._admit(request, action)
+            if isinstance(visit, Response):
+                return visit
+            visit.form = await read_form(request, visit.browser, self.site, action.fields, action.many)
+            try:
+                return self._answer(visit, page, await action.act(visit))
+            except Invalid as error:
+                visit.faults = {fault.field: fault.message for fault in error.faults}
+                shown = await page.show(visit)
+                assert isinstance(shown, Screen)
+                return self._answer(visit, page, Screen(shown.template, shown.shown, 422))
+
+        return handle
+
+    async def _admit(self, request: AnyRequest, asked: Page | Action) -> Visit | Response[Any]:
+        browser, now = read_browser(request, self.site), self.house.clock.now()
+        session = await self.find(browser)
+        where = self._where(request, asked)
+        if session is None or session.stage in (Stage.PASSKEY, Stage.CODE) or session.person is None:
+            return self.go("/sign-in?" + urlencode({"next": where}))
+        if session.stage is Stage.ENROL:
+            return self.go("/enrol")
+        store_id = request.path_params["store"]
+        role = session.roles.get(store_id)
+        id_ = request.path_params.get("id", "")
+        if role is None or (asked.id_of is not None and not is_id(asked.id_of, id_)):
+            raise NotFound("")
+        async with self.house.database.pool.acquire(timeout=5) as connection:
+            store = await stores.get_store(connection, store_id)
+            if now - session.last_seen_at > SEEN_EVERY:
+                await sessions.note_seen(connection, session.id, browser.address, now)
+        visit = Visit(
+            self.house, self.desk, session, session.person, store, role, now, browser, self.root, asked.path, id_,
+            dict(parse_qsl(request.scope["query_string"].decode("latin-1"))),
+        )  # fmt: skip
+        if asked.access != MEMBER:
+            visit.demand(asked.access)
+        if asked.fresh and not is_fresh(session, now):
+            return self.go("/confirm?" + urlencode({"next": where}))
+        return visit
+
+    def _where(self, request: AnyRequest, asked: Page | Action) -> str:
+        """Return where to come back to: a page, never the sending of a form."""
+        store, id_ = quote(request.path_params["store"]), quote(request.path_params.get("id", ""))
+        path = (asked.form if isinstance(asked, Action) else asked.path).replace("{id}", id_)
+        query = request.scope["query_string"].decode("latin-1") if isinstance(asked, Page) else ""
+        return f"/stores/{store}/{path}" + (f"?{query}" if query else "")
+
+    def _answer(self, visit: Visit, page: Page, given: Answer) -> Response[Any]:
+        match given:
+            case Go(path, done):
+                return self.go(f"/stores/{visit.store.id}/{path}" + (f"?done={done}" if done else ""))
+            case Download(body, name, media_type):
+                return answer(200, body, media_type, {"content-disposition": f'attachment; filename="{name}"'})
+            case Screen(template, shown, status):
+                return answer(status, self._draw(visit, page, template, shown))
+
+    def _draw(self, visit: Visit, page: Page, template: str, shown: Mapping[str, Any]) -> bytes:
+        return render(
+            template,
+            **{
+                "visit": visit,
+                "page": page,
+                "title": page.title,
+                "root": self.root,
+                "nav": self._nav(visit),
+                "done": visit.query.get("done", ""),
+                **shown,
+            },
+        )
+
+    def _nav(self, visit: Visit) -> list[tuple[str, list[Page]]]:
+        mine = rights(visit.role) | {MEMBER}
+        groups: dict[str, list[Page]] = {}
+        for page in self.pages:
+            if page.nav and page.access in mine:
+                groups.setdefault(page.nav, []).append(page)
+        return list(groups.items())
+
+
+def keep(response: Response[Any], hall: Hall, token: str) -> Response[Any]:
+    """Give the browser the token of its session."""
+    set_cookie(response, hall.site, token)
+    return response

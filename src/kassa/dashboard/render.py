@@ -1,0 +1,78 @@
+"""Templates to pages: autoescaped, with the few filters that they need, and the static files by what they hold."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from kassa.core.clock import rfc3339
+from kassa.dashboard.words import DONE, TONES
+
+_MEDIA = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A static file under an address that holds its digest: it can be kept for ever."""
+
+    name: str
+    body: bytes
+    media_type: str
+    integrity: str
+
+
+def _asset(file: str) -> Asset:
+    body = (files("kassa.dashboard") / "static" / file).read_bytes()
+    stem, _, ending = file.rpartition(".")
+    digest = hashlib.sha256(body).hexdigest()[:16]
+    integrity = "sha384-" + base64.b64encode(hashlib.sha384(body).digest()).decode()
+    return Asset(f"{stem}.{digest}.{ending}", body, _MEDIA[ending], integrity)
+
+
+STYLE, SCRIPT = _asset("dashboard.css"), _asset("dashboard.js")
+ASSETS = {asset.name: asset for asset in (STYLE, SCRIPT)}
+
+
+def moment(value: "str | datetime | None") -> Markup:
+    """Write a time for people, to the minute in UTC; the whole of it is there for programs and pointers."""
+    if value is None:
+        return Markup("-")
+    text = rfc3339(value) if isinstance(value, datetime) else value
+    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(text, text[:16].replace("T", " "))
+
+
+def short(text: str | None, ends: int = 8) -> str:
+    """Shorten an id or a hash to what people compare: its beginning and its end."""
+    if text is None:
+        return "-"
+    return text if len(text) <= 2 * ends + 1 else f"{text[:ends]}…{text[-ends:]}"
+
+
+def _tone(word: str) -> str:
+    return TONES.get(word, "plain")
+
+
+def _with(query: Mapping[str, str], **changes: str | None) -> str:
+    changed = {**query, **changes}
+    return "?" + urlencode({name: value for name, value in changed.items() if value})
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("kassa.dashboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+    lstrip_blocks=True,
+)  # fmt: skip
+_ENVIRONMENT.filters |= {"moment": moment, "short": short, "tone": _tone}
+_ENVIRONMENT.globals |= {"style": STYLE, "script": SCRIPT, "with_query": _with}
+
+
+def render(template: str, **shown: Any) -> bytes:  # whatever the template shows
+    """Draw a template."""
+    done = DONE.get(str(shown.get("done", "")), "")
+    return _ENVIRONMENT.get_template(template).render(**{**shown, "done": done}).encode()

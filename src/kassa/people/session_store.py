@@ -1,0 +1,173 @@
+"""Sessions, and the tries at getting one: the SQL."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from kassa.core.ids import PersonId, StoreId, new_id
+from kassa.db.pool import Tx
+from kassa.people.model import Person, Role, Session, Stage
+from kassa.people.rules import FORGOTTEN, FREE_TRIES, IDLE, LONGEST, UNFINISHED, pause, token_hash
+from kassa.people.store import PERSON, read_person
+
+_SESSION = """s.id as session_id, s.stage, s.person_id, s.challenge, s.created_at, s.last_seen_at,
+    s.expires_at, s.proven_at, s.address, s.agent"""
+_MAX_AGENT = 200
+
+
+async def begin(
+    tx: Tx,
+    token: str,
+    stage: Stage,
+    person: PersonId | None,
+    seen: tuple[str, str],
+    now: datetime,
+    *,
+    proven: bool = False,
+    challenge: bytes | None = None,
+) -> str:
+    """Begin a session for whoever holds `token`, from an address with a browser; return its id.
+
+    An open one that is `proven` may change sensitive things at once.
+    """
+    address, agent = seen
+    id_ = new_id("ses", now)
+    await tx.execute(
+        """insert into sessions (id, hash, person_id, stage, challenge, created_at, last_seen_at, expires_at, proven_at,
+               address, agent)
+           values ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10)
+           on conflict (hash) do update set challenge = excluded.challenge, expires_at = excluded.expires_at
+           where sessions.stage = 'passkey' and excluded.stage = 'passkey'""",
+        id_, token_hash(token), person, stage.value, challenge, now,
+        now + (LONGEST if stage in (Stage.OPEN, Stage.ENROL) else UNFINISHED),
+        now if proven else None, address, agent[:_MAX_AGENT],
+    )  # fmt: skip
+    return id_
+
+
+async def find(tx: Tx, token: str) -> Session | None:
+    """Return the session of a token with its person and their roles, whether or not it still holds."""
+    row = await tx.fetchrow(
+        f"""select {_SESSION}, {PERSON},
+                (select json_object_agg(m.store_id, m.role) from members m where m.person_id = s.person_id) as roles
+            from sessions s left join people p on p.id = s.person_id where s.hash = $1""",
+        token_hash(token),
+    )
+    return None if row is None else _session(row, read_person(row) if row["id"] is not None else None)
+
+
+async def note_seen(tx: Tx, id_: str, address: str, now: datetime) -> None:
+    """Note that a session was used."""
+    await tx.execute("update sessions set last_seen_at = $3, address = $2 where id = $1", id_, address, now)
+
+
+async def note_proven(tx: Tx, id_: str, now: datetime) -> None:
+    """Note that the person of a session proved who they are, again; what was asked of them is answered."""
+    await tx.execute("update sessions set proven_at = $2, challenge = null where id = $1", id_, now)
+
+
+async def ask(tx: Tx, id_: str, challenge: bytes | None) -> None:
+    """Keep what a passkey must sign for a session; None: nothing is asked any more."""
+    await tx.execute("update sessions set challenge = $2 where id = $1", id_, challenge)
+
+
+async def end(tx: Tx, id_: str) -> None:
+    """End a session."""
+    await tx.execute("delete from sessions where id = $1", id_)
+
+
+async def end_others(tx: Tx, person: PersonId, keep: str = "") -> int:
+    """End every session of a person but one; return how many."""
+    done: str = await tx.execute("delete from sessions where person_id = $1 and id <> $2", person, keep)
+    return int(done.removeprefix("DELETE "))
+
+
+async def end_one(tx: Tx, person: PersonId, id_: str) -> bool:
+    """End a session of a person; return False when they have no such session."""
+    return bool(await tx.execute("delete from sessions where person_id = $1 and id = $2", person, id_) == "DELETE 1")
+
+
+async def sessions(tx: Tx, person: Person, now: datetime) -> list[Session]:
+    """Return the open sessions of a person, the last used first."""
+    rows = await tx.fetch(
+        f"""select {_SESSION}, null::json as roles from sessions s
+            where s.person_id = $1 and s.stage = 'open' and s.expires_at > $2 and s.last_seen_at > $3
+            order by s.last_seen_at desc""",
+        person.id,
+        now,
+        now - IDLE,
+    )
+    return [_session(row, person) for row in rows]
+
+
+async def forget(tx: Tx, now: datetime) -> None:
+    """Delete sessions that are over, and tries so old that they play no part."""
+    await tx.execute("delete from sessions where expires_at < $1", now)
+    await tx.execute("delete from sign_in_tries where last_at < $1", now - FORGOTTEN)
+
+
+# ---------------------------------------------------------------- tries
+
+
+async def take_try(tx: Tx, subjects: Mapping[str, str], now: datetime) -> timedelta:
+    """Take one try at a secret, before it is looked at: `subjects` by kind (see `FREE_TRIES`).
+
+    Returns how long to wait when there is none to take now. Each try counts as wrong until `right` is called: so tries
+    side by side are as slow as one after the other. Must be committed whatever comes of the try.
+    """
+    waits = [timedelta(0)]
+    for kind, subject in sorted(subjects.items()):
+        row = await tx.fetchrow(
+            """insert into sign_in_tries as t (subject, tries, last_at, free_at) values ($1, 0, $2, $2)
+               on conflict (subject) do update set
+                   tries = case when t.last_at < $3 then 0 else t.tries end
+               returning tries, free_at""",
+            _subject(kind, subject), now, now - FORGOTTEN,
+        )  # fmt: skip
+        waits.append(row["free_at"] - now)
+        if row["free_at"] <= now:
+            await tx.execute(
+                "update sign_in_tries set tries = tries + 1, last_at = $2, free_at = $3 where subject = $1",
+                _subject(kind, subject), now, now + pause(row["tries"] + 1, FREE_TRIES[kind]),
+            )  # fmt: skip
+    return max(waits)
+
+
+async def right(tx: Tx, subjects: Mapping[str, str]) -> int:
+    """Forget the tries of who proved right, and return how many wrong ones there were at the person's account."""
+    mine = [_subject(kind, subject) for kind, subject in subjects.items() if kind in ("person", "place")]
+    missed = await tx.fetch("delete from sign_in_tries where subject = any($1) returning subject, tries", mine)
+    if "address" in subjects:
+        # Only this one try: who has an account of their own must not buy more tries at those of others by it.
+        await tx.execute(
+            "update sign_in_tries set tries = greatest(tries - 1, 0) where subject = $1",
+            _subject("address", subjects["address"]),
+        )
+    return max((row["tries"] - 1 for row in missed if row["subject"].startswith("person ")), default=0)
+
+
+def _subject(kind: str, subject: str) -> str:
+    return f"{kind} {subject}"[:400]
+
+
+def _session(row: Any, person: Person | None) -> Session:  # asyncpg's record
+    return Session(
+        id=row["session_id"],
+        stage=Stage(row["stage"]),
+        person=person,
+        roles=_roles(row["roles"]),
+        challenge=row["challenge"],
+        created_at=row["created_at"],
+        last_seen_at=row["last_seen_at"],
+        expires_at=row["expires_at"],
+        proven_at=row["proven_at"],
+        address=row["address"],
+        agent=row["agent"],
+    )
+
+
+def _roles(text: str | None) -> Mapping[StoreId, Role]:
+    found: dict[str, str] = msgspec.json.decode(text) if text else {}
+    return {StoreId(store): Role(role) for store, role in found.items()}

@@ -1,0 +1,42 @@
+"""Who gets in, and by what."""
+
+from kassa.people.model import Role
+from tests.dashboard.visitor import PASSWORD, Premises
+
+
+async def test_an_invitation_a_password_and_an_app_open_the_dashboard(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    assert "Recovery codes" in owner.seen.words
+    await owner.open()
+    assert owner.seen.url == premises.at("overview")
+    assert "The owner" in owner.seen.words
+
+
+async def test_signing_in_takes_both_password_and_code(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    again = premises.visitor()
+    await again.open(premises.at("invoices"))
+    assert again.seen.url.startswith("/dashboard/sign-in")
+    await again.submit("/sign-in", email="Owner@Shop.example", password=PASSWORD)
+    assert again.seen.url.startswith("/dashboard/code")
+    assert "Sign in" in (await again.open(premises.at("invoices"))).words
+    await again.open("/dashboard/code?next=" + premises.at("invoices").removeprefix("/dashboard"))
+    await again.submit("/code", code=owner.code(premises.clock.now()))
+    assert again.seen.url == premises.at("invoices")
+    assert again.seen.status == 200
+
+
+async def test_a_form_without_our_token_or_from_elsewhere_does_nothing(premises: Premises) -> None:
+    visitor = premises.visitor()
+    await visitor.open("/dashboard/sign-in")
+    for wrong in ({"csrf": ""}, {"csrf": "0" * 64}, {"csrf": None}):
+        seen = await visitor.submit("/sign-in", email="a@b.example", password=PASSWORD, **wrong)
+        assert seen.status == 403
+        await visitor.open("/dashboard/sign-in")
+    for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}, {"origin": "null"}):
+        stranger = premises.visitor(**headers)
+        await stranger.open("/dashboard/sign-in")
+        assert (await stranger.submit("/sign-in", email="a@b.example", password=PASSWORD)).status == 403
+    plain = {"content-type": "text/plain"}
+    sent = await visitor.send("POST", "/dashboard/sign-in", data='{"email": "a"}', headers=plain)
+    assert sent.status == 415

@@ -1,0 +1,86 @@
+"""What roles allow, and what slows down whoever guesses."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kassa.core.errors import Invalid
+from kassa.people.model import Role
+from kassa.people.rules import (
+    FREE_TRIES,
+    LONGEST_PAUSE,
+    PEOPLE_ONLY,
+    ROLES_WITH,
+    checked_email,
+    checked_password,
+    csrf_token,
+    pause,
+    recovery_code,
+    recovery_hash,
+    rights,
+)
+from kassa.stores.model import SCOPES
+
+
+def test_every_scope_of_the_api_was_decided_on() -> None:
+    assert set(ROLES_WITH) == {*SCOPES, *PEOPLE_ONLY}
+
+
+def test_the_owner_may_do_everything_and_a_viewer_changes_nothing() -> None:
+    assert rights(Role.OWNER) == set(ROLES_WITH)
+    assert {right for right in rights(Role.VIEWER) if not right.endswith(":read")} == set()
+
+
+def test_who_may_change_something_may_see_it() -> None:
+    for role in Role:
+        for right in rights(role):
+            assert right.replace(":write", ":read") in rights(role)
+
+
+@given(st.integers(0, 10_000))
+def test_the_pause_grows_to_its_limit(tries: int) -> None:
+    free = FREE_TRIES["person"]
+    assert pause(tries, free) <= pause(tries + 1, free) <= LONGEST_PAUSE
+    assert (pause(tries, free) == timedelta(0)) == (tries < free)
+
+
+def test_ten_thousand_tries_take_months() -> None:
+    assert sum((pause(n, FREE_TRIES["person"]) for n in range(10_000)), timedelta(0)) > timedelta(days=90)
+
+
+@given(st.binary(min_size=10, max_size=10))
+def test_a_recovery_code_is_recognised_however_it_was_typed(secret: bytes) -> None:
+    code = recovery_code(secret)
+    typed = code.upper().replace("-", " ").replace("0", "O").replace("1", "l")
+    assert recovery_hash(code) is not None
+    assert recovery_hash(typed) == recovery_hash(code)
+
+
+@pytest.mark.parametrize("text", ["", "xxxx", "xxxx-xxxx-xxxx-xxx", "xxxx-xxxx-xxxx-xxxu", "x" * 1000])
+def test_what_cannot_be_a_recovery_code_has_no_hash(text: str) -> None:
+    assert recovery_hash(text) is None
+
+
+@pytest.mark.parametrize("text", ["short", "aaaaaaaaaaaaaaaa", "ababababababab", "x" * 300, "anna is so great"])
+def test_a_password_that_is_too_easy_is_refused(text: str) -> None:
+    with pytest.raises(Invalid):
+        checked_password(text, "anna@shop.example")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "a@", "@b", "a@b\n", "a b@c", "<a>@b.example", "a@b@c", "a" * 65 + "@b.example"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(Invalid):
+        checked_email(text.replace("\n", "\nx"))
+
+
+def test_an_address_has_one_form() -> None:
+    assert checked_email("  Anna@Shop.Example ") == "anna@shop.example"
+
+
+def test_the_token_of_forms_tells_nothing_about_the_cookie() -> None:
+    assert csrf_token("a") != csrf_token("b")
+    assert "a" * 43 not in csrf_token("a" * 43)
