@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kassa.checkout.pages import handlers
 from kassa.db.pool import Database
 from kassa.house import House
 from tests.api.served import Served, serve
@@ -36,5 +37,5 @@ async def served(house: House) -> AsyncIterator[Served]:
     """The house, served, with a store and a key for everything in it."""
     async with house.database.transaction() as tx:
         store = await add_store(tx, house)
-    async with serve(house, store) as running:
+    async with serve(house, store, handlers(house)) as running:
         yield running

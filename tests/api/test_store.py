@@ -1,8 +1,10 @@
 """The store of a key: its policy, copied into the terms of each invoice."""
 
 import asyncio
+from base64 import b64encode
 
 from tests.api.served import Served
+from tests.images import png
 
 DEFAULT = {
     "tolerance_percent": "0",
@@ -62,3 +64,33 @@ async def test_credit_without_a_customer_is_refused_or_a_flag(served: Served) ->
     await served.all.send("PATCH", "/v1/store", {"version": 1, "policy": {"over": "credit", "short": "credit"}})
     policy = (await served.all.invoice())["policy"]
     assert (policy["over"], policy["short"]) == ("flag", "flag")
+
+
+async def test_a_store_gets_its_looks_and_loses_them_again(served: Served) -> None:
+    image = png(40, 30)
+    look = {"colour": "#FF6600", "logo": b64encode(image).decode(), "frame_ancestors": ["https://shop.example"]}
+    changed = (await served.all.send("PATCH", "/v1/store", {"version": 1, **look})).json
+    assert (changed["colour"], changed["frame_ancestors"]) == ("#ff6600", ["https://shop.example"])
+    logo = await served.caller(None).get(changed["logo"])
+    assert (logo.status, logo.body, logo.headers["content-type"]) == (200, image, "image/png")
+    assert logo.headers["content-security-policy"].endswith("sandbox")
+
+    none = {"version": 2, "colour": None, "logo": None, "frame_ancestors": []}
+    plain = (await served.all.send("PATCH", "/v1/store", none)).json
+    assert (plain["colour"], plain["logo"], plain["frame_ancestors"]) == (None, None, [])
+    assert (await served.caller(None).get(changed["logo"])).status == 404
+
+
+async def test_what_nobody_may_look_like_changes_nothing(served: Served) -> None:
+    bad: list[tuple[str, object]] = [
+        ("logo", b64encode(b"<svg onload='alert(1)'/>").decode()), ("logo", "%%%"), ("colour", "url(//x)"),
+        ("frame_ancestors", ["https://*.example"]), ("frame_ancestors", [f"https://s{n}.example" for n in range(21)]),
+    ]  # fmt: skip
+    for field, value in bad:
+        answer = await served.all.send("PATCH", "/v1/store", {"version": 1, field: value})
+        assert (answer.status, answer.fields) == (422, [field])
+    # Somebody was faster: the looks go back with the rest.
+    late = await served.all.send("PATCH", "/v1/store", {"version": 9, "colour": "#123456"})
+    assert late.code == "changed_meanwhile"
+    store = (await served.all.get("/v1/store")).json
+    assert (store["version"], store["colour"], store["logo"], store["frame_ancestors"]) == (1, None, None, [])

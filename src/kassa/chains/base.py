@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,12 +191,19 @@ class Program:
     version: str
 
 
+class WalletRequest(Protocol):
+    """Says what to ask of a wallet in the payer's browser (EIP-1193), as JSON-ready values."""
+
+    def __call__(self, address: str, asset: Asset, units: int) -> Mapping[str, Any]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """What a family tells the rest of the house about one chain.
 
     `assets` begins with the chain's own coin; `caip19` is keyed by asset id. Networks of one `space` have the same
     addresses: there a wallet is one keychain with one counter, and an address belongs to one invoice on all of them.
+    `title` is what people call it. `explorer` is a public site that shows its transactions, under `/tx/`.
     """
 
     name: str
@@ -208,6 +215,9 @@ class Chain:
     node_needs: str  # how its node must be started, for a person who looks for what is wrong
     block_seconds: int
     connect: Callable[[Connection], ChainSource]
+    title: str = ""
+    explorer: str | None = None
+    wallet_request: WalletRequest | None = None
     probe: Callable[[Connection], Probe] | None = None
     auditor: Callable[[Connection], Auditor] | None = None
 

@@ -1,27 +1,102 @@
-"""How every page of the checkout is answered: nothing foreign is loaded, no script runs, nobody frames it."""
+"""How pages and files are answered: what a browser may do with them, how long it keeps them, and compressed."""
 
-from collections.abc import Mapping
+import gzip
+from collections.abc import Mapping, Sequence
 
 from litestar import Response
 
-# Nothing but our own stylesheet is loaded, no script runs, nobody frames the page (a framed one could be overlaid).
-_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-HEADERS = {
-    "content-security-policy": _POLICY,
+from kassa.checkout.assets import Asset
+from kassa.stores.raster import media_type
+
+Headers = Mapping[str, str]
+
+# Level 5 takes half the time of 9, and makes a page 2 % longer.
+_PACKING = 5
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+GUARDS: Headers = {
     "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
+_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
-def html(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response[bytes]:
-    """Answer with a page."""
-    return answer(status, body, "text/html", headers or {})
+def policy(ancestors: Sequence[str], *, form: bool) -> str:
+    """Return the policy of a page (CSP 3): our own files alone, no text turned into markup, chosen frames."""
+    sent = "'self'" if form else "'none'"
+    framed = " ".join(ancestors) or "'none'"
+    return (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
+        f"form-action {sent}; require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors {framed}"
+    )
 
 
-def answer(status: int, body: bytes, media_type: str, headers: Mapping[str, str]) -> Response[bytes]:
-    """Answer with what a page needs."""
-    return Response(body, status_code=status, media_type=media_type, headers={**HEADERS, **headers})
+def html(
+    status: int,
+    body: bytes,
+    asked: Headers,
+    ancestors: Sequence[str] = (),
+    *,
+    form: bool = False,
+    more: Headers | None = None,
+) -> Response[bytes]:
+    """Answer with a page that those sites may frame: a page in a foreign frame could be overlaid.
+
+    `form`: what is entered in it may be sent to us.
+    """
+    guards = {**GUARDS, "content-security-policy": policy(ancestors, form=form), **(more or {})}
+    guards["vary"] = "accept-encoding, accept-language"
+    if not ancestors:
+        guards["x-frame-options"] = "DENY"  # for browsers that do not know frame-ancestors; it cannot name sites
+    if takes_gzip(asked):
+        body = gzip.compress(body, _PACKING, mtime=0)
+        guards["content-encoding"] = "gzip"
+    return Response(body, status_code=status, media_type="text/html", headers=guards)
+
+
+def asset_answer(asset: Asset, asked: Headers) -> Response[bytes]:
+    """Answer with a file that is named by its content: it can be kept for ever."""
+    headers = {
+        **GUARDS, "content-security-policy": _NOTHING, "cache-control": _FOR_EVER, "vary": "accept-encoding",
+        "cross-origin-resource-policy": "same-origin",
+    }  # fmt: skip
+    packed = takes_gzip(asked)
+    if packed:
+        headers["content-encoding"] = "gzip"
+    return Response(asset.packed if packed else asset.body, media_type=asset.media_type, headers=headers)
+
+
+def image(body: bytes) -> Response[bytes]:
+    """Answer with a logo, named by its content too."""
+    headers = {
+        **GUARDS, "content-security-policy": f"{_NOTHING}; sandbox", "cache-control": _FOR_EVER,
+        "cross-origin-resource-policy": "same-origin",
+    }  # fmt: skip
+    return Response(body, media_type=media_type(body), headers=headers)
+
+
+def script(body: bytes) -> Response[bytes]:
+    """Answer with the script for shops, which any site may load; kept for some minutes, for its name stays the same."""
+    headers = {
+        **GUARDS, "content-security-policy": _NOTHING, "cache-control": "public, max-age=300",
+        "cross-origin-resource-policy": "cross-origin", "access-control-allow-origin": "*",
+    }  # fmt: skip
+    return Response(body, media_type="text/javascript", headers=headers)
+
+
+def refused(status: int) -> Response[bytes]:
+    """Answer with nothing but a status."""
+    headers = {**GUARDS, "content-security-policy": _NOTHING}
+    return Response(b"", status_code=status, media_type="text/plain", headers=headers)
+
+
+def takes_gzip(asked: Headers) -> bool:
+    """Tell whether an Accept-Encoding allows gzip (RFC 9110, section 12.5.3)."""
+    for part in asked.get("accept-encoding", "").lower().split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip() in ("gzip", "*"):
+            return weight.strip().removeprefix("q=").strip("0.") != "" or not weight
+    return False

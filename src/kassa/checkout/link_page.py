@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kassa.checkout.page import REFRESH_SECONDS, TEMPLATES
+from kassa.checkout.languages import language
+from kassa.checkout.page import REFRESH_SECONDS, TEMPLATES, layout
 from kassa.checkout.words import shop, state
+from kassa.flow import PayerView
 
 Json = Mapping[str, Any]
 
@@ -50,11 +52,13 @@ def said(link: Json) -> Said:
             return Said("This link was closed", _ended(single and paid), "bad")
 
 
-def link_page(link: Json, token: str, mine: Json | None = None, *, given: str = "", fault: str = "") -> bytes:
+def link_page(link: Json, token: str, mine: PayerView | None = None, *, given: str = "", fault: str = "") -> bytes:
     """Draw a link for its payer; `mine` is the invoice they were given last, `fault` what was wrong in the form."""
     now = said(link)
-    own = None if mine is None else state(mine)
+    spoken = language("en")  # these texts stand in no catalogue yet
+    own = None if mine is None else state(mine.public, mine.terms, spoken)
     return _TEMPLATE.render(
+        **layout(spoken, None),
         link=link,
         state=now,
         title=link["title"],
@@ -62,7 +66,7 @@ def link_page(link: Json, token: str, mine: Json | None = None, *, given: str = 
         token=token,
         given=given,
         fault=fault,
-        mine=mine,
+        mine=None if mine is None else mine.public,
         own=own,
         waiting=now.waiting or (own is not None and own.waiting and not now.payable),
         refresh_seconds=REFRESH_SECONDS,

@@ -9,6 +9,7 @@ import asyncio
 import hmac
 import re
 import secrets
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,7 +19,8 @@ from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
 
 from kassa import flow
-from kassa.checkout.answers import HEADERS, html
+from kassa.checkout.answers import html
+from kassa.checkout.languages import language
 from kassa.checkout.link_page import link_page
 from kassa.checkout.page import notice_page
 from kassa.core.errors import Conflict, Forbidden, Invalid, NotFound, Throttled, Unavailable
@@ -31,9 +33,6 @@ AnyRequest = Request[Any, Any, Any]
 MAX_FORM = 4_096
 KEPT_SECONDS = 30 * 86_400
 _TOKEN = re.compile(r"[0-9A-Za-z_-]{32}\Z")
-_POLICY = {
-    "content-security-policy": HEADERS["content-security-policy"].replace("form-action 'none'", "form-action 'self'")
-}
 _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 """Pauses while another request of the same payer makes the invoice."""
 
@@ -42,29 +41,35 @@ def link_handlers(house: House) -> list[HTTPRouteHandler]:
     """Make the routes, to be handed to `create_app`."""
 
     async def page(request: AnyRequest) -> Response[bytes]:
-        return await _guarded(_page(house, request, request.path_params["link_id"]))
+        return await _guarded(request, _page(house, request, request.path_params["link_id"]))
 
     async def begin(request: AnyRequest) -> Response[bytes]:
-        return await _guarded(_begin(house, request, request.path_params["link_id"]))
+        return await _guarded(request, _begin(house, request, request.path_params["link_id"]))
 
     route = partial(HTTPRouteHandler, "/l/{link_id:str}", opt={"access": "public"}, status_code=200)
     return [route(http_method="GET")(page), route(http_method="POST")(begin)]
 
 
-async def _guarded(serving: Any) -> Response[bytes]:  # a coroutine
+async def _guarded(request: AnyRequest, serving: Any) -> Response[bytes]:  # a coroutine
     try:
         return await serving  # type: ignore[no-any-return]
     except NotFound:
-        return html(404, notice_page("There is no such payment link", "Please check the link, or ask the shop."))
+        return _notice(request, 404, "There is no such payment link", "Please check the link, or ask the shop.")
     except Throttled:
         text = "Too many payments of this link were begun and not made. Please try again in an hour, or ask the shop."
-        return html(429, notice_page("Please try again later", text), {"retry-after": "3600"})
+        return _notice(request, 429, "Please try again later", text, {"retry-after": "3600"})
     except Forbidden:
         text = "Your browser did not send this form from our page. Please allow cookies, and load the link again."
-        return html(403, notice_page("Please load the page again", text))
+        return _notice(request, 403, "Please load the page again", text)
     except (Unavailable, *DATABASE_AWAY):
         text = "This payment cannot be begun now. Please try again in a moment."
-        return html(503, notice_page("Please try again in a moment", text), {"retry-after": "5"})
+        return _notice(request, 503, "Please try again in a moment", text, {"retry-after": "5"})
+
+
+def _notice(
+    request: AnyRequest, status: int, title: str, text: str, more: Mapping[str, str] | None = None
+) -> Response[bytes]:
+    return html(status, notice_page(title, text, language("en")), request.headers, more=more)
 
 
 async def _page(house: House, request: AnyRequest, link_id: str, given: str = "", fault: str = "") -> Response[bytes]:
@@ -75,9 +80,10 @@ async def _page(house: House, request: AnyRequest, link_id: str, given: str = ""
         now = house.clock.now()
         link = await flow.public_link_of(connection, house, link_id, now)
         last = None if payer is None else await flow.last_attempt(connection, link_id, payer)
-        mine = None if last is None else await flow.public_invoice(connection, house, last, now)
+        mine = None if last is None else await flow.payer_view(connection, house, last, now)
     token = payer or secrets.token_urlsafe(24)
-    answer = html(422 if fault else 200, link_page(link, token, mine, given=given, fault=fault), _POLICY)
+    body = link_page(link, token, mine, given=given, fault=fault)
+    answer = html(422 if fault else 200, body, request.headers, form=True)
     secure = _is_secure(house)
     answer.set_cookie(
         Cookie(
@@ -152,4 +158,4 @@ def _is_secure(house: House) -> bool:
 
 
 def _see(path: str) -> Response[bytes]:
-    return html(303, b"", {"location": path})
+    return html(303, b"", {}, more={"location": path})

@@ -1,72 +1,172 @@
-"""The page of an invoice as HTML: autoescaped, without script, its QR codes drawn here."""
+"""The page of an invoice as HTML: autoescaped, nothing inline but the QR codes that are drawn here."""
 
-import io
+import json
 from collections.abc import Mapping
-from functools import lru_cache
-from importlib.resources import files
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
-import segno
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from kassa.checkout.words import shop, state, ways
+from kassa.chains.base import Chain
+from kassa.checkout import assets
+from kassa.checkout.drawing import qr
+from kassa.checkout.languages import SPOKEN, Language, language
+from kassa.checkout.words import payment_words, shop, state, trimmed, ways
+from kassa.core.money import parse_amount
+from kassa.flow import PayerView
+from kassa.stores.branding import logo_path
 
 REFRESH_SECONDS = 10
 
+_GROUP = 4  # characters of an address that are read at once
+_ENDS = 2  # groups at each end of it, which people compare
+
 TEMPLATES = Environment(
-    loader=PackageLoader("kassa.checkout"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-)
-_TEMPLATE = TEMPLATES.get_template("invoice.html")
-_WORDS = {
-    "detected": "seen, not yet confirmed",
-    "settled": "complete",
-    "replaced": "replaced by another payment",
-    "dropped": "no longer on the network",
-    "reversed": "undone by the network",
-}
-
-STYLE = (files("kassa.checkout") / "static" / "checkout.css").read_bytes()
+    loader=PackageLoader("kassa.checkout"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+    lstrip_blocks=True,
+)  # fmt: skip
+_INVOICE = TEMPLATES.get_template("invoice.html")
+_NOTICE = TEMPLATES.get_template("notice.html")
 
 
-def invoice_page(invoice: Mapping[str, Any], asset: str | None = None) -> bytes:  # JSON
-    """Draw an invoice for its payer, showing how to pay in `asset` (or else in the first one that is offered).
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the address of a page says besides the invoice: how to pay, which language, who shows it in a frame."""
 
-    `invoice` is the public one. While it may be paid, there must be a way to pay it.
+    said: Language
+    asset: str | None = None
+    lang: str | None = None
+    embed: str | None = None
+
+    def url(self, **change: str | None) -> str:
+        """Return the query that keeps all of it, but for what changes."""
+        kept = {"asset": self.asset, "lang": self.lang, "embed": self.embed} | change
+        return "?" + urlencode({name: value for name, value in kept.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way to pay, as the page shows it. `request` is for a wallet in the payer's browser, as JSON."""
+
+    option: Mapping[str, Any]
+    title: str
+    query: str
+    chosen: bool
+    amount: str = ""
+    groups: tuple[tuple[str, bool], ...] = ()
+    request: str | None = None
+    codes: tuple[Any, ...] = field(default=(), repr=False)
+
+
+def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, version: str) -> bytes:
+    """Draw an invoice for its payer, showing how to pay in `wish.asset` (or else in the first one that is offered).
+
+    While it may be paid, there must be a way to pay it. `version` is that of its public part, as the stream names it.
     """
-    now = state(invoice)
-    options = ways(invoice) if now.payable else invoice["payment_options"]
+    invoice, said, branding = view.public, wish.said, view.store.branding
+    now = state(invoice, view.terms, said)
+    embed = wish.embed if wish.embed in branding.frame_ancestors else None
+    payable = ways(invoice)
+    offered = invoice["payment_options"] if now.payable else []
     # The choice is in the address of the page, so that loading it again keeps it.
-    chosen = next((option for option in options if option["asset"] == asset), options[0])
-    return _TEMPLATE.render(
+    chosen = next((one for one in payable if one["asset"] == wish.asset), payable[0] if payable else None)
+    shown = [_way(option, chains, wish, option is chosen) for option in offered]
+    return _INVOICE.render(
+        **layout(said, branding.colour),
+        wish=wish,
+        embed=embed,
         invoice=invoice,
         state=now,
-        title=f"{now.title} · {invoice['amount']} {invoice['currency']}",
-        until=invoice["expires_at"][:16].replace("T", " "),
-        options=options,
-        chosen=chosen,
-        qr=_qr(chosen["uri"]) if now.payable else None,
-        payments=[_payment(payment) for payment in invoice["payments"]],
+        version=version,
+        price=said.money(invoice["amount"], invoice["currency"]),
+        store=view.store.name,
+        logo=None if branding.logo_hash is None else logo_path(branding.logo_hash),
+        expires=said.moment(view.terms.expires_at),
+        created=said.moment(view.terms.created_at),
+        ways=shown,
+        way=next((way for way in shown if way.chosen), None),
+        payments=[_payment(payment, chains, said) for payment in invoice["payments"]],
+        spends=[_spend(spend, said) for spend in invoice["spends"]],
         shop=shop(invoice["redirect_url"]),
         refresh_seconds=REFRESH_SECONDS,
+        script=assets.script(),
+        script_words=json.dumps(_script_words(said)),
+        languages=[(one.code, one.name, wish.url(lang=one.code)) for one in map(language, SPOKEN)],
     ).encode()
 
 
-def notice_page(title: str, text: str) -> bytes:
+def layout(said: Language, colour: str | None) -> dict[str, Any]:
+    """Return what every page is laid out with."""
+    return {"said": said, "say": said.say, "style": assets.stylesheet(colour), "icon": assets.icon()}
+
+
+def notice_page(title: str, text: str, said: Language) -> bytes:
     """Draw a page that only says something."""
-    return _TEMPLATE.render(invoice=None, state=None, title=title, text=text).encode()
+    return _NOTICE.render(**layout(said, None), title=said.say(title), text=said.say(text)).encode()
 
 
-@lru_cache(maxsize=1_000)
-def _qr(text: str) -> Markup:
-    out = io.BytesIO()
-    # A fixed mask: trying all eight costs four times as much, and every reader bears any of them.
-    segno.make_qr(text, error="m", mask=4).save(out, kind="svg", border=3, omitsize=True, xmldecl=False, svgns=False)
-    return Markup(out.getvalue().decode())  # noqa: S704  drawn by segno: paths and numbers, no text of anyone's
+def _way(option: Mapping[str, Any], chains: Mapping[str, Chain], wish: Wish, chosen: bool) -> _Way:
+    chain = chains.get(option["network"])
+    title = chain.title if chain is not None and chain.title else option["network"]
+    query = wish.url(asset=option["asset"])
+    if not chosen:
+        return _Way(option, title, query, chosen)
+    address = option["address"]
+    return _Way(
+        option=option,
+        title=title,
+        query=query,
+        chosen=True,
+        amount=trimmed(option["amount_due"]),
+        groups=_groups(address),
+        request=_request(option, chain),
+        codes=(qr(option["uri"]), qr(address)),
+    )
 
 
-def _payment(payment: Mapping[str, Any]) -> dict[str, str]:
-    words = _WORDS.get(payment["status"])
-    if words is None:
-        words = f"{payment['confirmations']} of {payment['confirmations_required']} confirmations"
-    return {"amount": payment["amount"], "symbol": payment["asset"].partition("@")[0], "words": words}
+def _groups(address: str) -> tuple[tuple[str, bool], ...]:
+    """Cut an address into groups; those at its ends, which people compare, are marked."""
+    groups = [address[at : at + _GROUP] for at in range(0, len(address), _GROUP)]
+    return tuple((group, min(place, len(groups) - 1 - place) < _ENDS) for place, group in enumerate(groups))
+
+
+def _request(option: Mapping[str, Any], chain: Chain | None) -> str | None:
+    if chain is None or chain.wallet_request is None:
+        return None
+    asset = next(one for one in chain.assets if one.id == option["asset"])
+    units = parse_amount(option["amount_due"], asset.decimals)
+    return json.dumps(chain.wallet_request(option["address"], asset, units))
+
+
+def _payment(payment: Mapping[str, Any], chains: Mapping[str, Chain], said: Language) -> dict[str, Any]:
+    symbol, _, network = payment["asset"].partition("@")
+    chain = chains.get(network)
+    explorer = None if chain is None else chain.explorer
+    return {
+        "amount": trimmed(payment["amount"]),
+        "symbol": symbol,
+        "words": payment_words(payment, said),
+        "alive": payment["status"] in ("detected", "confirming", "settled"),
+        "txid": payment["txid"],
+        "url": None if explorer is None else f"{explorer}/tx/{payment['txid']}",
+    }
+
+
+def _spend(spend: Mapping[str, Any], said: Language) -> dict[str, Any]:
+    words = said.say("paid from your credit")
+    return {"amount": trimmed(spend["amount"]), "symbol": spend["asset"].partition("@")[0], "words": words}
+
+
+def _script_words(said: Language) -> dict[str, str]:
+    return {
+        "copied": said.say("Copied"),
+        "lost": said.say("The connection is lost. Trying again…"),
+        "pay_with": said.say("Pay with {wallet}"),
+        "some_wallet": said.say("a wallet in this browser"),
+        "confirm": said.say("Please confirm in your wallet…"),
+        "sent": said.say("Sent. Waiting until the network shows it…"),
+        "declined": said.say("You declined it in your wallet. Nothing was sent."),
+        "wrong_network": said.say("Your wallet is not on this network. Please switch it by hand and try again."),
+        "failed": said.say("Your wallet reported an error. Look there before you try again."),
+    }

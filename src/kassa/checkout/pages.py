@@ -1,5 +1,6 @@
 """The routes of the checkout. Public: who knows an invoice's id (96 random bits) may look at it and pay it."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,19 +9,28 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
 from kassa import flow
-from kassa.checkout.answers import HEADERS, answer, html
+from kassa.checkout import assets
+from kassa.checkout.answers import asset_answer, html, refused
+from kassa.checkout.answers import image as image_answer
+from kassa.checkout.answers import script as script_answer
+from kassa.checkout.languages import choose, later
 from kassa.checkout.link_pages import link_handlers
-from kassa.checkout.page import STYLE, invoice_page, notice_page
-from kassa.checkout.stream import Streams
-from kassa.checkout.words import state, ways
+from kassa.checkout.page import Wish, invoice_page, notice_page
+from kassa.checkout.stream import Streams, encoded
+from kassa.checkout.words import ways
 from kassa.core.errors import NotFound, Rejected, Unavailable
 from kassa.core.ids import is_id
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
+from kassa.stores.store import get_logo
 
 AnyRequest = Request[Any, Any, Any]
 
-_TROUBLE = "This page cannot be shown now. Please load it again in a moment, and pay nothing meanwhile."
+_GONE = (later("There is no such invoice"), later("Please check the link, or ask the shop."))
+_TROUBLE = (
+    later("Please do not pay now"),
+    later("This page cannot be shown at the moment. Please load it again soon, and pay nothing meanwhile."),
+)
 
 
 def handlers(house: House) -> list[HTTPRouteHandler]:
@@ -28,49 +38,82 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
     streams = Streams(house)
 
     async def page(request: AnyRequest) -> Response[bytes]:
-        return await _page(house, request.path_params["invoice_id"], request.query_params.get("asset"))
+        return await _page(house, request)
 
     async def stream(request: AnyRequest) -> Response[Any]:
-        return await _stream(house, streams, request.path_params["invoice_id"])
+        return await _stream(house, streams, request)
 
-    async def style() -> Response[bytes]:
-        return answer(200, STYLE, "text/css", {"cache-control": "public, max-age=300"})
+    async def asset(request: AnyRequest) -> Response[bytes]:
+        found = assets.find(request.path_params["name"])
+        return refused(404) if found is None else asset_answer(found, request.headers)
+
+    async def logo(request: AnyRequest) -> Response[bytes]:
+        return await _logo(house, request.path_params["name"])
+
+    async def embedding() -> Response[bytes]:
+        return script_answer(assets.embedding())
 
     route = partial(HTTPRouteHandler, http_method="GET", opt={"access": "public"}, status_code=200)
     return [
-        route("/i/checkout.css")(style),
+        route("/embed.js")(embedding),
+        route("/i/assets/{name:str}")(asset),
+        route("/i/logo/{name:str}")(logo),
         route("/i/{invoice_id:str}")(page),
         route("/i/{invoice_id:str}/stream")(stream),
         *link_handlers(house),
     ]
 
 
-async def _page(house: House, invoice_id: str, asset: str | None) -> Response[bytes]:
+async def _page(house: House, request: AnyRequest) -> Response[bytes]:
+    query, headers = request.query_params, request.headers
+    lang = query.get("lang")
+    said = choose(lang, headers.get("accept-language"))
+    wish = Wish(said, query.get("asset"), lang if lang == said.code else None, query.get("embed"))
+    ancestors: Sequence[str] = ()
     try:
-        invoice = await _public(house, invoice_id)
-        if state(invoice).payable and not ways(invoice):
+        view = await _view(house, request.path_params["invoice_id"])
+        ancestors = view.store.branding.frame_ancestors
+        if view.public["status"] == "new" and not ways(view.public):
             raise Unavailable("no address of this invoice can be shown")
-        return html(200, invoice_page(invoice, asset))
+        body, status = invoice_page(view, house.chains, wish, encoded(view.public)[1]), 200
     except NotFound:
-        return html(404, notice_page("There is no such invoice", "Please check the link, or ask the shop."))
+        body, status = notice_page(*_GONE, said), 404
     except Unavailable:
-        return html(503, notice_page("Please do not pay now", _TROUBLE))
+        body, status = notice_page(*_TROUBLE, said), 503
+    return html(status, body, headers, ancestors)
 
 
-async def _stream(house: House, streams: Streams, invoice_id: str) -> Response[Any]:
+async def _stream(house: House, streams: Streams, request: AnyRequest) -> Response[Any]:
+    invoice_id, seen = request.path_params["invoice_id"], request.headers.get("last-event-id")
     try:
         streams.check_room()
-        await _public(house, invoice_id)
+        public = (await _view(house, invoice_id)).public
     except Rejected as error:
-        return answer(error.status, b"", "text/event-stream", {})
-    return Stream(streams.follow(invoice_id), media_type="text/event-stream", headers=HEADERS)
+        return refused(error.status)
+    if public["is_final"] and seen == encoded(public)[1]:
+        return refused(204)  # nothing more will come: by this a browser knows not to ask again
+    return Stream(streams.follow(invoice_id, seen), media_type="text/event-stream", headers=_stream_headers())
 
 
-async def _public(house: House, invoice_id: str) -> dict[str, Any]:  # JSON
+def _stream_headers() -> Mapping[str, str]:
+    # Some proxies gather an answer before they pass it on, unless they are told.
+    return {**refused(200).headers, "x-accel-buffering": "no"}
+
+
+async def _logo(house: House, name: str) -> Response[bytes]:
+    try:
+        return image_answer(await get_logo(house.database.pool, name))
+    except NotFound:
+        return refused(404)
+    except DATABASE_AWAY:
+        return refused(503)
+
+
+async def _view(house: House, invoice_id: str) -> flow.PayerView:
     if not is_id("inv", invoice_id):
         raise NotFound("there is no such invoice")
     try:
         async with house.database.pool.acquire(timeout=5) as connection:
-            return await flow.public_invoice(connection, house, invoice_id, house.clock.now())
+            return await flow.payer_view(connection, house, invoice_id, house.clock.now())
     except DATABASE_AWAY as error:
         raise Unavailable("the database cannot be used") from error

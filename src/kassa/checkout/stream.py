@@ -1,7 +1,13 @@
-"""An invoice as server-sent events (WHATWG HTML, section 9.2): its public part, whenever it changed."""
+"""An invoice as server-sent events (WHATWG HTML, section 9.2): its public part, whenever it changed.
+
+All streams of a process are fed by one look: it reads every invoice that somebody watches, some hundred at a time, and
+wakes the streams of those that changed. So what a look costs does not grow with the number of hints, and who watches
+the same invoice shares its bytes.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
@@ -10,93 +16,161 @@ import msgspec
 
 from kassa import flow
 from kassa.core.errors import Unavailable
+from kassa.core.ids import InvoiceId
 from kassa.db.faults import DATABASE_AWAY
 from kassa.events.store import CHANNEL
 from kassa.house import House
 
 POLL_SECONDS = 3.0
-REST_SECONDS = 0.3
+"""Between two looks when nobody gave a hint: confirmations and clocks move without one."""
+REST_SECONDS = 0.1
 """At least this long between two looks, however many hints come; also the second look that a hint calls for."""
-LOOKS_PER_SECOND = 50
-"""Of all streams together: a hint wakes every one of them, and the API shares their process and their connections."""
+REST_SHARE = 4
+"""A look that took long is followed by a rest of so many times its length: the API shares the process."""
+AT_ONCE = 100
+"""Invoices that are read in one go; other requests run between two."""
 LONGEST_SECONDS = 900
 SILENT_SECONDS = 15
 """After so long without news a comment is sent, so that proxies keep the connection."""
-MOST = 200
-"""Streams of one process: each costs a few queries a second at the worst."""
+MOST = 1_500
+"""Streams of one process; the server takes a few hundred connections more."""
+
+_FULL = b"retry: 30000\n\n"
+
+
+def encoded(public: dict[str, Any]) -> tuple[bytes, str]:  # JSON
+    """Return a public invoice as bytes, and the version by which page and stream tell whether it changed."""
+    data = msgspec.json.encode(public)
+    return data, hashlib.sha256(data).hexdigest()[:16]
+
+
+class _Topic:
+    """One invoice that is watched: what was last seen of it, and who waits for something else."""
+
+    def __init__(self) -> None:
+        self.watchers = 0
+        self.version = ""
+        self.news = b""
+        self.is_final = False
+        self.changed = asyncio.Event()
+
+    def put(self, public: dict[str, Any]) -> None:  # JSON
+        data, version = encoded(public)
+        if version == self.version:
+            return
+        self.version, self.is_final = version, public["is_final"]
+        self.news = b"id: " + version.encode() + b"\ndata: " + data + b"\n\n"
+        waiting, self.changed = self.changed, asyncio.Event()
+        waiting.set()
 
 
 class Streams:
-    """The streams of this process. They share one connection that listens for hints."""
+    """The streams of this process."""
 
     def __init__(self, house: House) -> None:
         self._house = house
         self._open = 0
+        self._topics: dict[InvoiceId, _Topic] = {}
         self._hint = asyncio.Event()
-        self._connection: Any = None  # asyncpg's, while anyone listens
-        self._changing = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None  # while anyone listens
 
     def check_room(self) -> None:
         """Raise `Unavailable` when there are as many streams as there may be."""
         if self._open >= MOST:
             raise Unavailable("too many streams are open; load the page again instead")
 
-    async def follow(self, invoice_id: str) -> AsyncIterator[bytes]:
-        """Yield an invoice as it is now, and again when it changed, for a quarter of an hour at most."""
+    async def follow(self, invoice_id: str, seen: str | None = None) -> AsyncIterator[bytes]:
+        """Yield an invoice as it is now, and again when it changed, for a quarter of an hour at most.
+
+        Who has `seen` a version already is sent nothing until there is another.
+        """
         if self._open >= MOST:  # many passed `check_room` together: this one is asked to come again later
-            yield b"retry: 30000\n\n"
+            yield _FULL
             return
-        end, last, spoke = monotonic() + LONGEST_SECONDS, b"", monotonic()
-        async with self._listening():
+        end, version = monotonic() + LONGEST_SECONDS, seen
+        async with self._watching(InvoiceId(invoice_id)) as topic:
             yield b"retry: 3000\n\n"
             while monotonic() < end:
-                hint = self._hint
-                public = await self._look(invoice_id)
-                data = last if public is None else msgspec.json.encode(public)
-                if data != last:
-                    last, spoke = data, monotonic()
-                    yield b"data: " + data + b"\n\n"
-                elif monotonic() - spoke > SILENT_SECONDS:
-                    spoke = monotonic()
-                    yield b": still here\n\n"
-                if public is not None and public["is_final"]:
+                changed = topic.changed
+                if topic.version not in ("", version):
+                    version = topic.version
+                    yield topic.news
+                if topic.is_final:
                     return
-                await asyncio.sleep(max(REST_SECONDS, self._open / LOOKS_PER_SECOND))
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(hint.wait(), POLL_SECONDS)
+                try:
+                    await asyncio.wait_for(changed.wait(), SILENT_SECONDS)
+                except TimeoutError:
+                    self._keep_looking()  # whatever ended it
+                    yield b": still here\n\n"
 
-    async def _look(self, invoice_id: str) -> dict[str, Any] | None:  # JSON
+    @asynccontextmanager
+    async def _watching(self, invoice_id: InvoiceId) -> AsyncIterator[_Topic]:
+        topic = self._topics.setdefault(invoice_id, _Topic())
+        self._open += 1
+        topic.watchers += 1
+        self._keep_looking()
+        self._on_hint()
+        try:
+            yield topic
+        finally:
+            self._open -= 1
+            topic.watchers -= 1
+            if topic.watchers == 0:
+                self._topics.pop(invoice_id, None)
+            if self._open == 0 and self._looking is not None:
+                self._looking.cancel()
+                self._looking = None
+
+    def _keep_looking(self) -> None:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_always())
+
+    async def _look_always(self) -> None:
+        async with self._listening():
+            while True:
+                began, hint = monotonic(), self._hint
+                hinted = hint.is_set()
+                if hinted:
+                    hint.clear()
+                await self._look_at_all()
+                # A hint calls for a second look: others may have committed in silence beside its sender.
+                await asyncio.sleep(max(REST_SECONDS, (monotonic() - began) * REST_SHARE))
+                if not hinted:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(hint.wait(), POLL_SECONDS)
+
+    async def _look_at_all(self) -> None:
+        ids = sorted(self._topics, key=lambda id_: self._topics[id_].version != "")  # who has seen nothing yet, first
+        for first in range(0, len(ids), AT_ONCE):
+            await self._look(ids[first : first + AT_ONCE])
+
+    async def _look(self, ids: Sequence[InvoiceId]) -> None:
         try:
             async with self._house.database.pool.acquire() as connection:
-                return await flow.public_invoice(connection, self._house, invoice_id, self._house.clock.now())
+                found = await flow.public_invoices(connection, self._house, ids, self._house.clock.now())
         except (Unavailable, *DATABASE_AWAY):
-            return None  # the next look may do better; what was shown stays true of its time
+            return  # the next look may do better; what was shown stays true of its time
+        for id_, public in found.items():
+            if id_ in self._topics:
+                self._topics[id_].put(public)
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
-        self._open += 1
+        connection: Any = None  # asyncpg's
+        with suppress(*DATABASE_AWAY):  # without hints, looking every few seconds still finds everything
+            connection = await self._house.database.pool.acquire(timeout=2)
+            await connection.add_listener(CHANNEL, self._on_hint)
         try:
-            async with self._changing:
-                if self._connection is None:
-                    with suppress(*DATABASE_AWAY):  # without hints, looking every few seconds still finds everything
-                        self._connection = await self._house.database.pool.acquire(timeout=2)
-                        await self._connection.add_listener(CHANNEL, self._on_hint)
             yield
         finally:
-            self._open -= 1
-            if self._open == 0:
-                await asyncio.shield(self._stop())
+            if connection is not None:
+                await asyncio.shield(self._stop(connection))
 
-    async def _stop(self) -> None:
-        async with self._changing:
-            if self._open or self._connection is None:
-                return
-            connection, self._connection = self._connection, None
-            with suppress(*DATABASE_AWAY):
-                await connection.remove_listener(CHANNEL, self._on_hint)
-            with suppress(*DATABASE_AWAY):
-                await self._house.database.pool.release(connection)
+    async def _stop(self, connection: Any) -> None:  # asyncpg's
+        with suppress(*DATABASE_AWAY):
+            await connection.remove_listener(CHANNEL, self._on_hint)
+        with suppress(*DATABASE_AWAY):
+            await self._house.database.pool.release(connection)
 
     def _on_hint(self, *_: object) -> None:
         self._hint.set()
-        self._hint = asyncio.Event()

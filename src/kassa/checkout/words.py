@@ -1,11 +1,17 @@
-"""An invoice in plain words. Pure: from the public invoice to what the page says."""
+"""An invoice in plain words. Pure: from the public invoice and its terms to what the page says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from kassa.checkout.languages import Language
+from kassa.invoices.model import Terms
+from kassa.invoices.policy import Over, Short
+
 Json = Mapping[str, Any]
+
+_LIVING = ("detected", "confirming", "settled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,39 +19,44 @@ class State:
     """What to tell a payer. `payable`: money may still be sent, so addresses are shown. `waiting`: look again soon."""
 
     title: str
-    text: str
-    tone: str
+    texts: tuple[str, ...]
+    tone: str  # "open", "good", "bad"
     payable: bool
     waiting: bool
 
 
-def state(invoice: Json) -> State:
+def state(invoice: Json, terms: Terms, said: Language) -> State:
     """Say where an invoice stands and what its payer should do."""
-    paid = invoice["amount_paid"].strip("0.") != ""
-    price = f"{invoice['amount']} {invoice['currency']}"
     match invoice["status"]:
-        case "new" if paid:
-            rest = f"{invoice['amount_due']} {invoice['currency']}"
-            return State("Part of it has arrived", f"{rest} of {price} are still to be paid.", "open", True, True)
         case "new":
-            return State("Waiting for your payment", "Send the exact amount shown below, once.", "open", True, True)
+            return _open(invoice, said)
         case "processing":
-            text = (
-                "Your payment was seen and is being confirmed. You need not do anything, and you may close this page."
-            )
-            return State("Payment received", text, "good", False, True)
+            return _processing(invoice, terms, said)
         case "settled":
-            text = "Thank you. The payment is complete." + (
-                " More was sent than was asked for: please contact the shop." if "overpaid" in invoice["flags"] else ""
-            )
-            return State("Paid", text, "good", False, not invoice["is_final"])
+            texts = (said.say("Thank you. The payment is complete."), *_excess(invoice, terms, said))
+            return State(said.say("Paid"), texts, "good", False, not invoice["is_final"])
         case "expired":
-            text = "Please do not pay it any more; ask the shop for a new one." + (
-                " What you have sent was recorded: please contact the shop." if paid else ""
-            )
-            return State("This invoice has expired", text, "bad", False, not invoice["is_final"])
+            return _expired(invoice, terms, said)
         case _:
-            return State("This invoice was cancelled", "Please do not pay it; ask the shop.", "bad", False, False)
+            sent = said.say("What you have sent was recorded; please contact the shop.") if _is_paid(invoice) else ""
+            texts = (said.say("Please do not pay it; ask the shop."), *filter(None, [sent]))
+            return State(said.say("This invoice was cancelled"), texts, "bad", False, False)
+
+
+def payment_words(payment: Json, said: Language) -> str:
+    """Say where one payment stands."""
+    match payment["status"]:
+        case "detected":
+            return said.say("seen, not yet confirmed")
+        case "settled":
+            return said.say("complete")
+        case "replaced":
+            return said.say("replaced by another transaction")
+        case "dropped":
+            return said.say("no longer on the network")
+        case "reversed":
+            return said.say("undone by the network")
+    return said.say("{n} of {m} confirmations", n=payment["confirmations"], m=max(1, payment["confirmations_required"]))
 
 
 def ways(invoice: Json) -> list[Json]:
@@ -56,3 +67,115 @@ def ways(invoice: Json) -> list[Json]:
 def shop(redirect_url: str | None) -> str | None:
     """Return the host that the way back leads to: a payer should see where a link goes."""
     return None if redirect_url is None else urlsplit(redirect_url).hostname
+
+
+def trimmed(amount: str) -> str:
+    """Return an amount of an asset without the zeros at its end: what a payer types is what a payer reads."""
+    return amount.rstrip("0").rstrip(".") if "." in amount else amount
+
+
+def _open(invoice: Json, said: Language) -> State:
+    lost = _lost(invoice["payments"])
+    if _is_paid(invoice):
+        rest, price = said.money(invoice["amount_due"], invoice["currency"]), _price(invoice, said)
+        text = said.say("{rest} of {price} is still missing. Send exactly the amount below.", rest=rest, price=price)
+        return State(said.say("Part of it has arrived"), (text,), "open", True, True)
+    match lost:
+        case "replaced":
+            title = said.say("Your payment was replaced")
+            text = said.say(
+                "Another transaction took its place and does not pay this invoice. "
+                "Please pay again, unless you meant to cancel."
+            )
+        case "dropped":
+            title = said.say("Your payment has disappeared")
+            text = said.say(
+                "The network no longer shows it. If your wallet still does, wait: it counts again when it comes back. "
+                "Otherwise please pay again."
+            )
+        case "reversed":
+            title = said.say("Your payment was undone")
+            text = said.say(
+                "The network took a confirmed payment back. Look into your wallet: "
+                "if the money is there again, please pay again."
+            )
+        case _:
+            title = said.say("Waiting for your payment")
+            text = said.say("Send the exact amount below in one payment.")
+    return State(title, (text,), "open" if lost is None else "bad", True, True)
+
+
+def _processing(invoice: Json, terms: Terms, said: Language) -> State:
+    alive = [payment for payment in invoice["payments"] if payment["status"] in _LIVING]
+    excess = _excess(invoice, terms, said)
+    rest = said.say("You need do nothing more, and may close this page.")
+    if "reversed" in invoice["flags"]:
+        text = said.say("The network undid a confirmation; the payment is being confirmed anew.")
+        return State(said.say("Payment is confirmed again"), (text, rest, *excess), "open", False, True)
+    behind = min(alive, key=lambda p: (p["status"] == "settled", p["confirmations"]), default=None)
+    if behind is None or behind["confirmations"] == 0:
+        text = said.say("It is on the network and waits for its first confirmation.")
+        return State(said.say("Payment seen"), (text, rest, *excess), "good", False, True)
+    text = said.say("{n} of {m} confirmations", n=behind["confirmations"], m=max(1, behind["confirmations_required"]))
+    return State(said.say("Payment is being confirmed"), (f"{text}.", rest, *excess), "good", False, True)
+
+
+def _expired(invoice: Json, terms: Terms, said: Language) -> State:
+    waiting = not invoice["is_final"]
+    if "late" in invoice["flags"]:
+        text = said.say("It came after the time was over. The shop knows of it and decides; please contact it.")
+        return State(said.say("Your payment came too late"), (text,), "bad", False, waiting)
+    if _is_paid(invoice):
+        paid = said.money(invoice["amount_paid"], invoice["currency"])
+        texts = (
+            said.say("{paid} of {price} arrived.", paid=paid, price=_price(invoice, said)),
+            _shortage(terms, said),
+        )
+        return State(said.say("Not fully paid in time"), texts, "bad", False, waiting)
+    texts = (
+        said.say("Please do not pay any more; ask the shop for a new invoice."),
+        said.say("If you have sent something already, it is not lost: it is recorded, and the shop decides.")
+        if terms.policy.late_grace_seconds == 0 or not waiting
+        else said.say(
+            "If you have sent something already: what the network shows before {time} may still be accepted.",
+            time=said.moment(terms.accepts_until),
+        ),
+    )
+    return State(said.say("The time is over"), texts, "bad", False, waiting)
+
+
+def _excess(invoice: Json, terms: Terms, said: Language) -> tuple[str, ...]:
+    """Say what becomes of what was sent beyond the price, by the store's policy."""
+    if "overpaid" not in invoice["flags"]:
+        return ()
+    over = said.money(invoice["amount_over"], invoice["currency"])
+    match terms.policy.over:
+        case Over.CREDIT:
+            fate = said.say("It is kept as credit in your account with the shop.")
+        case Over.FLAG:
+            fate = said.say("The shop knows of it; ask it to send the rest back.")
+    return (said.say("You sent {over} too much.", over=over), fate)
+
+
+def _shortage(terms: Terms, said: Language) -> str:
+    """Say what becomes of a part of the price, by the store's policy."""
+    match terms.policy.short:
+        case Short.CREDIT:
+            return said.say("It is kept as credit in your account with the shop.")
+        case Short.FLAG | Short.ACCEPT:
+            return said.say("The shop knows of it and decides; please contact it.")
+
+
+def _lost(payments: Sequence[Json]) -> str | None:
+    """Return what happened to the last payment, where none is left alive."""
+    if not payments or any(payment["status"] in _LIVING for payment in payments):
+        return None
+    return str(payments[-1]["status"])
+
+
+def _is_paid(invoice: Json) -> bool:
+    return bool(invoice["amount_paid"].strip("0."))
+
+
+def _price(invoice: Json, said: Language) -> str:
+    return said.money(invoice["amount"], invoice["currency"])

@@ -44,7 +44,16 @@ from kassa.flow.picture import decimals
 from kassa.flow.pricing import priced_pairs, rate_alarms, rates_at, wanted_markets
 from kassa.flow.reconciling import on_reconciled
 from kassa.flow.reporting import report
-from kassa.flow.showing import invoice_list, invoice_resource, payment_list, payment_resource, public_invoice
+from kassa.flow.showing import (
+    PayerView,
+    invoice_list,
+    invoice_resource,
+    payer_view,
+    payment_list,
+    payment_resource,
+    public_invoice,
+    public_invoices,
+)
 from kassa.flow.spending import pay_from_credit
 from kassa.flow.standing import mark_invoice, on_deadlines, reassess
 from kassa.flow.timeline import timeline
@@ -54,6 +63,7 @@ __all__ = [
     "Issuing",
     "LinkOrder",
     "Opening",
+    "PayerView",
     "add_wallet",
     "attempt_link",
     "change_link",
@@ -84,11 +94,13 @@ __all__ = [
     "on_reconciled",
     "open_invoice",
     "pay_from_credit",
+    "payer_view",
     "payment_list",
     "payment_resource",
     "prepare_address",
     "priced_pairs",
     "public_invoice",
+    "public_invoices",
     "public_link_of",
     "quote_invoice",
     "rate_alarms",

@@ -1,22 +1,36 @@
 """Read invoices and payments as they stand now. An address that is not what its wallet derives is not shown."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import kassa.invoices.store as invoices
 import kassa.payments.store as payments
+import kassa.stores.store as stores
 from kassa.core.errors import NotFound
 from kassa.core.ids import InvoiceId
 from kassa.db.pool import Tx
 from kassa.flow import deposits
 from kassa.flow import picture as pictures
+from kassa.flow.picture import Picture
 from kassa.house import House
+from kassa.invoices.model import Terms
 from kassa.invoices.resource import payment_resources
 from kassa.invoices.store import Filters
 from kassa.payments.model import Touched
 from kassa.stores.model import Store
 
 _PRIVATE = ("store_id", "metadata", "customer_id", "payment_link_id", "reference", "policy", "rules")
+
+
+@dataclass(frozen=True, slots=True)
+class PayerView:
+    """What a payer's page is made of: the public invoice, who asks for the money, and by which terms."""
+
+    public: dict[str, Any]  # JSON
+    store: Store
+    terms: Terms
 
 
 async def invoice_resource(
@@ -62,10 +76,28 @@ async def payment_list(
 
 async def public_invoice(tx: Tx, house: House, invoice_id: str, now: datetime) -> dict[str, Any]:  # JSON
     """Return what an invoice's payer may see of it; raises `NotFound`."""
+    return (await payer_view(tx, house, invoice_id, now)).public
+
+
+async def public_invoices(
+    tx: Tx, house: House, ids: Sequence[InvoiceId], now: datetime
+) -> dict[InvoiceId, dict[str, Any]]:  # JSON
+    """Return what the payers of some invoices may see of them, by id; unknown ones are left out."""
+    taken = await pictures.take(tx, house, ids, now)
+    return {picture.terms.id: _public(house, picture) for picture in taken}
+
+
+async def payer_view(tx: Tx, house: House, invoice_id: str, now: datetime) -> PayerView:
+    """Return an invoice with what its payer's page says about it; raises `NotFound`."""
     taken = await pictures.take(tx, house, [InvoiceId(invoice_id)], now)
     if not taken:
         raise NotFound("there is no such invoice")
-    resource = pictures.resource(house, taken[0])
+    terms = taken[0].terms
+    return PayerView(_public(house, taken[0]), await stores.get_store(tx, terms.store_id), terms)
+
+
+def _public(house: House, picture: Picture) -> dict[str, Any]:
+    resource = pictures.resource(house, picture)
     return {name: value for name, value in resource.items() if name not in _PRIVATE}
 
 

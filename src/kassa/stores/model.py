@@ -5,6 +5,7 @@ from datetime import datetime
 
 from kassa.core.ids import KeyId, StoreId
 from kassa.invoices.policy import Policy
+from kassa.stores.branding import PLAIN, Branding
 
 SCOPES = (
     "store:read",
@@ -42,6 +43,7 @@ class Store:
     created_at: datetime
     spread_ppm: int = 0
     version: int = 1
+    branding: Branding = PLAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,15 @@ from kassa.core.ids import KeyId, StoreId, new_id
 from kassa.core.money import currency as known_currency
 from kassa.db.pool import Tx
 from kassa.invoices.policy import COLUMNS, NOTHING, Policy, columns, read_row
+from kassa.stores.branding import Branding, logo_name
 from kassa.stores.model import SCOPES, ApiKey, Store
 from kassa.stores.rules import SECRET_BYTES, checked_name, checked_scopes, key_hash, key_text
 
-_STORE = f"s.id, s.name, s.currency, s.livemode, s.webhook_secret, s.created_at, s.spread_ppm, s.version, {COLUMNS}"
+_BRANDING = "colour, logo_hash, frame_ancestors"
+_STORE = (
+    "s.id, s.name, s.currency, s.livemode, s.webhook_secret, s.created_at, s.spread_ppm, s.version,"
+    f" {_BRANDING}, {COLUMNS}"
+)
 _STORES = f"select {_STORE} from stores s"
 _KEYS = f"""
 select {_STORE}, k.hash, k.id as key_id, k.scopes, k.expires_at, k.revoked_at, k.last_used_at
@@ -77,6 +82,28 @@ async def change_store(tx: Tx, store_id: str, name: str, policy: Policy, version
     if row is None:
         raise Conflict("the store was changed meanwhile; read it again", code="changed_meanwhile")
     return _store(row)
+
+
+async def change_branding(tx: Tx, store_id: str, branding: Branding) -> None:
+    """Write how a store looks, but for its logo; to be done before `change_store`, which tells who was faster."""
+    await tx.execute(
+        "update stores set colour = $2, frame_ancestors = $3 where id = $1",
+        store_id, branding.colour, list(branding.frame_ancestors),
+    )  # fmt: skip
+
+
+async def change_logo(tx: Tx, store_id: str, image: bytes | None) -> None:
+    """Keep an image that `raster.cleaned` made as a store's logo, or none."""
+    name = None if image is None else logo_name(image)
+    await tx.execute("update stores set logo = $2, logo_hash = $3 where id = $1", store_id, image, name)
+
+
+async def get_logo(tx: "Tx | Pool[Any]", name: str) -> bytes:
+    """Return an image by the name that its hash gives it; raises `NotFound`."""
+    image: bytes | None = await tx.fetchval("select logo from stores where logo_hash = $1 limit 1", name)
+    if image is None:
+        raise NotFound("there is no such logo")
+    return image
 
 
 async def get_store(tx: Tx, store_id: str) -> Store:
@@ -249,4 +276,5 @@ def _store(row: Record) -> Store:
         created_at=row["created_at"],
         spread_ppm=row["spread_ppm"],
         version=row["version"],
+        branding=Branding(row["colour"], row["logo_hash"], tuple(row["frame_ancestors"])),
     )

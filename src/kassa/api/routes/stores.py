@@ -1,5 +1,8 @@
-"""The store that a key belongs to: read it, and change its name or its policy."""
+"""The store that a key belongs to: read it, and change its name, its policy or its looks."""
 
+import base64
+import binascii
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -8,11 +11,14 @@ from msgspec import UNSET
 from kassa import flow
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
+from kassa.core.errors import FieldFault, Invalid
 from kassa.core.money import currency
 from kassa.db.pool import Tx
 from kassa.invoices.policy import changed
+from kassa.stores.branding import Branding, checked_ancestors, checked_colour
+from kassa.stores.raster import cleaned
 from kassa.stores.resource import store_resource
-from kassa.stores.store import get_store
+from kassa.stores.store import change_branding, change_logo, get_store
 
 
 async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -25,8 +31,26 @@ async def _change(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     given = {} if asked.policy is UNSET else msgspec.to_builtins(asked.policy)
     policy = changed(store.policy, given, currency(store.currency))
     name = store.name if asked.name is UNSET else asked.name
+    await change_branding(tx, store.id, _branding(store.branding, asked))
+    if asked.logo is not UNSET:
+        await change_logo(tx, store.id, None if asked.logo is None else cleaned(_decoded(asked.logo)))
     changed_one = await flow.change_store(tx, call.actor, store, name, policy, asked.version, call.now)
     return store_resource(changed_one)
+
+
+def _branding(now: Branding, asked: shapes.StoreChange) -> Branding:
+    if asked.colour is not UNSET:
+        now = replace(now, colour=checked_colour(asked.colour))
+    if asked.frame_ancestors is not UNSET:
+        now = replace(now, frame_ancestors=checked_ancestors(asked.frame_ancestors))
+    return now
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Invalid(FieldFault("logo", "must be an image in base64")) from None
 
 
 ENDPOINTS = (

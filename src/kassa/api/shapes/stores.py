@@ -6,6 +6,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from kassa.api.shapes.words import Amount, Percent, Time
 
+MAX_LOGO = 32_768
+
 
 class Policy(Struct):
     """What happens without asking anyone when a payment is short, too much or late. Bounds are inclusive."""
@@ -52,6 +54,9 @@ class Store(Struct):
     currency: str
     livemode: bool
     version: int
+    colour: Annotated[str | None, Meta(description="Of the checkout page: #rrggbb.")]
+    logo: Annotated[str | None, Meta(description="The path at which the logo is served.")]
+    frame_ancestors: Annotated[list[str], Meta(description="The origins that may show the checkout in a frame.")]
     policy: Policy
     created_at: Time
 
@@ -62,3 +67,10 @@ class StoreChange(Struct, forbid_unknown_fields=True, frozen=True):
     version: Annotated[int, Meta(ge=1, le=2**62)]
     name: Annotated[str, Meta(min_length=1, max_length=200)] | UnsetType = UNSET
     policy: PolicyChange | UnsetType = UNSET
+    colour: Annotated[str, Meta(max_length=7)] | UnsetType | None = UNSET
+    logo: (
+        Annotated[str, Meta(max_length=MAX_LOGO, description="A PNG or JPEG image of at most 16 KiB, in base64.")]
+        | UnsetType
+        | None
+    ) = UNSET
+    frame_ancestors: list[Annotated[str, Meta(max_length=300)]] | UnsetType = UNSET

@@ -36,6 +36,8 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
         node_needs="bitcoind with -server and -rest=1",
         block_seconds=record.block_seconds,
         connect=connect,
+        title=record.title,
+        explorer=record.explorer,
         probe=BitcoinProbe,
         auditor=BitcoinAuditor,
     )

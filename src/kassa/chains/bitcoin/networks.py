@@ -11,7 +11,8 @@ class BitcoinNetwork:
     `core_chain` is what `getblockchaininfo` calls it. `p2pkh` and `p2sh` are base58 version bytes, `hrp` the bech32
     prefix. `public_keys` gives the script function that each version of an extended public key stands for (SLIP-132);
     `key_version` is the version that the network's own node writes, and the one that is stored. `coin_type` is the
-    number in BIP-44 paths, `slip44` the one of CAIP-19. `max_units` is the most an output can hold.
+    number in BIP-44 paths, `slip44` the one of CAIP-19. `max_units` is the most an output can hold. `explorer` is a
+    public site that shows a transaction under `/tx/`.
     """
 
     chain: str
@@ -31,6 +32,11 @@ class BitcoinNetwork:
     max_units: int
     decimals: int = 8
     coinbase_maturity: int = 101  # confirmations, for the 100 blocks that must stand on a coinbase
+    explorer: str | None = None
+
+    @property
+    def title(self) -> str:
+        return self.chain.replace("-", " ").capitalize()
 
     @property
     def caip2(self) -> str:
@@ -48,6 +54,15 @@ _LTUB, _MTUB, _TTUB = 0x019DA462, 0x01B26EF6, 0x0436F6E1
 # SLIP-132 reads a bare xpub as pkh, but today's wallets export segwit accounts under it: wpkh.
 _MAIN_KEYS = {_XPUB: "wpkh", _YPUB: "sh(wpkh", _ZPUB: "wpkh"}
 _TEST_KEYS = {_TPUB: "wpkh", _UPUB: "sh(wpkh", _VPUB: "wpkh"}
+
+# A private chain is shown nowhere.
+_EXPLORERS = {
+    "bitcoin": "https://mempool.space",
+    "bitcoin-testnet4": "https://mempool.space/testnet4",
+    "bitcoin-signet": "https://mempool.space/signet",
+    "litecoin": "https://litecoinspace.org",
+    "litecoin-testnet": "https://litecoinspace.org/testnet",
+}
 
 
 def _bitcoin(chain: str, core_chain: str, genesis: str, hrp: str, *, livemode: bool = False) -> BitcoinNetwork:
@@ -67,6 +82,7 @@ def _bitcoin(chain: str, core_chain: str, genesis: str, hrp: str, *, livemode: b
         uri_scheme="bitcoin",
         block_seconds=600,
         max_units=21_000_000 * 10**8,
+        explorer=_EXPLORERS.get(chain),
     )
 
 
@@ -90,6 +106,7 @@ def _litecoin(chain: str, core_chain: str, genesis: str, hrp: str, *, livemode: 
         uri_scheme="litecoin",
         block_seconds=150,
         max_units=84_000_000 * 10**8,
+        explorer=_EXPLORERS.get(chain),
     )
 
 

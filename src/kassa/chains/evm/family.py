@@ -9,6 +9,7 @@ from kassa.chains.evm.keccak import checksummed
 from kassa.chains.evm.messages import Names
 from kassa.chains.evm.networks import NETWORKS, EvmNetwork, KnownToken
 from kassa.chains.evm.source import EvmSource
+from kassa.chains.evm.wallet import WalletCalls
 from kassa.core.errors import SettingsError
 from kassa.core.money import Asset, Token
 
@@ -47,6 +48,9 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
         node_needs="an API over HTTP or WebSocket with eth, and trace or debug to see what contracts forward",
         block_seconds=record.block_seconds,
         connect=connect,
+        title=record.name,
+        explorer=record.explorer,
+        wallet_request=WalletCalls(record, contracts),
         auditor=auditor,
     )
 

@@ -1,0 +1,74 @@
+"""What the pages load: one stylesheet and one script, named by their content, compressed once, kept by browsers."""
+
+import base64
+import gzip
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+from kassa.checkout.colours import theme
+
+_PLACE = "/i/assets"
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file: where it is, its bytes and the same compressed, and its integrity value (W3C SRI)."""
+
+    path: str
+    media_type: str
+    body: bytes
+    packed: bytes
+    integrity: str
+
+
+@lru_cache(maxsize=64)
+def stylesheet(colour: str | None) -> Asset:
+    """Return the stylesheet, in the colour of a store (`#rrggbb`) if it has one."""
+    own = b"" if colour is None else theme(colour).encode()
+    return _asset("checkout" + (colour or "").replace("#", "-"), "css", "text/css", _read("checkout.css") + own)
+
+
+@lru_cache(maxsize=1)
+def script() -> Asset:
+    """Return the script that keeps a page true while it is open."""
+    return _asset("checkout", "js", "text/javascript", _read("checkout.js") + _read("wallet.js"))
+
+
+@lru_cache(maxsize=1)
+def icon() -> Asset:
+    """Return the icon of a page's tab."""
+    return _asset("icon", "svg", "image/svg+xml", _read("icon.svg"))
+
+
+@lru_cache(maxsize=1)
+def embedding() -> bytes:
+    """Return the script for the pages of shops."""
+    return _read("embed.js")
+
+
+def find(name: str) -> Asset | None:
+    """Return the file of a name that one of the pages gave, or None."""
+    digits = name.partition(".")[0].removeprefix("checkout-")
+    known = (script(), icon(), stylesheet(f"#{digits}" if _is_colour(digits) else None))
+    return next((asset for asset in known if asset.path == f"{_PLACE}/{name}"), None)
+
+
+def _asset(stem: str, ending: str, media_type: str, body: bytes) -> Asset:
+    digest = hashlib.sha384(body).digest()
+    return Asset(
+        path=f"{_PLACE}/{stem}.{digest.hex()[:16]}.{ending}",
+        media_type=media_type,
+        body=body,
+        packed=gzip.compress(body, 9, mtime=0),
+        integrity="sha384-" + base64.b64encode(digest).decode(),
+    )
+
+
+def _is_colour(digits: str) -> bool:
+    return len(digits) == 6 and set(digits) <= set("0123456789abcdef")
+
+
+def _read(name: str) -> bytes:
+    return (files("kassa.checkout") / "static" / name).read_bytes()

@@ -1,0 +1,44 @@
+// For the page of a shop: shows a checkout in a dialogue over it. See docs/checkout.md.
+"use strict";
+(() => {
+  const home = new URL(document.currentScript.src).origin;
+  const ID = /^inv_[0-9A-Za-z]+$/;
+
+  const open = ({ invoice, lang, onReady, onStatus, onClose } = {}) => {
+    if (!ID.test(invoice ?? "")) throw new TypeError("Kassa.open needs the id of an invoice");
+    const url = new URL(`/i/${invoice}`, home);
+    url.searchParams.set("embed", location.origin);
+    if (lang) url.searchParams.set("lang", lang);
+
+    const dialog = document.createElement("dialog");
+    const frame = document.createElement("iframe");
+    frame.src = url.href;
+    frame.title = "Payment";
+    frame.allow = "clipboard-write";
+    Object.assign(dialog.style, { padding: "0", border: "0", borderRadius: "12px", width: "min(100vw, 30rem)", height: "min(100vh, 52rem)", maxWidth: "none", maxHeight: "none", overflow: "hidden" });
+    Object.assign(frame.style, { display: "block", width: "100%", height: "100%", border: "0" });
+    dialog.append(frame);
+
+    const close = () => dialog.close();
+    const hear = (event) => {
+      // From our frame, of our origin, about this invoice: anything else is somebody else's.
+      const said = event.data;
+      if (event.source !== frame.contentWindow || event.origin !== home) return;
+      if (said?.kassa !== 1 || said.invoice !== invoice) return;
+      if (said.type === "close") close();
+      else if (said.type === "ready") onReady?.(said.status);
+      else if (said.type === "status") onStatus?.(said.status);
+    };
+    addEventListener("message", hear);
+    dialog.addEventListener("close", () => {
+      removeEventListener("message", hear);
+      dialog.remove();
+      onClose?.();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+    return { close };
+  };
+
+  window.Kassa = Object.freeze({ open });
+})();

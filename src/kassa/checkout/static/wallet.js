@@ -1,0 +1,81 @@
+// Wallets in the payer's browser: found by EIP-6963, asked by EIP-1193 to be on the right network and to send what is due.
+(() => {
+  const MOST = 8, found = new Map();
+  let redraw = () => {}, sending = false;
+
+  const announce = (name, provider, key) => {
+    if (found.size < MOST && !found.has(key) && typeof provider?.request === "function") {
+      found.set(key, { name: String(name).slice(0, 40), provider });
+      redraw();
+    }
+  };
+
+  window.addEventListener("eip6963:announceProvider", (event) => {
+    const { info, provider } = event.detail ?? {};
+    if (info?.uuid) announce(info.name || "?", provider, String(info.uuid));
+  });
+
+  const onNetwork = async (provider, chain) => {
+    const there = async () => BigInt(await provider.request({ method: "eth_chainId" })) === BigInt(chain.chainId);
+    if (await there()) return true;
+    const change = { method: "wallet_switchEthereumChain", params: [{ chainId: chain.chainId }] };
+    try {
+      await provider.request(change);
+    } catch (fault) {
+      if (fault?.code === 4001) throw fault;
+      if (chain.rpcUrls.length === 0) return false;
+      const { blockExplorerUrls, ...known } = chain;
+      const added = blockExplorerUrls.length ? chain : known;
+      await provider.request({ method: "wallet_addEthereumChain", params: [added] });
+      if (!(await there())) await provider.request(change);
+    }
+    return there();
+  };
+
+  const pay = async (provider, request, say, words) => {
+    const [from] = await provider.request({ method: "eth_requestAccounts" });
+    say(words.confirm);
+    if (!(await onNetwork(provider, request.chain))) return words.wrong_network;
+    const transaction = { from, chainId: request.chain.chainId, ...request.transaction };
+    await provider.request({ method: "eth_sendTransaction", params: [transaction] });
+    return words.sent;
+  };
+
+  window.kassaWallets = (main, words) => {
+    redraw = () => {
+      const place = main.querySelector("[data-wallets]");
+      if (!place) return;
+      place.replaceChildren(...[...found.values()].map(({ name, provider }) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = words.pay_with.replace("{wallet}", () => name);
+        button.disabled = sending;
+        button.addEventListener("click", () => start(provider, place));
+        return button;
+      }));
+    };
+
+    const start = async (provider, place) => {
+      // What is asked for is what the page shows at this moment.
+      const request = JSON.parse(place.dataset.wallets);
+      const say = (text) => { const line = main.querySelector("[data-said]"); if (line) line.textContent = text; };
+      sending = true;
+      redraw();
+      let outcome;
+      try {
+        outcome = await pay(provider, request, say, words);
+      } catch (fault) {
+        outcome = fault?.code === 4001 ? words.declined : words.failed;
+      }
+      say(outcome);
+      // Once sent, a second click would pay twice: the page is drawn anew when the network shows it.
+      sending = false;
+      if (outcome !== words.sent) redraw();
+    };
+
+    redraw();
+    window.dispatchEvent(new Event("eip6963:requestProvider"));
+    // Wallets older than EIP-6963 tell nobody that they are there.
+    setTimeout(() => { if (found.size === 0) announce(words.some_wallet, window.ethereum, "ethereum"); }, 300);
+  };
+})();
