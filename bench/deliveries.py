@@ -102,7 +102,7 @@ async def limit(url: str, count: int, endpoints: int) -> float:
 
 
 async def build(database: Database, folder: Path, url: str, endpoints: int) -> tuple[House, StoreId]:
-    settings = Settings(database_url="", data_dir=folder, webhooks=Webhooks(allow_private_addresses=True))
+    settings = Settings(data_dir=folder, webhooks=Webhooks(allow_private_addresses=True))
     house = House(settings, database, {}, SystemClock(), await AddressMarks.start(database, folder))
     now = house.clock.now()
     async with database.transaction() as tx:

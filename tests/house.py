@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kassa.chains.registry import FAMILIES
 from kassa.core.money import Token
+from kassa.core.secret import Secret
 from kassa.db.pool import Database, Tx
 from kassa.house import House
 from kassa.invoices.policy import NOTHING, Policy
@@ -47,14 +48,14 @@ class SetClock:
 
 def regtest(name: str = BITCOIN, rpc_url: str = "http://127.0.0.1:1", **more: object) -> Network:
     """Settings of a regtest network; one confirmation suffices."""
-    network = Network(name, "bitcoin", name, rpc_url, confirmations=(Confirmations(1),), drop_after_seconds=10)
+    network = Network(name, "bitcoin", name, Secret(rpc_url), confirmations=(Confirmations(1),), drop_after_seconds=10)
     return replace(network, **more)  # type: ignore[arg-type]
 
 
 def anvil_network(rpc_url: str, *tokens: Token, **more: object) -> Network:
     """Settings of a private Ethereum network called "anvil"; one confirmation suffices."""
     network = Network(
-        "anvil", "evm", "31337", rpc_url, confirmations=(Confirmations(1),), drop_after_seconds=2, tokens=tokens
+        "anvil", "evm", "31337", Secret(rpc_url), confirmations=(Confirmations(1),), drop_after_seconds=2, tokens=tokens
     )
     return replace(network, poll_seconds=1, **more)  # type: ignore[arg-type]
 
@@ -70,7 +71,6 @@ async def build_house(
     """Put a house together from real parts."""
     configured = {BITCOIN: regtest()} if networks is None else dict(networks)
     settings = Settings(
-        database_url="",
         data_dir=data_dir,
         http=http or Http(),
         networks=configured,

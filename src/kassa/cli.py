@@ -362,13 +362,15 @@ def _without_sign(percent: str | None) -> str | None:
 
 
 def _run(config: Path | None, roles: tuple[str, ...]) -> None:
+    import logging
+
     from kassa import logs
     from kassa.main import run
 
     settings = settings_of(config)
     if "watch" in roles and not settings.networks:
         raise SettingsError("no network is configured, so nothing could be paid: add a section [networks.…]")
-    logs.configure()
+    logs.configure(level=logging.getLevelNamesMapping()[settings.log.level.upper()], form=settings.log.form)
     run(settings, roles)
 
 

@@ -259,7 +259,7 @@ async def _look(check: str, look: Callable[[], Awaitable[None]], remedy: str) ->
 
 
 def _remedy(network: Network, chain: Chain) -> str:
-    at = urlsplit(network.rpc_url)
+    at = urlsplit(network.rpc_url.reveal())
     return f"start the node, or correct rpc_url (now {at.hostname}:{at.port}); it must be {chain.node_needs}"
 
 

@@ -15,7 +15,7 @@ from kassa.wallets.mark import AddressMarks
 
 def connection_of(network: Network) -> Connection:
     """Return how to reach a network's node."""
-    return Connection(network.rpc_url, network.zmq, network.finality, network.internal)
+    return Connection(network.rpc_url.reveal(), network.zmq, network.finality, network.internal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from kassa.core.correlation import current
+
 LONGEST = 4_000  # of one text; a stack may be longer
 _LONGEST_STACK = 20_000
 _SECRET_NAME = re.compile(
@@ -24,19 +26,25 @@ _SECRETS = (
 Event = MutableMapping[str, Any]  # structlog's word for a line that is being made
 
 
-def configure(*, level: int = logging.INFO, to: TextIO | None = None) -> None:
-    """Send our log lines and those of the libraries to standard error, or to a file, in one form."""
+def configure(*, level: int = logging.INFO, to: TextIO | None = None, form: str = "auto") -> None:
+    """Send our log lines and those of the libraries to standard error, or to a file, in one form.
+
+    `form`: "json" lines, "console" columns, or "auto": columns on a terminal.
+    """
     stream = sys.stderr if to is None else to
     steps: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _correlated,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _clean,
     ]
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=True)
-    if stream.isatty():
-        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    if form == "console" or (form == "auto" and stream.isatty()):
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     structlog.configure(
         processors=[*steps, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -49,6 +57,12 @@ def configure(*, level: int = logging.INFO, to: TextIO | None = None) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def _correlated(_logger: object, _method: str, event: Event) -> Event:
+    if id_ := current():
+        event["correlation"] = id_
+    return event
 
 
 def _clean(_logger: object, _method: str, event: Event) -> Event:

@@ -15,7 +15,7 @@ import structlog
 import uvloop
 from uvicorn import Server
 
-from kassa import __version__, measures
+from kassa import __version__, measures, tracing
 from kassa.api.app import create_app
 from kassa.api.server import make_server
 from kassa.chains.base import Chain
@@ -58,8 +58,13 @@ Loop = Callable[[], Awaitable[None]]
 
 def run(settings: Settings, roles: Sequence[str]) -> None:
     """Run some roles until SIGTERM or SIGINT; raises `KassaError` when they cannot start."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings, roles))
+    ended = tracing.start(settings.tracing.endpoint, ",".join(roles)) if settings.tracing.endpoint else None
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(settings, roles))
+    finally:
+        if ended is not None:
+            ended()
 
 
 async def _run(settings: Settings, roles: Sequence[str]) -> None:
@@ -123,7 +128,7 @@ async def former_chains(settings: Settings, database: Database) -> Mapping[str, 
 async def open_books(settings: Settings, *, migrating: bool = False) -> AsyncIterator[Database]:
     """Open the database of the settings, ready to be used; raises `DatabaseError`."""
     async with open_server(settings) as database:
-        embedded_one = settings.database_url == "embedded"
+        embedded_one = settings.embedded
         async with database.pool.acquire() as connection:
             if embedded_one and (weak := await weak_settings(connection)):
                 raise DatabaseError(f"the embedded database may lose commits: remove {', '.join(weak)}")
@@ -135,10 +140,10 @@ async def open_books(settings: Settings, *, migrating: bool = False) -> AsyncIte
 async def open_server(settings: Settings) -> AsyncIterator[Database]:
     """Open the database as it is, starting the embedded server if that is meant; raises `DatabaseError`."""
     server = None
-    if settings.database_url == "embedded":
+    if settings.embedded:
         server = await asyncio.to_thread(embedded.start, settings.data_dir)
     try:
-        url = settings.database_url if server is None else server.url
+        url = settings.database_url.reveal() if server is None else server.url
         database = await open_database(url, connections=CONNECTIONS)
         try:
             yield database

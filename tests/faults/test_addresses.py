@@ -11,6 +11,7 @@ import pytest
 
 from kassa import flow
 from kassa.checkout.pages import handlers
+from kassa.core.secret import Secret
 from kassa.doctor import Finding, Verdict, examine
 from kassa.house import House
 from kassa.invoices.store import FIRST_TURN
@@ -113,7 +114,7 @@ async def test_e28_a_swapped_address_opens_one_alert_whoever_looks_at_the_same_t
 
 async def test_e28_the_doctor_names_the_invoice(served: Served, database_url: str, tmp_path: Path) -> None:
     invoice = await served.all.invoice()
-    settings = Settings(database_url=database_url, data_dir=tmp_path)
+    settings = Settings(database_url=Secret(database_url), data_dir=tmp_path)
 
     async def addresses() -> Finding:
         return next(finding for finding in await examine(settings) if finding.check == "addresses")

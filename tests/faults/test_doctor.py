@@ -10,6 +10,7 @@ import pytest
 
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
+from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.doctor import Finding, Verdict, examine
 from kassa.settings import Settings
@@ -21,7 +22,7 @@ from tests.tools.liar import Liar
 
 async def findings(database_url: str, folder: Path, rpc_url: str, zmq: tuple[str, ...] = ()) -> dict[str, Finding]:
     network = regtest(rpc_url=rpc_url, zmq=zmq)
-    settings = Settings(database_url=database_url, data_dir=folder, networks={BITCOIN: network})
+    settings = Settings(database_url=Secret(database_url), data_dir=folder, networks={BITCOIN: network})
     return {finding.check.removeprefix(f"{BITCOIN} "): finding for finding in await examine(settings)}
 
 
@@ -64,7 +65,7 @@ async def test_b5_a_token_whose_decimals_are_not_the_settings_is_named(
     anvil: AnvilNode, database_url: str, tmp_path: Path, decimals: int, verdict: Verdict, detail: str
 ) -> None:
     network = anvil_network(anvil.rpc_url, usdc(anvil, decimals))
-    settings = Settings(database_url=database_url, data_dir=tmp_path, networks={"anvil": network})
+    settings = Settings(database_url=Secret(database_url), data_dir=tmp_path, networks={"anvil": network})
     found = {finding.check: finding for finding in await examine(settings)}
     assert found["anvil node"].verdict is Verdict.OK
     assert (found["USDC@anvil"].verdict, detail in found["USDC@anvil"].detail) == (verdict, True)
@@ -76,7 +77,7 @@ async def test_a_frozen_asset_is_named_with_the_way_to_thaw_it(
     async with open_evm_shop(anvil, database, tmp_path, usdc(anvil, 18)) as shop:
         await shop.until_frozen("USDC@anvil")
         network = shop.house.settings.networks["anvil"]
-        settings = Settings(database_url=database_url, data_dir=tmp_path, networks={"anvil": network})
+        settings = Settings(database_url=Secret(database_url), data_dir=tmp_path, networks={"anvil": network})
         frozen = [finding for finding in await examine(settings) if finding.detail.startswith("frozen")]
     assert [(finding.check, finding.verdict) for finding in frozen] == [("USDC@anvil", Verdict.FAIL)]
     assert "kassa asset thaw USDC@anvil" in frozen[0].remedy

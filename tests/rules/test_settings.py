@@ -78,7 +78,7 @@ def test_the_documented_file_is_read_whole(tmp_path: Path) -> None:
 
 def test_nothing_written_gives_the_defaults() -> None:
     settings = read_settings(None, {})
-    assert settings.database_url == "embedded"
+    assert settings.embedded
     assert settings.data_dir == Path("kassa-data").resolve()
     assert settings.networks == {}
     assert not settings.webhooks.allow_private_addresses
@@ -102,9 +102,9 @@ def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
     }
     settings = read(tmp_path, FULL, environ)
     network = settings.networks["bitcoin-regtest"]
-    assert settings.database_url == "embedded"
+    assert settings.embedded
     assert settings.http.listen == Listen("0.0.0.0", 80)
-    assert (network.rpc_url, network.max_reorg) == ("http://127.0.0.1:1", 7)
+    assert (network.rpc_url.reveal(), network.max_reorg) == ("http://127.0.0.1:1", 7)
     assert network.confirmations == (Confirmations(2),)
     assert settings.webhooks.allow_private_addresses
     assert settings.rates.fixed == {"LTC/EUR": Fraction(80)}
@@ -209,7 +209,11 @@ def test_an_evm_network_is_read_with_its_tokens(tmp_path: Path) -> None:
     gem = f"{{ symbol = 'GEM', contract = '{CONTRACT}', decimals = 18 }}"
     text = ANVIL + f"finality = 'finalized'\ninternal = 'trace'\ntokens = ['USDC', {gem}]"
     network = read(tmp_path, text).networks["anvil"]
-    assert (network.family, network.chain, network.rpc_url) == ("evm", "31337", "ws://127.0.0.1:8545/v3/hunter2")
+    assert (network.family, network.chain, network.rpc_url.reveal()) == (
+        "evm",
+        "31337",
+        "ws://127.0.0.1:8545/v3/hunter2",
+    )
     assert (network.finality, network.internal) == ("finalized", "trace")
     assert network.tokens == (Token("USDC"), Token("GEM", CONTRACT, 18))
 

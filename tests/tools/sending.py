@@ -129,7 +129,7 @@ class Shop:
 async def open_shop(database: Database, data_dir: Path, *, private: bool = True) -> Shop:
     """Make a store, in a house that may send to local addresses (or not)."""
     clock = Skewed()
-    settings = Settings(database_url="", data_dir=data_dir, webhooks=Webhooks(allow_private_addresses=private))
+    settings = Settings(data_dir=data_dir, webhooks=Webhooks(allow_private_addresses=private))
     marks = await AddressMarks.start(database, data_dir)
     async with database.transaction() as tx:
         store = await stores.create_store(tx, "Test", "EUR", False, clock.now())
@@ -138,7 +138,7 @@ async def open_shop(database: Database, data_dir: Path, *, private: bool = True)
 
 async def _send_for_ever(url: str, data_dir: Path) -> None:
     database = await Database.open(url)
-    settings = Settings(database_url="", data_dir=data_dir, webhooks=Webhooks(allow_private_addresses=True))
+    settings = Settings(data_dir=data_dir, webhooks=Webhooks(allow_private_addresses=True))
     house = House(settings, database, {}, SystemClock(), await AddressMarks.start(database, data_dir))
     await send_webhooks(house)
 

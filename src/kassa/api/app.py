@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any
 
+import structlog
 from litestar import Litestar, Request, Response
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import Message, Receive, Scope, Send
+from litestar.types import HTTPScope, Message, Receive, Scope, Send
 
-from kassa import measures
+from kassa import measures, tracing
 from kassa.api.auth import ACCESSES, ANY_KEY, PUBLIC
 from kassa.api.document import document
 from kassa.api.endpoint import Endpoint
@@ -20,12 +21,17 @@ from kassa.api.health import Health
 from kassa.api.reply import GUARDS, Reply
 from kassa.api.routes import ENDPOINTS
 from kassa.api.serving import Desk, Serve
+from kassa.core.correlation import correlated
 from kassa.house import House
+
+log = structlog.get_logger()
 
 AnyRequest = Request[Any, Any, Any]
 
 UNKNOWN = "unknown"
 """The route of requests for paths that are not served."""
+REQUEST_ID = b"x-request-id"
+"""Of every answer: what the log calls `correlation`, and what stands with the events that the request wrote."""
 _METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"})
 _PLAIN_HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*\Z")
 
@@ -37,27 +43,50 @@ class Front:
     where method and path are exactly those of an endpoint they have nothing to add.
     """
 
-    def __init__(self, framework: Litestar, served: Mapping[tuple[str, str], Serve]) -> None:
+    def __init__(self, framework: Litestar, served: Mapping[tuple[str, str], Serve], *, verbose: bool = False) -> None:
         self.framework = framework
+        self._verbose = verbose  # asked here, since even a line that is not written costs microseconds
         self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await self.framework(scope, receive, send)
             return
+        with correlated() as request_id, tracing.span("request", method=scope["method"]):
+            await self._answer(scope, receive, send, request_id)
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, request_id: str) -> None:
         began = perf_counter()
         serve = None
         if _has_plain_host(scope["headers"]):
             serve = self._served.get((scope["method"], scope["path"]))
         if serve is None:
-            await self.framework(scope, receive, _measuring(scope, scope["method"], send, began))
+            await self.framework(scope, receive, self._noting(scope, send, began, request_id))
             return
         try:
             reply = await serve(scope, receive)
         except Exception as error:  # noqa: BLE001 as the framework does: what nobody expected is answered, and logged
             reply = from_framework(error)
-        measures.answered(scope["method"], scope["path"], reply.status, perf_counter() - began)
+        self._note(scope["method"], scope["path"], reply.status, perf_counter() - began)
+        reply.headers = (*reply.headers, (REQUEST_ID, request_id.encode()))
         await reply(scope, receive, send)
+
+    def _noting(self, scope: HTTPScope, send: Send, began: float, request_id: str) -> Send:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # Only a route that exists has a template; paths that nobody serves are one.
+                route = scope.get("path_template") or UNKNOWN
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                self._note(method, route, message["status"], perf_counter() - began)
+                message["headers"] = [*message["headers"], (REQUEST_ID, request_id.encode())]
+            await send(message)
+
+        return sending
+
+    def _note(self, method: str, route: str, status: int, seconds: float) -> None:
+        measures.answered(method, route, status, seconds)
+        if self._verbose:
+            log.debug("answered", method=method, route=route, status=status, ms=round(seconds * 1000))
 
 
 def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
@@ -88,19 +117,8 @@ def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
         request_max_body_size=None,  # read_body counts what it reads
         lifespan=[noting],
     )
-    return Front(framework, {(one.method, one.path): serve for one, serve in served if one.id_of is None})
-
-
-def _measuring(scope: Scope, verb: str, send: Send, began: float) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            # Only a route that exists has a template; paths that nobody serves are one.
-            route = scope.get("path_template") or UNKNOWN
-            method = verb if verb in _METHODS else "other"
-            measures.answered(method, route, message["status"], perf_counter() - began)
-        await send(message)
-
-    return sending
+    plain: dict[tuple[str, str], Serve] = {(one.method, one.path): serve for one, serve in served if one.id_of is None}
+    return Front(framework, plain, verbose=house.settings.log.level == "debug")
 
 
 def _has_plain_host(headers: Iterable[tuple[bytes, bytes]]) -> bool:

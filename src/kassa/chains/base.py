@@ -1,7 +1,7 @@
 """What a chain family offers. An optional part is absent (`None`), never a method that refuses."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -104,7 +104,7 @@ class Connection:
     `finality` is what `Tip.final` is read from ("blocks": nothing); `internal` how money that contracts move is seen.
     """
 
-    rpc_url: str
+    rpc_url: str = field(repr=False)
     zmq: tuple[str, ...] = ()
     finality: str = "blocks"  # "safe", "finalized"
     internal: str = "auto"  # "trace", "debug", "balances", "off"

@@ -1,10 +1,11 @@
 """An event: something of a store changed, and this is what it looked like then."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from kassa.core.correlation import current
 from kassa.core.ids import EventId, InvoiceId, StoreId
 
 TYPES = frozenset(
@@ -46,6 +47,7 @@ class NewEvent:
     object: Mapping[str, Any]  # JSON
     invoice_id: InvoiceId | None = None
     webhook_url: str | None = None  # an invoice's own receiver, besides the store's endpoints
+    correlation: str = field(default_factory=current)  # of the work that writes it
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,11 @@ _WAKING = 0x77616B65  # "wake"
 _WRITING = """
 asked as materialized (
     select * from json_to_recordset($1)
-        as a (n integer, id text, store_id text, type text, invoice_id text, object text, own_url text)
+        as a (n integer, id text, store_id text, type text, invoice_id text, object text, own_url text,
+              correlation text)
 ), written as (
-    insert into events (id, store_id, type, invoice_id, object, created_at)
-    select id, store_id, type, invoice_id, object, $2 from asked order by n
+    insert into events (id, store_id, type, invoice_id, object, correlation, created_at)
+    select id, store_id, type, invoice_id, object, correlation, $2 from asked order by n
     returning id, position
 ), receivers as (
     select a.id, a.store_id, a.invoice_id, w.id as webhook_id, w.url, a.store_id || ' ' || w.id as lane
@@ -73,6 +74,7 @@ def arguments(
             "invoice_id": event.invoice_id,
             "object": msgspec.json.encode(event.object).decode(),
             "own_url": event.webhook_url,
+            "correlation": event.correlation,
         }
         for n, (id_, event) in enumerate(zip(ids, events, strict=True))
     ]

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from kassa.core.errors import Invalid
 from kassa.core.money import Token, currency, parse_rate
+from kassa.core.secret import Secret
 from kassa.settings.model import Confirmations, Listen
 
 RATE_SOURCES = ("kraken", "coinbase", "bitstamp", "binance", "bitfinex", "coingecko", "ecb")
@@ -74,20 +75,20 @@ def _split(value: object, schemes: tuple[str, ...], expected: str) -> SplitResul
     return parts
 
 
-def _database_url(value: object) -> str:
+def _database_url(value: object) -> Secret:
     expected = '"embedded" or postgresql://user:password@host/database'
     text = _text(value, expected)
     if text != "embedded" and urlsplit(text).scheme not in ("postgresql", "postgres"):
         raise ValueError(expected)
-    return text
+    return Secret(text)
 
 
-def _rpc_url(value: object) -> str:
+def _rpc_url(value: object) -> Secret:
     expected = "http(s)://user:password@host:port"
     parts = _split(value, ("http", "https"), expected)
     if parts.query or parts.fragment:
         raise ValueError(expected)
-    return parts.geturl()
+    return Secret(parts.geturl())
 
 
 def _public_url(value: object) -> str:
@@ -96,6 +97,14 @@ def _public_url(value: object) -> str:
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError(f"{expected}, without user, query or fragment")
     return parts.geturl().rstrip("/")
+
+
+def _collector(value: object) -> str:
+    expected = "http(s)://host:port/v1/traces of an OTLP collector"
+    parts = _split(value, ("http", "https"), expected)
+    if parts.username is not None:
+        raise ValueError(f"{expected}, without a user")
+    return parts.geturl()
 
 
 def _listen(value: object) -> Listen:
@@ -114,12 +123,12 @@ def _listen_or_off(value: object) -> Listen | None:
     return None if value == "off" else _listen(value)
 
 
-def _evm_url(value: object) -> str:
+def _evm_url(value: object) -> Secret:
     expected = "http(s):// or ws(s)://host:port, with a user, password, path or query where the node wants one"
     parts = _split(value, ("http", "https", "ws", "wss"), expected)
     if parts.fragment:
         raise ValueError(expected)
-    return parts.geturl()
+    return Secret(parts.geturl())
 
 
 def _chain_id(value: object) -> str:
@@ -280,6 +289,11 @@ SECTIONS = {
         "urls": Key(_urls),
     },
     "webhooks": {"allow_private_addresses": Key(_flag)},
+    "log": {
+        "form": Key(_one_of("auto", "json", "console"), verbatim=True),
+        "level": Key(_one_of("debug", "info", "warning", "error"), verbatim=True),
+    },
+    "tracing": {"endpoint": Key(_collector, verbatim=True)},
     "books": {"reconcile_seconds": Key(_whole(0, 2_592_000))},
 }
 _EVERY_FAMILY = {

@@ -1,4 +1,4 @@
-"""The values. What may hold a password is left out of every repr, so that no log or error can show it."""
+"""The values. What may hold a password is a `Secret`, so that no log or error can show it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from kassa.core.money import Token
+from kassa.core.secret import Secret
+
+_EMBEDDED = Secret("embedded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Network:
     name: str
     family: str
     chain: str
-    rpc_url: str = field(repr=False)  # carries the node's user and password
+    rpc_url: Secret  # carries the node's user and password
     zmq: tuple[str, ...] = ()
     confirmations: tuple[Confirmations, ...] = (Confirmations(blocks=6),)
     max_reorg: int = 100
@@ -87,13 +90,35 @@ class Books:
 
 
 @dataclass(frozen=True, slots=True)
+class Log:
+    """The form of the log (auto: columns on a terminal, else JSON lines), and the least level that is written."""
+
+    form: str = "auto"
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """Where spans are sent (OTLP over HTTP); None: nowhere."""
+
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be set."""
 
-    database_url: str = field(default="embedded", repr=False)  # may carry the database's password
+    database_url: Secret = _EMBEDDED  # may carry the database's password
     data_dir: Path = Path("kassa-data")
     http: Http = Http()
     networks: Mapping[str, Network] = field(default_factory=dict)
     rates: Rates = Rates()
     webhooks: Webhooks = Webhooks()
     books: Books = Books()
+    log: Log = Log()
+    tracing: Tracing = Tracing()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is the one that Kassa runs itself."""
+        return self.database_url.reveal() == "embedded"

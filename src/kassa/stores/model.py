@@ -1,6 +1,6 @@
 """A store and its keys."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kassa.core.ids import KeyId, StoreId
@@ -39,7 +39,7 @@ class Store:
     currency: str
     livemode: bool
     policy: Policy
-    webhook_secret: str
+    webhook_secret: str = field(repr=False)
     created_at: datetime
     spread_ppm: int = 0
     version: int = 1

@@ -1,6 +1,6 @@
 """Endpoints, deliveries to them, and the attempts made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -25,7 +25,7 @@ class Endpoint:
     store_id: StoreId
     url: str
     events: tuple[str, ...]
-    secret: str
+    secret: str = field(repr=False)
     created_at: datetime
     previous_secret_until: datetime | None
     disabled_at: datetime | None
@@ -94,8 +94,9 @@ class Claimed:
     invoice_id: InvoiceId | None
     webhook_id: WebhookId | None
     url: str
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
     event: Event
+    correlation: str
     livemode: bool
     attempts: int
     created_at: datetime

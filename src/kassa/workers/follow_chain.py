@@ -14,8 +14,9 @@ import structlog
 
 import kassa.payments.store as payments
 import kassa.watch.store as watch
-from kassa import flow, measures
+from kassa import flow, measures, tracing
 from kassa.chains.base import ChainSource
+from kassa.core.correlation import correlated
 from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable, ChainUnfit, LeaseLost
 from kassa.core.facts import Block, BlockRef, Tip
 from kassa.house import House, connection_of
@@ -143,7 +144,8 @@ class Follower:
         Raises `LeaseLost` when another process follows the network.
         """
         try:
-            await self._look()
+            with correlated(), tracing.span("look", network=self._network.name):
+                await self._look()
         except ChainMoved:
             self._pause = _MOVED_PAUSE_SECONDS
         except ChainUnavailable as fault:
@@ -232,13 +234,14 @@ class Follower:
 
     async def _move(self, update: ChainUpdate) -> None:
         now = self._house.clock.now()
-        with measures.COMMIT_SECONDS.labels(self._network.name).time():
+        name = self._network.name
+        with measures.COMMIT_SECONDS.labels(name).time(), tracing.span("commit", network=name):
             self._position = await self._house.database.run(
                 lambda tx: flow.on_chain_update(
                     tx, self._house, self._position, update, LEASE_SECONDS, now, self._ahead
                 )
             )
-        measures.BLOCKS.labels(self._network.name).inc(len(update.apply))
+        measures.BLOCKS.labels(name).inc(len(update.apply))
         self._heard()
         self._blocks_at_once = min(BLOCKS_AT_ONCE, self._blocks_at_once + 1)
         if update.undo:

@@ -11,7 +11,8 @@ from typing import Any
 
 import structlog
 
-from kassa import measures
+from kassa import measures, tracing
+from kassa.core.correlation import correlated
 from kassa.core.crashpoint import crashpoint
 from kassa.db.pool import Tx
 from kassa.events import store as events
@@ -75,6 +76,7 @@ class _Sender:
         self._waking: asyncio.TimerHandle | None = None
         self._behind = ""  # the lane at which the next turn goes on
         self._ending = False
+        self._verbose = house.settings.log.level == "debug"
 
     async def finish(self, recorder: asyncio.Task[None]) -> None:
         """Begin no more posts; wait for those under way and for what came of them to be written down."""
@@ -171,7 +173,8 @@ class _Sender:
                 if not_before is not None:
                     self._done.put_nowait(Postponed(delivery, not_before))
                     continue
-                result = await self._post(delivery)
+                with correlated(delivery.correlation), tracing.span("delivery", delivery=delivery.id):
+                    result = await self._post(delivery)
                 self._done.put_nowait(result)
                 not_before = _rest_until(result)
         finally:
@@ -196,10 +199,19 @@ class _Sender:
         decided = outcome(
             reply.status_code, delivery.attempts + 1, delivery.created_at, self._house.clock.now(), jitter
         )
+        self._tell(delivery, answer, _RESULTS[type(decided)])
         measures.ATTEMPTS.labels(_RESULTS[type(decided)]).inc()
         measures.ATTEMPT_SECONDS.observe(seconds)
         self._widen(delivery.lane, reply.status_code, decided)
         return Result(delivery, answer, decided)
+
+    def _tell(self, delivery: Claimed, answer: Answer, result: str) -> None:
+        if result == "delivered" and not self._verbose:
+            return
+        log.info(
+            "webhook", delivery=delivery.id, event_id=delivery.event.id, type=delivery.event.type, result=result,
+            status=answer.status_code, error=answer.error, ms=answer.duration_ms,
+        )  # fmt: skip
 
     def _widen(self, lane: str, status_code: int | None, decided: Outcome) -> None:
         width = self._width.get(lane, FIRST_WIDTH)

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import kassa.stores.store as stores
 from kassa import flow
+from kassa.core.correlation import correlated
 from kassa.house import House
 
 TICK_SECONDS = 0.5
@@ -18,7 +19,8 @@ async def tick(house: House) -> None:
     forgotten_at = house.clock.now()
     while True:
         now = house.clock.now()
-        done = await house.database.run(lambda tx, now=now: flow.on_deadlines(tx, house, now, BATCH))  # type: ignore[misc]
+        with correlated():
+            done = await house.database.run(lambda tx, now=now: flow.on_deadlines(tx, house, now, BATCH))  # type: ignore[misc]
         done = max(done, await house.database.run(lambda tx, now=now: flow.on_link_deadlines(tx, house, now, BATCH)))  # type: ignore[misc]
         if now - forgotten_at > _FORGET_EVERY:
             await house.database.run(lambda tx, now=now: stores.forget_answers(tx, now - KEEP_ANSWERS))  # type: ignore[misc]
