@@ -171,7 +171,11 @@ async def _follow_up(database: Database) -> list[Finding]:
         return []
     findings = []
     for row in rows:
-        if row.state == "halted":
+        if row.held:
+            detail = "Kassa lets nothing settle on it; see `kassa alert list`"
+            remedy = "find out why; then `kassa alert close alt_… --undo`"
+            findings.append(Finding(f"{row.name} follower", Verdict.FAIL, detail, remedy))
+        elif row.state == "halted":
             remedy = f"find out why; then `kassa network resume {row.name} --depth N`"
             findings.append(Finding(f"{row.name} follower", Verdict.FAIL, f"halted: {row.detail}", remedy))
         elif not row.followed:

@@ -18,6 +18,12 @@ def connection_of(network: Network) -> Connection:
     return Connection(network.rpc_url.reveal(), network.zmq, network.finality, network.internal)
 
 
+def second_connection_of(network: Network) -> Connection:
+    """Return how to reach a network's second node, which there must be: it is asked for hashes alone."""
+    assert network.second_rpc_url is not None
+    return Connection(network.second_rpc_url.reveal(), internal="off")
+
+
 @dataclass(frozen=True, slots=True)
 class House:
     """The parts that are built once per process.

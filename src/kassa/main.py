@@ -38,6 +38,7 @@ from kassa.workers.fetch_rates import fetch_rates
 from kassa.workers.follow_chain import follow_chain
 from kassa.workers.keep_audit import keep_audit
 from kassa.workers.reconcile import reconcile
+from kassa.workers.second_opinion import second_opinion
 from kassa.workers.send_webhooks import send_webhooks
 from kassa.workers.tick import tick
 
@@ -190,6 +191,11 @@ def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
     loops: dict[str, Loop] = {"serve_metrics": partial(serve_metrics, house, tuple(roles))}
     if "watch" in roles:
         loops |= {f"follow_chain {name}": partial(follow_chain, house, name) for name in house.chains}
+        loops |= {
+            f"second_opinion {name}": partial(second_opinion, house, name)
+            for name, network in house.settings.networks.items()
+            if network.second_rpc_url is not None
+        }
     if "work" in roles:
         loops |= {
             "tick": partial(tick, house),

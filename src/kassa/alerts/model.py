@@ -33,6 +33,10 @@ class Kind(StrEnum):
     CREDIT_LOST = "credit_lost"
     AUDIT_LOG_BROKEN = "audit_log_broken"
     WEBHOOK_DISABLED = "webhook_disabled"
+    CHAIN_DISAGREEMENT = "chain_disagreement"
+    NODE_BEHIND = "node_behind"
+    SECOND_NODE_SILENT = "second_node_silent"
+    SECOND_NODE_REFUSED = "second_node_refused"
 
 
 class Deed(StrEnum):
@@ -40,12 +44,17 @@ class Deed(StrEnum):
 
     HALTED = "halted"
     FROZEN = "frozen"
+    HELD = "held"
+    UNOFFERED = "unoffered"
+    RAISED = "raised"
     WITHHELD = "withheld"
     DISABLED = "disabled"
 
 
-REVERSIBLE = frozenset({Deed.HALTED, Deed.FROZEN})
-"""What a person's decision ends; the rest ends with its cause."""
+RESTRAINTS = frozenset({Deed.HELD, Deed.UNOFFERED, Deed.RAISED})
+"""What holds something back for as long as its alert is open."""
+REVERSIBLE = RESTRAINTS | {Deed.HALTED, Deed.FROZEN}
+"""What a person's decision ends; the rest ends with its cause alone."""
 
 
 class Verdict(StrEnum):
@@ -58,10 +67,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that was done by itself, and to what: a network, an asset, an invoice, a webhook."""
+    """Something that was done by itself, and to what: a network, an asset, an invoice, a webhook.
+
+    `blocks` are the confirmations that what is not settled yet needs at least, where they were raised.
+    """
 
     deed: Deed
     target: str
+    blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +83,7 @@ class Finding:
 
     With a `store_id` it is that store's; with a `network` alone, every store's that has a wallet there; with neither,
     the operator's. `reason` is read by all of those, `detail` by the operator alone. `about` is JSON. `measure` tells
-    how much of it there is, where that can grow.
+    how much of it there is, where that can grow. A `lasting` one stays open when it is over, until a person ends it.
     """
 
     kind: Kind
@@ -83,6 +96,7 @@ class Finding:
     about: Mapping[str, Any] = field(default_factory=dict)  # JSON
     actions: tuple[Action, ...] = ()
     measure: int = 0
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ def alert_resource(alert: Alert) -> dict[str, Any]:  # JSON
         "network": found.network,
         "reason": found.reason,
         "about": dict(found.about),
-        "actions": [{"action": each.deed.value, "target": each.target} for each in found.actions],
+        "actions": [
+            {"action": each.deed.value, "target": each.target, "blocks": each.blocks or None} for each in found.actions
+        ],
         "opened_at": rfc3339(alert.opened_at),
         "acknowledged_at": _time(alert.acknowledged_at),
         "over_at": _time(alert.over_at),

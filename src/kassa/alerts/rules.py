@@ -1,6 +1,61 @@
-"""What may be decided about an alert. Pure."""
+"""What becomes of alerts when somebody looks again, and what may be decided about one. Pure."""
 
-from kassa.alerts.model import REVERSIBLE, Alert, Verdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kassa.alerts.model import REVERSIBLE, Alert, Deed, Finding, Severity, Verdict
+
+_PERSONS = frozenset({Deed.HALTED, Deed.FROZEN})
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What a look changes: alerts to close first, then findings to open; then what is noted without a word.
+
+    `found`: what is known of an alert is brought up to date. `over`: it is not so any more, and a person has to end
+    it, or has closed it already.
+    """
+
+    closed: tuple[Alert, ...]
+    opened: tuple[Finding, ...]
+    found: tuple[tuple[Alert, Finding], ...]
+    over: tuple[Alert, ...]
+
+
+def steps(open_: Sequence[Alert], muted: Sequence[Alert], findings: Sequence[Finding]) -> Steps:
+    """Compare what is open, and what people closed while it was so (`muted`), with what is found now.
+
+    What was muted is opened again once it was over, or when there is more of it. What became worse is closed and opened
+    anew, so that everyone hears of it.
+    """
+    wanted = {(finding.kind, finding.subject): finding for finding in findings}
+    held = {_cause(alert): alert for alert in open_}
+    silent = {_cause(alert): alert for alert in muted}
+    worse = {key for key, each in held.items() if key in wanted and _is_worse(wanted[key], each.finding)}
+    more = {key for key, each in silent.items() if key in wanted and wanted[key].measure > each.finding.measure}
+    gone = [alert for key, alert in held.items() if key not in wanted]
+    return Steps(
+        closed=(*(each for each in gone if not needs_person(each.finding)), *(held[key] for key in worse)),
+        opened=tuple(
+            finding
+            for key, finding in wanted.items()
+            if key in worse or (key not in held and (key not in silent or key in more))
+        ),
+        found=tuple(
+            (known, wanted[key])
+            for key, known in (silent | held).items()
+            if key in wanted and key not in worse and key not in more
+        ),
+        over=(
+            *(each for each in gone if needs_person(each.finding)),
+            *(each for key, each in silent.items() if key not in wanted or key in more),
+        ),
+    )
+
+
+def needs_person(finding: Finding) -> bool:
+    """Tell whether only a person can end what was done about a finding."""
+    return finding.lasting or any(action.deed in _PERSONS for action in finding.actions)
 
 
 def refusal(alert: Alert, verdict: Verdict, *, by_operator: bool) -> tuple[str, str] | None:
@@ -19,3 +74,12 @@ def refusal(alert: Alert, verdict: Verdict, *, by_operator: bool) -> tuple[str, 
     if verdict is Verdict.UNDONE and not in_force:
         return "nothing_to_undo", "nothing was done by itself that a decision could undo: close the alert"
     return None
+
+
+def _cause(alert: Alert) -> tuple[str, str]:
+    return alert.finding.kind, alert.finding.subject
+
+
+def _is_worse(now: Finding, before: Finding) -> bool:
+    order = list(Severity)
+    return order.index(now.severity) > order.index(before.severity)

@@ -20,8 +20,9 @@ from kassa.events.model import NewEvent
 log = structlog.get_logger()
 
 _OPEN = """
-insert into alerts (id, kind, subject, severity, store_id, network, reason, detail, about, actions, measure, opened_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+insert into alerts (id, kind, subject, severity, store_id, network, reason, detail, about, actions, measure, lasting,
+    opened_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 on conflict (kind, subject) where closed_at is null do nothing returning *
 """
 # Whose key it is decides which alerts there are: a store's own, and those of networks on which it has a wallet.
@@ -50,8 +51,9 @@ async def open_alert(tx: Tx, finding: Finding, now: datetime) -> Alert | None:
         finding.reason,
         finding.detail,
         json.dumps(finding.about),
-        json.dumps([(each.deed.value, each.target) for each in finding.actions]),
+        _write_actions(finding.actions),
         finding.measure,
+        finding.lasting,
         now,
     )
     if row is None:
@@ -137,6 +139,43 @@ async def undo_by_operator(tx: Tx, kind: Kind, subject: str, note: str, now: dat
         await decide(tx, _alert(row), Verdict.UNDONE, OPERATOR, note, now)
 
 
+async def standing(tx: Tx, kinds: Sequence[Kind], subject: str | None = None) -> tuple[list[Alert], list[Alert]]:
+    """Lock and return the alerts of some kinds (about one subject, if given) that a new look may change.
+
+    First those that are open, then those that a person closed while it was still so.
+    """
+    rows = await tx.fetch(
+        """select * from alerts where kind = any($1) and ($2::text is null or subject = $2)
+               and (closed_at is null or over_at is null) order by id for no key update""",
+        [kind.value for kind in kinds],
+        subject,
+    )
+    known = await _with_decisions(tx, rows)
+    return [each for each in known if each.closed_at is None], [each for each in known if each.closed_at is not None]
+
+
+async def note_found(tx: Tx, alert: Alert, finding: Finding) -> None:
+    """Keep what a later look found of an alert that is open, or was closed by a person."""
+    await tx.execute(
+        """update alerts set reason = $2, detail = $3, about = $4, actions = $5, measure = $6, over_at = null
+           where id = $1""",
+        alert.id,
+        finding.reason,
+        finding.detail,
+        json.dumps(finding.about),
+        _write_actions(finding.actions if alert.closed_at is None else alert.finding.actions),
+        finding.measure,
+    )
+
+
+async def note_over(tx: Tx, alerts: Sequence[Alert], now: datetime) -> None:
+    """Keep that what raised some alerts is not so any more."""
+    if alerts:
+        await tx.execute(
+            "update alerts set over_at = $2 where id = any($1) and over_at is null", [each.id for each in alerts], now
+        )
+
+
 async def page(
     tx: Tx, store_id: StoreId | None, filters: Filters, before: str | None = None, limit: int = 100
 ) -> list[Alert]:
@@ -178,6 +217,10 @@ async def _with_decisions(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> list[Ale
     return [_alert(row, tuple(made.get(row["id"], ()))) for row in rows]
 
 
+def _write_actions(actions: Sequence[Action]) -> str:
+    return json.dumps([(each.deed.value, each.target, each.blocks) for each in actions])
+
+
 def _alert(row: Mapping[str, Any], decisions: tuple[Decided, ...] = ()) -> Alert:
     finding = Finding(
         kind=Kind(row["kind"]),
@@ -188,8 +231,9 @@ def _alert(row: Mapping[str, Any], decisions: tuple[Decided, ...] = ()) -> Alert
         network=row["network"],
         detail=row["detail"],
         about=json.loads(row["about"]),
-        actions=tuple(Action(Deed(deed), target) for deed, target in json.loads(row["actions"])),
+        actions=tuple(Action(Deed(deed), target, blocks) for deed, target, blocks in json.loads(row["actions"])),
         measure=row["measure"],
+        lasting=row["lasting"],
     )
     return Alert(
         id=AlertId(row["id"]),

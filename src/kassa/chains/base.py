@@ -86,6 +86,10 @@ class ChainSource(Protocol):
         """Look at what waits for a block. `waiting`: our transactions that do, for networks that must be asked."""
         ...
 
+    async def block_hash(self, height: int) -> str:
+        """Return the hash of the best chain's block at a height; raise `ChainMoved` where there is none."""
+        ...
+
     async def contracts(self) -> Sequence[Contract]:
         """Return how the contracts of this network's tokens look now; nothing where no asset is a contract."""
         ...

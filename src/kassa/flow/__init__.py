@@ -25,7 +25,7 @@ from kassa.flow.administration import (
     show_webhook_secret,
     update_endpoint,
 )
-from kassa.flow.alerting import decide_alert
+from kassa.flow.alerting import decide_alert, on_findings
 from kassa.flow.attempting import attempt_link, last_attempt
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
 from kassa.flow.contracts import on_contracts, thaw_asset
@@ -40,6 +40,7 @@ from kassa.flow.linking import (
     public_link_of,
 )
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
+from kassa.flow.opinions import on_second_opinion
 from kassa.flow.picture import decimals
 from kassa.flow.pricing import priced_pairs, rate_alarms, rates_at, wanted_markets
 from kassa.flow.reconciling import on_reconciled
@@ -89,9 +90,11 @@ __all__ = [
     "on_contracts",
     "on_deadlines",
     "on_final",
+    "on_findings",
     "on_link_deadlines",
     "on_pending",
     "on_reconciled",
+    "on_second_opinion",
     "open_invoice",
     "pay_from_credit",
     "payer_view",

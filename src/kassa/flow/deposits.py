@@ -67,6 +67,6 @@ def booking(deposit: Deposit) -> Booking:
 def _deposit(payment: Payment, places: int, priced_in: Currency, sight: Sight) -> Deposit:
     rate = payment.book_rate
     value = 0 if rate is None else value_units(payment.units, places, rate, priced_in.decimals)
-    tier = required(payment, tier_of(payment.tiers, payment.units))
+    tier = required(payment, tier_of(payment.tiers, payment.units), sight)
     standing = judge(payment, tier, sight, value, rate)
     return Deposit(payment, standing, Worth(rate, places, priced_in.decimals), priced_in)

@@ -138,7 +138,7 @@ def _offered(receiving: Mapping[str, Receiving], order: Order, chosen: Sequence[
             code="network_unavailable",
         )
     raise Unavailable(
-        f"{', '.join(sorted(frozen))} is held back until the operator has looked at its contract; offer another asset",
+        f"{', '.join(sorted(frozen))} is held back until the operator has looked at it; offer another asset",
         code="asset_frozen",
     )
 
@@ -146,7 +146,7 @@ def _offered(receiving: Mapping[str, Receiving], order: Order, chosen: Sequence[
 def _is_open(network: Receiving) -> bool:
     if network.state is None or network.observed_at is None:
         return False
-    return network.state not in CLOSED and not network.node_behind and not network.forsaken
+    return network.state not in CLOSED and not (network.node_behind or network.forsaken or network.held)
 
 
 async def _priced(

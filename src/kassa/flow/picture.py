@@ -23,6 +23,7 @@ from kassa.invoices.resource import Face, Shown
 from kassa.invoices.resource import invoice_resource as render
 from kassa.invoices.rules import evaluate
 from kassa.payments.model import Payment, Sight
+from kassa.watch.model import Position
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _DROP_AFTER_SECONDS = 60  # for a network that is no longer configured
@@ -127,9 +128,29 @@ async def sights(tx: Tx, house: House, offered: set[str]) -> dict[str, Sight]:
         if position is None:
             found[network] = Sight(height, _NEVER, drop_after, followed=configured is not None)
             continue
-        observed_at, followed = position.observed_at or _NEVER, configured is not None or position.followed
-        found[network] = Sight(height, observed_at, drop_after, position.final, position.frozen, followed)
+        held = [each for each in position.restraints if each.kind == "held"]
+        whole = [each.made_at for each in held if each.asset is None]
+        found[network] = Sight(
+            height,
+            # On a chain that is in doubt, not to have seen a payment says nothing.
+            min([position.observed_at or _NEVER, *whole]),
+            drop_after,
+            position.final,
+            position.frozen | {each.asset for each in held if each.asset is not None},
+            configured is not None or position.followed,
+            held=bool(whole),
+            raised=_raised(position),
+        )
     return found
+
+
+def _raised(position: Position) -> dict[str, int]:
+    raised: dict[str, int] = {}
+    for each in position.restraints:
+        if each.kind == "raised":
+            owner = each.store_id or ""
+            raised[owner] = max(each.blocks, raised.get(owner, 0))
+    return raised
 
 
 def withheld(house: House, terms: Terms) -> dict[str, Withheld]:
@@ -161,7 +182,8 @@ def shown(
     url = house.checkout_url(picture.terms.id)
     known = decimals(house)
     known |= {option.asset.id: option.asset.decimals for option in picture.terms.options}
-    return Shown(picture.terms, picture.standing, arrived, settled_at, url, faces, known, hidden, picture.spends)
+    least = {network: sight.least(picture.terms.store_id) for network, sight in picture.sights.items()}
+    return Shown(picture.terms, picture.standing, arrived, settled_at, url, faces, known, hidden, picture.spends, least)
 
 
 def _uri(chain: Chain, asset: Asset, address: str, units: int, label: str | None) -> str:

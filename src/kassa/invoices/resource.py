@@ -28,7 +28,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Everything that an invoice's picture is made of.
+    """Everything that an invoice's picture is made of. `least`: the confirmations needed in any case, by network.
 
     `decimals` are those of its payments' assets, by asset id. An asset that is `withheld` is shown without its address.
     """
@@ -42,6 +42,7 @@ class Shown:
     decimals: Mapping[str, int]
     withheld: Mapping[str, Withheld]
     spends: Sequence[Spend]
+    least: Mapping[str, int]
 
 
 def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
@@ -111,7 +112,9 @@ def _option(option: Option, shown: Shown) -> dict[str, Any]:
         "rate": format_rate(option.rate),
         "rate_source": option.rate_source,
         "rate_at": rfc3339(option.rate_at),
-        "confirmations_required": tier_of(option.tiers, option.due_units).blocks,
+        "confirmations_required": max(
+            tier_of(option.tiers, option.due_units).blocks, shown.least.get(asset.network, 0)
+        ),
         "uri": None
         if face is None or withheld is not None
         else face.payment_uri(option.address, due, shown.terms.description),

@@ -210,11 +210,11 @@ def _judged(
 
 def _judge(terms: Terms, option: Option | None, payment: Payment, came: int, view: View) -> PaymentStanding:
     worth = Fraction(0) if option is None else share_of(option, payment, terms)
-    rate = None if option is None else option.rate
+    rate, sight = None if option is None else option.rate, view.sights[payment.key.network]
     return judge(
         payment,
-        required(payment, _tier(terms, option, came)),
-        view.sights[payment.key.network],
+        required(payment, _tier(terms, option, came), sight),
+        sight,
         value_units=round(worth * terms.amount_units),
         rate=rate if rate is None or payment.late_rate is None else payment.late_rate,
     )

@@ -209,11 +209,15 @@ async def announce(tx: Tx, said: Sequence[tuple[InvoiceId, Announced]]) -> None:
 # A walk from set to set of networks over the index: how many invoices are held plays no part. An invoice whose set is
 # not known (a version that knew no sets wrote it) waits for every network.
 _DUE = """
-with recursive followed as (
-    select w.id, coalesce(n.observed_at, '-infinity') as until
-    from unnest($3::text[]) as w (id) left join networks n on n.id = w.id
+with recursive held as (
+    select network, min(made_at) as since from restraints
+    where kind = 'held' and asset is null and lifted_at is null group by network
+), followed as (
+    select w.id, least(coalesce(n.observed_at, '-infinity'), h.since) as until
+    from unnest($3::text[]) as w (id) left join networks n on n.id = w.id left join held h on h.network = w.id
     union
-    select id, coalesce(observed_at, '-infinity') from networks where lease_until > now() - interval '60 seconds'
+    select n.id, least(coalesce(n.observed_at, '-infinity'), h.since)
+    from networks n left join held h on h.network = n.id where n.lease_until > now() - interval '60 seconds'
 ), sets as (
     (select networks, deadline from invoices where deadline is not null order by networks, deadline limit 1)
     union all
@@ -236,9 +240,9 @@ select d.id from horizons h cross join lateral (
 async def due(tx: Tx, now: datetime, limit: int, configured: Sequence[str]) -> list[InvoiceId]:
     """Lock and return invoices whose deadline has passed on every network that they could be paid on.
 
-    A network that has not been looked at since the deadline holds it: money that came in time may still turn up there.
-    One that is neither `configured` nor followed by anyone holds nothing. Rows that another worker holds are left to
-    it.
+    A network that has not been looked at since the deadline, or is held back, holds it: money that came in time may
+    still turn up there. One that is neither `configured` nor followed by anyone holds nothing. Rows that another worker
+    holds are left to it.
     """
     return [InvoiceId(row["id"]) for row in await tx.fetch(_DUE, now, limit, configured)]
 

@@ -1,6 +1,7 @@
 """A payment: a transfer to one of our addresses, what was seen of it, and where it stands."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
@@ -92,7 +93,8 @@ class Sight:
 
     A payment that complete looks have not found for `drop_after_seconds` is dropped. `final` is the height up to which
     the network calls its blocks final, where it does; `frozen` are the assets in which nothing settles at present. A
-    network that is not `followed` any more (it was taken out of the settings) is not waited for.
+    network that is not `followed` any more (it was taken out of the settings) is not waited for. While it is `held`,
+    nothing more settles there; `raised` are the confirmations that are needed at least, by store ("": every one).
     """
 
     height: int
@@ -101,6 +103,12 @@ class Sight:
     final: int | None = None
     frozen: frozenset[str] = frozenset()
     followed: bool = True
+    held: bool = False
+    raised: Mapping[str, int] = field(default_factory=dict)
+
+    def least(self, store_id: StoreId | None) -> int:
+        """Return the confirmations that a payment to a store needs at least, whatever its amount."""
+        return max(self.raised.get("", 0), self.raised.get(store_id or "", 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,14 @@ def judge(payment: Payment, tier: Tier, sight: Sight, value_units: int, rate: Fr
     )
 
 
-def required(payment: Payment, tier: Tier) -> Tier:
-    """Return what a payment needs in its tier: one block where it can be replaced, and what the chain demands."""
+def required(payment: Payment, tier: Tier, sight: Sight) -> Tier:
+    """Return what a payment needs in its tier: one block where it can be replaced, and what the chain demands.
+
+    What is asked for beyond that since a danger was seen is asked of what has not settled yet.
+    """
     needed = 1 if tier.blocks == 0 and payment.replaceable else tier.blocks
+    if payment.status is not Status.SETTLED:
+        needed = max(needed, sight.least(payment.store_id))
     return replace(tier, blocks=max(needed, payment.maturity))
 
 
@@ -62,16 +67,21 @@ def _status(payment: Payment, depth: int, tier: Tier, sight: Sight) -> Status:
     if sighting.conflict_txid is not None:
         return Status.REPLACED if payment.settled_at is None else Status.REVERSED
     if sighting.missing_since is None:
-        return Status.SETTLED if tier.blocks == 0 else Status.DETECTED
+        return Status.SETTLED if tier.blocks == 0 and not _is_held(payment, sight) else Status.DETECTED
     if sight.observed_at < drops_at(sighting.missing_since, sight):
         return Status.DETECTED
     return Status.DROPPED if payment.settled_at is None else Status.REVERSED
 
 
 def _is_settled(payment: Payment, depth: int, tier: Tier, sight: Sight) -> bool:
-    # What had settled before its asset was frozen stays so: the doubt is about what comes.
-    if depth < tier.blocks or (payment.asset in sight.frozen and payment.settled_at is None):
+    if depth < tier.blocks or _is_held(payment, sight):
         return False
     block = payment.sighting.block
     final = block is not None and sight.final is not None and block.height <= sight.final
     return final or not tier.final
+
+
+def _is_held(payment: Payment, sight: Sight) -> bool:
+    # What had settled before the doubt stays so: that is about what comes.
+    frozen = payment.asset in sight.frozen and payment.settled_at is None
+    return frozen or (sight.held and payment.status is not Status.SETTLED)

@@ -216,6 +216,14 @@ async def lost(tx: Tx, network: str, since: datetime) -> Touched:
     return _touched(rows)
 
 
+async def unsettled(tx: Tx, network: str) -> Touched:
+    """Return whose payments on a network are on their way."""
+    rows = await tx.fetch(
+        f"select {_TOUCHED} from payments where network = $1 and status in ('detected', 'confirming')", network
+    )
+    return _touched(rows)
+
+
 async def ripe(tx: Tx, network: str, height: int, final: int | None) -> Touched:
     """Return whose payments have reached all that they require, at this height.
 

@@ -307,11 +307,13 @@ _EVERY_FAMILY = {
 _BITCOIN = _EVERY_FAMILY | {
     "chain": Key(_name, verbatim=True),
     "rpc_url": Key(_rpc_url, secret=True, verbatim=True),
+    "second_rpc_url": Key(_rpc_url, secret=True, verbatim=True),
     "zmq": Key(_zmq),
 }
 _EVM = _EVERY_FAMILY | {
     "chain_id": Key(_chain_id, field="chain"),
     "rpc_url": Key(_evm_url, secret=True, verbatim=True),
+    "second_rpc_url": Key(_evm_url, secret=True, verbatim=True),
     "finality": Key(_one_of("blocks", "safe", "finalized"), verbatim=True),
     "internal": Key(_one_of("auto", "trace", "debug", "balances", "off"), verbatim=True),
     "tokens": Key(_tokens),

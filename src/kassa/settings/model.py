@@ -48,6 +48,7 @@ class Network:
     family: str
     chain: str
     rpc_url: Secret  # carries the node's user and password
+    second_rpc_url: Secret | None = None
     zmq: tuple[str, ...] = ()
     confirmations: tuple[Confirmations, ...] = (Confirmations(blocks=6),)
     max_reorg: int = 100

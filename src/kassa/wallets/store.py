@@ -51,7 +51,12 @@ _RECEIVING = """
 select w.id, w.store_id, w.network, w.keychain_id, w.created_at, k.descriptor, k.fingerprint, k.next_index,
     n.state <> 'halted' and n.lease_until < now() - interval '60 seconds' as forsaken,
     n.node_behind, n.state, n.observed_at,
-    array(select c.asset from contracts c where c.network = w.network and c.frozen_for is not null) as frozen
+    exists (select from restraints r where r.network = w.network and r.asset is null and r.kind <> 'raised'
+        and r.lifted_at is null and (r.store_id is null or r.store_id = w.store_id)) as held,
+    array(select c.asset from contracts c where c.network = w.network and c.frozen_for is not null
+        union select r.asset from restraints r where r.network = w.network and r.asset is not null
+            and r.kind <> 'raised' and r.lifted_at is null and (r.store_id is null or r.store_id = w.store_id)
+    ) as frozen
 from wallets w join keychains k on k.id = w.keychain_id left join networks n on n.id = w.network
 where w.store_id = any($1::text[]) order by w.id desc
 """
@@ -148,14 +153,22 @@ class Receiving:
     observed_at: datetime | None
     node_behind: bool | None
     forsaken: bool | None  # nobody has followed it for a minute
-    frozen: frozenset[str]  # assets about whose contract there is a doubt
+    held: bool  # by Kassa itself, because of an alert
+    frozen: frozenset[str]  # assets about which there is a doubt
 
 
 async def receiving(pool: "Tx | Pool[Any]", store_ids: Sequence[str]) -> Sequence[Sequence[Receiving]]:
     """Return the wallets of each store, newest first, with the states of their networks: invoices wait for it."""
     found: dict[str, list[Receiving]] = {store_id: [] for store_id in store_ids}
     for row in await pool.fetch(_RECEIVING, list(found)):
-        seen = (row["state"], row["observed_at"], row["node_behind"], row["forsaken"], frozenset(row["frozen"]))
+        seen = (
+            row["state"],
+            row["observed_at"],
+            row["node_behind"],
+            row["forsaken"],
+            row["held"],
+            frozenset(row["frozen"]),
+        )
         found[row["store_id"]].append(Receiving(_wallet(row), *seen))
     return [found[store_id] for store_id in store_ids]
 

@@ -7,13 +7,28 @@ from kassa.core.facts import Block, BlockRef
 
 
 @dataclass(frozen=True, slots=True)
+class Restraint:
+    """Something that is held back on a network since a moment, for one asset or store (None: for all).
+
+    `kind`: "held" (nothing settles, nobody is asked to pay, nothing expires), "unoffered" (nobody is asked to pay), or
+    "raised" (what is not settled yet needs `blocks` confirmations at least).
+    """
+
+    kind: str
+    made_at: datetime
+    asset: str | None = None
+    store_id: str | None = None
+    blocks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """A network as we last left it. `tip` is the end of our best chain (None before the first block).
 
     `observed_at` is the moment up to which we have seen everything that the node had. `allowed_reorg` is an operator's
     word, given after a halt, on how deep the next reorganisation may be. `final` is the height up to which the network
     called its blocks final, `frozen` the assets in which nothing settles until an operator has looked. `followed`:
-    someone held the lease within the last minute.
+    someone held the lease within the last minute. `restraints` are those in force.
     """
 
     network: str
@@ -25,6 +40,29 @@ class Position:
     final: int | None = None
     frozen: frozenset[str] = frozenset()
     followed: bool = True
+    restraints: tuple[Restraint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a second node said of a network when it was asked.
+
+    With a `fault` it said nothing of use, and is `refused` if it cannot be a node of this network. `height` is where
+    the chains were compared (None: nowhere), `ours` and `theirs` the hashes there, `parted_at` the lowest height at
+    which they differ. `our_height` is None while we catch up ourselves.
+    """
+
+    network: str
+    asked_at: datetime
+    fault: str = ""
+    refused: bool = False
+    our_height: int | None = None
+    their_height: int | None = None
+    height: int | None = None
+    ours: str | None = None
+    theirs: str | None = None
+    parted_at: int | None = None
+    silent_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

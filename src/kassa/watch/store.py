@@ -7,16 +7,18 @@ from typing import Any
 from kassa.core.errors import LeaseLost
 from kassa.core.facts import BlockRef, Tip
 from kassa.db.pool import Tx
-from kassa.watch.model import ChainUpdate, Position
+from kassa.watch.model import ChainUpdate, Position, Restraint
 
 _POSITION = """id, fence, height, hash, state, observed_at, allowed_reorg, final_height,
     array(select c.asset from contracts c where c.network = networks.id and c.frozen_for is not null) as frozen,
-    coalesce(lease_until > now() - interval '60 seconds', false) as followed"""
+    coalesce(lease_until > now() - interval '60 seconds', false) as followed,
+    array(select (r.kind, r.made_at, r.asset, r.store_id, r.blocks) from restraints r
+          where r.network = networks.id and r.lifted_at is null) as restraints"""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkRow:
-    """What is known of a network, for those who only look at it."""
+    """What is known of a network, for those who only look at it; `held` by Kassa itself, until a person decides."""
 
     name: str
     chain: str
@@ -29,6 +31,7 @@ class NetworkRow:
     contacted_at: datetime | None
     observed_at: datetime | None
     followed: bool
+    held: bool
 
 
 async def register(tx: Tx, network: str, chain: str) -> None:
@@ -179,11 +182,15 @@ async def network_rows(tx: Any) -> list[NetworkRow]:  # a transaction or the poo
     """Return what is known of every network; one that nobody has followed for a minute is unreachable."""
     rows = await tx.fetch(
         """select id, chain,
-               case when state <> 'halted' and lease_until < now() - interval '60 seconds'
+               case when held then 'halted'
+                   when state <> 'halted' and lease_until < now() - interval '60 seconds'
                    then 'unreachable' else state end as state,
                detail, height, hash, node_height, node_time, contacted_at, observed_at,
-               coalesce(lease_until > now(), false) as followed
-           from networks order by id"""
+               coalesce(lease_until > now(), false) as followed, held
+           from networks cross join lateral (
+               select exists (select from restraints r where r.network = networks.id and r.kind = 'held'
+                   and r.asset is null and r.store_id is null and r.lifted_at is null) as held
+           ) restrained order by id"""
     )
     return [NetworkRow(*row.values()) for row in rows]
 
@@ -200,4 +207,5 @@ def _position(row: Any) -> Position:  # an asyncpg record
         row["final_height"],
         frozenset(row["frozen"]),
         row["followed"],
+        tuple(Restraint(*each) for each in row["restraints"]),
     )

@@ -12,6 +12,7 @@ class AlertAction(Struct):
 
     action: str
     target: str
+    blocks: Annotated[int | None, Meta(description="The confirmations that are needed at least, where it raised them.")]
 
 
 class AlertDecided(Struct):

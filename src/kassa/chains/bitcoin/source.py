@@ -100,6 +100,11 @@ class BitcoinSource:
         info = await self._chain_info()
         return Pending(BlockRef(info.blocks, info.bestblockhash), complete, transactions)
 
+    async def block_hash(self, height: int) -> str:
+        """Return the hash of the best chain's block at a height; raise `ChainMoved` where there is none."""
+        [ref] = await self._refs(height, height)
+        return ref.hash
+
     async def contracts(self) -> Sequence[Contract]:
         return ()
 

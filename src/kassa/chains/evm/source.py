@@ -103,6 +103,13 @@ class EvmSource:
         tip = await self.tip()
         return Pending(tip.ref, complete, transactions)
 
+    async def block_hash(self, height: int) -> str:
+        """Return the hash of the best chain's block at a height; raise `ChainMoved` where there is none."""
+        [answer] = await self._rpc.batch_raw([("eth_getBlockByNumber", (hex(height), False))])
+        if answer == b"null":
+            raise ChainMoved(f"{self._rpc.node} has no block at height {height} (any more)")
+        return self._header(answer).hash
+
     async def contracts(self) -> Sequence[Contract]:
         """Return how the tokens' contracts look after the latest block."""
         if not self._names.tokens:
