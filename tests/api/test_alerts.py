@@ -15,6 +15,7 @@ from tests.house import BITCOIN, add_store
 
 async def opened(served: Served, kind: Kind = Kind.CREDIT_LOST, subject: str = "x", **more: Any) -> str:
     found = Finding(kind, subject, Severity.WARNING, "why", **more)
+    served.house.clock.move(1)  # type: ignore[attr-defined]  # ids of one millisecond are in no order
     async with served.house.database.transaction() as tx:
         alert = await alerts.open_alert(tx, found, served.house.clock.now())
     assert alert is not None

@@ -180,7 +180,7 @@ async def test_a31_a_node_that_misses_blocks_holds_its_network_until_it_has_them
             await shop.invoice()
 
         await ours.connect(theirs)
-        await shop.until_network(height=(await theirs.tip()).height)
+        await shop.until_network(height=(await theirs.tip()).height, state="ok")
         await asker.ask()
         assert await open_alerts(shop) == {}
         assert await shop.invoice()
