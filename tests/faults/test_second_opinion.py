@@ -124,7 +124,10 @@ async def test_a_person_may_overrule_a_second_node_that_stays_wrong(
     bitcoind_pair: tuple[DevNode, DevNode], database: Database, tmp_path: Path
 ) -> None:
     ours, theirs = bitcoind_pair
-    async with open_shop(ours, database, tmp_path, second_rpc_url=Secret(theirs.rpc_url)) as shop, asking(shop) as asker:
+    async with (
+        open_shop(ours, database, tmp_path, second_rpc_url=Secret(theirs.rpc_url)) as shop,
+        asking(shop) as asker,
+    ):
         await part(ours, theirs, 3)
         await shop.caught_up()
         await asker.ask()
@@ -148,7 +151,10 @@ async def test_a_second_node_that_lags_says_nothing_and_one_that_is_silent_only_
     bitcoind_pair: tuple[DevNode, DevNode], database: Database, tmp_path: Path
 ) -> None:
     ours, theirs = bitcoind_pair
-    async with open_shop(ours, database, tmp_path, second_rpc_url=Secret(theirs.rpc_url)) as shop, asking(shop) as asker:
+    async with (
+        open_shop(ours, database, tmp_path, second_rpc_url=Secret(theirs.rpc_url)) as shop,
+        asking(shop) as asker,
+    ):
         await ours.mine(7)
         await shop.caught_up()
         await asker.ask()
@@ -169,7 +175,10 @@ async def test_a31_a_node_that_misses_blocks_holds_its_network_until_it_has_them
     bitcoind_pair: tuple[DevNode, DevNode], database: Database, tmp_path: Path
 ) -> None:
     ours, theirs = bitcoind_pair
-    async with open_shop(ours, database, tmp_path, second_rpc_url=Secret(theirs.rpc_url)) as shop, asking(shop) as asker:
+    async with (
+        open_shop(ours, database, tmp_path, second_rpc_url=Secret(theirs.rpc_url)) as shop,
+        asking(shop) as asker,
+    ):
         shop.house.chains[shop.network] = replace(  # type: ignore[index]  # the blocks of regtest come on demand
             shop.house.chains[shop.network], block_seconds=600
         )
