@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import chain
 
 from kassa.chains.evm.hexadecimal import data
 from kassa.chains.evm.keccak import keccak
@@ -26,10 +27,16 @@ def bits(text: str) -> int:
     return found
 
 
-def union(receipts: Iterable[Receipt]) -> int:
-    """Return the bloom of all logs of these receipts."""
-    texts = {log.address for receipt in receipts for log in receipt.logs}
-    texts.update([topic for receipt in receipts for log in receipt.logs for topic in log.topics])
+def logged(receipts: Iterable[Receipt]) -> set[str]:
+    """Return every address and topic in the logs of these receipts: what their bloom is made of."""
+    logs = [log for receipt in receipts for log in receipt.logs]
+    texts = {log.address for log in logs}
+    texts.update(chain.from_iterable([log.topics for log in logs]))
+    return texts
+
+
+def union(texts: Iterable[str]) -> int:
+    """Return the bloom of these addresses and topics."""
     found = 0
     for text in texts:
         found |= bits(text)

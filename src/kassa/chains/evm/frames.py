@@ -14,14 +14,14 @@ from kassa.chains.evm.hexadecimal import number
 from kassa.chains.evm.matching import Frame
 from kassa.chains.evm.messages import Body, Names
 
-_NOTHING = (None, "", "0x", "0x0")
+_NOTHING = frozenset((None, "", "0x", "0x0"))
 
 
 class Mismatch(ValueError):
     """These are not the calls of the block that was asked for."""
 
 
-class _Action(msgspec.Struct):
+class _Action(msgspec.Struct, gc=False):
     """What a call was; of a contract that ended itself, `address` is its own and `balance` what it had."""
 
     sender: str | None = msgspec.field(name="from", default=None)
@@ -33,11 +33,11 @@ class _Action(msgspec.Struct):
     balance: str | None = None
 
 
-class _Result(msgspec.Struct):
+class _Result(msgspec.Struct, gc=False):
     address: str | None = None
 
 
-class Trace(msgspec.Struct):
+class Trace(msgspec.Struct, gc=False):
     """One call of `trace_block`. A reward has no transaction."""
 
     action: _Action
@@ -49,7 +49,7 @@ class Trace(msgspec.Struct):
     error: str | None = None
 
 
-class CallFrame(msgspec.Struct):
+class CallFrame(msgspec.Struct, gc=False):
     """One call of the callTracer, with the calls that it made."""
 
     type: str
@@ -60,7 +60,7 @@ class CallFrame(msgspec.Struct):
     calls: list["CallFrame"] | None = None
 
 
-class TracedTx(msgspec.Struct):
+class TracedTx(msgspec.Struct, gc=False):
     """A transaction's outermost call. Older nodes leave out its id; their order is the block's."""
 
     result: CallFrame
@@ -69,13 +69,25 @@ class TracedTx(msgspec.Struct):
 
 def from_traces(traces: Sequence[Trace], body: Body, names: Names) -> dict[str, list[Frame]]:
     """Return the frames of each transaction; raise `Mismatch` unless these are all calls of this block."""
-    inner = [trace for trace in traces if trace.txid is not None]
-    if any(trace.block != body.hash for trace in traces):
+    if any([trace.block != body.hash for trace in traces]):  # no generator: there are thousands
         raise Mismatch(f"the node traced another block than {body.hash}")
-    outermost = [trace.txid for trace in inner if not trace.place]
+    outermost = [trace.txid for trace in traces if not trace.place and trace.txid is not None]
     _check_complete(outermost, body, names)
-    inner.sort(key=lambda trace: (trace.txid or "", trace.place))  # a call comes before those that it made
-    return {txid or "": list(_moving(list(group))) for txid, group in groupby(inner, key=lambda trace: trace.txid)}
+    telling = [trace for trace in traces if trace.txid is not None and _tells(trace)]
+    telling.sort(key=_place)  # a call comes before those that it made
+    found: dict[str, list[Frame]] = {txid: [] for txid in outermost}
+    for txid, group in groupby(telling, key=lambda trace: trace.txid or ""):
+        found[txid] = list(_moving(list(group)))
+    return found
+
+
+def _tells(trace: Trace) -> bool:
+    """Tell whether a call moved something or failed; most did neither."""
+    return trace.error is not None or trace.action.value not in _NOTHING or trace.action.balance not in _NOTHING
+
+
+def _place(trace: Trace) -> tuple[str, Sequence[int]]:
+    return trace.txid or "", trace.place
 
 
 def from_calls(traced: Sequence[TracedTx], body: Body, names: Names) -> dict[str, list[Frame]]:

@@ -1,7 +1,8 @@
 """Numbers and bytes as a node writes them: "0x" and digits. Anything else is an answer that cannot be used."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from kassa.core.errors import ChainUnavailable
 
 # Python's own readers would also take blanks, signs and underscores.
 _NUMBER = re.compile(r"0x[0-9a-f]{1,64}\Z", re.ASCII | re.IGNORECASE)
-_DATA = re.compile(r"0x(?:[0-9a-f]{2})*\Z", re.ASCII | re.IGNORECASE)
+_DATA = re.compile(r"0x[0-9a-f]*\Z", re.ASCII | re.IGNORECASE)
+_SEVERAL = re.compile(r"(?:0x[0-9a-f]{1,64},)*\Z", re.ASCII | re.IGNORECASE)
 
 
 def number(text: str) -> int:
@@ -21,9 +23,17 @@ def number(text: str) -> int:
     return int(text, 16)
 
 
+def numbers(texts: Sequence[str]) -> list[int]:
+    """Read many quantities, each as `number` does, by one look at all of them."""
+    if _SEVERAL.match("".join([text + "," for text in texts])):
+        with suppress(ValueError):  # a comma within one of them
+            return [int(text, 16) for text in texts]
+    return [number(text) for text in texts]
+
+
 def data(text: str, size: int | None = None) -> bytes:
     """Read bytes, of exactly `size` if it is given."""
-    if not _DATA.match(text) or (size is not None and len(text) != 2 + 2 * size):
+    if not _DATA.match(text) or len(text) % 2 or (size is not None and len(text) != 2 + 2 * size):
         raise ChainUnavailable(f"the node wrote {text[:80]!r} where {size or 'some'} bytes must stand")
     return bytes.fromhex(text[2:])
 

@@ -4,7 +4,7 @@ A receipt is the truth about a transaction's end and its logs. Of logs only Tran
 in exactly the form that ERC-20 gives them; what another contract logs is nothing to us.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from kassa.chains.base import Keys
 from kassa.chains.evm.addresses import address_key
-from kassa.chains.evm.hexadecimal import data, keys, number
+from kassa.chains.evm.bloom import logged
+from kassa.chains.evm.hexadecimal import data, keys, number, numbers
 from kassa.chains.evm.messages import Body, Log, Names, Receipt, Tx
 from kassa.chains.matching import NO_KEYS, members
 from kassa.core.errors import ChainUnavailable
@@ -44,6 +45,7 @@ class Fetched:
     receipts: dict[str, Receipt] | None = None
     frames: dict[str, list[Frame]] = field(default_factory=dict)
     untraced: bool = False
+    _logged: Collection[str] | None = None
 
     @property
     def ref(self) -> BlockRef:
@@ -52,6 +54,13 @@ class Fetched:
     @property
     def time(self) -> datetime:
         return block_time(self.body.timestamp)
+
+    @property
+    def logged(self) -> Collection[str]:
+        """Every address and topic in the logs of its receipts."""
+        if self._logged is None:
+            self._logged = logged((self.receipts or {}).values())
+        return self._logged
 
 
 def block_time(text: str) -> datetime:
@@ -67,13 +76,11 @@ def touched(group: Sequence[Fetched], destinations: Keys, outpoints: Keys, names
 
     The keys of all blocks are compared at once: that costs little more than comparing those of one.
     """
-    owners: list[tuple[int, int]] = []
-    credited: list[str] = []
-    for block, fetched in enumerate(group):
-        for place, digits in _credited(fetched, names):
-            owners.append((block, place))
-            credited.append(digits)
-    hits = {owners[hit] for hit in np.flatnonzero(members(keys(credited), destinations)).tolist()}
+    hits: set[tuple[int, int]] = set()
+    for block in _named(group, destinations):
+        credited = list(_credited(group[block], names))
+        paying = members(keys([digits for _, digits in credited]), destinations)
+        hits |= {(block, credited[hit][0]) for hit in np.flatnonzero(paying).tolist()}
     if outpoints.size:
         owners = [(block, place) for block, one in enumerate(group) for place in range(len(one.body.transactions))]
         spending = outpoint_keys([tx for fetched in group for tx in fetched.body.transactions])
@@ -82,6 +89,23 @@ def touched(group: Sequence[Fetched], destinations: Keys, outpoints: Keys, names
     for block, place in sorted(hits):
         found[block].append(place)
     return found
+
+
+def _named(group: Sequence[Fetched], destinations: Keys) -> list[int]:
+    """Return which blocks name a watched address at all, where money may go: most name none, and are done with.
+
+    Of logs their distinct topics are compared, whoever wrote them, so that nobody looks at each log.
+    """
+    digits: list[str] = []
+    ends: list[int] = []
+    for fetched in group:
+        digits += [address_digits(tx.to) for tx in fetched.body.transactions if tx.to is not None and tx.value != "0x0"]
+        digits += [address_digits(frame.to) for frames in fetched.frames.values() for frame in frames]
+        if fetched.receipts is not None:
+            digits += [text[26:42] for text in fetched.logged if text.startswith(_PADDING) and len(text) == 66]
+        ends.append(len(digits))
+    found = np.flatnonzero(members(keys(digits), destinations))
+    return sorted(set(np.searchsorted(ends, found, side="right").tolist()))
 
 
 def _credited(fetched: Fetched, names: Names) -> Iterator[tuple[int, str]]:
@@ -183,7 +207,8 @@ def outpoint_keys(transactions: Sequence[Tx]) -> Keys:
     """Return the search key of each transaction's outpoint: its sender's key XOR the nonce."""
     if not transactions:
         return NO_KEYS
-    nonces = np.array([number(tx.nonce) & 0xFFFFFFFFFFFFFFFF for tx in transactions], np.uint64).view(np.int64)
+    read = numbers([tx.nonce for tx in transactions])
+    nonces = np.array([nonce & 0xFFFFFFFFFFFFFFFF for nonce in read], np.uint64).view(np.int64)
     found: Keys = keys([address_digits(tx.sender) for tx in transactions]) ^ nonces
     return found
 

@@ -1,6 +1,7 @@
 """What we read of a node's answers: exactly the fields needed. An answer of another shape is no usable answer.
 
-Numbers stay text until they are needed; `hexadecimal` reads them strictly.
+Numbers stay text until they are needed; `hexadecimal` reads them strictly. What comes by the thousand is not followed by
+the collector of cycles (`gc=False`): an answer is a tree.
 """
 
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Header(msgspec.Struct):
     timestamp: str
 
 
-class Tx(msgspec.Struct):
+class Tx(msgspec.Struct, gc=False):
     """A transaction, in a block or waiting for one."""
 
     hash: str
@@ -65,7 +66,7 @@ class Body(msgspec.Struct):
     transactions: list[Tx]
 
 
-class Log(msgspec.Struct):
+class Log(msgspec.Struct, gc=False):
     """What a contract logged."""
 
     address: str
@@ -75,7 +76,7 @@ class Log(msgspec.Struct):
     removed: bool | None = None
 
 
-class Receipt(msgspec.Struct):
+class Receipt(msgspec.Struct, gc=False):
     """What became of a transaction."""
 
     txid: str = msgspec.field(name="transactionHash")

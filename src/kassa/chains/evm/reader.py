@@ -57,12 +57,12 @@ class Reader:
         """Fetch the receipts of these blocks; raise `Incomplete` unless they are all of them."""
         if not self._abilities.block_receipts:
             for block in blocks:
-                block.receipts = self._complete(block, await self._one_by_one(block))
+                self._complete(block, await self._one_by_one(block))
             return
         method = "eth_getBlockReceipts"
         answers = await self._rpc.batch_raw([(method, (block.body.hash,)) for block in blocks])
         for block, answer in zip(blocks, answers, strict=True):
-            block.receipts = self._complete(block, self._rpc.take_or_none(list[Receipt], answer, method))
+            self._complete(block, self._rpc.take_or_none(list[Receipt], answer, method))
 
     async def _one_by_one(self, block: Fetched) -> list[Receipt] | None:
         """Fetch a block's receipts by their transactions; None if one is missing."""
@@ -135,8 +135,8 @@ class Reader:
         bloom = read_bloom(body.bloom)
         return any(bloom & wanted == wanted for wanted in self._transfers)
 
-    def _complete(self, block: Fetched, receipts: Sequence[Receipt] | None) -> dict[str, Receipt]:
-        """Return receipts by transaction id, once they are known to be exactly those of a block."""
+    def _complete(self, block: Fetched, receipts: Sequence[Receipt] | None) -> None:
+        """Give a block its receipts, once they are known to be exactly those of it."""
         body = block.body
         found = {receipt.txid: receipt for receipt in receipts or ()}
         if receipts is None or len(receipts) != len(found) or found.keys() != {tx.hash for tx in body.transactions}:
@@ -145,12 +145,12 @@ class Reader:
             raise self._incomplete(block, "gave receipts of another block than")
         if any(receipt.status not in STATUSES for receipt in receipts):
             raise self._incomplete(block, "does not say what became of the transactions of")
-        if any(log.removed for receipt in receipts for log in receipt.logs):
+        if any([log.removed for receipt in receipts for log in receipt.logs]):
             raise self._incomplete(block, "calls logs removed of")
-        committed, logged = read_bloom(body.bloom), union(receipts)
+        block.receipts = found
+        committed, logged = read_bloom(body.bloom), union(block.logged)
         if committed & ~logged or (self._names.chain.complete_bloom and committed != logged):
             raise self._incomplete(block, "gave other logs than those that stand in")
-        return found
 
     def _incomplete(self, block: Fetched, what: str) -> Incomplete:
         return Incomplete(f"{self._rpc.node} {what} block {block.body.hash}", block.ref)
