@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from kassa.chains import envelope
 from kassa.chains.base import ChainSource, Connection, Keys
 from kassa.chains.evm.addresses import address_key
+from kassa.chains.evm.ahead import REQUESTS_AHEAD
 from kassa.chains.evm.demotoken import mint
 from kassa.chains.evm.devnode import AnvilNode
-from kassa.chains.evm.source import REQUESTS_AHEAD
 from kassa.chains.http import Http
 from kassa.chains.registry import FAMILIES
 from kassa.core.money import Token

@@ -1,10 +1,14 @@
 """What only the EVM family must do, against a real anvil."""
 
+import pytest
+
 from kassa.chains.base import Connection
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.chains.registry import FAMILIES
+from kassa.core.errors import ChainMoved
 from kassa.core.money import Token
-from tests.chains.bench import EVM_ACCOUNT, Watched
+from tests.chains.bench import ANVIL, EVM_ACCOUNT, Watched, watching
+from tests.tools.liar import Liar as Proxy
 
 
 async def test_ether_and_tokens_are_found_in_blocks(anvil: AnvilNode) -> None:
@@ -35,3 +39,28 @@ async def test_ether_and_tokens_are_found_in_blocks(anvil: AnvilNode) -> None:
         ]
     )
     await source.close()
+
+
+async def test_what_follows_is_on_its_way_while_the_caller_commits(anvil: AnvilNode) -> None:
+    async with Proxy(anvil.rpc_url) as proxy, watching(ANVIL, anvil, Connection(proxy.url)) as bench:
+        await anvil.mine(60)
+        end = (await bench.source.tip()).ref.height
+        first = end - 55
+        await bench.source.blocks(first, first + 4, Watched())  # not a whole number of groups
+        proxy.forget()
+        blocks = await bench.source.blocks(first + 5, end, Watched())
+        asked = {call.params[0] for call in proxy.calls if call.method == "eth_getBlockByNumber" and call.params[1]}
+        assert hex(first + 12) not in asked
+        assert [block.ref.height for block in blocks] == list(range(first + 5, end + 1))
+
+
+async def test_what_was_fetched_of_a_branch_that_lost_is_not_believed(anvil: AnvilNode) -> None:  # A34
+    async with watching(ANVIL, anvil) as bench:
+        await anvil.mine(60)
+        end = (await bench.source.tip()).ref.height
+        await bench.source.blocks(end - 40, end - 31, Watched())
+        hashes = await anvil.fork(20)
+        with pytest.raises(ChainMoved):
+            await bench.source.blocks(end - 30, end, Watched())
+        blocks = await bench.source.blocks(end - 30, end, Watched())
+        assert blocks[-1].ref.hash == hashes[-2]

@@ -69,7 +69,7 @@ class TracedTx(msgspec.Struct, gc=False):
 
 def from_traces(traces: Sequence[Trace], body: Body, names: Names) -> dict[str, list[Frame]]:
     """Return the frames of each transaction; raise `Mismatch` unless these are all calls of this block."""
-    if any([trace.block != body.hash for trace in traces]):  # no generator: there are thousands
+    if any(trace.block != body.hash for trace in traces):
         raise Mismatch(f"the node traced another block than {body.hash}")
     outermost = [trace.txid for trace in traces if not trace.place and trace.txid is not None]
     _check_complete(outermost, body, names)

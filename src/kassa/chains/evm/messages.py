@@ -1,7 +1,7 @@
 """What we read of a node's answers: exactly the fields needed. An answer of another shape is no usable answer.
 
-Numbers stay text until they are needed; `hexadecimal` reads them strictly. What comes by the thousand is not followed by
-the collector of cycles (`gc=False`): an answer is a tree.
+Numbers stay text until they are needed; `hexadecimal` reads them strictly. What comes by the thousand is not followed
+by the collector of cycles (`gc=False`): an answer is a tree.
 """
 
 from dataclasses import dataclass

@@ -145,7 +145,7 @@ class Reader:
             raise self._incomplete(block, "gave receipts of another block than")
         if any(receipt.status not in STATUSES for receipt in receipts):
             raise self._incomplete(block, "does not say what became of the transactions of")
-        if any([log.removed for receipt in receipts for log in receipt.logs]):
+        if any(log.removed for receipt in receipts for log in receipt.logs):
             raise self._incomplete(block, "calls logs removed of")
         block.receipts = found
         committed, logged = read_bloom(body.bloom), union(block.logged)

@@ -1,15 +1,14 @@
 """Reads one network from one node: Ethereum's JSON-RPC over HTTP or WebSocket."""
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 import msgspec
 
 from kassa.chains.base import Connection, Watched
 from kassa.chains.evm import contracts
 from kassa.chains.evm.abilities import Abilities, learn
+from kassa.chains.evm.ahead import Ahead
 from kassa.chains.evm.hexadecimal import number
 from kassa.chains.evm.matching import Fetched, block_time, describe, touched
 from kassa.chains.evm.messages import Header, Incomplete, Names
@@ -20,9 +19,6 @@ from kassa.chains.evm.state import confirm, unexplained
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved
 from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip, Transaction
-
-HEIGHTS_AT_ONCE = 10  # blocks asked for in one request
-REQUESTS_AHEAD = 6  # such requests under way while one answer is decoded
 
 
 class _Syncing(msgspec.Struct):
@@ -41,6 +37,8 @@ class EvmSource:
         self._connection = connection
         self._abilities: Abilities | None = None
         self._genesis = names.chain.genesis
+        self._ahead = Ahead()
+        self._height = 0  # the node's, when it was last asked
 
     async def check(self) -> None:
         """Verify that the node is on this network and fit to be followed; raise `ChainInvalid` if it never can be."""
@@ -69,7 +67,7 @@ class EvmSource:
         chain_id, first, syncing, latest, *final = await self._rpc.batch_raw(calls)
         self._check_chain(self._rpc.take(str, chain_id, "eth_chainId"), self._header(first))
         header = self._header(latest)
-        height = number(header.number)
+        self._height = height = number(header.number)
         catching_up = syncing != b"false"
         state = self._rpc.take(_Syncing, syncing, "eth_syncing") if catching_up else _Syncing()
         return Tip(
@@ -83,15 +81,19 @@ class EvmSource:
     async def blocks(self, first: int, last: int, watched: Watched) -> Sequence[Block]:
         """Return the best chain's blocks of heights first..last; raise `ChainMoved` if it changed meanwhile.
 
-        Several are fetched by each request, and some requests are under way while answers are decoded. The keys to look
-        for are refreshed after the blocks have arrived: whatever was committed before a payer could see it is found.
+        Several are fetched by each request, and some requests are under way while answers are decoded, and still while
+        the caller commits. The keys to look for are refreshed after the blocks have arrived: whatever was committed
+        before a payer could see it is found.
         """
         if self._abilities is None:
             self._abilities = await learn(self._rpc, self._names, self._connection.internal)
         reader = Reader(self._rpc, self._names, self._abilities)
         try:
             return await self._read(reader, first, last, watched)
-        except Incomplete as fault:
+        except ChainError as fault:
+            await self._ahead.drop()
+            if not isinstance(fault, Incomplete):
+                raise
             if await reader.hash_at(fault.ref.height) != fault.ref.hash:
                 raise ChainMoved(f"the best chain changed at height {fault.ref.height} while it was read") from fault
             raise
@@ -124,6 +126,7 @@ class EvmSource:
                 yield
 
     async def close(self) -> None:
+        await self._ahead.drop()
         await self._rpc.close()
 
     def _check_chain(self, chain_id: str, first: Header) -> None:
@@ -147,7 +150,7 @@ class EvmSource:
 
     async def _read(self, reader: Reader, first: int, last: int, watched: Watched) -> Sequence[Block]:
         found: list[Block] = []
-        async with aclosing(_fetched(reader, first, last)) as groups:
+        async with aclosing(self._ahead.groups(reader, first, last, self._height)) as groups:
             async for group in groups:
                 await watched.refresh()
                 for block in await self._reduce(reader, group, watched):
@@ -181,25 +184,3 @@ class EvmSource:
         if reader.internal != "balances" and not fetched.untraced:
             return ()
         return await unexplained(self._rpc, fetched, await watched.open(), known, self._names)
-
-
-async def _fetched(reader: Reader, first: int, last: int) -> AsyncGenerator[list[Fetched], None]:
-    """Yield the blocks in order, several at a time, with some more being fetched."""
-    waiting = deque(
-        [range(start, min(start + HEIGHTS_AT_ONCE, last + 1)) for start in range(first, last + 1, HEIGHTS_AT_ONCE)]
-    )
-    # Not a TaskGroup: a generator must not hold one open across a yield.
-    running: deque[asyncio.Task[list[Fetched]]] = deque()
-    try:
-        while waiting or running:
-            while waiting and len(running) < REQUESTS_AHEAD:
-                running.append(asyncio.create_task(reader.blocks(waiting.popleft())))
-            group = await running[0]
-            running.popleft()
-            yield group
-    finally:
-        for task in running:
-            task.cancel()
-        for task in running:
-            with suppress(asyncio.CancelledError, ChainError):
-                await task
