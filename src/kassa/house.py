@@ -10,6 +10,7 @@ from kassa.core.errors import Invalid
 from kassa.db.pool import Database
 from kassa.rates.board import Board
 from kassa.settings import Network, Settings
+from kassa.wallets.guesses import Guesses
 from kassa.wallets.mark import AddressMarks
 
 
@@ -39,6 +40,7 @@ class House:
     marks: AddressMarks
     former: Mapping[str, Chain] = field(default_factory=dict)
     board: Board = field(default_factory=Board)
+    guesses: Guesses = field(default_factory=Guesses)
 
     def derived(self, network: str, descriptor: str, index: int) -> str | None:
         """Derive an address again, to be compared before it is shown; None where nothing is known of the network.

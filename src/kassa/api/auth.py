@@ -1,7 +1,7 @@
 """Who is asking: Bearer keys and scopes, and nothing else. No password, no Basic, no cookie ever opens this API."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -13,7 +13,8 @@ from kassa.db.faults import DATABASE_AWAY
 from kassa.db.pool import Database
 from kassa.stores.model import SCOPES, ApiKey
 from kassa.stores.rules import key_hash, opens
-from kassa.stores.store import find_keys, note_use
+from kassa.stores.store import find_keys, find_receivers, note_use
+from kassa.wallets.store import Receiving
 
 log = structlog.get_logger()
 
@@ -27,12 +28,17 @@ _NOTE_EVERY = timedelta(minutes=1)
 
 async def authenticate(database: Database, authorization: bytes | None, now: datetime) -> ApiKey:
     """Return the key that a request carries. Unknown, expired and revoked keys are refused with the same words."""
-    scheme, _, text = (authorization or b"").decode("latin-1").partition(" ")
-    hashed = key_hash(text.strip()) if scheme.lower() == "bearer" else None
-    key = None if hashed is None else await database.ask(find_keys, hashed)
-    if key is None or not opens(key, now):
-        raise Unauthorized(_REFUSED)
-    return key
+    hashed = _hash_in(authorization)
+    return _opened(None if hashed is None else await database.ask(find_keys, hashed), now)
+
+
+async def authenticate_receiver(
+    database: Database, authorization: bytes | None, now: datetime
+) -> tuple[ApiKey, Sequence[Receiving]]:
+    """Return the key that a request carries, as `authenticate` does, and what its store can take."""
+    hashed = _hash_in(authorization)
+    key, receiving = (None if hashed is None else await database.ask(find_receivers, hashed)) or (None, ())
+    return _opened(key, now), receiving
 
 
 def authorize(scopes: Collection[str], access: str) -> None:
@@ -76,3 +82,14 @@ class Uses:
                 await self.write()
             except DATABASE_AWAY as error:
                 log.warning("the use of API keys could not be noted", error=type(error).__name__)
+
+
+def _hash_in(authorization: bytes | None) -> bytes | None:
+    scheme, _, text = (authorization or b"").decode("latin-1").partition(" ")
+    return key_hash(text.strip()) if scheme.lower() == "bearer" else None
+
+
+def _opened(key: ApiKey | None, now: datetime) -> ApiKey:
+    if key is None or not opens(key, now):
+        raise Unauthorized(_REFUSED)
+    return key

@@ -3,7 +3,7 @@
 The routes, the checks before each call and the OpenAPI document all come from these declarations.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from kassa.api.auth import ACCESSES
 from kassa.audit.model import Actor
 from kassa.house import House
 from kassa.stores.model import Store
+from kassa.wallets.store import Receiving
 
 
 @dataclass(slots=True)
@@ -29,6 +30,8 @@ class Call:
     body: Any = None  # the struct that the endpoint declares
     query: Any = None  # the same
     prepared: Any = None  # what the endpoint's `prepare` returned
+    receiving: Sequence[Receiving] | None = None  # what the store can take, for an endpoint that asks
+    alone: bool = False  # nothing else is written with it
 
     @property
     def actor(self) -> Actor:
@@ -60,6 +63,7 @@ class Endpoint:
     prepare: Callable[[Call], Awaitable[Any]] | None = None
     repeatable: bool = False
     single: bool = False
+    receiving: bool = False
     conflicts: bool = False
     example: Mapping[str, Any] | None = None
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from litestar.types import Receive, Scope
 
-from kassa.api.auth import ANY_KEY, Uses, authenticate, authorize
+from kassa.api.auth import ANY_KEY, Uses, authenticate, authenticate_receiver, authorize
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.errors import from_away, from_rejection
 from kassa.api.idempotency import Repeats, fingerprint, read_key
@@ -86,7 +86,7 @@ class Desk:
         self, endpoint: Endpoint, decoder: "msgspec.json.Decoder[Any]", scope: Scope, receive: Receive
     ) -> Reply:
         headers = read_headers(scope["headers"])
-        call = await self._admit(scope, headers, endpoint.access)
+        call = await self._admit(scope, headers, endpoint.access, receiving=endpoint.receiving)
         call.id = "" if endpoint.id_of is None else scope["path_params"]["id"]
         repeat = read_key(headers.get(b"idempotency-key")) if endpoint.repeatable else None
         read = partial(read_body, headers, receive)
@@ -110,15 +110,21 @@ class Desk:
         print_ = fingerprint(endpoint.method, asked.path, body)
         return await self._repeats.answer(call, asked.repeat, print_, lambda keep: self._work(endpoint, call, keep))
 
-    async def _admit(self, scope: Scope, headers: Mapping[bytes, bytes], access: str) -> Call:
-        now = self.house.clock.now()
-        key = await authenticate(self.house.database, headers.get(b"authorization"), now)
+    async def _admit(
+        self, scope: Scope, headers: Mapping[bytes, bytes], access: str, *, receiving: bool = False
+    ) -> Call:
+        now, database, sent = self.house.clock.now(), self.house.database, headers.get(b"authorization")
+        if receiving:
+            key, takes = await authenticate_receiver(database, sent, now)
+        else:
+            key, takes = await authenticate(database, sent, now), None
         self.uses.note(key, now)
         authorize(key.scopes, access)
         client = scope["client"]
-        return Call(self.house, key.store, key.id, now, client[0] if client else None)
+        return Call(self.house, key.store, key.id, now, client[0] if client else None, receiving=takes)
 
     async def _work(self, endpoint: Endpoint, call: Call, keep: Keep | None) -> Reply:
+        call.alone = endpoint.single and keep is None
         if endpoint.prepare is not None:
             call.prepared = await endpoint.prepare(call)
 
@@ -128,7 +134,7 @@ class Desk:
                 await keep(tx, reply)
             return reply
 
-        if endpoint.single and keep is None:
+        if call.alone:
             return json_reply(endpoint.status, await endpoint.work(None, call))
         return await self.house.database.run(work)
 

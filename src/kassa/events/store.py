@@ -24,9 +24,9 @@ _WAKING = 0x77616B65  # "wake"
 # never be queued twice for one receiver; hexadecimal digits are Crockford digits too.
 _WRITING = """
 asked as materialized (
-    select * from json_to_recordset($1)
+    select a.* from json_to_recordset($1)
         as a (n integer, id text, store_id text, type text, invoice_id text, object text, own_url text,
-              correlation text)
+              correlation text) GUARD
 ), written as (
     insert into events (id, store_id, type, invoice_id, object, correlation, created_at)
     select id, store_id, type, invoice_id, object, correlation, $2 from asked order by n
@@ -48,16 +48,19 @@ asked as materialized (
     from receivers r join written w on w.id = r.id
 )
 """
-WAKING = f"select case when pg_try_advisory_xact_lock({_WAKING}, 0) then pg_notify('{CHANNEL}', '') end"
+WAKING_ONCE = f"case when pg_try_advisory_xact_lock({_WAKING}, 0) then pg_notify('{CHANNEL}', '') end"
+WAKING = f"select {WAKING_ONCE}"
 """The end of a statement that writes events: wakes the senders after commit."""
 
 
-def writing(first: int) -> str:
+def writing(first: int, guard: str = "") -> str:
     """Return the part of a statement (after `with`, before `WAKING`) that writes events; see `arguments`.
 
-    For a statement whose own parameters end before `$first`: what is written together costs one round trip.
+    For a statement whose own parameters end before `$first`: what is written together costs one round trip. With the
+    name of a table as `guard`, nothing is written when it is empty; it may have one row.
     """
-    return re.sub(r"\$(\d)", lambda place: f"${int(place[1]) + first - 1}", _WRITING)
+    text = _WRITING.replace(" GUARD", f" cross join {guard}" if guard else "")
+    return re.sub(r"\$(\d)", lambda place: f"${int(place[1]) + first - 1}", text)
 
 
 def arguments(

@@ -1,8 +1,9 @@
 """Make an invoice: price it, issue its addresses, write it with its event. No node is asked."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import kassa.customers.store as customers
@@ -39,18 +40,41 @@ CLOSED = ("halted", "stalled", "unreachable")
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """An invoice that is priced and has its addresses, but is not yet written."""
+    """An invoice that is priced and has its addresses, but is not yet written.
+
+    Its indexes were handed out to it; or they were guessed, and then `again` gives the same invoice others that are.
+    """
 
     terms: Terms
     addresses: tuple[NewAddress, ...]
+    again: Callable[[], Awaitable["Opening"]] | None = None
 
 
-async def quote_invoice(house: House, store: Store, order: Order, now: datetime) -> Opening:
-    """Price an order and issue its addresses.
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Everything of an invoice but its addresses: the terms without options, what is offered, from which wallets."""
+
+    terms: Terms
+    offered: Sequence[quotes.Quote]
+    wallets: Mapping[str, Wallet]
+    keychains: Sequence[int]
+
+
+async def quote_invoice(
+    house: House,
+    store: Store,
+    order: Order,
+    now: datetime,
+    *,
+    receiving: Sequence[Receiving] | None = None,
+    guess: bool = False,
+) -> Opening:
+    """Price an order and find its addresses.
 
     Not to be called within a transaction: indexes are handed out in one of their own, so that orders do not wait for
-    each other. An order that fails later leaves a hole in the indexes, never an address issued twice. Raises `Invalid`,
-    or `Unavailable` when nothing that the order names can be offered now.
+    each other. An order that fails later leaves a hole in the indexes, never an address issued twice. `receiving` is
+    what the store can take, if the caller has read it. With `guess`, indexes may be guessed: for an invoice that is
+    written without a transaction. Raises `Invalid`, or `Unavailable` when nothing that the order names can be offered.
     """
     price = quotes.price(order)
     if order.customer_id is not None and not await house.database.ask(customers.known, (store.id, order.customer_id)):
@@ -62,25 +86,13 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
         default_currency=store.currency,
         for_customer=order.customer_id is not None,
     )
-    ask = house.database.ask
-    receiving = {each.wallet.network: each for each in await ask(wallets.receiving, store.id)}
-    mine = {network: each.wallet for network, each in receiving.items()}
+    if receiving is None:
+        receiving = await house.database.ask(wallets.receiving, store.id)
+    takes = {each.wallet.network: each for each in receiving}
+    mine = {network: each.wallet for network, each in takes.items() if network in house.chains}
     accepted = [asset for name, chain in house.chains.items() if name in mine for asset in chain.assets]
-    chosen = _offered(receiving, order, quotes.choose(order, accepted))
-    priced = await _priced(house, store, order, price, chosen, now)
-    chosen = tuple(quote.asset for quote in priced)
-    keychains = sorted({mine[asset.network].keychain_id for asset in chosen})
-    given = await ask(wallets.allocate_each, keychains)
-    indexes = dict(zip(keychains, given, strict=True))
-    # On every network where the index is the same address, also those that are not offered: what a payer sends on the
-    # wrong one is seen there.
-    shared = [name for name in mine if name in house.chains and mine[name].keychain_id in indexes]
-    issued = {network: _issue(house.chains[network], mine[network], indexes, now) for network in shared}
-    for keychain, wallet in {wallet.keychain_id: wallet for wallet in mine.values()}.items():
-        # No index leaves the process before the mark outside the database covers it: an old backup must not reissue it.
-        if keychain in indexes:
-            await house.marks.cover(wallet, indexes[keychain])
-    options = tuple(_option(quote, issued[quote.asset.network], mine[quote.asset.network]) for quote in priced)
+    chosen = _offered(takes, order, quotes.choose(order, accepted))
+    offered = await _priced(house, store, order, price, chosen, now)
     terms = Terms(
         id=InvoiceId(new_id("inv", now)),
         store_id=store.id,
@@ -90,7 +102,7 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
         policy=policy,
         created_at=now,
         expires_at=now + timedelta(seconds=order.expires_in),
-        options=options,
+        options=(),
         store_currency=currency(store.currency),
         reference=order.reference,
         description=order.description,
@@ -99,7 +111,12 @@ async def quote_invoice(house: House, store: Store, order: Order, now: datetime)
         redirect_url=order.redirect_url,
         webhook_url=order.webhook_url,
     )
-    return Opening(terms, tuple(issued.values()))
+    keychains = sorted({mine[each.asset.network].keychain_id for each in offered})
+    plan = _Plan(terms, offered, mine, keychains)
+    guessed = await _guess(house, plan, now) if guess else None
+    if guessed is None:
+        return await _with_own_indexes(house, plan)
+    return await _opening(house, plan, guessed, again=partial(_with_own_indexes, house, plan))
 
 
 async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: datetime) -> dict[str, Any]:  # JSON
@@ -107,6 +124,22 @@ async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: dat
 
     Without a transaction it is committed at once, together with others that are opened in the same moment.
     """
+    made, resource = _new(house, opening, now)
+    crashpoint("invoice.commit")
+    if tx is not None:
+        assert opening.again is None, "guessed indexes are taken by a statement of their own"
+        await invoices.put(tx, [made])
+    elif opening.again is None:
+        await house.database.ask(invoices.put, made)
+    elif not await house.database.ask(invoices.put_guessed, made):
+        for address in opening.addresses:
+            house.guesses.wrong(address.keychain_id, now)
+        return await open_invoice(None, house, await opening.again(), now)
+    crashpoint("invoice.written")
+    return resource
+
+
+def _new(house: House, opening: Opening, now: datetime) -> tuple[NewInvoice, dict[str, Any]]:  # JSON
     terms = opening.terms
     networks = {option.asset.network for option in terms.options}
     view = View(now, {network: Sight(-1, now, 0) for network in networks})
@@ -115,14 +148,46 @@ async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: dat
     # The addresses were derived just now.
     resource = pictures.resource(house, Picture(terms, announced, (), standing), hidden={})
     event = NewEvent(terms.store_id, "invoice.created", resource, terms.id, terms.webhook_url)
-    crashpoint("invoice.commit")
-    made = NewInvoice(terms, opening.addresses, event)
-    if tx is None:
-        await house.database.ask(invoices.put, made)
-    else:
-        await invoices.put(tx, [made])
-    crashpoint("invoice.written")
-    return resource
+    return NewInvoice(terms, opening.addresses, event), resource
+
+
+async def _guess(house: House, plan: _Plan, now: datetime) -> Mapping[int, int] | None:
+    by_keychain = {wallet.keychain_id: wallet for wallet in plan.wallets.values()}
+    while True:
+        guessed = {}
+        for keychain in plan.keychains:
+            index = house.guesses.next(by_keychain[keychain], now)
+            if index is None:
+                return None
+            guessed[keychain] = index
+        bare = [keychain for keychain, index in guessed.items() if not house.marks.covers(keychain, index)]
+        if not bare:
+            # From here to the line of those to be written nothing waits, so lower indexes are never overtaken.
+            for keychain, index in guessed.items():
+                house.guesses.take(keychain, index)
+            return guessed
+        for keychain in bare:
+            await house.marks.raise_past(by_keychain[keychain], guessed[keychain])
+
+
+async def _with_own_indexes(house: House, plan: _Plan) -> Opening:
+    given = await house.database.ask(wallets.allocate_each, plan.keychains)
+    return await _opening(house, plan, dict(zip(plan.keychains, given, strict=True)))
+
+
+async def _opening(
+    house: House, plan: _Plan, indexes: Mapping[int, int], again: Callable[[], Awaitable[Opening]] | None = None
+) -> Opening:
+    now, mine = plan.terms.created_at, plan.wallets
+    # On every network where the index is the same address, also those that are not offered: what a payer sends on the
+    # wrong one is seen there.
+    shared = [network for network, wallet in mine.items() if wallet.keychain_id in indexes]
+    issued = {network: _issue(house.chains[network], mine[network], indexes, now) for network in shared}
+    for wallet in {mine[network].keychain_id: mine[network] for network in shared}.values():
+        # No index leaves the process before the mark outside the database covers it: an old backup must not reissue it.
+        await house.marks.cover(wallet, indexes[wallet.keychain_id])
+    options = tuple(_option(quote, issued[quote.asset.network], mine[quote.asset.network]) for quote in plan.offered)
+    return Opening(replace(plan.terms, options=options), tuple(issued.values()), again)
 
 
 def _offered(receiving: Mapping[str, Receiving], order: Order, chosen: Sequence[Asset]) -> tuple[Asset, ...]:

@@ -7,14 +7,16 @@ from fractions import Fraction
 from typing import Any
 
 import msgspec
+from asyncpg import CheckViolationError, Record
 from asyncpg.pool import Pool
 
+from kassa.core.errors import Conflict
 from kassa.core.ids import AddressId, InvoiceId, LinkId, StoreId
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
 from kassa.db.rows import as_json, hex_bytes
 from kassa.events.model import NewEvent
-from kassa.events.store import WAKING, arguments, writing
+from kassa.events.store import WAKING, WAKING_ONCE, arguments, writing
 from kassa.invoices import policy as policies
 from kassa.invoices.model import Announced, Decided, Decision, Flag, Option, Rule, Status, Terms
 from kassa.payments.store import read_tiers, write_tiers
@@ -24,27 +26,48 @@ Assets = Mapping[str, Asset]
 """Every asset that is configured, by id."""
 
 
-# The types are those of the tables themselves.
-_PUT = f"""
-with invoice as (
-    insert into invoices (id, store_id, amount_units, currency, created_at, expires_at, reference,
-        description, metadata, customer_id, redirect_url, webhook_url, networks, link_id,
-        {policies.COLUMNS}, status, deadline)
-    select id, store_id, amount_units, currency, created_at, expires_at, reference,
-        description, metadata, customer_id, redirect_url, webhook_url, networks, link_id,
-        {policies.COLUMNS}, 'new', expires_at
-    from json_populate_recordset(null::invoices, $1)
-), issued as (
-    insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id,
-        created_at)
-    select id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at
-    from json_populate_recordset(null::addresses, $2)
-), offered as (
-    insert into payment_options (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at,
-        confirmations, rate_method)
-    select invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at, confirmations, rate_method
-    from json_populate_recordset(null::payment_options, $3)
-), {writing(4)} {WAKING}
+def _putting(guard: str = "") -> str:
+    """Return the parts of a statement that write invoices. `guard` as in `events.store.writing`."""
+    guarded = f" cross join {guard}" if guard else ""
+    # The types are those of the tables themselves.
+    return f"""
+    invoice as (
+        insert into invoices (id, store_id, amount_units, currency, created_at, expires_at, reference,
+            description, metadata, customer_id, redirect_url, webhook_url, networks, link_id,
+            {policies.COLUMNS}, status, deadline)
+        select id, store_id, amount_units, currency, created_at, expires_at, reference,
+            description, metadata, customer_id, redirect_url, webhook_url, networks, link_id,
+            {policies.COLUMNS}, 'new', expires_at
+        from json_populate_recordset(null::invoices, $1){guarded}
+    ), issued as (
+        insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id,
+            created_at)
+        select id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at
+        from json_populate_recordset(null::addresses, $2){guarded}
+    ), offered as (
+        insert into payment_options (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at,
+            confirmations, rate_method)
+        select invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at, confirmations,
+            rate_method
+        from json_populate_recordset(null::payment_options, $3){guarded}
+    ), {writing(4, guard)}
+    """
+
+
+_PUT = f"with {_putting()} {WAKING}"
+# An index is free as long as its keychain's counter has not passed it. All that is wanted is taken, or nothing written.
+_PUT_GUESSED = f"""
+with wanted as (
+    select keychain_id, min(index) as first, max(index) + 1 as next
+    from json_populate_recordset(null::addresses, $2) group by keychain_id
+), taken as (
+    update keychains k set next_index = wanted.next from wanted
+    where k.id = wanted.keychain_id and k.next_index <= wanted.first
+    returning k.id
+), whole as (
+    select from (select count(*) as n from taken) t join (select count(*) as n from wanted) w on w.n = t.n
+), {_putting("whole")}
+select {WAKING_ONCE} from whole
 """
 
 
@@ -96,15 +119,35 @@ async def put(tx: "Tx | Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[None
 
     The unique constraints on scripts and indexes refuse an address that was ever issued before.
     """
+    await _put(tx, _PUT, made)
+    return [None] * len(made)
+
+
+async def put_guessed(pool: "Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[bool]:
+    """Write new invoices as `put` does, and take the indexes of their addresses, which were guessed; tell each whether.
+
+    False for all when one of them is not free any more: then nothing was written. Outside any transaction: it holds the
+    counters of their keychains until it is committed. Raises `Conflict` when a keychain has no index left.
+    """
+    try:
+        written = await _put(pool, _PUT_GUESSED, made)
+    except CheckViolationError as full:
+        if full.constraint_name != "keychains_next_index_check":
+            raise
+        raise Conflict("the wallet has issued every address it has; add another", code="wallet_exhausted") from full
+    return [bool(written)] * len(made)
+
+
+async def _put(tx: "Tx | Pool[Any]", statement: str, made: Sequence[NewInvoice]) -> Sequence[Record]:
     _, announcing = arguments([each.event for each in made], made[0].terms.created_at)
-    await tx.fetch(
-        _PUT,
+    rows: Sequence[Record] = await tx.fetch(
+        statement,
         as_json([_invoice_row(each.terms) for each in made]),
         as_json([_address_row(each.terms, address) for each in made for address in each.addresses]),
         as_json([_option_row(each.terms, option) for each in made for option in each.terms.options]),
         *announcing,
     )
-    return [None] * len(made)
+    return rows
 
 
 async def lock(tx: Tx, invoices: Sequence[InvoiceId]) -> None:

@@ -89,10 +89,14 @@ class AddressMarks:
 
         Raises `Unavailable` when the wallet's counter had to be moved first: the same request will succeed.
         """
-        mark = self._known.get(wallet.keychain_id)
-        if mark is None or index >= mark.index:
-            await self._raise(wallet, index)
+        if not self.covers(wallet.keychain_id, index):
+            await self.raise_past(wallet, index)
         self._issued[wallet.keychain_id] = max(index, self._issued.get(wallet.keychain_id, 0))
+
+    def covers(self, keychain_id: int, index: int) -> bool:
+        """Tell whether the mark on disk is above `index`."""
+        mark = self._known.get(keychain_id)
+        return mark is not None and index < mark.index
 
     async def close(self) -> None:
         """Lower the marks to the counters, unless another process works with the same file."""
@@ -108,7 +112,8 @@ class AddressMarks:
                 os.close(self._users)
                 self._users = -1
 
-    async def _raise(self, wallet: Wallet, index: int) -> None:
+    async def raise_past(self, wallet: Wallet, index: int) -> None:
+        """Return when the mark on disk is above `index`, which nobody is shown yet; raises as `cover` does."""
         async with self._raising:
             known = self._known.get(wallet.keychain_id)
             if known is not None and index < known.index:

@@ -47,8 +47,9 @@ class Account(Protocol):
     def fingerprint(self) -> str: ...
 
 
-_RECEIVING = """
-select w.id, w.store_id, w.network, w.keychain_id, w.created_at, k.descriptor, k.fingerprint, k.next_index,
+RECEIVING = """
+w.id as wallet_id, w.store_id as wallet_store_id, w.network, w.keychain_id, w.created_at as wallet_created_at,
+    k.descriptor, k.fingerprint, k.next_index,
     n.state <> 'halted' and n.lease_until < now() - interval '60 seconds' as forsaken,
     n.node_behind, n.state, n.observed_at,
     exists (select from restraints r where r.network = w.network and r.asset is null and r.kind <> 'raised'
@@ -57,9 +58,10 @@ select w.id, w.store_id, w.network, w.keychain_id, w.created_at, k.descriptor, k
         union select r.asset from restraints r where r.network = w.network and r.asset is not null
             and r.kind <> 'raised' and r.lifted_at is null and (r.store_id is null or r.store_id = w.store_id)
     ) as frozen
-from wallets w join keychains k on k.id = w.keychain_id left join networks n on n.id = w.network
-where w.store_id = any($1::text[]) order by w.id desc
 """
+"""The columns of `read_receiving`, of `RECEIVING_FROM`."""
+RECEIVING_FROM = "wallets w join keychains k on k.id = w.keychain_id left join networks n on n.id = w.network"
+_RECEIVING = f"select {RECEIVING} from {RECEIVING_FROM} where w.store_id = any($1::text[]) order by w.id desc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +163,24 @@ async def receiving(pool: "Tx | Pool[Any]", store_ids: Sequence[str]) -> Sequenc
     """Return the wallets of each store, newest first, with the states of their networks: invoices wait for it."""
     found: dict[str, list[Receiving]] = {store_id: [] for store_id in store_ids}
     for row in await pool.fetch(_RECEIVING, list(found)):
-        seen = (
-            row["state"],
-            row["observed_at"],
-            row["node_behind"],
-            row["forsaken"],
-            row["held"],
-            frozenset(row["frozen"]),
-        )
-        found[row["store_id"]].append(Receiving(_wallet(row), *seen))
+        found[row["wallet_store_id"]].append(read_receiving(row))
     return [found[store_id] for store_id in store_ids]
+
+
+def read_receiving(row: Record) -> Receiving:
+    """Read the columns `RECEIVING`."""
+    wallet = Wallet(
+        id=WalletId(row["wallet_id"]),
+        store_id=StoreId(row["wallet_store_id"]),
+        network=row["network"],
+        keychain_id=row["keychain_id"],
+        descriptor=row["descriptor"],
+        fingerprint=row["fingerprint"],
+        next_index=row["next_index"],
+        created_at=row["wallet_created_at"],
+    )
+    frozen = frozenset(row["frozen"])
+    return Receiving(wallet, row["state"], row["observed_at"], row["node_behind"], row["forsaken"], row["held"], frozen)
 
 
 async def get_wallet(tx: "Tx | Pool[Any]", store_id: str, wallet_id: str) -> Wallet:

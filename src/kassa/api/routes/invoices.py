@@ -20,7 +20,8 @@ from kassa.webhooks.rules import check_url
 async def _quote(call: Call) -> flow.Opening:
     order: shapes.InvoiceOrder = call.body
     private = call.house.settings.webhooks.allow_private_addresses
-    return await flow.quote_invoice(call.house, call.store, read_order(order, private=private), call.now)
+    asked = read_order(order, private=private)
+    return await flow.quote_invoice(call.house, call.store, asked, call.now, receiving=call.receiving, guess=call.alone)
 
 
 async def _open(tx: "Tx | None", call: Call) -> dict[str, Any]:  # JSON
@@ -103,7 +104,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST", path="/v1/invoices", name="create_invoice", summary="Create an invoice",
         access="invoices:write", body=shapes.InvoiceOrder, prepare=_quote, work=_open, result=shapes.Invoice,
-        status=201, repeatable=True, single=True,
+        status=201, repeatable=True, single=True, receiving=True,
         example={"amount": "49.90", "currency": "EUR", "reference": "order-1001", "expires_in": 900},
     ),
     Endpoint(
