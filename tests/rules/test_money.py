@@ -109,6 +109,27 @@ def test_rates_are_written_with_two_decimals_or_more(rate: Fraction, text: str) 
     assert format_rate(rate) == text
 
 
+@given(st.fractions(min_value=Fraction(1, 10**20), max_value=10**12), st.integers(0, 8))
+def test_a_rate_is_written_to_the_nearest_of_18_decimals(rate: Fraction, decimals: int) -> None:
+    text = format_rate(rate, decimals)
+
+    assert Fraction(text) == Fraction(round(rate * 10**18), 10**18)
+    assert len(text.partition(".")[2]) >= decimals
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        ("0.0000000000000000005", "0.00"),
+        ("0.0000000000000000006", "0.000000000000000001"),
+        ("0.0000000000000000015", "0.000000000000000002"),
+        ("0.0000000000000000025", "0.000000000000000002"),
+    ],
+)
+def test_half_of_the_last_decimal_goes_to_the_even_side(rate: str, text: str) -> None:
+    assert format_rate(Fraction(rate)) == text
+
+
 @given(st.decimals("0.000001", "1000000", places=6))
 def test_rates_read_back(value: Decimal) -> None:
     assert parse_rate(format(value, "f")) == Fraction(value)

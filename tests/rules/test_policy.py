@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from kassa.core.errors import Invalid
 from kassa.core.ids import CustomerId, InvoiceId, SpendId, StoreId
-from kassa.core.money import currency
+from kassa.core.money import Asset, currency
 from kassa.customers.model import Spend
-from kassa.invoices.model import Decision, Flag, Rule, Standing, Status
+from kassa.invoices.model import Decision, Flag, Rule, Standing, Status, View
 from kassa.invoices.parts import parts_of
 from kassa.invoices.policy import Over, Policy, Short, agreed, changed, policy_resource
-from kassa.invoices.rules import evaluate, option_due, option_paid
-from kassa.payments.model import Payment, Tier
+from kassa.invoices.rules import evaluate, fresh, option_due, option_paid
+from kassa.payments.model import Payment, Sight, Tier
 from kassa.payments.model import Status as PaymentStatus
 from tests.rules.build import BTC, LTC, at, option, payment, terms, view
 
@@ -473,3 +473,13 @@ def test_whoever_comes_back_takes_nothing_from_what_was_given(policy, history, b
     credit = {split.id: (split.credit, split.price + split.excess) for split in after.splits}
     units = {each.id: each.units for each in (*everyone, *spends)}
     assert all(credit[cause] == (units[cause], 0) for cause in before.given_back)
+
+
+@given(policies, st.integers(1, 10**12), st.integers(0, 900), st.sampled_from([(BTC,), (BTC, LTC)]))
+def test_a_new_invoice_stands_where_nothing_that_came_leaves_it(
+    policy: Policy, amount: int, now: int, assets: tuple[Asset, ...]
+) -> None:
+    made = terms(*(option(asset) for asset in assets), amount=amount, policy=policy)
+    seen = View(at(now), {asset.network: Sight(-1, at(now), 0) for asset in assets})
+
+    assert evaluate(made, (), (), seen) == fresh(made)

@@ -104,8 +104,10 @@ def parse_rate(text: str) -> Fraction:
 
 def format_rate(rate: Fraction, decimals: int = 2) -> str:
     """Write a rate with `decimals` decimals, or as many more as it exactly has; 18 at most (rounded half-even)."""
-    text = format_units(round(rate * 10**18), 18)
-    whole, fraction = text.split(".")
+    units, rest = divmod(rate.numerator * 10**18, rate.denominator)
+    if 2 * rest > rate.denominator or (2 * rest == rate.denominator and units % 2):
+        units += 1
+    whole, fraction = format_units(units, 18).split(".")
     kept = fraction.rstrip("0").ljust(decimals, "0")
     return f"{whole}.{kept}" if kept else whole
 

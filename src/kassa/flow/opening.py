@@ -1,7 +1,7 @@
 """Make an invoice: price it, issue its addresses, write it with its event. No node is asked."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -21,11 +21,10 @@ from kassa.flow import pricing
 from kassa.flow.picture import Picture
 from kassa.house import House
 from kassa.invoices import quote as quotes
-from kassa.invoices.model import Announced, Option, Order, Terms, View
+from kassa.invoices.model import Announced, Option, Order, Terms
 from kassa.invoices.policy import agreed
-from kassa.invoices.rules import evaluate
+from kassa.invoices.rules import fresh
 from kassa.invoices.store import NewInvoice
-from kassa.payments.model import Sight
 from kassa.rates.model import NoRate, Rate
 from kassa.rates.resource import method_text
 from kassa.rates.rules import with_spread
@@ -52,9 +51,10 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Everything of an invoice but its addresses: the terms without options, what is offered, from which wallets."""
+    """Everything of an invoice but its addresses: the rest of its terms, what is offered, from which wallets."""
 
-    terms: Terms
+    terms: Callable[..., Terms]  # of `options`
+    now: datetime
     offered: Sequence[quotes.Quote]
     wallets: Mapping[str, Wallet]
     keychains: Sequence[int]
@@ -93,7 +93,8 @@ async def quote_invoice(
     accepted = [asset for name, chain in house.chains.items() if name in mine for asset in chain.assets]
     chosen = _offered(takes, order, quotes.choose(order, accepted))
     offered = await _priced(house, store, order, price, chosen, now)
-    terms = Terms(
+    terms = partial(
+        Terms,
         id=InvoiceId(new_id("inv", now)),
         store_id=store.id,
         livemode=store.livemode,
@@ -102,7 +103,6 @@ async def quote_invoice(
         policy=policy,
         created_at=now,
         expires_at=now + timedelta(seconds=order.expires_in),
-        options=(),
         store_currency=currency(store.currency),
         reference=order.reference,
         description=order.description,
@@ -112,7 +112,7 @@ async def quote_invoice(
         webhook_url=order.webhook_url,
     )
     keychains = sorted({mine[each.asset.network].keychain_id for each in offered})
-    plan = _Plan(terms, offered, mine, keychains)
+    plan = _Plan(terms, now, offered, mine, keychains)
     guessed = await _guess(house, plan, now) if guess else None
     if guessed is None:
         return await _with_own_indexes(house, plan)
@@ -124,7 +124,7 @@ async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: dat
 
     Without a transaction it is committed at once, together with others that are opened in the same moment.
     """
-    made, resource = _new(house, opening, now)
+    made, resource = _new(house, opening)
     crashpoint("invoice.commit")
     if tx is not None:
         assert opening.again is None, "guessed indexes are taken by a statement of their own"
@@ -139,11 +139,9 @@ async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: dat
     return resource
 
 
-def _new(house: House, opening: Opening, now: datetime) -> tuple[NewInvoice, dict[str, Any]]:  # JSON
+def _new(house: House, opening: Opening) -> tuple[NewInvoice, dict[str, Any]]:  # JSON
     terms = opening.terms
-    networks = {option.asset.network for option in terms.options}
-    view = View(now, {network: Sight(-1, now, 0) for network in networks})
-    standing = evaluate(terms, (), (), view)
+    standing = fresh(terms)
     announced = Announced(standing.status, (), (), False, 0, 0, None, standing.deadline)
     # The addresses were derived just now.
     resource = pictures.resource(house, Picture(terms, announced, (), standing), hidden={})
@@ -178,7 +176,7 @@ async def _with_own_indexes(house: House, plan: _Plan) -> Opening:
 async def _opening(
     house: House, plan: _Plan, indexes: Mapping[int, int], again: Callable[[], Awaitable[Opening]] | None = None
 ) -> Opening:
-    now, mine = plan.terms.created_at, plan.wallets
+    now, mine = plan.now, plan.wallets
     # On every network where the index is the same address, also those that are not offered: what a payer sends on the
     # wrong one is seen there.
     shared = [network for network, wallet in mine.items() if wallet.keychain_id in indexes]
@@ -187,7 +185,7 @@ async def _opening(
         # No index leaves the process before the mark outside the database covers it: an old backup must not reissue it.
         await house.marks.cover(wallet, indexes[wallet.keychain_id])
     options = tuple(_option(quote, issued[quote.asset.network], mine[quote.asset.network]) for quote in plan.offered)
-    return Opening(replace(plan.terms, options=options), tuple(issued.values()), again)
+    return Opening(plan.terms(options=options), tuple(issued.values()), again)
 
 
 def _offered(receiving: Mapping[str, Receiving], order: Order, chosen: Sequence[Asset]) -> tuple[Asset, ...]:

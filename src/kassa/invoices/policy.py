@@ -81,7 +81,7 @@ def changed(base: Policy, given: Mapping[str, Any], currency: Currency, *, field
             faults += invalid.faults
     if faults:
         raise Invalid(*faults)
-    return replace(base, **values)
+    return replace(base, **values) if values else base
 
 
 def agreed(
@@ -93,7 +93,7 @@ def agreed(
     default falls back to a flag, and an order that says so itself is refused (`Invalid`).
     """
     base = default if currency.code == default_currency else replace(default, tolerance_units=0)
-    if not for_customer:
+    if not for_customer and (base.short is Short.CREDIT or base.over is not Over.FLAG):
         short = Short.FLAG if base.short is Short.CREDIT else base.short
         base = replace(base, short=short, over=Over.FLAG)
     policy = changed(base, given, currency)

@@ -13,6 +13,7 @@ from kassa.payments.model import Status as PaymentStatus
 from kassa.payments.settling import drops_at, judge, required, strictest, tier_of
 
 _PROGRESS = {Status.NEW: 0, Status.EXPIRED: 0, Status.INVALID: 0, Status.PROCESSING: 1, Status.SETTLED: 2}
+_NOTHING = Fraction(0)
 _LATE = {Lateness.ACCEPTED: Rule.LATE_GRACE, Lateness.MOVED: Rule.LATE_RATE, Lateness.OVERDUE: Rule.LATE_FLAG}
 
 
@@ -99,6 +100,25 @@ def _stand(
     )
 
 
+def fresh(terms: Terms) -> Standing:
+    """Return where an invoice stands when it is made: what `evaluate` says of one that nothing has come for."""
+    return Standing(
+        status=Status.NEW,
+        flags=(),
+        rules=(),
+        is_final=False,
+        paid_units=0,
+        settled_units=0,
+        due_units=terms.amount_units,
+        over_units=0,
+        paid_share=_NOTHING,
+        settled_share=_NOTHING,
+        payments=(),
+        splits=(),
+        deadline=terms.expires_at,
+    )
+
+
 def changes(before: Announced | None, after: Standing) -> tuple[str, ...]:
     """Return the event types that lead from what was last announced to what is true now: none, or exactly one."""
     if before is None:
@@ -128,6 +148,8 @@ def option_due(option: Option, standing: Standing) -> int:
     """Return the units of an option's asset that would complete the payment; rounded UP, in the merchant's favour."""
     if standing.due_units == 0:
         return 0
+    if standing.paid_share == 0:
+        return option.due_units
     exact = (1 - standing.paid_share) * option.due_units
     return -(-exact.numerator // exact.denominator)
 

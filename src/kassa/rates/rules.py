@@ -118,8 +118,9 @@ def _cross(pair: Pair, pivot: str, quotes: Quotes, policy: Policy, now: datetime
 
 
 def _rate(legs: tuple[Leg, ...], pivot: str | None, source: str, now: datetime) -> Rate | None:
-    value, bid, ask = Fraction(1), Fraction(1), Fraction(1)
-    for leg in legs:
+    first, *others = legs
+    value, bid, ask = first.value, first.bid or first.value, first.ask or first.value
+    for leg in others:
         value, bid, ask = value * leg.value, bid * (leg.bid or leg.value), ask * (leg.ask or leg.value)
     value = _floor(value)
     if value == 0:
