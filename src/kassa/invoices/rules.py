@@ -115,6 +115,7 @@ def fresh(terms: Terms) -> Standing:
         settled_share=_NOTHING,
         payments=(),
         splits=(),
+        given_back=(),
         deadline=terms.expires_at,
     )
 
