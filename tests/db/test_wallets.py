@@ -179,8 +179,8 @@ async def test_receiving_tells_each_store_its_own_wallets_and_how_they_are_follo
 
     told = await wallets.receiving(database.pool, [two.id, one.id, empty.id, one.id])
 
-    mine = [wallets.Receiving(first, "ok", None, False, None, frozenset())]
-    assert told == [[wallets.Receiving(second, None, None, None, None, frozenset())], mine, [], mine]
+    mine = [wallets.Receiving(first, "ok", None, False, None, False, frozenset())]
+    assert told == [[wallets.Receiving(second, None, None, None, None, False, frozenset())], mine, [], mine]
 
 
 def _allocate_in_a_process(url: str, keychain_ids: list[int], times: int, results: Any) -> None:
