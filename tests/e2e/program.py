@@ -32,6 +32,7 @@ class Program:
         self.config = folder / "kassa.toml"
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._session = aiohttp.ClientSession(self.url)
+        self._browsers: list[aiohttp.ClientSession] = []
         self.key = ""
         self.store = ""
         folder.mkdir(exist_ok=True)
@@ -198,8 +199,16 @@ allow_private_addresses = true
             while not await holds():  # noqa: ASYNC110 another process tells nobody
                 await asyncio.sleep(0.02)
 
+    def browser(self) -> aiohttp.ClientSession:
+        """Return a client that keeps cookies and has no key."""
+        made = aiohttp.ClientSession(self.url, cookie_jar=aiohttp.CookieJar(unsafe=True))
+        self._browsers.append(made)
+        return made
+
     async def close(self) -> None:
         """Kill what still runs."""
+        for browser in self._browsers:
+            await browser.close()
         for process in self._processes.values():
             if process.returncode is None:
                 process.kill()

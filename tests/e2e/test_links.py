@@ -1,0 +1,117 @@
+"""Payment links, from outside: a form is sent as a browser does, coins move on a real node."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kassa.chains.bitcoin.devnode import DevNode
+from tests.e2e.program import Json, Program, installed
+
+LINK = {"title": "Two coffees", "amount": "50.00", "currency": "EUR"}
+
+
+class Payer:
+    """A browser with its cookie."""
+
+    def __init__(self, kassa: Program, link: Json) -> None:
+        self._session, self._path = kassa.browser(), f"/l/{link['id']}"
+
+    async def look(self) -> str:
+        async with self._session.get(self._path) as answer:
+            return await answer.text()
+
+    async def begin(self) -> str:
+        """Press the button; return the id of the invoice that the browser is sent to."""
+        token = re.search(r'name="token" value="([^"]+)"', await self.look())
+        assert token is not None
+        async with self._session.post(self._path, data={"token": token[1]}, allow_redirects=False) as answer:
+            assert answer.status == 303, await answer.text()
+            return answer.headers["location"].removeprefix("/i/")
+
+
+@pytest.fixture
+async def kassa(bitcoind: DevNode, database_url: str, tmp_path: Path) -> AsyncIterator[Program]:
+    """The program with a store, on a database of the test's own."""
+    async with installed(tmp_path / "kassa", bitcoind, database_url) as program:
+        await program.start("up")
+        await program.ready()
+        await program.open_store()
+        yield program
+
+
+async def make(kassa: Program, **more: object) -> Json:
+    status, made = await kassa.call("POST", "/v1/payment-links", LINK | more)
+    assert status == 201, made
+    return made
+
+
+async def until_link(kassa: Program, link: Json, **expected: object) -> None:
+    """Wait until the API shows all of this of a link."""
+    shown: Json = {}
+
+    async def look() -> bool:
+        nonlocal shown
+        shown = (await kassa.call("GET", f"/v1/payment-links/{link['id']}"))[1]
+        return {name: shown[name] for name in expected} == expected
+
+    try:
+        await kassa.until(look)
+    except TimeoutError:
+        raise AssertionError(f"expected {expected}, still {shown}") from None
+
+
+async def pay(kassa: Program, node: DevNode, invoice: str, units: int) -> str:
+    shown = (await kassa.call("GET", f"/v1/invoices/{invoice}"))[1]
+    return await node.fund(shown["payment_options"][0]["address"], units)
+
+
+async def said(kassa: Program, link: Json) -> list[str]:
+    events = [e for e in await kassa.events() if e["data"]["object"]["id"] == link["id"]]
+    return [kind for e in events if (kind := e["type"].removeprefix("payment_link.")) != "updated"]
+
+
+async def test_a_link_follows_what_comes_in_parts_goes_back_and_comes_late(kassa: Program, bitcoind: DevNode) -> None:
+    late = await make(kassa, invoice_expires_in=60)
+    begun = await Payer(kassa, late).begin()
+    # While its minute goes by, for which there is no other clock than everybody's:
+    await _in_parts_and_back(kassa, bitcoind)
+    await kassa.until_invoice({"id": begun}, status="expired")
+
+    await pay(kassa, bitcoind, begun, 100_000)
+    await bitcoind.mine()
+    await until_link(kassa, late, status="processing", flags=["late"], amount_paid="50.00", amount_due="0.00")
+    page = await Payer(kassa, late).look()
+    assert "came late" in page
+    assert "<form" not in page  # nobody is asked to pay twice
+    await kassa.call("POST", f"/v1/invoices/{begun}/mark", {"as": "invalid"})
+    await until_link(kassa, late, status="open", amount_paid="0.00", amount_due="50.00")
+    await kassa.call("POST", f"/v1/invoices/{begun}/mark", {"as": "settled"})
+    await until_link(kassa, late, status="completed", amount_paid="50.00")
+
+
+async def _in_parts_and_back(kassa: Program, bitcoind: DevNode) -> None:
+    link = await make(kassa)
+    payer = Payer(kassa, link)
+    first = await payer.begin()
+    await pay(kassa, bitcoind, first, 40_000)  # 20 EUR
+    await until_link(kassa, link, status="open", amount_paid="20.00", amount_due="30.00")
+    rest = await payer.begin()
+    assert rest != first  # an invoice of its own price
+    assert (await kassa.call("GET", f"/v1/invoices/{rest}"))[1]["amount"] == "30.00"
+    page = await payer.look()
+    assert "Part of it has been paid" in page
+    assert "20.00 EUR" in page
+
+    txid = await pay(kassa, bitcoind, rest, 60_000)
+    await until_link(kassa, link, status="processing", amount_due="0.00", amount_settled="0.00")
+    await bitcoind.mine()
+    await until_link(kassa, link, status="completed", amount_settled="50.00", flags=[])
+    assert "Thank you" in await payer.look()
+
+    await bitcoind.fork(1, drop={txid})
+    await until_link(kassa, link, status="processing", flags=["reversed"], amount_paid="50.00")
+    await bitcoind.mine()
+    await until_link(kassa, link, status="completed", flags=[])
+    assert await said(kassa, link) == ["created", "processing", "completed", "reopened", "completed"]
