@@ -22,11 +22,11 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from kassa import flow
-from kassa.accounting.export import FORMATS, write_books
 from kassa.core.ids import InvoiceId
 from kassa.db import embedded
 from kassa.db.migrate import migrate
 from kassa.db.pool import Database
+from kassa.flow.exporting import FORMATS, write_books
 from kassa.house import House
 from kassa.invoices.model import Order
 from kassa.payments.model import Touched

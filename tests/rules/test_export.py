@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kassa.accounting.beancount import account_name, commodity_name
-from kassa.accounting.text import cell
+from kassa.ledger.beancount import account_name, commodity_name
+from kassa.ledger.text import cell
 
 FORMULAS = (
     "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", "＋1", "－1", "＠SUM(A1)", " =1", "\u3000＝1",

@@ -12,7 +12,7 @@ from beancount import loader
 from beancount.core.data import Transaction
 
 from kassa import flow
-from kassa.accounting.export import write_books
+from kassa.flow.exporting import write_books
 from kassa.ledger.resource import entry_name
 from tests.sim.world import World
 

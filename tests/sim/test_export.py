@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kassa.accounting.export import write_books
 from kassa.core.errors import NotFound
 from kassa.db.pool import Database
+from kassa.flow.exporting import write_books
 from tests.sim.accounts import EVER, check_accounting, exported, silent
 from tests.sim.world import World, new_world
 
