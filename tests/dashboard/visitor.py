@@ -121,10 +121,10 @@ class Premises:
             await people.invite(tx, token, email, ((store or self.store).id, role), "operator", self.clock.now())
         return f"/dashboard/invitation/{token}"
 
-    async def member(self, role: Role, email: str = "") -> Visitor:
+    async def member(self, role: Role, email: str = "", store: Store | None = None) -> Visitor:
         """Return a visitor who accepted an invitation, set up an app and is signed in."""
         visitor = self.visitor()
-        await visitor.open(await self.invited(email or f"{role}@shop.example", role))
+        await visitor.open(await self.invited(email or f"{role}@shop.example", role, store))
         await visitor.submit("", name=f"The {role}", password=PASSWORD)
         visitor.secret = Forms(visitor.seen.text).found[0][1]["secret"][0]
         await visitor.submit("/enrol", code=visitor.code(self.clock.now()))

@@ -14,6 +14,15 @@ DONE = {
     "dropped": "The passkey was removed.",
     "password": "Your password was changed. Other sessions were ended.",
     "proven": "Thank you. You can go on.",
+    "link_made": "The payment link was made.",
+    "link_closed": "The link begins no more payments.",
+    "link_opened": "The link can be paid again.",
+    "customer_made": "The customer was added.",
+    "webhook_gone": "The webhook was deleted. Its log stays.",
+    "tested": "A test event is on its way.",
+    "acknowledged": "You look after this alert.",
+    "alert_closed": "The alert was closed.",
+    "wallet_added": "The wallet was added.",
     "resent": "It is being sent again.",
 }
 """By name, so that an address cannot put words of its own on a page."""
@@ -24,4 +33,5 @@ TONES = {
     "overpaid": "warn", "late": "warn", "marked": "plain", "delivered": "good", "due": "busy", "failed": "bad",
     "ok": "good", "syncing": "busy", "stalled": "bad", "halted": "bad", "unreachable": "bad", "live": "good",
     "test": "warn", "revoked": "dim", "active": "good",
+    "open": "busy", "completed": "good", "closed": "dim", "critical": "bad", "warning": "warn", "info": "plain",
 }  # fmt: skip

@@ -162,6 +162,20 @@ async def list_after(tx: Tx, store_id: StoreId, after: EventId | None, kind: str
     return [_event(row) for row in rows]
 
 
+async def newest(tx: Tx, store_id: StoreId, kind: str | None, below: int | None, limit: int) -> list[Event]:
+    """Return up to `limit` numbered events of a family such as `invoice.*`, newest first, those below a sequence."""
+    rows = await tx.fetch(
+        "select id, store_id, type, sequence, created_at, object from events"
+        " where store_id = $1 and sequence is not null and ($2::text is null or starts_with(type, left($2, -1)))"
+        " and ($3::bigint is null or sequence < $3) order by sequence desc limit $4",
+        store_id,
+        kind,
+        below,
+        limit,
+    )
+    return [_event(row) for row in rows]
+
+
 async def get(tx: Tx, store_id: StoreId, event_id: EventId) -> Event | None:
     """Return a numbered event of the store."""
     row = await tx.fetchrow(

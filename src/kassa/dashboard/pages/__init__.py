@@ -1,9 +1,24 @@
 """Every page of a store, in the order of the navigation. A new module's name is added here."""
 
 from kassa.dashboard.page import Action, Page
-from kassa.dashboard.pages import account, invoices, overview
+from kassa.dashboard.pages import (
+    account,
+    alerts,
+    audit,
+    books,
+    customers,
+    events,
+    invoices,
+    links,
+    networks,
+    overview,
+    wallets,
+    webhooks,
+)
 
-_MODULES = (overview, invoices, account)
+_MODULES = (
+    overview, alerts, invoices, links, customers, books, wallets, audit, webhooks, events, networks, account,
+)  # fmt: skip
 
 PAGES: tuple[Page, ...] = tuple(page for module in _MODULES for page in module.PAGES)
 ACTIONS: tuple[Action, ...] = tuple(action for module in _MODULES for action in module.ACTIONS)

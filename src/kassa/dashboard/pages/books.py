@@ -1,0 +1,95 @@
+"""The books: what stands on each account, every entry, reports, and all of it to be taken home."""
+
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+from kassa.core.errors import FieldFault, Invalid
+from kassa.dashboard.page import Action, Download, Page, Screen
+from kassa.dashboard.visit import Visit
+from kassa.flow.exporting import FORMATS, days_of, write_books
+from kassa.ledger import export_store as exports
+from kassa.ledger.text import cell
+
+MOST_ENTRIES = 50_000
+"""In one download, which is made in memory; `kassa export` writes any number."""
+REPORTS = ("sales", "outstanding", "liabilities", "costs")
+_OF_DAYS = ("sales", "costs")
+_MEDIA = {"csv": "text/csv", "jsonl": "application/jsonl", "beancount": "text/plain"}
+
+
+async def _books(visit: Visit) -> Screen:
+    names = ("account", "payment_id", "invoice_id", "cursor")
+    asked = {name: visit.query[name] for name in names if visit.query.get(name)}
+    return Screen(
+        "books.html",
+        {
+            "balances": (await visit.ask("list_ledger_balances"))["data"],
+            "entries": await visit.ask("list_ledger_entries", query=asked),
+            "today": visit.now.astimezone(UTC).date().isoformat(),
+            "first": (visit.now - timedelta(days=30)).astimezone(UTC).date().isoformat(),
+            "formats": FORMATS,
+        },
+    )
+
+
+async def _export(visit: Visit) -> Download:
+    visit.demand("ledger:read")
+    form, days = visit.query.get("format", "csv"), (visit.query.get("from", ""), visit.query.get("to", ""))
+    if form not in FORMATS:
+        raise Invalid(FieldFault("format", f"must be one of {', '.join(FORMATS)}"))
+    time = days_of(*days)
+    await _check_size(visit, time)
+    text = StringIO()
+    await write_books(visit.house, visit.store.id, time, form, text, lambda _name, _done, _of: None)
+    return Download(text.getvalue().encode(), f"books-{time[0]:%Y-%m-%d}-{days[1][:10]}.{form}", _MEDIA[form])
+
+
+async def _check_size(visit: Visit, time: tuple[datetime, datetime]) -> None:
+    async with visit.house.database.pool.acquire() as connection:
+        if await exports.count(connection, visit.store.id, *time) > MOST_ENTRIES:
+            raise Invalid(FieldFault("from", f"leads to more than {MOST_ENTRIES} entries; use `kassa export`"))
+
+
+async def _reports(visit: Visit) -> Screen:
+    name = visit.query.get("report", "sales")
+    name = name if name in REPORTS else "sales"
+    lines = await _report(visit, name)
+    return Screen("reports.html", {"name": name, "reports": REPORTS, "lines": lines, "days": name in _OF_DAYS})
+
+
+async def _report_file(visit: Visit) -> Download:
+    name = visit.query.get("report", "sales")
+    if name not in REPORTS:
+        raise Invalid(FieldFault("report", f"must be one of {', '.join(REPORTS)}"))
+    lines = await _report(visit, name)
+    return Download(_csv(lines).encode(), f"{name}.csv", "text/csv")
+
+
+async def _report(visit: Visit, name: str) -> list[dict[str, Any]]:  # JSON
+    given = ("from", "to") if name in _OF_DAYS else ()
+    asked = {each: visit.query[each] for each in given if visit.query.get(each)}
+    found: list[dict[str, Any]] = (await visit.ask(f"report_{name}", query=asked))["data"]
+    return [{key: value for key, value in line.items() if key != "object"} for line in found]
+
+
+def _csv(lines: list[dict[str, Any]]) -> str:
+    if not lines:
+        return ""
+    rows = [",".join(lines[0]), *(",".join(_cell(name, value) for name, value in line.items()) for line in lines)]
+    return "".join(f"{row}\r\n" for row in rows)
+
+
+def _cell(name: str, value: object) -> str:
+    # Numbers stay bare, negative ones too; anything else is written so that no spreadsheet computes it.
+    bare = name in ("amount", "value", "amount_paid", "invoices", "customers")
+    return ("" if value is None else str(value)) if bare else cell(None if value is None else str(value))
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="books", title="Ledger", access="ledger:read", show=_books, nav="Books"),
+    Page(path="books/export", title="Ledger", access="ledger:read", show=_export),
+    Page(path="reports", title="Reports", access="ledger:read", show=_reports, nav="Books"),
+    Page(path="reports/file", title="Reports", access="ledger:read", show=_report_file),
+)
+ACTIONS: tuple[Action, ...] = ()

@@ -1,0 +1,82 @@
+"""Payment links: make one by hand, watch what comes in, change its words, close it."""
+
+from secrets import token_hex
+from typing import Any
+
+from kassa.dashboard.page import Action, Go, Page, Screen
+from kassa.dashboard.visit import Visit
+
+STATES = ("open", "processing", "completed", "expired", "closed")
+_WORDS = ("title", "description", "reference", "redirect_url")
+_PRICED = ("amount", "min_amount", "max_amount", "currency", "asset")
+_CHOICES = ("reusable", "show_received", "expires_on")
+
+
+async def _list(visit: Visit) -> Screen:
+    asked = {name: visit.query[name] for name in ("status", "reference", "cursor") if visit.query.get(name)}
+    return Screen("links.html", {"list": await visit.ask("list_payment_links", query=asked), "states": STATES})
+
+
+async def _new(visit: Visit) -> Screen:
+    assets = (await visit.ask("list_assets"))["data"]
+    once = visit.form.get("once") or token_hex(8)
+    return Screen("link-new.html", {"assets": [one for one in assets if one["accepted"]], "once": once})
+
+
+async def _create(visit: Visit) -> Go:
+    form = visit.form
+    body: dict[str, Any] = {name: text for name in (*_WORDS, *_PRICED) if (text := form.get(name).strip())}
+    body["reusable"] = form.get("reusable") == "yes"
+    if body.get("asset"):
+        body.pop("currency", None)  # the asset says it
+    if form.get("show_received"):
+        body["show_received"] = form.get("show_received") == "yes"
+    if form.get("expires_on"):
+        body["expires_at"] = _end_of(form.get("expires_on"))
+    made = await visit.ask("create_payment_link", body=body, once=form.get("once"))
+    return Go(f"links/{made['id']}", "link_made")
+
+
+async def _one(visit: Visit) -> Screen:
+    link = await visit.ask("get_payment_link", visit.id)
+    asked = {"payment_link_id": visit.id, "limit": "25"} | ({"cursor": c} if (c := visit.query.get("cursor")) else {})
+    return Screen("link.html", {"link": link, "invoices": await visit.ask("list_invoices", query=asked)})
+
+
+async def _change(visit: Visit) -> Go:
+    body: dict[str, Any] = {name: visit.form.get(name).strip() or None for name in _WORDS}
+    body["title"] = visit.form.get("title").strip()
+    body["show_received"] = visit.form.get("show_received") == "yes"
+    await visit.ask("change_payment_link", visit.id, body=body)
+    return Go(f"links/{visit.id}", "saved")
+
+
+async def _close(visit: Visit) -> Go:
+    closed = visit.form.get("closed") == "yes"
+    await visit.ask("change_payment_link", visit.id, body={"closed": closed})
+    return Go(f"links/{visit.id}", "link_closed" if closed else "link_opened")
+
+
+def _end_of(day: str) -> str:
+    return f"{day[:10]}T23:59:59Z"
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="links", title="Payment links", access="invoices:read", show=_list, nav="Business"),
+    Page(path="links/new", title="New payment link", access="invoices:write", show=_new),
+    Page(path="links/{id}", title="Payment link", access="invoices:read", show=_one, id_of="lnk"),
+)
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        path="links/new", access="invoices:write", act=_create, form="links/new",
+        fields=(*_WORDS, *_PRICED, *_CHOICES, "once"),
+    ),
+    Action(
+        path="links/{id}", access="invoices:write", act=_change, form="links/{id}", id_of="lnk",
+        fields=(*_WORDS, "show_received"),
+    ),
+    Action(
+        path="links/{id}/close", access="invoices:write", act=_close, form="links/{id}", id_of="lnk",
+        fields=("closed",),
+    ),
+)  # fmt: skip

@@ -1,0 +1,81 @@
+"""Webhooks: receivers, what was sent to them with every attempt, and sending it again."""
+
+from typing import Any
+
+from kassa.dashboard.page import Action, Go, Page, Screen
+from kassa.dashboard.visit import Visit
+
+
+async def _list(visit: Visit) -> Screen:
+    asked = {"cursor": cursor} if (cursor := visit.query.get("cursor")) else {}
+    return Screen("webhooks.html", {"list": await visit.ask("list_webhooks", query=asked)})
+
+
+async def _create(visit: Visit) -> Screen:
+    body: dict[str, Any] = {"url": visit.form.get("url").strip(), "events": _filters(visit.form.get("events"))}
+    made = await visit.ask("create_webhook", body=body)
+    # Shown here alone: the answer cannot be asked for again.
+    return Screen("webhook-made.html", {"webhook": made})
+
+
+async def _one(visit: Visit) -> Screen:
+    asked = {"cursor": cursor} if (cursor := visit.query.get("cursor")) else {}
+    return Screen(
+        "webhook.html",
+        {
+            "webhook": await visit.ask("get_webhook", visit.id),
+            "deliveries": await visit.ask("list_deliveries", visit.id, query=asked),
+        },
+    )
+
+
+async def _change(visit: Visit) -> Go:
+    body = {"url": visit.form.get("url").strip(), "events": _filters(visit.form.get("events"))}
+    await visit.ask("change_webhook", visit.id, body=body)
+    return Go(f"webhooks/{visit.id}", "saved")
+
+
+async def _switch(visit: Visit) -> Go:
+    await visit.ask("change_webhook", visit.id, body={"disabled": visit.form.get("disabled") == "yes"})
+    return Go(f"webhooks/{visit.id}", "saved")
+
+
+async def _delete(visit: Visit) -> Go:
+    await visit.ask("delete_webhook", visit.id)
+    return Go("webhooks", "webhook_gone")
+
+
+async def _test(visit: Visit) -> Go:
+    await visit.ask("test_webhook", visit.id)
+    return Go(f"webhooks/{visit.id}", "tested")
+
+
+async def _resend(visit: Visit) -> Go:
+    sent = await visit.ask("retry_delivery", visit.id)
+    return Go(f"webhooks/{sent['webhook_id']}" if sent["webhook_id"] else "webhooks", "resent")
+
+
+def _filters(text: str) -> list[str]:
+    return text.replace(",", " ").split() or ["*"]
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="webhooks", title="Webhooks", access="webhooks:read", show=_list, nav="Technology"),
+    Page(path="webhooks/{id}", title="Webhook", access="webhooks:read", show=_one, id_of="whk"),
+)
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        path="webhooks", access="webhooks:write", act=_create, form="webhooks", fields=("url", "events"), fresh=True
+    ),
+    Action(
+        path="webhooks/{id}", access="webhooks:write", act=_change, form="webhooks/{id}", id_of="whk",
+        fields=("url", "events"), fresh=True,
+    ),
+    Action(
+        path="webhooks/{id}/switch", access="webhooks:write", act=_switch, form="webhooks/{id}", id_of="whk",
+        fields=("disabled",),
+    ),
+    Action(path="webhooks/{id}/delete", access="webhooks:write", act=_delete, form="webhooks/{id}", id_of="whk"),
+    Action(path="webhooks/{id}/test", access="webhooks:write", act=_test, form="webhooks/{id}", id_of="whk"),
+    Action(path="deliveries/{id}/retry", access="webhooks:write", act=_resend, form="webhooks", id_of="dlv"),
+)  # fmt: skip

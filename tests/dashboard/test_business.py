@@ -1,0 +1,228 @@
+"""Pages about links, customers, books, wallets, webhooks, events, networks, alerts and the audit log."""
+
+import pytest
+
+from kassa.alerts import store as alerts
+from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
+from kassa.dashboard.page import MEMBER
+from kassa.dashboard.pages import alerts as alerts_page
+from kassa.dashboard.pages import audit, books, customers, events, links, networks, wallets, webhooks
+from kassa.people.model import Role
+from kassa.people.rules import rights
+from tests.api.conftest import follow
+from tests.dashboard.visitor import Premises, Visitor
+from tests.house import BITCOIN, TPUB, add_store
+
+MODULES = (links, customers, books, wallets, webhooks, events, networks, alerts_page, audit)
+PAGES = tuple(page for module in MODULES for page in module.PAGES)
+ACTIONS = tuple(action for module in MODULES for action in module.ACTIONS)
+XPRV = (  # of BIP 32, test vector 1: nobody's money
+    "xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi"
+)
+HOSTILE = "<img src=x onerror=alert(1)>{{7*7}}"
+
+
+@pytest.fixture
+async def shop(premises: Premises) -> Premises:
+    await follow(premises.house)
+    return premises
+
+
+async def made(owner: Visitor, shop: Premises, path: str, ending: str, **fields: str) -> str:
+    """Fill in a form as the owner; return the id of what it made."""
+    await owner.open(shop.at(path))
+    seen = await owner.submit(ending, **fields)
+    assert seen.status == 200, seen.words
+    return seen.url.partition("?")[0].rpartition("/")[2]
+
+
+async def test_a_link_is_made_by_hand_shown_changed_and_closed(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    link = await made(owner, shop, "links/new", "links/new", title=HOSTILE, amount="9.90", reference="r-1")
+
+    assert link.startswith("lnk_")
+    assert "The payment link was made." in owner.seen.words
+    assert HOSTILE in owner.seen.words
+    assert "<img" not in owner.seen.text
+    await owner.submit(link, title="Tea", description="Green")
+    assert "Tea" in owner.seen.words
+    await owner.submit("/close")
+    assert "The link begins no more payments." in owner.seen.words
+    await owner.submit("/close")
+    assert "The link can be paid again." in owner.seen.words
+    assert "Tea" in (await owner.open(shop.at("links?status=open&reference=r-1"))).words
+    assert "Tea" not in (await owner.open(shop.at("links?status=closed"))).words
+
+
+async def test_a_form_that_is_wrong_comes_back_filled_and_one_sent_twice_does_it_once(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    await owner.open(shop.at("links/new"))
+    seen = await owner.submit("links/new", title="Tea", amount="-1", min_amount="2")
+    assert (seen.status, 'value="Tea"' in seen.text) == (422, True)
+    page = seen.text
+    first = await owner.submit("links/new", amount="1", min_amount="")
+    owner.seen.text = page
+    second = await owner.submit("links/new", amount="1", min_amount="")
+    assert first.url == second.url
+
+
+async def test_a_customer_is_found_with_balances_and_statement(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    customer = await made(owner, shop, "customers", "/customers", reference="user-17", name=HOSTILE)
+
+    assert HOSTILE in owner.seen.words
+    assert "Nothing was ever to their credit." in owner.seen.words
+    assert customer in (await owner.open(shop.at("customers?reference=user-17"))).text
+
+
+async def test_a_wallet_is_compared_before_it_counts(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    async with shop.house.database.transaction() as tx:
+        await tx.execute("delete from wallets")
+    await owner.open(shop.at("wallets/new"))
+    compare = await owner.submit("wallets/compare", network=BITCOIN, descriptor=TPUB)
+    first = shop.house.derived(BITCOIN, f"wpkh({TPUB}/0/*)", 0) or "?"
+    assert "Compare before it counts" in compare.words
+    assert await shop.house.database.pool.fetchval("select count(*) from wallets") == 0
+    page = compare.text
+    refused = await owner.submit("wallets/new", compared=None)
+    assert refused.status == 422
+    owner.seen.text = page
+    added = await owner.submit("wallets/new", compared="yes")
+    assert "The wallet was added." in added.words
+    assert ("First addresses" in added.words, first == "?" or first in added.words) == (True, True)
+
+
+@pytest.mark.parametrize("text", ["", XPRV, HOSTILE])
+async def test_a_private_key_or_nonsense_is_refused_with_its_reason(shop: Premises, text: str) -> None:
+    owner = await shop.member(Role.OWNER)
+    await owner.open(shop.at("wallets/new"))
+    seen = await owner.submit("wallets/compare", network=BITCOIN, descriptor=text)
+    assert seen.status == 422
+    assert "<img" not in seen.text
+
+
+async def test_wallets_ask_for_a_fresh_proof(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    await owner.open(shop.at("wallets/new"))
+    shop.clock.move(700)
+    seen = await owner.submit("wallets/compare", network=BITCOIN, descriptor=TPUB)
+    assert "/confirm" in seen.url
+
+
+async def test_a_webhook_is_added_tested_and_its_delivery_sent_again(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    await owner.open(shop.at("webhooks"))
+    seen = await owner.submit("/webhooks", url="https://shop.example/hook", events="invoice.* payment.settled")
+    assert "whsec_" in seen.words
+    webhook = (await shop.house.database.pool.fetchval("select id from webhooks")) or ""
+    page = await owner.open(shop.at(f"webhooks/{webhook}"))
+    assert "whsec_" not in page.text
+    assert "invoice.*, payment.settled" in page.words
+    await owner.submit("/test")
+    assert "webhook.test" in owner.seen.words
+    await owner.submit("/retry")
+    assert "It is being sent again." in owner.seen.words
+    await owner.open(shop.at(f"webhooks/{webhook}"))
+    await owner.submit("/switch")
+    assert "disabled" in owner.seen.words
+    await owner.submit("/delete")
+    assert "Nobody is told yet." in owner.seen.words
+
+
+async def test_events_are_listed_newest_first_and_shown_as_they_were_told(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    await made(owner, shop, "links/new", "links/new", title="Tea", amount="1")
+    await owner.submit("/close")
+    words = (await owner.open(shop.at("events"))).words
+    assert words.index("payment_link.closed") < words.index("payment_link.created")
+    assert "payment_link" not in (await owner.open(shop.at("events?type=invoice.*"))).words.partition("Show")[2]
+    event = await shop.house.database.pool.fetchval("select id from events where type = 'payment_link.created'")
+    assert '"title": "Tea"' in (await owner.open(shop.at(f"events/{event}"))).words
+
+
+async def test_the_networks_say_how_far_they_are(shop: Premises) -> None:
+    viewer = await shop.member(Role.VIEWER)
+    words = (await viewer.open(shop.at("networks"))).words
+    for word in (BITCOIN, "ok", "120", "123", f"BTC@{BITCOIN}"):
+        assert word in words
+
+
+async def test_an_alert_is_acknowledged_and_closed_with_a_word(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    alert = await _alert(shop)
+    await owner.open(shop.at("alerts"))
+    assert alert in owner.seen.text
+    await owner.open(shop.at(f"alerts/{alert}"))
+    await owner.submit("/acknowledge", note="I look")
+    await owner.submit("/close", note=HOSTILE)
+    assert "The alert was closed." in owner.seen.words
+    assert HOSTILE in owner.seen.words
+    assert "<img" not in owner.seen.text
+    assert alert not in (await owner.open(shop.at("alerts"))).text
+    assert alert in (await owner.open(shop.at("alerts?status=any"))).text
+
+
+async def test_the_audit_log_tells_who_did_what(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    await owner.open(shop.at("webhooks"))
+    await owner.submit("/webhooks", url="https://shop.example/hook", events="*")
+    words = (await owner.open(shop.at("audit"))).words
+    assert "webhook" in words
+    assert "https://shop.example/hook" in words
+
+
+async def test_another_stores_things_are_not_there(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    link = await made(owner, shop, "links/new", "links/new", title="Tea", amount="1")
+    async with shop.house.database.transaction() as tx:
+        other = await add_store(tx, shop.house)
+    theirs = await shop.member(Role.OWNER, "other@shop.example", other)
+    for path in (f"links/{link}", f"wallets/{await shop.house.database.pool.fetchval('select min(id) from wallets')}"):
+        seen = await theirs.open(f"/dashboard/stores/{other.id}/{path}")
+        assert seen.status == 404
+    assert (await theirs.open(shop.at("links"))).status == 404
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_each_role_sees_and_may_do_what_the_table_says(shop: Premises, role: Role) -> None:
+    visitor = await shop.member(role)
+    mine = rights(role) | {MEMBER}
+    home = (await visitor.open()).text
+    for page in PAGES:
+        if page.id_of is None:
+            status = (await visitor.open(shop.at(page.path))).status
+            # A download is asked for days first.
+            shown = 422 if page.path == "books/export" else 200
+            assert status == (shown if page.access in mine else 403), page.path
+        if page.nav:
+            assert (f'href="{shop.at(page.path)}"' in home) == (page.access in mine), page.path
+    await visitor.open(shop.at("account"))
+    token = visitor.seen.text.partition('name="csrf" value="')[2].partition('"')[0]
+    for action in ACTIONS:
+        path = shop.at(action.path.replace("{id}", f"{action.id_of}_{'0' * 29}"))
+        seen = await visitor.send("POST", path, data={"csrf": token})
+        assert (seen.status == 403) == (action.access not in mine), action.path
+
+
+async def test_no_form_is_taken_without_its_token_and_none_by_get(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    for action in ACTIONS:
+        path = shop.at(action.path.replace("{id}", f"{action.id_of}_{'0' * 29}"))
+        assert (await owner.send("POST", path, data={"csrf": "0" * 64})).status == 403, action.path
+    assert await shop.house.database.pool.fetchval("select count(*) from payment_links") == 0
+    only_posted = [a for a in ACTIONS if a.path not in {page.path for page in PAGES}]
+    for action in only_posted:
+        path = shop.at(action.path.replace("{id}", f"{action.id_of}_{'0' * 29}"))
+        assert (await owner.open(path)).status in (404, 405), action.path
+
+
+async def _alert(shop: Premises) -> str:
+    finding = Finding(
+        Kind.WEBHOOK_DISABLED, "whk_x", Severity.WARNING, HOSTILE, shop.store.id, about={"url": HOSTILE},
+        actions=(Action(Deed.DISABLED, "whk_x"),),
+    )  # fmt: skip
+    async with shop.house.database.transaction() as tx:
+        opened = await alerts.open_alert(tx, finding, shop.clock.now())
+    assert opened is not None
+    return opened.id
