@@ -38,7 +38,7 @@ from kassa.db.migrate import migrate
 from kassa.db.pool import Database
 from kassa.stores import store as stores
 from kassa.wallets import store as wallets
-from tests.house import BITCOIN, TPUB
+from tests.house import BITCOIN, SEAL, TPUB
 
 GOAL = 0.4
 ROUNDS = 3
@@ -66,8 +66,8 @@ with counter as (
         '{}', 'bitcoin-regtest', 'new', $4::timestamptz + interval '15 minutes')
 ), address as (
     insert into addresses
-        (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at)
-    select $5, 'bitcoin-regtest', $6, $7, $8, $1, counter.index, $3, $2, $4 from counter
+        (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at, seal)
+    select $5, 'bitcoin-regtest', $6, $7, $8, $1, counter.index, $3, $2, $4, sha256($6) from counter
 ), event as (
     insert into events (id, store_id, type, created_at, invoice_id, object)
     values ($9, $3, 'invoice.created', $4, $2, $10)
@@ -199,7 +199,7 @@ async def prepare(url: str) -> tuple[str, str]:
     async with database.transaction() as tx:
         store = await stores.create_store(tx, "Bench", "EUR", False, now)
         account = FAMILIES["bitcoin"].chain(BITCOIN, BITCOIN, ()).addresses.account(TPUB)
-        await wallets.add_wallet(tx, store.id, BITCOIN, BITCOIN, account, now)
+        await wallets.add_wallet(tx, store.id, BITCOIN, BITCOIN, account, SEAL, now)
         _, key = await stores.create_key(tx, store, now)
         await tx.execute(
             "insert into networks (id, chain, lease_until, height, hash, node_height, state, contacted_at, observed_at)"

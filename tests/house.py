@@ -17,6 +17,7 @@ from kassa.stores import store as stores
 from kassa.stores.model import Store
 from kassa.wallets import store as wallets
 from kassa.wallets.mark import AddressMarks
+from kassa.wallets.seal import Seal
 
 BITCOIN = "bitcoin-regtest"
 # The account key of BIP 32's first test vector, as a regtest wallet: m/84h/1h/0h of nobody's money.
@@ -30,6 +31,9 @@ RATES = {
     "USDC/EUR": Fraction(1),
     "GEM/EUR": Fraction(1),
 }
+
+
+SEAL = Seal(bytes(32))
 
 
 class SetClock:
@@ -78,7 +82,7 @@ async def build_house(
     )
     chains = {n.name: FAMILIES[n.family].chain(n.chain, n.name, n.tokens) for n in configured.values()}
     marks = await AddressMarks.start(database, data_dir)
-    return House(settings, database, chains, clock or SetClock(), marks)
+    return House(settings, database, chains, clock or SetClock(), marks, SEAL)
 
 
 async def add_store(tx: Tx, house: House, network: str = BITCOIN, key: str = TPUB, policy: Policy = NOTHING) -> Store:
@@ -86,5 +90,5 @@ async def add_store(tx: Tx, house: House, network: str = BITCOIN, key: str = TPU
     now = house.clock.now()
     store = await stores.create_store(tx, "Test", "EUR", False, now, policy=policy)
     account = house.chains[network].addresses.account(key)
-    await wallets.add_wallet(tx, store.id, network, house.chains[network].space, account, now)
+    await wallets.add_wallet(tx, store.id, network, house.chains[network].space, account, house.seal, now)
     return store

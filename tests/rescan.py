@@ -50,7 +50,7 @@ _TERMS = {
         metadata, customer_id, redirect_url, webhook_url, tolerance_ppm, tolerance_units, on_short,
         short_limit_ppm, on_over, late_grace_seconds, late_rate_ppm, 'new' as status, expires_at as deadline""",
     "addresses": """id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, customer_id,
-        created_at""",
+        created_at, seal""",
     "payment_options": "*",
     "invoice_decisions": "*",
     "spends": "*",

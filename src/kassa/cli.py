@@ -10,6 +10,7 @@ import typer
 
 from kassa import __version__
 from kassa.accounting import cli as accounting
+from kassa.auditing.cli import key_app as address_key_app
 from kassa.auditing.cli import log_app as audit_app
 from kassa.command import AsJson, Config, StoreId, ask, settings_of
 from kassa.core.errors import KassaError, SettingsError
@@ -39,6 +40,7 @@ app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(audit_app, name="audit")
 app.add_typer(user_app, name="user")
+app.add_typer(address_key_app, name="address-key")
 ledger_app.command("verify")(accounting.verify)
 app.command("reconcile")(accounting.reconcile)
 app.command("report")(accounting.report)

@@ -12,6 +12,8 @@ from kassa.rates.board import Board
 from kassa.settings import Network, Settings
 from kassa.wallets.guesses import Guesses
 from kassa.wallets.mark import AddressMarks
+from kassa.wallets.model import Place, Wallet
+from kassa.wallets.seal import Seal, fits
 
 
 def connection_of(network: Network) -> Connection:
@@ -23,6 +25,17 @@ def second_connection_of(network: Network) -> Connection:
     """Return how to reach a network's second node, which there must be: it is asked for hashes alone."""
     assert network.second_rpc_url is not None
     return Connection(network.second_rpc_url.reveal(), internal="off")
+
+
+def derived_text(chains: Mapping[str, Chain], network: str, descriptor: str, index: int) -> str | None:
+    """Derive an address; None where nothing is known of the network, an empty text for what cannot be derived."""
+    chain = chains.get(network)
+    if chain is None:
+        return None
+    try:
+        return chain.addresses.derive(descriptor, index).text
+    except (Invalid, ValueError):
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,7 @@ class House:
     chains: Mapping[str, Chain]
     clock: Clock
     marks: AddressMarks
+    seal: Seal
     former: Mapping[str, Chain] = field(default_factory=dict)
     board: Board = field(default_factory=Board)
     guesses: Guesses = field(default_factory=Guesses)
@@ -47,13 +61,24 @@ class House:
 
         What cannot be derived is no address: an empty text.
         """
-        chain = self.chains.get(network) or self.former.get(network)
-        if chain is None:
+        chains = self.chains if network in self.chains else self.former
+        return derived_text(chains, network, descriptor, index)
+
+    def mismatch(self, network: str, place: Place, address: str, owner: str) -> bool | None:
+        """Tell whether an address is not its wallet's, or not the one that was issued to its owner.
+
+        None where nothing is known of the network.
+        """
+        derived = self.derived(network, place.descriptor, place.index)
+        if derived is None:
             return None
-        try:
-            return chain.addresses.derive(descriptor, index).text
-        except (Invalid, ValueError):
-            return ""
+        made = self.seal.of_address(network, place.descriptor, place.index, address, owner)
+        return derived != address or not fits(place.seal, made)
+
+    def is_sealed(self, wallet: Wallet) -> bool:
+        """Tell whether a wallet is the one that somebody gave its store through Kassa."""
+        made = self.seal.of_wallet(wallet.id, wallet.store_id, wallet.network, wallet.descriptor)
+        return fits(wallet.seal, made)
 
     def checkout_url(self, invoice_id: str) -> str:
         """Return the address of an invoice's page for its payer."""

@@ -28,10 +28,12 @@ from kassa.db import embedded
 from kassa.db.migrate import migrate, missing
 from kassa.db.pool import Database
 from kassa.db.server import open_database, weak_settings
-from kassa.house import House
+from kassa.house import House, derived_text
 from kassa.metrics.serve import serve_metrics
 from kassa.settings import Listen, Settings
+from kassa.wallets import seal_store as seals
 from kassa.wallets.mark import AddressMarks
+from kassa.wallets.seal import Seal, read_or_make
 from kassa.watch.store import network_rows
 from kassa.workers.check_addresses import check_addresses
 from kassa.workers.fetch_rates import fetch_rates
@@ -96,12 +98,27 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
     """
     chains = build_chains(settings)
     async with open_books(settings, migrating=migrating) as database:
+        former = await former_chains(settings, database)
+        seal = await open_seal(settings, database, {**former, **chains})
         marks = await AddressMarks.start(database, settings.data_dir)
         try:
-            former = await former_chains(settings, database)
-            yield House(settings, database, chains, SystemClock(), marks, former)
+            yield House(settings, database, chains, SystemClock(), marks, seal, former)
         finally:
             await marks.close()
+
+
+async def open_seal(settings: Settings, database: Database, chains: Mapping[str, Chain]) -> Seal:
+    """Read the key that seals addresses, or make it at first start; what was issued before there was one is sealed now.
+
+    Raises `DatabaseError` when the key is not the one that sealed what the database holds.
+    """
+    seal = await read_or_make(settings.data_dir, await seals.fingerprint(database.pool))
+    async with database.transaction() as tx:
+        if await seals.adopt_key(tx, seal):
+            done, left = await seals.seal_all(tx, seal, partial(derived_text, chains))
+            log.info("addresses sealed", addresses=done, left=left, key=seal.fingerprint.hex()[:8])
+    # Another process may have made one at the same moment, elsewhere.
+    return await read_or_make(settings.data_dir, await seals.fingerprint(database.pool))
 
 
 def build_chains(settings: Settings) -> Mapping[str, Chain]:

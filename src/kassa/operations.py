@@ -18,6 +18,7 @@ from kassa.alerts.model import Alert, Verdict
 from kassa.alerts.resource import alert_resource
 from kassa.audit import anchor
 from kassa.audit.model import Actor
+from kassa.chains.base import Chain
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import DatabaseError, FieldFault, Invalid, NotFound
 from kassa.core.ids import StoreId
@@ -25,8 +26,9 @@ from kassa.core.money import currency, parse_amount
 from kassa.db.migrate import applied_names
 from kassa.db.migrate import migrate as apply_migrations
 from kassa.db.pool import Tx
+from kassa.house import House
 from kassa.invoices.policy import Policy, changed
-from kassa.main import build_chains, open_books, open_house
+from kassa.main import open_books, open_house
 from kassa.people.model import Role
 from kassa.people.rules import checked_email, checked_role
 from kassa.settings import Settings
@@ -137,20 +139,16 @@ async def revoke_key(settings: Settings, key_id: str) -> Told:
 
 async def add_wallet(settings: Settings, store_id: str, network: str, descriptor: str) -> Told:
     """Give a store a wallet; tells its first addresses, to be compared with those that the signing wallet shows."""
-    chain = build_chains(settings).get(network)
-    if chain is None:
-        known = ", ".join(settings.networks) or "none"
-        raise Invalid(FieldFault("network", f"{network!r} is not in the settings; configured: {known}"))
-    account = chain.addresses.account(descriptor)
 
-    async def work(tx: Tx, now: datetime) -> Told:
+    async def work(tx: Tx, house: House, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
+        chain = _chain(house, network)
         check_mode(network, chain.livemode, store.livemode)
-        wallet = await flow.add_wallet(tx, operator(), store.id, network, chain.space, account, now)
-        first = [chain.addresses.derive(wallet.descriptor, index).text for index in range(_SHOWN_ADDRESSES)]
-        return {"wallet_id": wallet.id} | wallet_resource(wallet) | {"first_addresses": first}
+        account = chain.addresses.account(descriptor)
+        wallet = await flow.add_wallet(tx, operator(), store.id, network, chain.space, account, house.seal, now)
+        return {"wallet_id": wallet.id} | wallet_resource(wallet) | _first_addresses(chain, wallet.descriptor)
 
-    return await _in_transaction(settings, work)
+    return await _in_house(settings, work)
 
 
 async def add_webhook(settings: Settings, store_id: str, url: str, events: Sequence[str]) -> Told:
@@ -282,6 +280,28 @@ async def _in_transaction(settings: Settings, work: Callable[[Tx, datetime], Awa
             return told
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
             raise DatabaseError(f"the database refused: {fault}; see `kassa doctor`") from fault
+
+
+async def _in_house(settings: Settings, work: Callable[[Tx, House, datetime], Awaitable[T]]) -> T:
+    async with open_house(settings) as house:
+        try:
+            told = await house.database.run(lambda tx: work(tx, house, house.clock.now()))
+            await anchor.advance(house.database.pool, settings.data_dir)
+            return told
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            raise DatabaseError(f"the database refused: {fault}; see `kassa doctor`") from fault
+
+
+def _chain(house: House, network: str) -> Chain:
+    chain = house.chains.get(network)
+    if chain is None:
+        known = ", ".join(house.chains) or "none"
+        raise Invalid(FieldFault("network", f"{network!r} is not in the settings; configured: {known}"))
+    return chain
+
+
+def _first_addresses(chain: Chain, descriptor: str) -> Told:
+    return {"first_addresses": [chain.addresses.derive(descriptor, index).text for index in range(_SHOWN_ADDRESSES)]}
 
 
 def _store(store: StoreValue) -> Told:

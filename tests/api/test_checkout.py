@@ -81,7 +81,9 @@ async def test_the_chosen_asset_stays_chosen_when_the_page_loads_again(house: Ho
     await follow(house, litecoin)
     async with house.database.transaction() as tx:
         store = await add_store(tx, house)
-        await add_wallet(tx, store.id, litecoin, litecoin, both[litecoin].addresses.account(TPUB), house.clock.now())
+        await add_wallet(
+            tx, store.id, litecoin, litecoin, both[litecoin].addresses.account(TPUB), house.seal, house.clock.now()
+        )
 
     async with serve(house, store, handlers(house)) as served:
         invoice = await served.all.invoice()

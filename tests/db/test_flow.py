@@ -27,7 +27,7 @@ from kassa.stores.model import Store
 from kassa.wallets import store as wallets
 from kassa.watch import store as watch
 from kassa.watch.model import ChainUpdate, Position
-from tests.house import BITCOIN, TPUB, SetClock, add_store, build_house, regtest
+from tests.house import BITCOIN, SEAL, TPUB, SetClock, add_store, build_house, regtest
 
 LEASE = 60
 
@@ -265,7 +265,7 @@ async def test_a_payment_is_dropped_although_another_network_of_its_invoice_is_n
         await tx.execute("update networks set state = 'ok', observed_at = $1", clock.now())
         store = await add_store(tx, house)
         account = house.chains[silent].addresses.account(TPUB)
-        await wallets.add_wallet(tx, store.id, silent, silent, account, clock.now())
+        await wallets.add_wallet(tx, store.id, silent, silent, account, SEAL, clock.now())
     world = World(house, clock, store, position)
     await world.mine()
     invoice = await world.invoice()

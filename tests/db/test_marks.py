@@ -20,6 +20,7 @@ from kassa.core.errors import DatabaseError, Unavailable
 from kassa.db.pool import Database
 from kassa.wallets.mark import FILE, LARGEST_STEP, STEP, AddressMarks
 from kassa.wallets.model import Wallet
+from tests.house import SEAL
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ACCOUNT = Account("wpkh(tpub-one/0/*)#aaaaaaaa", "11111111")
@@ -28,7 +29,9 @@ ACCOUNT = Account("wpkh(tpub-one/0/*)#aaaaaaaa", "11111111")
 async def new_wallet(database: Database) -> Wallet:
     async with database.transaction() as tx:
         store = await stores.create_store(tx, "shop", "EUR", False, NOW)
-        return await wallets.add_wallet(tx, store.id, "bitcoin-regtest", "bitcoin-regtest", ACCOUNT, datetime.now(UTC))
+        return await wallets.add_wallet(
+            tx, store.id, "bitcoin-regtest", "bitcoin-regtest", ACCOUNT, SEAL, datetime.now(UTC)
+        )
 
 
 async def issue(database: Database, marks: AddressMarks, wallet: Wallet, count: int) -> list[int]:

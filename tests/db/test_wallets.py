@@ -15,6 +15,7 @@ from kassa.db.pool import Database
 from kassa.stores.model import Store
 from kassa.stores.store import create_store
 from kassa.wallets import store as wallets
+from tests.house import SEAL
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ONE = Account("wpkh(tpub-one/0/*)#aaaaaaaa", "11111111")
@@ -31,7 +32,7 @@ async def _wallet(
     database: Database, store: Store, network: str = NET, account: Account = ONE, now: datetime = NOW
 ) -> wallets.Wallet:
     async with database.transaction() as tx:
-        return await wallets.add_wallet(tx, store.id, network, network, account, now)
+        return await wallets.add_wallet(tx, store.id, network, network, account, SEAL, now)
 
 
 async def _insert_address(database: Database, wallet: wallets.Wallet, index: int, script: bytes) -> str:

@@ -10,18 +10,25 @@ from typing import Any
 import pytest
 
 from kassa import flow
+from kassa.audit.model import Actor
+from kassa.auditing.log import renew_key
 from kassa.checkout.pages import handlers
+from kassa.core.errors import DatabaseError
 from kassa.core.secret import Secret
 from kassa.doctor import Finding, Verdict, examine
 from kassa.house import House
 from kassa.invoices.store import FIRST_TURN
-from kassa.main import former_chains
+from kassa.main import former_chains, open_house
 from kassa.settings import Settings
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
 from tests.api.served import Caller, Served, serve
 from tests.house import BITCOIN, add_store
 
 ATTACKER = "bcrt1qattacker"
+# The account key of BIP 32's second test vector.
+THIEF = (
+    "tpubD6NzVbkrYhZ4XgiXtGrdW5XDAPFCL9h7we1vwNCpn8tGbBcgfVYjXyhWo4E1xkh56hjod1RhGjxbaTLV3X4FyWuejifB9jusQ46QzG87VKp"
+)
 
 
 @pytest.fixture
@@ -185,3 +192,105 @@ async def test_a_network_that_was_followed_once_is_still_known(house: House) -> 
     assert dict(await former_chains(house.settings, house.database)) == {}
     former = await former_chains(replace(house.settings, networks={}), house.database)
     assert {name: chain.name for name, chain in former.items()} == {BITCOIN: BITCOIN}
+
+
+async def test_e28_two_invoices_whose_addresses_were_exchanged_are_both_hidden(served: Served) -> None:
+    one, two, other = [await served.all.invoice() for _ in range(3)]
+    await served.house.database.pool.execute(
+        """update payment_options o set address_id = p.address_id from payment_options p
+           where (o.invoice_id, p.invoice_id) in (($1, $2), ($2, $1))""",
+        one["id"],
+        two["id"],
+    )
+    await check(served.house)
+    found = {
+        each["id"]: each["payment_options"][0]["withheld"]
+        for each in (await served.all.get("/v1/invoices")).json["data"]
+    }
+    assert found == {one["id"]: "address_mismatch", two["id"]: "address_mismatch", other["id"]: None}
+    assert len(await alerts(served)) == 2
+
+
+@pytest.mark.parametrize("seal", ["null", "decode(repeat('00', 32), 'hex')"])
+async def test_e28_an_address_without_its_seal_is_hidden(served: Served, seal: str) -> None:
+    invoice = await served.all.invoice()
+    await served.house.database.pool.execute(f"update addresses set seal = {seal}")
+    read = await served.all.get(f"/v1/invoices/{invoice['id']}")
+    assert read.json["payment_options"][0]["withheld"] == "address_mismatch"
+
+
+async def test_e29_a_wallet_exchanged_in_the_database_is_offered_to_nobody(served: Served) -> None:
+    before = await served.all.invoice()
+    await served.house.database.pool.execute(
+        """with thief as (
+               insert into keychains (space, descriptor, fingerprint, created_at) values ($1, $2, '99999999', now())
+               returning id
+           ) update wallets set keychain_id = thief.id from thief""",
+        BITCOIN,
+        served.house.chains[BITCOIN].addresses.account(THIEF).descriptor,
+    )
+    refused = await served.all.post("/v1/invoices", {"amount": "1.00", "currency": "EUR"})
+    assert (refused.status, refused.code) == (503, "network_unavailable")
+    customer = (await served.all.post("/v1/customers", {})).json
+    deposit = await served.all.post(f"/v1/customers/{customer['id']}/addresses", {"asset": f"BTC@{BITCOIN}"})
+    assert (deposit.status, deposit.code) == (503, "wallet_mismatch")
+    async with served.house.database.transaction() as tx:
+        await flow.check_wallets(tx, served.house, served.house.clock.now())
+        await flow.check_wallets(tx, served.house, served.house.clock.now())
+    [alert] = await alerts(served)
+    assert "99999999" in alert["reason"]
+    # What was issued before is still the merchant's.
+    assert (await served.all.get(f"/v1/invoices/{before['id']}")).json["payment_options"] == before["payment_options"]
+
+
+async def test_e28_a_customers_exchanged_address_is_neither_shown_nor_missed(served: Served) -> None:
+    ids = [(await served.all.post("/v1/customers", {})).json["id"] for _ in range(2)]
+    asset = {"asset": f"BTC@{BITCOIN}"}
+    for id_ in ids:
+        assert (await served.all.post(f"/v1/customers/{id_}/addresses", asset)).status == 201
+    await served.house.database.pool.execute("drop index addresses_of_customer")
+    await served.house.database.pool.execute(
+        "update addresses set customer_id = case customer_id when $1 then $2 else $1 end", *ids
+    )
+    await served.house.database.pool.execute(
+        "create unique index addresses_of_customer on addresses (customer_id, network) where customer_id is not null"
+    )
+    answer = await served.all.post(f"/v1/customers/{ids[0]}/addresses", asset)
+    assert (answer.status, answer.code) == (503, "address_mismatch")
+    place: str | None = ""
+    while place is not None:
+        async with served.house.database.transaction() as tx:
+            place = await flow.check_deposits(tx, served.house, place, 1, served.house.clock.now())
+    assert sorted(each["about"]["customer_id"] for each in await alerts(served)) == sorted(ids)
+
+
+async def test_the_key_is_made_once_and_another_one_stops_the_start(database_url: str, tmp_path: Path) -> None:
+    settings = Settings(database_url=Secret(database_url), data_dir=tmp_path / "one")
+    async with open_house(settings) as first, open_house(settings) as second:
+        assert first.seal.fingerprint == second.seal.fingerprint
+    assert (tmp_path / "one" / "address-key").stat().st_mode & 0o777 == 0o600
+    elsewhere = replace(settings, data_dir=tmp_path / "two")
+    with pytest.raises(DatabaseError, match="is missing, the key that sealed"):
+        async with open_house(elsewhere):
+            pass
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "address-key").write_text("ab" * 32)
+    with pytest.raises(DatabaseError, match="is not the key that sealed"):
+        async with open_house(elsewhere):
+            pass
+
+
+async def test_what_was_issued_before_there_were_seals_is_sealed_at_the_first_start(
+    served: Served, database_url: str, tmp_path: Path
+) -> None:
+    good, bad = await served.all.invoice(), await served.all.invoice()
+    await swap(served, bad)
+    await served.house.database.pool.execute("update addresses set seal = null")
+    settings = replace(served.house.settings, database_url=Secret(database_url), data_dir=tmp_path / "new")
+    async with open_house(settings) as house, serve(house, served.store) as after:
+        found = [(await after.all.get(f"/v1/invoices/{each['id']}")).json["payment_options"][0] for each in (good, bad)]
+        assert [option["withheld"] for option in found] == [None, "address_mismatch"]
+    renewed = await renew_key(settings, Actor("operator test"), "lost")
+    assert (renewed["addresses"], renewed["left"]) == (1, 1)
+    async with open_house(settings) as house, serve(house, served.store) as after:
+        assert (await after.all.get(f"/v1/invoices/{good['id']}")).json["payment_options"][0]["withheld"] is None

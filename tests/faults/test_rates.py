@@ -482,7 +482,9 @@ async def test_an_asset_without_a_rate_is_left_out_and_a_named_one_is_refused(
     litecoin = house.chains["litecoin-regtest"]
     async with house.database.transaction() as tx:
         account = litecoin.addresses.account(TPUB)
-        await wallets.add_wallet(tx, store.id, "litecoin-regtest", litecoin.space, account, house.clock.now())
+        await wallets.add_wallet(
+            tx, store.id, "litecoin-regtest", litecoin.space, account, house.seal, house.clock.now()
+        )
     async with fetching(house):
         await quoted(house, *SOURCES)
         assert "too few fresh sources" in await alarmed(house, "no_rate", "", "LTC/EUR")

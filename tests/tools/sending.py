@@ -21,6 +21,7 @@ from kassa.webhooks import store as webhooks
 from kassa.webhooks.model import Endpoint
 from kassa.webhooks.rules import make_secret
 from kassa.workers.send_webhooks import send_webhooks
+from tests.house import SEAL
 
 SECRET = make_secret(bytes(range(32)))
 
@@ -133,13 +134,13 @@ async def open_shop(database: Database, data_dir: Path, *, private: bool = True)
     marks = await AddressMarks.start(database, data_dir)
     async with database.transaction() as tx:
         store = await stores.create_store(tx, "Test", "EUR", False, clock.now())
-    return Shop(House(settings, database, {}, clock, marks), store.id, clock)
+    return Shop(House(settings, database, {}, clock, marks, SEAL), store.id, clock)
 
 
 async def _send_for_ever(url: str, data_dir: Path) -> None:
     database = await Database.open(url)
     settings = Settings(data_dir=data_dir, webhooks=Webhooks(allow_private_addresses=True))
-    house = House(settings, database, {}, SystemClock(), await AddressMarks.start(database, data_dir))
+    house = House(settings, database, {}, SystemClock(), await AddressMarks.start(database, data_dir), SEAL)
     await send_webhooks(house)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from kassa.command import AsJson, Config, ask, settings_of
 
+key_app = typer.Typer(help="The key that seals issued addresses.", no_args_is_help=True)
 log_app = typer.Typer(help="Who did what to the safety of this installation.", no_args_is_help=True)
 
 
@@ -43,6 +44,21 @@ def accept(
 
     told = ask(log.accept(settings_of(config), operator(), reason))
     print(json.dumps(told) if as_json else f"accepted; the head is now\n{told['head']}")
+
+
+@key_app.command("renew")
+def renew_key(
+    reason: Annotated[str, typer.Option(help="Why: the machine with the old key burnt, say.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Seal every address anew with a new key, when the old one is lost: compare all wallets' fingerprints before."""
+    from kassa.auditing import log
+    from kassa.operations import operator
+
+    told = ask(log.renew_key(settings_of(config), operator(), reason))
+    words = f"{told['addresses']} addresses are sealed anew, {told['left']} are not what their wallets derive"
+    print(json.dumps(told) if as_json else f"{words}\nCopy the new address-key to every machine of this installation.")
 
 
 @log_app.command("export")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import kassa.audit.store as audit
@@ -11,8 +12,11 @@ from kassa.audit.model import START, Actor, Break, Head
 from kassa.audit.resource import link_resource
 from kassa.audit.rules import compare, read_head
 from kassa.core.clock import SystemClock
-from kassa.main import open_books
+from kassa.house import derived_text
+from kassa.main import build_chains, former_chains, open_books
 from kassa.settings import Settings
+from kassa.wallets import seal_store as seals
+from kassa.wallets.seal import make_another
 
 Told = dict[str, Any]  # JSON for programs, lines for people
 
@@ -43,6 +47,23 @@ async def accept(settings: Settings, by: Actor, reason: str) -> Told:
         head = await audit.last(database.pool)
     put_anchor(settings.data_dir, head)
     return {"head": str(head)}
+
+
+async def renew_key(settings: Settings, by: Actor, reason: str) -> Told:
+    """Seal every wallet and address anew with a new key: for when the old one is lost. Recorded in the log.
+
+    What the wallets derive is taken for good, whoever wrote it: compare the wallets' fingerprints first.
+    """
+    chains = build_chains(settings)
+    async with open_books(settings) as database:
+        everything = {**await former_chains(settings, database), **chains}
+        seal = await make_another(settings.data_dir)
+        async with database.transaction() as tx:
+            await seals.adopt_key(tx, seal, renew=True)
+            done, left = await seals.seal_all(tx, seal, partial(derived_text, everything))
+            told = {"addresses": done, "left": left, "fingerprint": seal.fingerprint.hex(), "reason": reason}
+            await audit.record(tx, by, "address_key.renewed", "address key", SystemClock().now(), after=told)
+    return told
 
 
 async def export(settings: Settings, after: int, store_id: str | None, write: Callable[[str], object]) -> None:

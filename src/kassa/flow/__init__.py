@@ -29,7 +29,7 @@ from kassa.flow.alerting import decide_alert, on_findings
 from kassa.flow.attempting import attempt_link, last_attempt
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
 from kassa.flow.contracts import on_contracts, thaw_asset
-from kassa.flow.guarding import check_addresses
+from kassa.flow.guarding import check_addresses, check_deposits, check_wallets
 from kassa.flow.linking import (
     LinkOrder,
     change_link,
@@ -70,6 +70,8 @@ __all__ = [
     "change_link",
     "change_store",
     "check_addresses",
+    "check_deposits",
+    "check_wallets",
     "create_endpoint",
     "create_key",
     "create_store",

@@ -14,7 +14,7 @@ from kassa.core.money import Asset
 from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.stores.model import Store
-from kassa.wallets.model import NewAddress, Wallet
+from kassa.wallets.model import NewAddress, Place, Wallet
 from kassa.wallets.store import Deposited
 
 
@@ -41,6 +41,8 @@ async def prepare_address(house: House, store: Store, customer_id: str, asset_id
         known = ", ".join(sorted(accepted)) or "none; add a wallet by POST /v1/wallets"
         raise Invalid(FieldFault("asset", f"is not an asset that this store accepts ({known})"))
     wallet = mine[asset.network]
+    if not house.is_sealed(wallet):
+        raise Unavailable(f"the wallet on {asset.network} failed its check", code="wallet_mismatch")
     if await wallets.deposit_index(pool, customer.id, wallet.keychain_id) is not None:
         return Issuing(asset, wallet, None)
     (index,) = await wallets.allocate(pool, [wallet.keychain_id])
@@ -62,22 +64,26 @@ async def issue_address(
         index = issuing.index
     assert index is not None
     shared = [w for w in await wallets.wallets_of(tx, store.id) if w.keychain_id == keychain_id]
-    await wallets.put_deposit(tx, store.id, owner, [_new(house, w, index, now) for w in _known(house, shared)], now)
+    await wallets.put_deposit(
+        tx, store.id, owner, [new_address(house, w, index, owner, now) for w in _known(house, shared)], now
+    )
     stored = await wallets.deposit_address(tx, owner, issuing.asset.network)
-    chain = house.chains[issuing.asset.network]
-    if chain.addresses.derive(issuing.wallet.descriptor, stored.index).text != stored.address:
+    place = Place(stored.descriptor, stored.index, stored.seal)
+    if house.mismatch(issuing.asset.network, place, stored.address, owner) is not False:
         raise Unavailable("the address of this customer failed its check and is not shown", code="address_mismatch")
     return _resource(owner, issuing.asset, stored)
 
 
 def _known(house: House, shared: Sequence[Wallet]) -> list[Wallet]:
-    return [wallet for wallet in shared if wallet.network in house.chains]
+    return [wallet for wallet in shared if wallet.network in house.chains and house.is_sealed(wallet)]
 
 
-def _new(house: House, wallet: Wallet, index: int, now: datetime) -> NewAddress:
+def new_address(house: House, wallet: Wallet, index: int, owner: str, now: datetime) -> NewAddress:
+    """Derive the address of an index that was handed out, sealed for the invoice or customer that gets it."""
     derived = house.chains[wallet.network].addresses.derive(wallet.descriptor, index)
+    seal = house.seal.of_address(wallet.network, wallet.descriptor, index, derived.text, owner)
     id_ = AddressId(new_id("adr", now))
-    return NewAddress(id_, wallet.network, derived.text, derived.script, derived.key, wallet.keychain_id, index)
+    return NewAddress(id_, wallet.network, derived.text, derived.script, derived.key, wallet.keychain_id, index, seal)
 
 
 def _resource(customer_id: CustomerId, asset: Asset, stored: Deposited) -> dict[str, Any]:  # JSON

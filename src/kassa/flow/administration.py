@@ -20,6 +20,7 @@ from kassa.stores.model import SCOPES, Store
 from kassa.stores.resource import store_resource
 from kassa.wallets.model import Wallet
 from kassa.wallets.resource import wallet_resource
+from kassa.wallets.seal import Seal
 from kassa.wallets.store import Account
 from kassa.webhooks.model import Change, Endpoint
 from kassa.webhooks.resource import endpoint_resource
@@ -85,10 +86,10 @@ async def revoke_key(tx: Tx, by: Actor, key_id: str, now: datetime, *, store_id:
 
 
 async def add_wallet(
-    tx: Tx, by: Actor, store_id: str, network: str, space: str, account: Account, now: datetime
+    tx: Tx, by: Actor, store_id: str, network: str, space: str, account: Account, seal: Seal, now: datetime
 ) -> Wallet:
     """Give a store its wallet on a network; raises `Conflict` when it has one there."""
-    wallet = await wallets.add_wallet(tx, store_id, network, space, account, now)
+    wallet = await wallets.add_wallet(tx, store_id, network, space, account, seal, now)
     await audit.record(tx, by, "wallet.added", wallet.id, now, store_id=store_id, after=wallet_resource(wallet))
     return wallet
 

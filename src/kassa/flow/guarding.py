@@ -1,15 +1,19 @@
-"""The guard over addresses: those of open invoices are derived again, and one that is not its wallet's is reported.
+"""The guard over addresses: derived again, their seals checked; what is not as it was issued is reported.
 
 Reading only refuses to show such an address (see `picture.withheld`); what is said about it is written here.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import structlog
 
 import kassa.alerts.store as alerts
 import kassa.invoices.store as invoices
+import kassa.wallets.store as wallets
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
+from kassa.core.ids import StoreId
 from kassa.db.pool import Tx
 from kassa.flow import picture as pictures
 from kassa.house import House
@@ -34,9 +38,39 @@ async def check_addresses(tx: Tx, house: House, after: Turn, limit: int, now: da
     return page[-1] if len(page) == limit else None
 
 
+async def check_deposits(tx: Tx, house: House, after: str, limit: int, now: datetime) -> str | None:
+    """Check some of the customers' deposit addresses, those after an id; return where to go on, or None at the end."""
+    page = await wallets.deposits_after(tx, after, limit)
+    for each in page:
+        if house.mismatch(each.network, each.place, each.address, each.customer_id):
+            reason = f"the deposit address of {each.customer_id} on {each.network} is not the one that was issued"
+            told = {"customer_id": each.customer_id}
+            await alerts.open_alert(tx, _mismatch(each.id, reason, each.store_id, told), now)
+    return page[-1].id if len(page) == limit else None
+
+
+async def check_wallets(tx: Tx, house: House, now: datetime) -> None:
+    """Check that every wallet is the one that somebody gave its store through Kassa; what is not is never offered."""
+    for wallet in await wallets.every_wallet(tx):
+        if not house.is_sealed(wallet):
+            reason = (
+                f"the wallet on {wallet.network} (key {wallet.fingerprint}) is not the one that the store was given: no"
+                " address of it is issued; somebody may have changed the database"
+            )
+            told = {"wallet_id": wallet.id, "network": wallet.network, "fingerprint": wallet.fingerprint}
+            await alerts.open_alert(tx, _mismatch(wallet.id, reason, wallet.store_id, told), now)
+
+
+def _mismatch(subject: str, reason: str, store_id: StoreId, about: Mapping[str, Any]) -> Finding:
+    withheld = (Action(Deed.WITHHELD, subject),)
+    return Finding(
+        Kind.ADDRESS_MISMATCH, subject, Severity.CRITICAL, reason, store_id=store_id, about=about, actions=withheld
+    )
+
+
 def _finding(terms: Terms, wrong: list[str]) -> Finding:
     reason = (
-        f"the stored address of {terms.id} for {', '.join(wrong)} is not what its wallet derives: it is not shown, and "
+        f"the stored address of {terms.id} for {', '.join(wrong)} is not the one that was issued: it is not shown, and "
         "nobody should pay it; somebody may have changed the database"
     )
     return Finding(

@@ -9,15 +9,15 @@ from typing import Any
 import kassa.customers.store as customers
 import kassa.invoices.store as invoices
 import kassa.wallets.store as wallets
-from kassa.chains.base import Chain
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import FieldFault, Invalid, Unavailable
-from kassa.core.ids import AddressId, InvoiceId, new_id
+from kassa.core.ids import InvoiceId, new_id
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
 from kassa.events.model import NewEvent
 from kassa.flow import picture as pictures
 from kassa.flow import pricing
+from kassa.flow.addresses import new_address
 from kassa.flow.picture import Picture
 from kassa.house import House
 from kassa.invoices import quote as quotes
@@ -53,6 +53,7 @@ class Opening:
 class _Plan:
     """Everything of an invoice but its addresses: the rest of its terms, what is offered, from which wallets."""
 
+    invoice: InvoiceId
     terms: Callable[..., Terms]  # of `options`
     now: datetime
     offered: Sequence[quotes.Quote]
@@ -91,11 +92,12 @@ async def quote_invoice(
     takes = {each.wallet.network: each for each in receiving}
     mine = {network: each.wallet for network, each in takes.items() if network in house.chains}
     accepted = [asset for name, chain in house.chains.items() if name in mine for asset in chain.assets]
-    chosen = _offered(takes, order, quotes.choose(order, accepted))
+    chosen = _offered(house, takes, order, quotes.choose(order, accepted))
     offered = await _priced(house, store, order, price, chosen, now)
+    id_ = InvoiceId(new_id("inv", now))
     terms = partial(
         Terms,
-        id=InvoiceId(new_id("inv", now)),
+        id=id_,
         store_id=store.id,
         livemode=store.livemode,
         amount_units=price.units,
@@ -112,7 +114,7 @@ async def quote_invoice(
         webhook_url=order.webhook_url,
     )
     keychains = sorted({mine[each.asset.network].keychain_id for each in offered})
-    plan = _Plan(terms, now, offered, mine, keychains)
+    plan = _Plan(id_, terms, now, offered, mine, keychains)
     guessed = await _guess(house, plan, now) if guess else None
     if guessed is None:
         return await _with_own_indexes(house, plan)
@@ -179,8 +181,8 @@ async def _opening(
     now, mine = plan.now, plan.wallets
     # On every network where the index is the same address, also those that are not offered: what a payer sends on the
     # wrong one is seen there.
-    shared = [network for network, wallet in mine.items() if wallet.keychain_id in indexes]
-    issued = {network: _issue(house.chains[network], mine[network], indexes, now) for network in shared}
+    shared = [name for name, wallet in mine.items() if wallet.keychain_id in indexes and house.is_sealed(wallet)]
+    issued = {n: new_address(house, mine[n], indexes[mine[n].keychain_id], plan.invoice, now) for n in shared}
     for wallet in {mine[network].keychain_id: mine[network] for network in shared}.values():
         # No index leaves the process before the mark outside the database covers it: an old backup must not reissue it.
         await house.marks.cover(wallet, indexes[wallet.keychain_id])
@@ -188,9 +190,11 @@ async def _opening(
     return Opening(plan.terms(options=options), tuple(issued.values()), again)
 
 
-def _offered(receiving: Mapping[str, Receiving], order: Order, chosen: Sequence[Asset]) -> tuple[Asset, ...]:
+def _offered(
+    house: House, receiving: Mapping[str, Receiving], order: Order, chosen: Sequence[Asset]
+) -> tuple[Asset, ...]:
     """Leave out assets that cannot be watched or trusted now; an order that names one of them is refused instead."""
-    shut = {asset.network for asset in chosen if not _is_open(receiving[asset.network])}
+    shut = {network for network in {asset.network for asset in chosen} if not _is_open(house, receiving[network])}
     frozen = {asset.id for asset in chosen if asset.id in receiving[asset.network].frozen}
     left = tuple(asset for asset in chosen if asset.network not in shut and asset.id not in frozen)
     if left and (order.payment_options is None or not (shut or frozen)):
@@ -206,8 +210,8 @@ def _offered(receiving: Mapping[str, Receiving], order: Order, chosen: Sequence[
     )
 
 
-def _is_open(network: Receiving) -> bool:
-    if network.state is None or network.observed_at is None:
+def _is_open(house: House, network: Receiving) -> bool:
+    if network.state is None or network.observed_at is None or not house.is_sealed(network.wallet):
         return False
     return network.state not in CLOSED and not (network.node_behind or network.forsaken or network.held)
 
@@ -245,19 +249,12 @@ def limits_of(network: Network) -> list[quotes.Limit]:
     ]
 
 
-def _issue(chain: Chain, wallet: Wallet, indexes: Mapping[int, int], now: datetime) -> NewAddress:
-    index = indexes[wallet.keychain_id]
-    derived = chain.addresses.derive(wallet.descriptor, index)
-    id_ = AddressId(new_id("adr", now))
-    return NewAddress(id_, wallet.network, derived.text, derived.script, derived.key, wallet.keychain_id, index)
-
-
 def _option(quote: quotes.Quote, address: NewAddress, wallet: Wallet) -> Option:
     return Option(
         asset=quote.asset,
         address_id=address.id,
         address=address.text,
-        place=Place(wallet.descriptor, address.index),
+        place=Place(wallet.descriptor, address.index, address.seal),
         due_units=quote.due_units,
         rate=quote.rate.value,
         rate_source=quote.rate.source,

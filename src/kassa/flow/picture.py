@@ -157,9 +157,9 @@ def withheld(house: House, terms: Terms) -> dict[str, Withheld]:
     """Say of which assets the address is not shown, and why: somebody may have changed the database."""
     found = {}
     for option in terms.options:
-        derived = house.derived(option.asset.network, option.place.descriptor, option.place.index)
-        if derived != option.address:
-            found[option.asset.id] = Withheld.NETWORK_REMOVED if derived is None else Withheld.ADDRESS_MISMATCH
+        wrong = house.mismatch(option.asset.network, option.place, option.address, terms.id)
+        if wrong is not False:
+            found[option.asset.id] = Withheld.NETWORK_REMOVED if wrong is None else Withheld.ADDRESS_MISMATCH
     return found
 
 

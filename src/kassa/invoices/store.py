@@ -41,8 +41,8 @@ def _putting(guard: str = "") -> str:
         from json_populate_recordset(null::invoices, $1){guarded}
     ), issued as (
         insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id,
-            created_at)
-        select id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at
+            created_at, seal)
+        select id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at, seal
         from json_populate_recordset(null::addresses, $2){guarded}
     ), offered as (
         insert into payment_options (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at,
@@ -180,7 +180,7 @@ async def load(
         store_id,
     )
     options = await tx.fetch(
-        """select o.*, a.address, a.index, k.descriptor
+        """select o.*, a.address, a.index, a.seal, k.descriptor
            from payment_options o join addresses a on a.id = o.address_id join keychains k on k.id = a.keychain_id
            where o.invoice_id = any($1) order by o.asset""",
         invoices,
@@ -403,6 +403,7 @@ def _address_row(terms: Terms, address: NewAddress) -> dict[str, object]:
         "store_id": terms.store_id,
         "invoice_id": terms.id,
         "created_at": terms.created_at,
+        "seal": hex_bytes(address.seal),
     }
 
 
@@ -453,7 +454,7 @@ def _option(row: Mapping[str, Any], assets: Assets) -> Option:
         asset=assets.get(row["asset"]) or Asset(symbol, network, currency(symbol).decimals),
         address_id=AddressId(row["address_id"]),
         address=row["address"],
-        place=Place(row["descriptor"], row["index"]),
+        place=Place(row["descriptor"], row["index"], row["seal"]),
         due_units=int(row["due_units"]),
         rate=Fraction(row["rate"]),
         rate_source=row["rate_source"],

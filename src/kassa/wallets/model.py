@@ -19,6 +19,7 @@ class Wallet:
     fingerprint: str
     next_index: int
     created_at: datetime
+    seal: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class NewAddress:
     key: int
     keychain_id: int
     index: int
+    seal: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,11 @@ class Unissued:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an address text comes from: derive it again and compare before showing it."""
+    """Where an address text comes from: derive it again and compare before showing it, and check its seal."""
 
     descriptor: str
     index: int
+    seal: bytes | None = None
 
 
 Derive = Callable[[str, str, int], tuple[str, bytes, int]]

@@ -20,13 +20,13 @@ def wallet_resource(wallet: Wallet) -> dict[str, Any]:  # JSON
     }
 
 
-def address_resource(issued: Issued, network: str, derived: str | None) -> dict[str, Any]:  # JSON
-    """Return the public form of an issued address, without its text if that is not what was just `derived`."""
+def address_resource(issued: Issued, network: str, *, good: bool) -> dict[str, Any]:  # JSON
+    """Return the public form of an issued address, without its text unless it was just checked and found `good`."""
     return {
         "object": "address",
         "id": issued.id,
         "network": network,
-        "address": issued.address if issued.address == derived else None,
+        "address": issued.address if good else None,
         "index": issued.index,
         "invoice_id": issued.invoice_id,
         "customer_id": issued.customer_id,

@@ -12,10 +12,11 @@ from asyncpg.pool import Pool
 from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import AddressId, CustomerId, InvoiceId, StoreId, WalletId, new_id
 from kassa.db.pool import Tx
-from kassa.wallets.model import NewAddress, Owner, Unissued, Wallet
+from kassa.wallets.model import NewAddress, Owner, Place, Unissued, Wallet
+from kassa.wallets.seal import Seal
 
 _WALLET = (
-    "select w.id, w.store_id, w.network, w.keychain_id, w.created_at, k.descriptor, k.fingerprint, k.next_index"
+    "select w.id, w.store_id, w.network, w.keychain_id, w.created_at, w.seal, k.descriptor, k.fingerprint, k.next_index"
     " from wallets w join keychains k on k.id = w.keychain_id"
 )
 
@@ -48,7 +49,7 @@ class Account(Protocol):
 
 
 RECEIVING = """
-w.id as wallet_id, w.store_id as wallet_store_id, w.network, w.keychain_id, w.created_at as wallet_created_at,
+w.id as wallet_id, w.store_id as wallet_store_id, w.network, w.keychain_id, w.created_at as wallet_created_at, w.seal,
     k.descriptor, k.fingerprint, k.next_index,
     n.state <> 'halted' and n.lease_until < now() - interval '60 seconds' as forsaken,
     n.node_behind, n.state, n.observed_at,
@@ -74,16 +75,24 @@ class Issued:
     invoice_id: InvoiceId | None
     customer_id: CustomerId | None
     created_at: datetime
+    seal: bytes | None
+
+    @property
+    def owner(self) -> str:
+        """Whom it was issued for, as its seal says it."""
+        return self.invoice_id or self.customer_id or ""
 
 
 @dataclass(frozen=True, slots=True)
 class Deposited:
-    """A customer's deposit address on one network."""
+    """A customer's deposit address on one network, and the descriptor that it comes from."""
 
     id: AddressId
     address: str
     index: int
     created_at: datetime
+    seal: bytes | None
+    descriptor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,9 @@ class Keychain:
     created_at: datetime
 
 
-async def add_wallet(tx: Tx, store_id: str, network: str, space: str, account: Account, now: datetime) -> Wallet:
+async def add_wallet(
+    tx: Tx, store_id: str, network: str, space: str, account: Account, seal: Seal, now: datetime
+) -> Wallet:
     """Give a store a wallet on a network; the keychain of a descriptor is made once and shared, with its one counter.
 
     `space` is `Chain.space`: the networks in which the keychain's addresses are the same.
@@ -111,8 +122,9 @@ async def add_wallet(tx: Tx, store_id: str, network: str, space: str, account: A
         " returning id, fingerprint, next_index",
         space, account.descriptor, account.fingerprint, now,
     )  # fmt: skip
+    id_ = WalletId(new_id("wal", now))
     wallet = Wallet(
-        id=WalletId(new_id("wal", now)),
+        id=id_,
         store_id=StoreId(store_id),
         network=network,
         keychain_id=keychain["id"],
@@ -120,11 +132,13 @@ async def add_wallet(tx: Tx, store_id: str, network: str, space: str, account: A
         fingerprint=keychain["fingerprint"],
         next_index=keychain["next_index"],
         created_at=now,
+        seal=seal.of_wallet(id_, store_id, network, account.descriptor),
     )
     try:
         await tx.execute(
-            "insert into wallets (id, store_id, network, keychain_id, created_at) values ($1, $2, $3, $4, $5)",
-            wallet.id, store_id, network, wallet.keychain_id, now,
+            "insert into wallets (id, store_id, network, keychain_id, created_at, seal)"
+            " values ($1, $2, $3, $4, $5, $6)",
+            wallet.id, store_id, network, wallet.keychain_id, now, wallet.seal,
         )  # fmt: skip
     except UniqueViolationError as repeat:
         if repeat.constraint_name != "wallets_network":
@@ -178,6 +192,7 @@ def read_receiving(row: Record) -> Receiving:
         fingerprint=row["fingerprint"],
         next_index=row["next_index"],
         created_at=row["wallet_created_at"],
+        seal=row["seal"],
     )
     frozen = frozenset(row["frozen"])
     return Receiving(wallet, row["state"], row["observed_at"], row["node_behind"], row["forsaken"], row["held"], frozen)
@@ -293,11 +308,11 @@ async def put_deposit(
     """Write a customer's deposit addresses, where they have none yet. Hold the customer's lock."""
     await tx.executemany(
         """insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, customer_id,
-               created_at)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+               created_at, seal)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
            on conflict (customer_id, network) where customer_id is not null do nothing""",
         [
-            (a.id, a.network, a.script, a.text, a.key, a.keychain_id, a.index, store_id, customer_id, now)
+            (a.id, a.network, a.script, a.text, a.key, a.keychain_id, a.index, store_id, customer_id, now, a.seal)
             for a in addresses
         ],
     )
@@ -306,11 +321,42 @@ async def put_deposit(
 async def deposit_address(tx: Tx, customer_id: CustomerId, network: str) -> Deposited:
     """Return a customer's deposit address on a network, which there must be."""
     row = await tx.fetchrow(
-        "select id, address, index, created_at from addresses where customer_id = $1 and network = $2",
+        "select a.id, a.address, a.index, a.created_at, a.seal, k.descriptor"
+        " from addresses a join keychains k on k.id = a.keychain_id where a.customer_id = $1 and a.network = $2",
         customer_id,
         network,
     )
     return Deposited(**row)
+
+
+@dataclass(frozen=True, slots=True)
+class DepositPlace:
+    """A customer's deposit address, with what it can be checked by."""
+
+    id: AddressId
+    network: str
+    store_id: StoreId
+    customer_id: CustomerId
+    address: str
+    place: Place
+
+
+async def deposits_after(tx: Tx, after: str, limit: int) -> list[DepositPlace]:
+    """Return customers' deposit addresses of every store, in the order of their ids, from after one."""
+    rows = await tx.fetch(
+        "select a.id, a.network, a.store_id, a.customer_id, a.address, a.index, a.seal, k.descriptor"
+        " from addresses a join keychains k on k.id = a.keychain_id"
+        " where a.customer_id is not null and a.id > $1 order by a.id limit $2",
+        after,
+        limit,
+    )
+    found = [(row, Place(row["descriptor"], row["index"], row["seal"])) for row in rows]
+    return [DepositPlace(r["id"], r["network"], r["store_id"], r["customer_id"], r["address"], at) for r, at in found]
+
+
+async def every_wallet(tx: Tx) -> list[Wallet]:
+    """Return the wallets of every store."""
+    return [_wallet(row) for row in await tx.fetch(f"{_WALLET} order by w.id")]
 
 
 async def stores_on(tx: Tx, network: str) -> list[StoreId]:
@@ -324,7 +370,7 @@ async def addresses_of(
 ) -> list[Issued]:
     """Return the addresses issued from a wallet to its own store, newest first; with `below`, of smaller index."""
     rows = await tx.fetch(
-        "select id, address, index, invoice_id, customer_id, created_at from addresses"
+        "select id, address, index, invoice_id, customer_id, created_at, seal from addresses"
         " where keychain_id = $1 and store_id = $2 and network = $3 and ($4::bigint is null or index < $4)"
         " order by index desc limit $5",
         wallet.keychain_id, wallet.store_id, wallet.network, below, limit,
@@ -342,4 +388,5 @@ def _wallet(row: Record) -> Wallet:
         fingerprint=row["fingerprint"],
         next_index=row["next_index"],
         created_at=row["created_at"],
+        seal=row["seal"],
     )

@@ -1,4 +1,4 @@
-"""The guard's round: every open invoice's addresses, over and over."""
+"""The guard's round: every wallet, every open invoice's addresses and every customer's, over and over."""
 
 import asyncio
 from time import monotonic
@@ -15,14 +15,23 @@ REST = 9
 
 
 async def check_addresses(house: House) -> None:
-    """Check the addresses of open invoices until cancelled; any number of processes may do it side by side."""
+    """Check wallets and addresses until cancelled; any number of processes may do it side by side."""
     while True:
+        await house.database.run(lambda tx: flow.check_wallets(tx, house, house.clock.now()))
         turn: Turn | None = FIRST_TURN
         while turn is not None:
             began = monotonic()
             now = house.clock.now()
             turn = await house.database.run(
                 lambda tx, turn=turn, now=now: flow.check_addresses(tx, house, turn, PAGE, now)  # type: ignore[misc]
+            )
+            await asyncio.sleep(REST * (monotonic() - began))
+        place: str | None = ""
+        while place is not None:
+            began = monotonic()
+            now = house.clock.now()
+            place = await house.database.run(
+                lambda tx, place=place, now=now: flow.check_deposits(tx, house, place, PAGE, now)  # type: ignore[misc]
             )
             await asyncio.sleep(REST * (monotonic() - began))
         await asyncio.sleep(ROUND_SECONDS)

@@ -10,9 +10,12 @@ from kassa.api.lists import page, read_cursor
 from kassa.chains.base import Account
 from kassa.core.errors import FieldFault, Invalid
 from kassa.db.pool import Tx
+from kassa.house import House
 from kassa.wallets import store as wallets
+from kassa.wallets.model import Place, Wallet
 from kassa.wallets.resource import address_resource, wallet_resource
 from kassa.wallets.rules import check_mode
+from kassa.wallets.store import Issued
 
 
 async def _account(call: Call) -> Account:
@@ -29,7 +32,9 @@ async def _account(call: Call) -> Account:
 async def _add(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     order: shapes.WalletOrder = call.body
     space = call.house.chains[order.network].space
-    made = await flow.add_wallet(tx, call.actor, call.store.id, order.network, space, call.prepared, call.now)
+    made = await flow.add_wallet(
+        tx, call.actor, call.store.id, order.network, space, call.prepared, call.house.seal, call.now
+    )
     return wallet_resource(made)
 
 
@@ -51,11 +56,13 @@ async def _addresses(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     wallet = await wallets.get_wallet(tx, call.store.id, call.id)
     below = None if query.cursor is None else int(query.cursor)
     found = await wallets.addresses_of(tx, wallet, below=below, limit=query.limit + 1)
-    shown = [
-        address_resource(issued, wallet.network, call.house.derived(wallet.network, wallet.descriptor, issued.index))
-        for issued in found
-    ]
+    shown = [address_resource(issued, wallet.network, good=_is_good(call.house, wallet, issued)) for issued in found]
     return page(shown, query.limit, "index")
+
+
+def _is_good(house: House, wallet: Wallet, issued: Issued) -> bool:
+    place = Place(wallet.descriptor, issued.index, issued.seal)
+    return house.mismatch(wallet.network, place, issued.address, issued.owner) is False
 
 
 ENDPOINTS = (

@@ -1,0 +1,109 @@
+"""Seals: a keyed hash over an address and all that it belongs to, made when it is issued, checked when it is shown.
+
+An address that is its wallet's may still be another invoice's, and a wallet in the database may be anyone's. Whoever
+can write to the database cannot make a seal: its key is a file in the data folder.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from kassa.core.errors import DatabaseError
+
+FILE = "address-key"
+_BYTES = 32
+
+
+class Seal:
+    """Makes and checks seals (HMAC-SHA256) with one key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self.fingerprint = hashlib.sha256(b"kassa address key\n" + key).digest()
+
+    def __repr__(self) -> str:
+        return f"Seal({self.fingerprint.hex()[:8]}…)"
+
+    def of_address(self, network: str, descriptor: str, index: int, address: str, owner: str) -> bytes:
+        """Seal an address: where it comes from, and the invoice or customer that it was issued for."""
+        return self._seal("address", network, descriptor, str(index), address, owner)
+
+    def of_wallet(self, wallet_id: str, store_id: str, network: str, descriptor: str) -> bytes:
+        """Seal a wallet: whose it is, and the descriptor that its addresses are derived from."""
+        return self._seal("wallet", wallet_id, store_id, network, descriptor)
+
+    def of_change(self, change_id: str, *parts: str) -> bytes:
+        """Seal what was asked, or decided, about the change of a wallet."""
+        return self._seal("change", change_id, *parts)
+
+    def _seal(self, *parts: str) -> bytes:
+        # PostgreSQL's text cannot hold the separator.
+        return hmac.digest(self._key, "\0".join(parts).encode(), "sha256")
+
+
+def fits(seal: bytes | None, made: bytes) -> bool:
+    """Compare a stored seal with the one that was just made, in constant time."""
+    return seal is not None and hmac.compare_digest(seal, made)
+
+
+async def read_or_make(data_dir: Path, fingerprint: bytes | None) -> Seal:
+    """Return the seal of the key in a data folder, made at first start.
+
+    `fingerprint` is of the key that made the seals in the database, if any: none is made then, and no other is taken.
+    Raises `DatabaseError`.
+    """
+    path = data_dir / FILE
+    try:
+        key = await asyncio.to_thread(_read, path)
+        if key is None and fingerprint is None:
+            key = await asyncio.to_thread(_make, path)
+    except (OSError, ValueError) as fault:
+        raise DatabaseError(
+            f"{path} cannot be used ({fault}): it holds 64 hexadecimal digits, for this user alone"
+        ) from fault
+    seal = None if key is None else Seal(key)
+    if seal is None or (fingerprint is not None and seal.fingerprint != fingerprint):
+        what = "is missing, the key" if seal is None else "is not the key"
+        raise DatabaseError(
+            f"{path} {what} that sealed the addresses in this database: copy it from the machine that made it; if it is"
+            " lost for ever, see `kassa address-key renew`"
+        )
+    return seal
+
+
+async def make_another(data_dir: Path) -> Seal:
+    """Replace the key in a data folder by a new one; raises `OSError`."""
+    path = data_dir / FILE
+    await asyncio.to_thread(path.unlink, missing_ok=True)
+    return Seal(await asyncio.to_thread(_make, path))
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        key = bytes.fromhex(path.read_text("ascii").strip())
+    except FileNotFoundError:
+        return None
+    if len(key) != _BYTES:
+        raise ValueError("it is not a key")
+    return key
+
+
+def _make(path: Path) -> bytes:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key, new = secrets.token_bytes(_BYTES), path.with_suffix(f".{os.getpid()}")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+        file.write(key.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(new, path)  # whoever is first has made it; a file that is there is never replaced
+    except FileExistsError:
+        made = _read(path)
+        assert made is not None
+        return made
+    finally:
+        new.unlink()
+    return key
