@@ -100,7 +100,8 @@ async def store_policy(settings: Settings, store_id: str, given: Mapping[str, An
         store = await stores.get_store(tx, store_id)
         policy = changed(store.policy, given, currency(store.currency))
         if policy != store.policy:
-            store = await flow.change_store(tx, operator(), store, store.name, policy, store.version, now)
+            version, spread = store.version, store.spread_ppm
+            store = await flow.change_store(tx, operator(), store, store.name, policy, spread, version, now)
         return store_resource(store)
 
     return await _in_transaction(settings, work)

@@ -2,6 +2,7 @@
 
 import asyncio
 from base64 import b64encode
+from decimal import ROUND_UP, Decimal
 
 from tests.api.served import Served
 from tests.images import png
@@ -94,3 +95,15 @@ async def test_what_nobody_may_look_like_changes_nothing(served: Served) -> None
     assert late.code == "changed_meanwhile"
     store = (await served.all.get("/v1/store")).json
     assert (store["version"], store["colour"], store["logo"], store["frame_ancestors"]) == (1, None, None, [])
+
+
+async def test_the_spread_is_changed_with_the_store_and_charged_from_then_on(served: Served) -> None:
+    before = (await served.all.get("/v1/store")).json
+    due = (await served.all.invoice())["payment_options"][0]["amount"]
+    after = (await served.all.send("PATCH", "/v1/store", {"version": 1, "spread_percent": "0.5"})).json
+    assert (before["spread_percent"], after) == ("0", before | {"version": 2, "spread_percent": "0.5"})
+    charged = (await served.all.invoice())["payment_options"][0]["amount"]
+    assert Decimal(charged) == (Decimal(due) * 1000 / 995).quantize(Decimal("1e-8"), ROUND_UP)
+    for wrong in ("50.0001", "-1", "1%"):
+        answer = await served.all.send("PATCH", "/v1/store", {"version": 2, "spread_percent": wrong})
+        assert (answer.status, answer.fields) == (422, ["spread_percent"])

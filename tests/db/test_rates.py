@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -60,21 +61,21 @@ async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
 async def test_a_late_payment_is_valued_by_the_quotes_of_its_first_sight(database: Database, world: World) -> None:
     await put(database, 50_000, world.clock.now())
     invoice = await world.invoice()
-    await put(database, 40_000, world.clock.move(1000))
+    await put(database, 42_000, world.clock.move(1000))
     seen_at = world.clock.move(60)
     await put(database, 10_000, world.clock.move(100))
     # The node tells when it took the transaction; we look only now, at quite another rate.
     await world.look(world.paying("a", invoice, first_seen_at=seen_at))
 
     (payment,) = (await world.shown(invoice))["payments"]
-    assert (payment["rate"], payment["value"]) == ("40000.00", "40.00")
+    assert (payment["rate"], payment["value"]) == ("42000.00", "42.00")
     row = await database.pool.fetchrow("select late_rate_source, late_rate_at, late_rate_method from payments")
     assert row is not None
     assert (row["late_rate_source"], row["late_rate_at"]) == (
         "median(kraken,coinbase)",
         seen_at - timedelta(seconds=60),
     )
-    assert [each["rate"] for each in json.loads(row["late_rate_method"])["inputs"]] == ["40000.00", "40000.00"]
+    assert [each["rate"] for each in json.loads(row["late_rate_method"])["inputs"]] == ["42000.00", "42000.00"]
 
 
 async def test_a_late_payment_bears_the_spread_of_its_store(database: Database, world: World) -> None:
@@ -83,9 +84,9 @@ async def test_a_late_payment_bears_the_spread_of_its_store(database: Database, 
         world.store = await stores.get_store(tx, world.store.id)
     await put(database, 50_000, world.clock.now())
     invoice = await world.invoice()
-    await put(database, 40_000, world.clock.move(1000))
+    await put(database, 42_000, world.clock.move(1000))
     await world.look(world.paying("a", invoice))
-    assert (await world.shown(invoice))["payments"][0]["rate"] == "36000.00"
+    assert (await world.shown(invoice))["payments"][0]["rate"] == "37800.00"
 
 
 async def test_a_spread_that_was_changed_meanwhile_moves_no_late_rate(database: Database, world: World) -> None:
@@ -154,6 +155,18 @@ async def test_the_newest_quote_at_or_before_a_moment_is_found_for_each_source(d
     assert {each.source: each.price for each in now[BTC_EUR]} == {"kraken": 2, "coinbase": 1}
 
 
+async def test_what_a_source_said_before_is_its_last_other_reading(database: Database) -> None:
+    """The same answer, kept by the source and given again, is no second reading."""
+    clock = SetClock()
+    for price in (1, 2, 3):
+        await put(database, price, clock.move(10), "kraken")
+    last = quote(3, "kraken", clock.now())
+    async with database.transaction() as tx:
+        await rates.put_quotes(tx, [replace(last, fetched_at=clock.move(10))])
+        found = await rates.readings(tx, {BTC_EUR}, SOURCES, clock.now())
+    assert [each.price for each in found[BTC_EUR]] == [3, 2]
+
+
 async def test_a_quote_is_never_rewritten(database: Database) -> None:
     await put(database, 1, SetClock().now())
     with pytest.raises(asyncpg.RaiseError, match="never rewritten"):
@@ -173,20 +186,20 @@ async def test_c3_the_database_itself_refuses_what_is_no_price(database: Databas
 async def test_the_board_asks_once_a_second_and_hides_no_age(database: Database) -> None:
     clock, board = SetClock(), Board()
     await put(database, 1, clock.now())
-    assert (await board.newest(database, {BTC_EUR}, SOURCES, clock.now()))[BTC_EUR][0].price == 1
+    assert (await board.readings(database, {BTC_EUR}, SOURCES, clock.now()))[BTC_EUR][0].price == 1
     await put(database, 2, clock.move(0.5))
-    held = (await board.newest(database, {BTC_EUR}, SOURCES, clock.now()))[BTC_EUR]
+    held = (await board.readings(database, {BTC_EUR}, SOURCES, clock.now()))[BTC_EUR]
     assert {each.price for each in held} == {1}
     assert {clock.now() - each.at for each in held} == {timedelta(seconds=0.5)}
-    read = (await board.newest(database, {BTC_EUR}, SOURCES, clock.move(0.5)))[BTC_EUR]
-    assert {each.price for each in read} == {2}
+    read = (await board.readings(database, {BTC_EUR}, SOURCES, clock.move(0.5)))[BTC_EUR]
+    assert {each.price for each in read} == {1, 2}
 
 
 async def test_an_invoice_is_priced_by_what_is_new_within_a_second(database: Database, world: World) -> None:
     await put(database, 50_000, world.clock.now())
     await world.invoice()
-    await put(database, 40_000, world.clock.move(1))
-    assert (await world.invoice())["payment_options"][0]["rate"] == "40000.00"
+    await put(database, 42_000, world.clock.move(1))
+    assert (await world.invoice())["payment_options"][0]["rate"] == "42000.00"
 
 
 # ---------------------------------------------------------------- alarms and the doctor

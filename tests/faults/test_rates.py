@@ -23,6 +23,7 @@ from kassa.invoices.model import Order
 from kassa.rates import client
 from kassa.rates import store as rates
 from kassa.rates.model import NoRate, Pair, Quote, Rate
+from kassa.rates.sources import SOURCES as BY_NAME
 from kassa.settings import Confirmations, Rates
 from kassa.stores import store as stores
 from kassa.stores.model import Store
@@ -283,6 +284,27 @@ async def test_c6_a_source_that_hangs_delays_no_other_and_is_given_up(
             assert "no answer within 2 s" in await alarmed(house, "source_failed", "kraken")
         invoice = await opened(house, store)
     assert invoice["payment_options"][0]["rate_source"] == "median(coinbase,bitstamp)"
+
+
+@pytest.mark.parametrize("fault", ["hang", "500"])
+async def test_c6_a_pair_that_gets_no_answer_costs_no_other_pair_its_turn(market: Exchanges, fault: str) -> None:
+    pairs = [Pair("BTC", "EUR"), Pair("BTC", "USD"), Pair("LTC", "EUR"), Pair("LTC", "USD")]
+    market.prices |= {str(pair): "100" for pair in pairs}
+    market.faults |= {f"coinbase {pair}": fault for pair in pairs[:3]}
+    asking = client.Client(SystemClock(), Fraction(1, 50))
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(client, "ANSWER_SECONDS", 0.4)
+            patched.setattr(client, "ROUND_SECONDS", 1)
+            url = market.urls("coinbase")["coinbase"]
+            first, second = [await asking.ask(BY_NAME["coinbase"], url, pairs) for _ in range(2)]
+    finally:
+        await asking.close()
+    if fault == "500":
+        assert first.failed is None
+        assert first.refused == dict.fromkeys(pairs[:3], "it answers with status 500")
+        assert [quote.pair for quote in first.quotes] == pairs[3:]
+    assert [quote.pair for quote in second.quotes] == pairs[3:]
 
 
 async def test_c6_the_house_without_any_source_still_prices_a_coin_in_itself(

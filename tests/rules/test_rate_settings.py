@@ -14,6 +14,8 @@ sources = ["kraken", "coinbase", "ecb"]
 max_age = 120
 min_sources = 2
 max_deviation = "1.5%"
+max_jump = "30%"
+max_depeg = "0.5%"
 pivots = ["USD", "BTC"]
 fiat_max_age = 86400
 fetch_seconds = 10
@@ -35,6 +37,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         max_age_seconds=120,
         min_sources=2,
         max_deviation=Fraction(15, 1000),
+        max_jump=Fraction(3, 10),
+        max_depeg=Fraction(5, 1000),
         pivots=("USD", "BTC"),
         fiat_max_age_seconds=86_400,
         fetch_seconds=10,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kassa.core.money import due_units, format_rate
 from kassa.rates.markets import is_fiat, market, needed
 from kassa.rates.model import Alarm, Lack, NoRate, Pair, Policy, Quote, Quotes, Rate, Reason, Ticker
-from kassa.rates.rules import PLACES, alarms, backoff_seconds, fault_of, find, with_spread
+from kassa.rates.rules import PLACES, alarms, backoff_seconds, depegs, fault_of, find, with_spread
 from tests.rules.build import at
 
 NOW = at(0)
@@ -445,3 +445,63 @@ def test_the_rate_that_is_shown_is_the_rate_that_is_used(price: Fraction, spread
 def test_what_needs_no_rate_bears_no_spread() -> None:
     assert with_spread(Rate(Fraction(1), "same", NOW), 10_000).value == 1
     assert with_spread(Rate(Fraction(100), "fixed", NOW), 10_000).value == 99
+
+
+# ---------------------------------------------------------------- jumps and pegs
+
+BEFORE, AFTER = 60, 30
+"""Ages of two readings."""
+
+
+def read_twice(*prices: tuple[int | None, int]) -> list[Quote]:
+    """Return what each source said before (None: nothing) and what it says now."""
+    found = []
+    for (before, now), source in zip(prices, ALL, strict=False):
+        found += [] if before is None else [quote(before, source, age=BEFORE)]
+        found.append(quote(now, source, age=AFTER))
+    return found
+
+
+@pytest.mark.parametrize(("now", "held"), [(120, False), (121, True), (84, False), (83, True), (100, False)])
+def test_f12_a_rate_that_jumps_beyond_the_bound_waits_for_a_second_reading(now: int, held: bool) -> None:
+    found = rate(*read_twice((100, now), (100, now), (100, now)))
+    if held:
+        assert isinstance(found, NoRate)
+        assert (found.lack, set(reasons(found).values())) == (Lack.JUMP, {Reason.JUMPED})
+    else:
+        assert value(found) == now
+
+
+def test_f12_a_jump_is_believed_once_a_majority_has_said_it_twice() -> None:
+    assert value(rate(*read_twice((100, 150), (150, 150), (100, 150)))) is None
+    assert value(rate(*read_twice((150, 150), (150, 150), (100, 150)))) == 150
+
+
+def test_without_a_reading_before_there_is_no_jump_however_old_the_one_before_is() -> None:
+    assert value(rate(*read_twice((None, 150), (None, 150)))) == 150
+    old = [quote(100, source, age=86_400) for source in ALL[:2]]
+    assert value(rate(*old, *quotes(150, 150))) is None
+
+
+def test_a_jump_is_not_gone_round_by_a_pivot() -> None:
+    usd = [quote(3_000, source, Pair("BTC", "USD")) for source in ALL[:2]]
+    eur = quote(Fraction(12, 10), "ecb", Pair("EUR", "USD"))
+    assert value(rate(*usd, eur)) == 2_500
+    assert value(rate(*usd, eur, *read_twice((1_000, 2_500), (1_000, 2_500)))) is None
+    jumped = [quote(2_000, source, Pair("BTC", "USD"), age=BEFORE) for source in ALL[:2]]
+    assert value(rate(*jumped, *usd, eur)) is None
+
+
+def test_f12_a_held_rate_is_an_alarm_of_its_own_and_its_quotes_are_none() -> None:
+    found = {BTC_EUR: tuple(read_twice((100, 150), (100, 150)))}
+    told = alarms([BTC_EUR], found, POLICY, NOW)
+    assert [(alarm.kind, alarm.pair) for alarm in told] == [("no_rate", "BTC/EUR"), ("rate_jumped", "BTC/EUR")]
+
+
+@pytest.mark.parametrize(("price", "said"), [("0.98", 0), ("0.979", 1), ("1.02", 0), ("1.021", 1)])
+def test_c26_a_stable_coin_off_its_peg_is_said(price: str, said: int) -> None:
+    pair = Pair("USDC", "USD")
+    told = depegs(["BTC", "USDC"], {pair: quotes(price, price, pair=pair)}, POLICY, NOW)
+    assert len(told) == said
+    assert all((alarm.kind, alarm.pair) == ("depegged", "USDC/USD") for alarm in told)
+    assert depegs(["BTC"], {pair: quotes(price, price, pair=pair)}, POLICY, NOW) == []

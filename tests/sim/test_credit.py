@@ -1,11 +1,13 @@
 """Customers' credit as small examples: what is deposited, over or short, how it is spent, how it is taken back."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kassa.core.clock import rfc3339
 from kassa.db.pool import Database
 from kassa.invoices.model import Decision
 from tests.sim.world import World, new_world
@@ -109,6 +111,21 @@ async def test_credit_pays_an_invoice_at_most_what_is_due(world: World) -> None:
     assert shown["payment_options"][0]["amount_paid"] == "0.00100000"
     assert await purse(world) == (50_000, 0)
     assert not await world.spend(invoice)
+
+
+async def test_how_the_rates_of_deposits_and_spends_came_about_is_kept(world: World) -> None:
+    await deposit(world, 150_000)
+    assert await world.spend(await buying(world))
+    pool = world.house.database.pool
+    spent = await pool.fetchrow("select rate, rate_source as source, rate_at as at, rate_method as method from spends")
+    held = await pool.fetchrow(
+        "select book_rate as rate, book_rate_source as source, book_rate_at as at, book_rate_method as method"
+        " from payments"
+    )
+    for row in (spent, held):
+        assert (row["rate"], row["source"]) == ("50000", "fixed")
+        assert json.loads(row["method"])["at"] == rfc3339(row["at"])
+        assert [each["source"] for each in json.loads(row["method"])["inputs"]] == ["fixed"]
 
 
 async def test_credit_that_is_short_pays_nothing(world: World) -> None:

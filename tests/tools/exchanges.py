@@ -111,7 +111,10 @@ def asked(source: str, path: str) -> Pair:
 
 
 class Exchanges:
-    """Every source on one port. `prices` are the middle prices, `faults` what is wrong with a source."""
+    """Every source on one port.
+
+    `prices` are the middle prices, `faults` what is wrong with a source, or with what it says of one pair.
+    """
 
     def __init__(self) -> None:
         self.port = 0
@@ -132,7 +135,8 @@ class Exchanges:
         source, _, path = request.raw_path.removeprefix("/").partition("/")
         self.requests.append((source, path))
         followed, source = source.endswith(FOLLOWED), source.removesuffix(FOLLOWED)
-        fault, pair = "" if followed else self.faults.get(source, ""), asked(source, "/" + path)
+        pair = asked(source, "/" + path)
+        fault = "" if followed else self.faults.get(f"{source} {pair}", self.faults.get(source, ""))
         price = self.prices.get(f"{source} {pair}", self.prices.get(str(pair)))
         if price is None:
             status, text = ABSENT[source]

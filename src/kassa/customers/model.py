@@ -23,7 +23,8 @@ class Customer:
 class Spend:
     """Credit that paid a part of an invoice: a fact, never changed.
 
-    `rate` is that of the asset in the store's currency, for the books (None: there was none).
+    `rate` is that of the asset in the store's currency, for the books (None: there was none), with where it comes from,
+    of when it is, and the record of how it came about, as JSON.
     """
 
     id: SpendId
@@ -35,6 +36,9 @@ class Spend:
     rate: Fraction | None
     made_at: datetime
     made_by: str
+    rate_source: str | None = None
+    rate_at: datetime | None = None
+    rate_method: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,10 +118,11 @@ async def move(tx: Tx, moves: Mapping[Purse, int]) -> dict[Purse, Owed]:
 async def put_spend(tx: Tx, made: Spend) -> None:
     """Write a spend; `debit` must follow in the same transaction."""
     await tx.execute(
-        "insert into spends (id, store_id, customer_id, invoice_id, asset, units, rate, made_at, made_by)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "insert into spends (id, store_id, customer_id, invoice_id, asset, units, rate, made_at, made_by, rate_source,"
+        " rate_at, rate_method) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         made.id, made.store_id, made.customer_id, made.invoice_id, made.asset, made.units,
-        None if made.rate is None else str(made.rate), made.made_at, made.made_by,
+        None if made.rate is None else str(made.rate), made.made_at, made.made_by, made.rate_source, made.rate_at,
+        made.rate_method,
     )  # fmt: skip
 
 
@@ -182,4 +183,7 @@ def _spend(row: Record) -> Spend:
         rate=None if row["rate"] is None else Fraction(row["rate"]),
         made_at=row["made_at"],
         made_by=row["made_by"],
+        rate_source=row["rate_source"],
+        rate_at=row["rate_at"],
+        rate_method=row["rate_method"],
     )

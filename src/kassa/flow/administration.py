@@ -44,10 +44,10 @@ async def create_store(
 
 
 async def change_store(
-    tx: Tx, by: Actor, store: Store, name: str, policy: Policy, version: int, now: datetime
+    tx: Tx, by: Actor, store: Store, name: str, policy: Policy, spread_ppm: int, version: int, now: datetime
 ) -> Store:
-    """Give a store another name or policy; raises `Invalid`, or `Conflict` when it is no longer at `version`."""
-    changed = await stores.change_store(tx, store.id, name, policy, version)
+    """Change a store's name, policy or spread; raises `Invalid`, or `Conflict` when it is no longer at `version`."""
+    changed = await stores.change_store(tx, store.id, name, policy, spread_ppm, version)
     before, after = difference(_look(store), _look(changed))
     await audit.record(tx, by, "store.changed", store.id, now, store_id=store.id, before=before, after=after)
     return changed

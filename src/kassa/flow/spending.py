@@ -1,7 +1,7 @@
 """Pay an invoice from its customer's credit."""
 
+from dataclasses import replace
 from datetime import datetime
-from fractions import Fraction
 from typing import Any
 
 import kassa.customers.store as customers
@@ -19,6 +19,7 @@ from kassa.house import House
 from kassa.invoices.model import Option, Status
 from kassa.invoices.rules import option_due
 from kassa.rates.model import Rate
+from kassa.rates.resource import method_text
 from kassa.stores.model import Store
 
 
@@ -39,8 +40,7 @@ async def pay_from_credit(
     asked = due if amount is None else parse_amount(amount, option.asset.decimals)
     if asked == 0:
         raise Invalid(FieldFault("amount", "must be more than zero"))
-    rate = await _book_rate(house, picture, option, now)
-    spend = _spend(picture, option, min(asked, due), rate, by, now)
+    spend = await _valued(house, picture, option, _spend(picture, option, min(asked, due), by, now))
     await customers.put_spend(tx, spend)
     crashpoint("spend.written")
     paid = pictures.with_spend(picture, spend, now)
@@ -66,7 +66,7 @@ def _payable(picture: Picture, asset: str, now: datetime) -> Option:
     return option
 
 
-def _spend(picture: Picture, option: Option, units: int, rate: Fraction | None, by: str, now: datetime) -> Spend:
+def _spend(picture: Picture, option: Option, units: int, by: str, now: datetime) -> Spend:
     terms = picture.terms
     return Spend(
         id=SpendId(new_id("spd", now)),
@@ -75,15 +75,24 @@ def _spend(picture: Picture, option: Option, units: int, rate: Fraction | None, 
         invoice_id=terms.id,
         asset=option.asset.id,
         units=units,
-        rate=rate,
+        rate=None,
         made_at=now,
         made_by=by,
     )
 
 
-async def _book_rate(house: House, picture: Picture, option: Option, now: datetime) -> Fraction | None:
+async def _valued(house: House, picture: Picture, option: Option, spend: Spend) -> Spend:
+    """Say what a spend's units are worth in the store's currency, and how that is known."""
     if picture.terms.currency == picture.terms.store_currency:
-        return option.rate
+        return replace(
+            spend,
+            rate=option.rate,
+            rate_source=option.rate_source,
+            rate_at=option.rate_at,
+            rate_method=option.rate_method,
+        )
     asked = option.asset.symbol, picture.terms.store_currency.code
-    rate = (await rates_now(house, [asked], now))[asked]
-    return rate.value if isinstance(rate, Rate) else None
+    rate = (await rates_now(house, [asked], spend.made_at))[asked]
+    if not isinstance(rate, Rate):
+        return spend
+    return replace(spend, rate=rate.value, rate_source=rate.source, rate_at=rate.at, rate_method=method_text(rate))

@@ -121,6 +121,14 @@ def percent(ppm: int) -> str:
     return format_units(ppm, _PERCENT_DECIMALS).rstrip("0").rstrip(".")
 
 
+def read_percent(text: str, most: int, field: str) -> int:
+    """Read a share in percent, such as "0.5", into parts per million, at most so many; raises `Invalid`."""
+    ppm = parse_amount(text, _PERCENT_DECIMALS, field=field)
+    if ppm > most:
+        raise Invalid(FieldFault(field, f'is a share in percent, such as "0.5", of at most {percent(most)}'))
+    return ppm
+
+
 def read_row(row: Mapping[str, Any]) -> Policy:
     """Read the columns of a policy from a row of `stores` or `invoices`."""
     return Policy(
@@ -159,7 +167,7 @@ def named(policy: Policy) -> dict[str, Any]:  # JSON
 def _read(name: str, value: Any, currency: Currency, field: str) -> dict[str, Any]:
     match name:
         case "tolerance_percent" | "short_limit_percent" | "late_rate_percent":
-            return {name.replace("percent", "ppm"): _ppm(value, _MOST[name], field)}
+            return {name.replace("percent", "ppm"): read_percent(value, _MOST[name], field)}
         case "tolerance_amount":
             return {"tolerance_units": parse_amount(value, currency.decimals, field=field)}
         case "short":
@@ -178,10 +186,3 @@ def _one_of(kind: type[Short] | type[Over], value: str, field: str) -> Short | O
         return kind(value)
     except ValueError:
         raise Invalid(FieldFault(field, f"must be one of {', '.join(kind)}")) from None
-
-
-def _ppm(text: str, most: int, field: str) -> int:
-    ppm = parse_amount(text, _PERCENT_DECIMALS, field=field)
-    if ppm > most:
-        raise Invalid(FieldFault(field, f'is a share in percent, such as "0.5", of at most {percent(most)}'))
-    return ppm

@@ -37,11 +37,11 @@ async def put(tx: Tx, found: Sequence[tuple[Found, Owner]], bases: Mapping[int, 
         f"""
         insert into payments as p (id, network, txid, position, asset, units, maturity, address_id, store_id,
             invoice_id, customer_id, first_seen_at, replaceable, block_height, block_hash, late_rate, late_rate_source,
-            late_rate_at, late_rate_method, book_rate, book_rate_source, confirmations)
+            late_rate_at, late_rate_method, book_rate, book_rate_source, confirmations, book_rate_at, book_rate_method)
         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::int[],
             $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bool[], $14::bigint[],
             $15::text[], $16::text[], $17::text[], $18::timestamptz[], $19::json[], $20::text[], $21::text[],
-            $22::jsonb[])
+            $22::jsonb[], $23::timestamptz[], $24::json[])
         on conflict on constraint payments_transfer do update set
             units = excluded.units, block_height = excluded.block_height, block_hash = excluded.block_hash,
             missing_since = null, conflict_txid = null, conflict_height = null, replaceable = excluded.replaceable
@@ -85,6 +85,8 @@ def _row(found: Found, owner: Owner, basis: Basis, now: datetime) -> tuple[Any, 
         None if basis.book is None else str(basis.book.value),
         None if basis.book is None else basis.book.source,
         None if basis.tiers is None else write_tiers(basis.tiers),
+        None if basis.book is None else basis.book.at,
+        None if basis.book is None else method_text(basis.book),
     )
 
 

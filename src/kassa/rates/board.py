@@ -1,4 +1,4 @@
-"""The newest quotes in this process's memory, so that most invoices are priced without asking the database for them."""
+"""The last readings of each source in this process's memory: most invoices are priced without asking the database."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -22,10 +22,10 @@ class Board:
     def __init__(self) -> None:
         self._held: dict[Pair, tuple[datetime, tuple[Quote, ...]]] = {}
 
-    async def newest(
+    async def readings(
         self, database: Database, pairs: Collection[Pair], sources: Sequence[str], now: datetime
     ) -> dict[Pair, tuple[Quote, ...]]:
-        """Return the newest quote of each source for each pair; what was stored in the last second may be missing."""
+        """Return what each source said last of pairs, and before; what was stored in the last second may be missing."""
         if not sources:
             return {}
         found = {}
@@ -45,5 +45,5 @@ async def _ask(pool: "Pool[Any]", asked: Sequence[Asked]) -> list[dict[Pair, tup
     # nobody may be told what was not yet known at his own.
     pairs = {pair for each in asked for pair in each[0]}
     _, sources, _ = asked[0]
-    found = await rates.newest(pool, sorted(pairs), sources, min(moment for _, _, moment in asked))
+    found = await rates.readings(pool, sorted(pairs), sources, min(moment for _, _, moment in asked))
     return [{pair: found[pair] for pair in each[0]} for each in asked]

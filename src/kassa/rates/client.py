@@ -26,7 +26,8 @@ LONGEST_RETRY_SECONDS = 3_600
 class Report:
     """What came of asking one source: its quotes, the answers that were refused, the pairs that it does not trade.
 
-    `failed` says why it could not be asked (to the end), `retry_after` for how many seconds it wants to be left alone.
+    `failed` says why nothing came of it, or not everything in time; `retry_after` for how many seconds it wants to be
+    left alone.
     """
 
     quotes: list[Quote] = field(default_factory=list)
@@ -41,6 +42,8 @@ class Client:
 
     def __init__(self, clock: Clock, max_deviation: Fraction) -> None:
         self._clock, self._max_deviation = clock, max_deviation
+        # Questions that got no answer the last time: asked last, so that they cost no other pair its turn.
+        self._silent: set[str] = set()
         self._session = aiohttp.ClientSession(
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -50,21 +53,42 @@ class Client:
         )
 
     async def ask(self, source: Source, url: str, pairs: Iterable[Pair]) -> Report:
-        """Ask a source for pairs that it can name, one answer after the other; never raises for what it does."""
+        """Ask a source for pairs that it can name, one answer after the other; never raises for what it does.
+
+        A question that gets no answer costs no other its own, unless the source wants to be left alone.
+        """
         report = Report()
         paths: dict[str, list[Pair]] = {}
         for pair in sorted(pairs):
             if (path := source.path(pair)) is not None:
                 paths.setdefault(path, []).append(pair)
+        urls = {url.rstrip("/") + path: asked for path, asked in paths.items()}
+        faults: dict[str, SourceUnavailable] = {}
         try:
             async with asyncio.timeout(ROUND_SECONDS):
-                for path, asked in paths.items():
-                    await self._ask(source, url.rstrip("/") + path, asked, report)
-        except SourceUnavailable as fault:
-            report.failed, report.retry_after = str(fault), fault.retry_after
+                for each in sorted(urls, key=lambda each: each in self._silent):
+                    if (fault := await self._answered(source, each, urls[each], report)) is not None:
+                        faults[each] = fault
+                        if fault.retry_after:
+                            report.failed, report.retry_after = str(fault), fault.retry_after
+                            break
         except TimeoutError:
             report.failed = f"it takes more than {ROUND_SECONDS} s to answer everything"
+        self._silent = (self._silent - urls.keys()) | faults.keys()
+        if faults and len(faults) == len(urls):
+            report.failed = report.failed or str(next(iter(faults.values())))
+        else:
+            report.refused |= {pair: str(fault) for each, fault in faults.items() for pair in urls[each]}
         return report
+
+    async def _answered(
+        self, source: Source, url: str, pairs: list[Pair], report: Report
+    ) -> SourceUnavailable | None:
+        try:
+            await self._ask(source, url, pairs, report)
+        except SourceUnavailable as fault:
+            return fault
+        return None
 
     async def _ask(self, source: Source, url: str, pairs: list[Pair], report: Report) -> None:
         asked_at = self._clock.now()
@@ -104,8 +128,9 @@ class Client:
                 self._session.get(url, allow_redirects=False) as response,
             ):
                 if response.status in (418, 429) or response.status >= 500:
-                    said = f"it answers with status {response.status}"
-                    raise SourceUnavailable(said, retry_after=_seconds(response.headers.get("Retry-After", "")))
+                    said, wanted = f"it answers with status {response.status}", response.headers.get("Retry-After", "")
+                    least = 1 if response.status < 500 else 0
+                    raise SourceUnavailable(said, retry_after=max(least, _seconds(wanted)))
                 return response.status, await _read(response)
         except TimeoutError:
             raise SourceUnavailable(f"no answer within {ANSWER_SECONDS} s") from None

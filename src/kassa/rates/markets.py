@@ -13,6 +13,8 @@ REFERENCE_CODES = tuple(
 )
 """What the reference quotes against the euro: all in one file, so all are kept, whatever a store orders in tomorrow."""
 _COINS = ("BTC", "LTC", "ETH", "USDC", "USDT", "XAU", "XAG")
+PEGS = {"DAI": "USD", "USDC": "USD", "USDT": "USD"}
+"""What stable coins promise to be worth one of. Nothing is priced by it: it says when to raise an alarm."""
 _AS_QUOTE = {"ETH": 1, "BTC": 2, "USDC": 3, "USDT": 4}
 # Markets name the more money-like side last: LTC/BTC, BTC/USDC, USDC/USDT, anything/USD, and EUR/USD.
 

@@ -43,13 +43,18 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the settings demand of a rate. `max_deviation` is a share of the median; `sources` are in their order."""
+    """What the settings demand of a rate. `sources` are in their order.
+
+    Shares: `max_deviation` of the median, `max_jump` of the reading before, `max_depeg` of what a stable coin promises.
+    """
 
     sources: tuple[str, ...] = ()
     min_sources: int = 2
     max_age: timedelta = timedelta(seconds=300)
     fiat_max_age: timedelta = timedelta(days=6)
     max_deviation: Fraction = Fraction(2, 100)
+    max_jump: Fraction = Fraction(20, 100)
+    max_depeg: Fraction = Fraction(2, 100)
     pivots: tuple[str, ...] = ("USD", "BTC")
     fixed: Mapping[str, Fraction] = field(default_factory=dict)
 
@@ -61,6 +66,7 @@ class Reason(StrEnum):
     OUTLIER = "outlier"
     INVERTED = "inverted"
     DISAGREES = "disagrees"
+    JUMPED = "jumped"
 
 
 class Lack(StrEnum):
@@ -68,6 +74,7 @@ class Lack(StrEnum):
 
     TOO_FEW = "too few fresh sources"
     DISAGREEMENT = "the sources disagree"
+    JUMP = "the rate jumped, and no second reading has confirmed it yet"
 
 
 @dataclass(frozen=True, slots=True)

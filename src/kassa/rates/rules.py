@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from kassa.rates.markets import ANCHOR, REFERENCE, is_fiat, market
+from kassa.core.money import format_rate
+from kassa.rates.markets import ANCHOR, PEGS, REFERENCE, is_fiat, market
 from kassa.rates.model import Alarm, Dropped, Lack, Leg, NoRate, Pair, Policy, Quote, Quotes, Rate, Reason, Ticker
 
 PLACES = 10**18
@@ -40,8 +41,8 @@ def find(base: str, quote: str, quotes: Quotes, policy: Policy, now: datetime) -
 
     The same code on both sides needs no rate. A fixed pair holds at every moment: it is as fresh as `now`. Else the
     pair's own market decides; where too few sources quote it, the first pivot to which both sides have a rate. A market
-    whose sources contradict each other is not gone round, be it the pair's own or one on the way through a pivot: then
-    there is no rate.
+    whose sources contradict each other, or have just jumped together, is not gone round, be it the pair's own or one on
+    the way through a pivot: then there is no rate.
     """
     if base == quote:
         return Rate(Fraction(1), "same", now)
@@ -54,7 +55,7 @@ def find(base: str, quote: str, quotes: Quotes, policy: Policy, now: datetime) -
             if pivot in (base, quote):
                 continue
             crossed = _cross(pair, pivot, quotes, policy, now)
-            if isinstance(crossed, Rate) or crossed.lack is Lack.DISAGREEMENT:
+            if isinstance(crossed, Rate) or crossed.lack is not Lack.TOO_FEW:
                 return crossed
     return direct
 
@@ -80,8 +81,8 @@ def backoff_seconds(every: int, failures: int, retry_after: int) -> int:
 def alarms(asked: Iterable[Pair], quotes: Quotes, policy: Policy, now: datetime) -> list[Alarm]:
     """Return what an operator should know of the rates of some pairs.
 
-    Those that have none; those that will have none when their quotes grow twice as old; and quotes that contradict the
-    others. A stale quote is no alarm of its own: its source has failed, or nobody trades there.
+    Those that have none; those that will have none when their quotes grow twice as old; those that jumped; and quotes
+    that contradict the others. A stale quote is no alarm of its own: its source has failed, or nobody trades there.
     """
     found = set()
     earlier = replace(policy, max_age=policy.max_age / 2)
@@ -89,15 +90,27 @@ def alarms(asked: Iterable[Pair], quotes: Quotes, policy: Policy, now: datetime)
         rate = find(pair.base, pair.quote, quotes, policy, now)
         if isinstance(rate, NoRate):
             found.add(Alarm("no_rate", "", str(pair), _lack(rate)))
+            if rate.lack is Lack.JUMP:
+                found.add(Alarm("rate_jumped", "", str(pair), _lack(rate)))
         elif isinstance(ageing := find(pair.base, pair.quote, quotes, earlier, now), NoRate):
             found.add(Alarm("rate_ageing", "", str(pair), f"half of max_age has passed: {_lack(ageing)}"))
         dropped = rate.dropped if isinstance(rate, NoRate) else [each for leg in rate.legs for each in leg.dropped]
         found |= {
             Alarm("quote_dropped", each.quote.source, str(each.quote.pair), each.reason.value)
             for each in dropped
-            if each.reason is not Reason.STALE
+            if each.reason not in (Reason.STALE, Reason.JUMPED)
         }
     return sorted(found, key=lambda alarm: (alarm.kind, alarm.source, alarm.pair, alarm.detail))
+
+
+def depegs(symbols: Iterable[str], quotes: Quotes, policy: Policy, now: datetime) -> list[Alarm]:
+    """Return an alarm for each stable coin that is worth more or less than it promises, by more than `max_depeg`."""
+    found = []
+    for coin in sorted(PEGS.keys() & set(symbols)):
+        rate = find(coin, PEGS[coin], quotes, policy, now)
+        if isinstance(rate, Rate) and abs(rate.value - 1) > policy.max_depeg:
+            found.append(Alarm("depegged", "", f"{coin}/{PEGS[coin]}", f"{format_rate(rate.value)} instead of 1"))
+    return found
 
 
 def _lack(rate: NoRate) -> str:
@@ -113,7 +126,7 @@ def _cross(pair: Pair, pivot: str, quotes: Quotes, policy: Policy, now: datetime
         return crossed or NoRate(pair, Lack.TOO_FEW)
     lacking = [leg for leg in (first, second) if isinstance(leg, NoRate)]
     # A side that nobody quotes leads nowhere, whatever the other's sources say: the next pivot may.
-    lack = Lack.TOO_FEW if any(leg.lack is Lack.TOO_FEW for leg in lacking) else Lack.DISAGREEMENT
+    lack = Lack.TOO_FEW if any(leg.lack is Lack.TOO_FEW for leg in lacking) else lacking[0].lack
     return NoRate(pair, lack, tuple(each for leg in lacking for each in leg.dropped))
 
 
@@ -174,6 +187,27 @@ def _reference(pair: Pair, quotes: Quotes, policy: Policy, now: datetime) -> Leg
 
 
 def _judge(pair: Pair, quotes: Iterable[Quote], policy: Policy, now: datetime) -> Leg | NoRate:
+    """Return what fresh sources agree on; nothing where it is far from what they agreed on one reading before.
+
+    Where each of a majority has said the same twice, the reading before says it too: then the jump is believed.
+    """
+    known = list(quotes)
+    leg = _agreed(pair, known, policy, now)
+    if isinstance(leg, NoRate):
+        return leg
+    before = _agreed(pair, _readings_before(known, now), replace(policy, max_age=timedelta.max), now)
+    if isinstance(before, Leg) and max(leg.value / before.value, before.value / leg.value) - 1 > policy.max_jump:
+        return NoRate(pair, Lack.JUMP, (*leg.dropped, *(Dropped(quote, Reason.JUMPED) for quote in leg.used)))
+    return leg
+
+
+def _readings_before(quotes: Sequence[Quote], now: datetime) -> list[Quote]:
+    """Return what each source said before its newest quote; the same answer given again is no other reading."""
+    newest = {quote.source: quote for quote in sorted(quotes, key=_age) if quote.fetched_at <= now}
+    return [quote for quote in quotes if quote.source in newest and quote.at < newest[quote.source].at]
+
+
+def _agreed(pair: Pair, quotes: Iterable[Quote], policy: Policy, now: datetime) -> Leg | NoRate:
     sources = [source for source in policy.sources if source != REFERENCE]
     newest = _newest(quotes, sources, now)
     stale = tuple(Dropped(quote, Reason.STALE) for quote in newest if now - quote.at > policy.max_age)

@@ -12,7 +12,7 @@ from kassa.core.errors import LeaseLost
 from kassa.db.pool import Tx
 from kassa.rates.model import Alarm, Pair, Quote
 
-KINDS = ("source_failed", "answer_refused", "quote_dropped", "rate_ageing", "no_rate")
+KINDS = ("source_failed", "answer_refused", "quote_dropped", "rate_ageing", "rate_jumped", "depegged", "no_rate")
 """Of alarms, as the table takes them."""
 _MOST_PLACES = 150  # of a number as `reading.number` takes it, and of the middle of two
 _QUOTE = "q.base, q.quote, q.source, q.bid, q.ask, q.price, q.at, q.fetched_at"
@@ -24,6 +24,17 @@ cross join lateral (
     select * from rate_quotes r
     where r.base = p.base and r.quote = p.quote and r.source = s.source and r.fetched_at <= $4
     order by r.fetched_at desc, r.id desc limit 1
+) q
+"""
+# And one more: what it said before. The same answer given again (its time is the same) is no other reading.
+_READINGS = f"""
+select {_QUOTE} from ({_NEWEST}) n cross join lateral (
+    select n.* union all (
+        select {_QUOTE.replace("q.", "r.")} from rate_quotes r
+        where r.base = n.base and r.quote = n.quote and r.source = n.source and r.fetched_at < n.fetched_at
+            and r.at < n.at
+        order by r.fetched_at desc, r.id desc limit 1
+    )
 ) q
 """
 
@@ -67,11 +78,24 @@ async def newest(
     tx: "Tx | Pool[Any]", pairs: Collection[Pair], sources: Sequence[str], at: datetime
 ) -> dict[Pair, tuple[Quote, ...]]:
     """Return, for market pairs, the newest quote of each source that was stored at or before a moment."""
+    return await _read_quotes(tx, _NEWEST, pairs, sources, at)
+
+
+async def readings(
+    tx: "Tx | Pool[Any]", pairs: Collection[Pair], sources: Sequence[str], at: datetime
+) -> dict[Pair, tuple[Quote, ...]]:
+    """Return, for market pairs, what each source said last at a moment, and what it had said before."""
+    return await _read_quotes(tx, _READINGS, pairs, sources, at)
+
+
+async def _read_quotes(
+    tx: "Tx | Pool[Any]", query: str, pairs: Collection[Pair], sources: Sequence[str], at: datetime
+) -> dict[Pair, tuple[Quote, ...]]:
     found: dict[Pair, tuple[Quote, ...]] = dict.fromkeys(pairs, ())
     if not found or not sources:
         return found
     asked = [pair.base for pair in found], [pair.quote for pair in found], list(sources)
-    for row in await tx.fetch(_NEWEST, *asked, at):
+    for row in await tx.fetch(query, *asked, at):
         quote = _read(row)
         found[quote.pair] += (quote,)
     return found

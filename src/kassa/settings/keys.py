@@ -282,6 +282,8 @@ SECTIONS = {
         "fixed": Key(_fixed),
         "min_sources": Key(_whole(1, 7)),
         "max_deviation": Key(_share, verbatim=True),
+        "max_jump": Key(_share, verbatim=True),
+        "max_depeg": Key(_share, verbatim=True),
         "pivots": Key(_pivots),
         "fiat_max_age": Key(_whole(3_600, 1_209_600), field="fiat_max_age_seconds"),
         "fetch_seconds": Key(_whole(1, 3_600)),

@@ -62,13 +62,15 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Where prices come from; `fixed` ("BTC/EUR") overrides the sources. `max_deviation` is a share of the median."""
+    """Where prices come from; `fixed` ("BTC/EUR") overrides the sources. The three bounds are shares."""
 
     sources: tuple[str, ...] = ()
     max_age_seconds: int = 300
     fixed: Mapping[str, Fraction] = field(default_factory=dict)
     min_sources: int = 2
     max_deviation: Fraction = Fraction(2, 100)
+    max_jump: Fraction = Fraction(20, 100)
+    max_depeg: Fraction = Fraction(2, 100)
     pivots: tuple[str, ...] = ("USD", "BTC")
     fiat_max_age_seconds: int = 518_400
     fetch_seconds: int = 30

@@ -10,6 +10,7 @@ from kassa.stores.model import SCOPES, ApiKey
 
 SECRET_BYTES = 32  # 256 bits: nothing to guess, so a plain SHA-256 needs no salt and no slow hash
 MAX_NAME = 200
+MAX_SPREAD_PPM = 500_000
 
 _KEY = re.compile(r"kassa_(?:live|test)_[0-9a-zA-Z]{43}\Z")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -73,15 +73,15 @@ async def create_store(
     return store
 
 
-async def change_store(tx: Tx, store_id: str, name: str, policy: Policy, version: int) -> Store:
-    """Give a store another name or policy, for the invoices to come; return it.
+async def change_store(tx: Tx, store_id: str, name: str, policy: Policy, spread_ppm: int, version: int) -> Store:
+    """Give a store another name, policy or spread, for the invoices to come; return it.
 
     Raises `Conflict` (`changed_meanwhile`) when the store is no longer at `version`.
     """
     row = await tx.fetchrow(
-        f"update stores s set name = $3, version = version + 1, ({COLUMNS}) = ($4, $5, $6, $7, $8, $9, $10)"
-        f" where id = $1 and version = $2 returning {_STORE}",
-        store_id, version, checked_name(name), *columns(policy),
+        f"update stores s set name = $3, spread_ppm = $4, version = version + 1,"
+        f" ({COLUMNS}) = ($5, $6, $7, $8, $9, $10, $11) where id = $1 and version = $2 returning {_STORE}",
+        store_id, version, checked_name(name), spread_ppm, *columns(policy),
     )  # fmt: skip
     if row is None:
         raise Conflict("the store was changed meanwhile; read it again", code="changed_meanwhile")

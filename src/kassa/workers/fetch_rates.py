@@ -25,7 +25,7 @@ ABSENT_SECONDS = 3_600
 """For so long a source is not asked again for a pair that it does not trade."""
 THINNED_AT_ONCE = 10_000
 _OF_SOURCES: tuple[str, ...] = ("source_failed", "answer_refused")
-_OF_PAIRS = ("quote_dropped", "rate_ageing", "no_rate")
+_OF_PAIRS = ("quote_dropped", "rate_ageing", "rate_jumped", "depegged", "no_rate")
 
 
 async def fetch_rates(house: House) -> None:

@@ -14,10 +14,11 @@ from kassa.api.endpoint import Call, Endpoint
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.money import currency
 from kassa.db.pool import Tx
-from kassa.invoices.policy import changed
+from kassa.invoices.policy import changed, read_percent
 from kassa.stores.branding import Branding, checked_ancestors, checked_colour
 from kassa.stores.raster import cleaned
 from kassa.stores.resource import store_resource
+from kassa.stores.rules import MAX_SPREAD_PPM
 from kassa.stores.store import change_branding, change_logo, get_store
 
 
@@ -30,11 +31,14 @@ async def _change(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     store = await get_store(tx, call.store.id)
     given = {} if asked.policy is UNSET else msgspec.to_builtins(asked.policy)
     policy = changed(store.policy, given, currency(store.currency))
+    spread = store.spread_ppm
+    if asked.spread_percent is not UNSET:
+        spread = read_percent(asked.spread_percent, MAX_SPREAD_PPM, "spread_percent")
     name = store.name if asked.name is UNSET else asked.name
     await change_branding(tx, store.id, _branding(store.branding, asked))
     if asked.logo is not UNSET:
         await change_logo(tx, store.id, None if asked.logo is None else cleaned(_decoded(asked.logo)))
-    changed_one = await flow.change_store(tx, call.actor, store, name, policy, asked.version, call.now)
+    changed_one = await flow.change_store(tx, call.actor, store, name, policy, spread, asked.version, call.now)
     return store_resource(changed_one)
 
 

@@ -23,7 +23,7 @@ class Said(Struct):
 class RateInput(Said):
     """A quote that was looked at. `dropped` says why it was not used; null: it was."""
 
-    dropped: Literal["stale", "outlier", "inverted", "disagrees"] | None
+    dropped: Literal["stale", "outlier", "inverted", "disagrees", "jumped"] | None
 
 
 class Quote(Said):

@@ -57,6 +57,7 @@ class Store(Struct):
     colour: Annotated[str | None, Meta(description="Of the checkout page: #rrggbb.")]
     logo: Annotated[str | None, Meta(description="The path at which the logo is served.")]
     frame_ancestors: Annotated[list[str], Meta(description="The origins that may show the checkout in a frame.")]
+    spread_percent: Percent
     policy: Policy
     created_at: Time
 
@@ -66,6 +67,9 @@ class StoreChange(Struct, forbid_unknown_fields=True, frozen=True):
 
     version: Annotated[int, Meta(ge=1, le=2**62)]
     name: Annotated[str, Meta(min_length=1, max_length=200)] | UnsetType = UNSET
+    spread_percent: (
+        Annotated[Percent, Meta(description="How much lower than the market's its rates are; at most 50.")] | UnsetType
+    ) = UNSET
     policy: PolicyChange | UnsetType = UNSET
     colour: Annotated[str, Meta(max_length=7)] | UnsetType | None = UNSET
     logo: (
