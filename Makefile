@@ -14,7 +14,7 @@ NODES ?= bitcoind litecoind anvil
 ARGS ?=
 WORKERS ?= 2
 
-.PHONY: help setup nodes demo sandbox test check format bench lock contracts clean
+.PHONY: help setup nodes demo sandbox test check format bench mutants lock contracts clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -56,6 +56,9 @@ format: $(INSTALLED)  ## Lay out the code and mend what can be mended without th
 
 bench: setup  ## Run every benchmark beside its own limit (ARGS="name" for one)
 	@$(BIN)/python -m bench $(ARGS)
+
+mutants: $(INSTALLED)  ## Change the rules of money in a thousand ways and see whether the quick tests notice (some 20 minutes)
+	@$(BIN)/mutmut run --max-children $(WORKERS) $(ARGS) && $(BIN)/mutmut results
 
 lock: $(INSTALLED)  ## Resolve the dependencies anew (ARGS=--upgrade to raise versions); no registry host is written
 	@for name in requirements requirements-dev; do \

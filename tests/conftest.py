@@ -13,7 +13,7 @@ from zlib import crc32
 import asyncpg
 import pytest
 import wallycore  # noqa: F401  # loaded here, for what is done to it below
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from kassa.db import embedded
 from kassa.db.migrate import migrate
@@ -24,6 +24,15 @@ pytest_plugins = ["tests.nodes"]
 # A busy machine draws examples slowly; that says nothing about the code.
 settings.register_profile("kassa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kassa")
+# Few examples, the same for every mutant: what only a hundred random ones can tell is not told by an example yet.
+settings.register_profile(
+    "mutants",
+    parent=settings.get_profile("kassa"),
+    max_examples=10,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+)
 
 ROOT = Path(__file__).parent.parent
 

@@ -81,9 +81,7 @@ class Client:
             report.refused |= {pair: str(fault) for each, fault in faults.items() for pair in urls[each]}
         return report
 
-    async def _answered(
-        self, source: Source, url: str, pairs: list[Pair], report: Report
-    ) -> SourceUnavailable | None:
+    async def _answered(self, source: Source, url: str, pairs: list[Pair], report: Report) -> SourceUnavailable | None:
         try:
             await self._ask(source, url, pairs, report)
         except SourceUnavailable as fault:
