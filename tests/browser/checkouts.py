@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from playwright.async_api import Locator, Page, expect
 
 from kassa.chains.bitcoin.devnode import DevNode
@@ -54,3 +55,77 @@ async def patched(kassa: Program, **change: Any) -> Json:
     status, changed = await kassa.call("PATCH", "/v1/store", {"version": store["version"], **change})
     assert status == 200, json.dumps(changed)
     return changed
+
+
+async def ends_soon(database_url: str, invoice: Json, seconds: float) -> None:
+    """Let an invoice end in so many seconds: the API takes no time below a minute."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(
+            "update invoices set expires_at = now() + make_interval(secs => $2),"
+            " deadline = now() + make_interval(secs => $2) where id = $1",
+            invoice["id"],
+            seconds,
+        )
+    finally:
+        await connection.close()
+
+
+WALLET = """
+(() => {
+  const info = { uuid: "350670db-19fa-4704-a166-e52e178b59d2", name: "Stub <b>wallet</b>", icon: "", rdns: "x.y" };
+  const provider = { request: async ({ method, params }) => {
+    const { result, fault } = await window.askStub(method, params ?? []);
+    if (fault) throw Object.assign(new Error(fault.message), { code: fault.code });
+    return result;
+  } };
+  const announce = () => window.dispatchEvent(
+    new CustomEvent("eip6963:announceProvider", { detail: Object.freeze({ info, provider }) }));
+  window.addEventListener("eip6963:requestProvider", announce);
+  announce();
+})();
+"""
+
+
+class StubWallet:
+    """A wallet in a page's browser that announces itself by EIP-6963 and signs with an account of an anvil.
+
+    It begins on Ethereum and has never heard of the anvil's network.
+    """
+
+    def __init__(self, anvil: AnvilNode) -> None:
+        self._anvil = anvil
+        self._chain = "0x1"
+        self._known = {"0x1"}
+        self.asked: list[tuple[str, Any]] = []
+        self.declines = False
+
+    async def enter(self, page: Page) -> None:
+        """Be there in every document that a page opens."""
+        await page.expose_function("askStub", self._answer)
+        await page.add_init_script(WALLET)
+
+    async def account(self) -> str:
+        """Return the address from which this wallet pays."""
+        return (await self._anvil.accounts())[2]
+
+    async def _answer(self, method: str, params: list[Any]) -> Json:
+        self.asked.append((method, params))
+        match method:
+            case "eth_chainId":
+                return {"result": self._chain}
+            case "eth_requestAccounts":
+                return {"result": [await self.account()]}
+            case "wallet_switchEthereumChain" if params[0]["chainId"] not in self._known:
+                return {"fault": {"code": 4902, "message": "<img src=x onerror=alert(1)> unknown chain"}}
+            case "wallet_switchEthereumChain":
+                self._chain = params[0]["chainId"]
+                return {"result": None}
+            case "wallet_addEthereumChain":
+                self._known.add(params[0]["chainId"])
+                return {"result": None}
+            case "eth_sendTransaction" if self.declines:
+                return {"fault": {"code": 4001, "message": "no"}}
+            case "eth_sendTransaction":
+                return {"result": await self._anvil.send(params[0])}
+        return {"fault": {"code": 4200, "message": f"what is {method}?"}}

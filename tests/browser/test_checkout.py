@@ -1,4 +1,4 @@
-"""A payer at the checkout, with the real program on real nodes."""
+"""A payer at the checkout: the real program on real nodes, watched through a real browser."""
 
 from collections.abc import AsyncIterator
 
@@ -8,8 +8,10 @@ from playwright.async_api import Page, expect
 
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
-from tests.browser.checkouts import BTC, option, running_kassa, shows
+from tests.browser.checkouts import BTC, ETH, USDC, StubWallet, ends_soon, option, running_kassa, shows, title
+from tests.browser.conftest import Faults, OpenPage
 from tests.e2e.program import Program
+from tests.tools.tcp import Tcp
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -19,26 +21,183 @@ async def kassa(
     shared_database_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Program]:
+    """The program, shared by these tests."""
     folder = tmp_path_factory.mktemp("checkout") / "kassa"
     async with running_kassa(folder, shared_bitcoind, shared_anvil, shared_database_url) as program:
         yield program
 
 
-async def test_a_payment_in_bitcoin_is_watched_from_waiting_to_paid(
+async def test_a_payment_in_bitcoin_is_watched_from_waiting_through_a_reorganisation_to_paid(
     kassa: Program, shared_bitcoind: DevNode, page: Page
 ) -> None:
-    invoice = await kassa.invoice(description="Two coffees", payment_options=[BTC])
-    await page.goto(invoice["checkout_url"])
-
-    await shows(page, "Waiting for your payment")
+    invoice = await kassa.invoice(description="Two coffees", redirect_url="https://shop.example/done")
     address = option(invoice, BTC)["address"]
+    await page.goto(invoice["checkout_url"])
+    await shows(page, "Waiting for your payment", "exact amount")
     await expect(page.locator(".address")).to_have_text(address)
-    await page.screenshot(path="/tmp/shots/wait.png", full_page=True)
+    await expect(page.locator("[data-until]")).to_contain_text("14:")
+
     txid = await shared_bitcoind.fund(address, 100_000)
-    await shows(page, "Payment seen")
+    await shows(page, "Payment seen", "first confirmation")
     await expect(page.locator(".tx")).to_contain_text(txid)
+    await expect(page.locator(".qr, .address")).to_have_count(0)
     await shared_bitcoind.mine()
     await shows(page, "1 of 2 confirmations")
-    await shared_bitcoind.mine()
+    await shared_bitcoind.fork(1, drop={txid})
+    await shows(page, "Payment seen")
+    await shared_bitcoind.mine(2)
     await shows(page, "Paid", "Thank you")
-    await expect(page.locator(".qr")).to_have_count(0)
+    await expect(page.get_by_role("link", name="Back to shop.example")).to_be_visible()
+    await expect(page.get_by_role("button", name="Print a receipt")).to_be_visible()
+
+    # Whoever opens it later is told what became of it, also when even that was taken back.
+    await shared_bitcoind.fork(3, drop={txid})
+    await kassa.until_invoice(invoice, status="processing", flags=["reversed"])
+    await page.reload()
+    await shows(page, "Payment is confirmed again", "undid a confirmation")
+    await shared_bitcoind.mine(2)
+    await shows(page, "Paid")
+
+
+async def test_a_payment_in_a_token_is_watched_to_paid(kassa: Program, shared_anvil: AnvilNode, page: Page) -> None:
+    invoice = await kassa.invoice()
+    await page.goto(invoice["checkout_url"])
+    await page.get_by_role("link", name="USDC on anvil").click()
+    await expect(page.locator("#way")).to_have_text("USDC on anvil")
+    await expect(page.locator(".only")).to_contain_text("Send only USDC, and only on the network anvil")
+    await expect(page.locator(".copy").first).to_have_text("50")
+
+    await shared_anvil.fund(option(invoice, USDC)["address"], 50 * 10**6, "USDC")
+    await shared_anvil.mine()
+    await shows(page, "1 of 2 confirmations")
+    await shared_anvil.mine()
+    await shows(page, "Paid")
+
+
+async def test_a_part_asks_for_the_rest_and_too_much_says_what_becomes_of_it(
+    kassa: Program, shared_bitcoind: DevNode, page: Page
+) -> None:
+    invoice = await kassa.invoice(payment_options=[BTC])
+    address = option(invoice, BTC)["address"]
+    await page.goto(invoice["checkout_url"])
+    await expect(page.locator(".copy").first).to_have_text("0.001")
+    code = await page.locator(".qr").first.inner_html()
+
+    await shared_bitcoind.fund(address, 40_000)
+    await shows(page, "Part of it has arrived", "€30.00 of €50.00 is still missing")
+    await expect(page.locator(".copy").first).to_have_text("0.0006")
+    assert "amount=0.0006" in str(await page.get_by_role("link", name="Open in a wallet").get_attribute("href"))
+    assert await page.locator(".qr").first.inner_html() != code
+
+    await shared_bitcoind.fund(address, 70_000)
+    await shows(page, "Payment seen", "You sent €5.00 too much", "ask it to send the rest back")
+    await expect(page.locator(".payments li")).to_have_count(2)
+    await shared_bitcoind.mine(2)
+    await shows(page, "Paid", "You sent €5.00 too much")
+
+
+async def test_a_replaced_payment_is_said_to_be_and_asked_for_again(
+    kassa: Program, shared_bitcoind: DevNode, page: Page
+) -> None:
+    invoice = await kassa.invoice(payment_options=[BTC])
+    await page.goto(invoice["checkout_url"])
+    txid = await shared_bitcoind.fund(option(invoice, BTC)["address"], 100_000)
+    await shows(page, "Payment seen")
+    await shared_bitcoind.replace(txid)
+    await shows(page, "Your payment was replaced", "pay again")
+    await expect(page.locator(".payments .dead")).to_contain_text("replaced by another transaction")
+    await expect(page.locator(".address")).to_be_visible()
+
+
+async def test_the_end_closes_the_page_by_itself_and_a_late_payment_is_not_passed_over(
+    kassa: Program, shared_bitcoind: DevNode, shared_database_url: str, page: Page
+) -> None:
+    invoice = await kassa.invoice(payment_options=[BTC])
+    await ends_soon(shared_database_url, invoice, 4)
+    await page.goto(invoice["checkout_url"])
+    await shows(page, "Waiting for your payment")
+    await shows(page, "The time is over", "not lost")
+    await expect(page.locator(".qr, .address")).to_have_count(0)
+
+    await shared_bitcoind.fund(option(invoice, BTC)["address"], 100_000)
+    await kassa.until_invoice(invoice, payments=["detected"])
+    await page.reload()
+    await shows(page, "Your payment came too late", "decides")
+
+
+async def test_a_lost_connection_is_said_and_nothing_is_missed(
+    kassa: Program, shared_bitcoind: DevNode, page: Page, faults: Faults
+) -> None:
+    invoice = await kassa.invoice(payment_options=[BTC])
+    async with Tcp("127.0.0.1", kassa.port) as wire:
+        await page.goto(f"http://127.0.0.1:{wire.port}/i/{invoice['id']}")
+        await shows(page, "Waiting for your payment")
+        await page.evaluate("window.here = 1")
+        wire.refuse = True
+        wire.reset()
+        await expect(page.locator("[data-trouble]")).to_be_visible(timeout=15_000)
+        await shared_bitcoind.fund(option(invoice, BTC)["address"], 100_000)
+        await shared_bitcoind.mine()
+        await kassa.until_invoice(invoice, payments=["confirming"])
+        await expect(title(page)).to_have_text("Waiting for your payment")
+        wire.heal()
+        await shows(page, "1 of 2 confirmations")
+        await expect(page.locator("[data-trouble]")).to_be_hidden()
+        assert await page.evaluate("window.here") == 1  # the same page, never loaded again
+        await page.goto("about:blank")
+    faults.seen.clear()
+
+
+@pytest.mark.parametrize("asset", [USDC, ETH])
+async def test_a_wallet_in_the_browser_is_asked_for_the_right_chain_and_the_exact_amount(
+    kassa: Program, shared_anvil: AnvilNode, page: Page, asset: str
+) -> None:
+    invoice = await kassa.invoice(payment_options=[asset])
+    address = option(invoice, asset)["address"]
+    wallet = StubWallet(shared_anvil)
+    await shared_anvil.fund(await wallet.account(), 60 * 10**6, "USDC")
+    await wallet.enter(page)
+    await page.goto(invoice["checkout_url"])
+    button = page.get_by_role("button", name="Pay with Stub <b>wallet</b>")
+
+    wallet.declines = True
+    await button.click()
+    await expect(page.locator("[data-said]")).to_contain_text("You declined it")
+    wallet.declines = False
+    await button.click()
+    await expect(page.locator("[data-said]")).to_contain_text("Sent.")
+    await expect(button).to_be_disabled()
+    await shared_anvil.mine(2)
+    await shows(page, "Paid")
+
+    asked = dict(wallet.asked)
+    (added,) = asked["wallet_addEthereumChain"]
+    assert (added["chainId"], added["nativeCurrency"]["symbol"]) == ("0x7a69", "ETH")
+    assert "blockExplorerUrls" not in added
+    (sent,) = asked["eth_sendTransaction"]
+    if asset == ETH:
+        assert (sent["to"], int(sent["value"], 16), sent.get("data")) == (address, 2 * 10**16, None)
+    else:
+        assert (sent["to"].lower(), int(sent["value"], 16)) == (shared_anvil.tokens["USDC"], 0)
+        assert sent["data"] == f"0xa9059cbb{address[2:].lower():0>64}{50 * 10**6:064x}"
+    paid = await kassa.until_invoice(invoice, status="settled", flags=[])
+    assert paid["amount_over"] == "0.00"
+
+
+async def test_without_a_script_the_page_is_whole_and_loads_itself_again(
+    kassa: Program, shared_bitcoind: DevNode, open_page: OpenPage
+) -> None:
+    page = await open_page(java_script_enabled=False)
+    invoice = await kassa.invoice()
+    await page.goto(invoice["checkout_url"])
+    await page.get_by_role("link", name="ETH on anvil").click()
+    await expect(page.locator(".address")).to_have_text(option(invoice, ETH)["address"])
+    await page.get_by_role("link", name="BTC on Bitcoin regtest").click()
+    await expect(page.locator(".address")).to_have_text(option(invoice, BTC)["address"])
+    await expect(page.get_by_role("button")).to_have_count(0)
+    await page.locator(".languages summary").click()
+    await page.get_by_role("link", name="Deutsch").click()
+    await shows(page, "Warten auf deine Zahlung")
+    await expect(page.locator("#way")).to_have_text("BTC auf Bitcoin regtest")
+    await shared_bitcoind.fund(option(invoice, BTC)["address"], 100_000)
+    await shows(page, "Zahlung gesehen")  # by itself: the page loads again every ten seconds

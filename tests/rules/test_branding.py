@@ -70,7 +70,7 @@ def test_no_damaged_image_breaks_the_check(seed: int, changes: int, image: bytes
 
 @given(st.from_regex(r"#[0-9a-f]{6}", fullmatch=True))
 def test_any_colour_becomes_one_that_can_be_read(colour: str) -> None:
-    for ground in ("#ffffff", "#1a212a"):
+    for ground in ("#f3f5f8", "#1a212a", "#ffffff"):
         shade = readable(colour, ground)
         assert contrast(shade, ground) >= 4.5
         assert contrast(ink_on(shade), shade) >= 4.5

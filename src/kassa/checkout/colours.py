@@ -6,13 +6,14 @@ Contrast as WCAG 2.2 defines it (relative luminance; 4.5 for text, 3 for what is
 from fractions import Fraction
 
 _TEXT = Fraction(9, 2)
-_LIGHT_CARD, _DARK_CARD = "#ffffff", "#1a212a"
+# Of the grounds in the stylesheet, those on which a colour is harder to read.
+_LIGHT, _DARK = "#f3f5f8", "#1a212a"
 _STEPS = 40
 
 
 def theme(colour: str) -> str:
     """Return the rules that put a colour (`#rrggbb`) in the place of the stylesheet's own."""
-    light, dark = readable(colour, _LIGHT_CARD), readable(colour, _DARK_CARD)
+    light, dark = readable(colour, _LIGHT), readable(colour, _DARK)
     return (
         f":root{{--go:{light};--on-go:{ink_on(light)}}}"
         f"@media (prefers-color-scheme:dark){{:root{{--go:{dark};--on-go:{ink_on(dark)}}}}}"

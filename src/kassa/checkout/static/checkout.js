@@ -6,7 +6,7 @@
   const words = JSON.parse(main.dataset.words);
   const parent = main.dataset.embed && window.parent !== window ? main.dataset.embed : null;
   const drawn = new Map();
-  let loading = false, again = false, stream = null, polling = 0;
+  let loading = false, again = false, stream = null, polling = 0, silent = 0;
 
   const tell = (type) => {
     if (parent) window.parent.postMessage({ kassa: 1, type, invoice: main.dataset.invoice, status: main.dataset.status }, parent);
@@ -113,14 +113,14 @@
 
   const follow = () => {
     stream = new EventSource(`/i/${main.dataset.invoice}/stream`);
-    stream.onopen = () => trouble(false);
+    stream.onopen = () => { clearTimeout(silent); silent = 0; trouble(false); };
     stream.onmessage = (event) => {
-      trouble(false);
       if (event.lastEventId !== main.dataset.version) refresh();
       if (JSON.parse(event.data).is_final) stream.close();
     };
     stream.onerror = () => {
-      if (!navigator.onLine) trouble(true);
+      // The browser asks again by itself, and mostly is back before anyone need know.
+      if (stream.readyState === EventSource.CONNECTING) silent ||= setTimeout(() => trouble(true), 4000);
       // Closed for good: refused, or over. The page itself still tells, asked now and then.
       if (stream.readyState === EventSource.CLOSED && main.dataset.waiting === "1" && !polling) {
         polling = setInterval(() => { if (main.dataset.waiting === "1") refresh(); else clearInterval(polling); }, 10000);

@@ -1,0 +1,244 @@
+"""What the checkout page does with hostile text, foreign frames, languages and people who see or move differently."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page, expect
+
+from kassa.checkout.pages import handlers
+from kassa.core.clock import SystemClock
+from kassa.db.pool import Database
+from tests.api.conftest import follow
+from tests.api.served import Served, serve
+from tests.browser.conftest import DESKTOP, Faults, OpenPage
+from tests.house import add_store, build_house
+from tests.images import png
+
+HOSTILE = [
+    "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "'-alert(1)-'", "{{7*7}}${7*7}",
+    "javascript:alert(1)",
+    "</title></main><svg/onload=alert(1)>", "</style><style>*{display:none}</style>", "&lt;b&gt;&#x3c;script&#x3e;",
+    "<meta http-equiv=refresh content=0;url=//evil.example>", "\u202e\u2066 txt.exe", "<base href=//evil.example>",
+    "<a href=//evil.example>pay here</a>", "<iframe srcdoc='<script>parent.alert(1)</script>'>", "=cmd|' /C calc'!A0",
+    "`${alert(1)}`", "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "alert(1)\ufeff",
+    "<template><script>alert(1)</script></template>", "<form action=//evil.example><button>Pay", "x" * 250,
+]  # fmt: skip
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def served(shared_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    """The checkout served without any node: a network that is said to be followed suffices."""
+    database = await Database.open(shared_database_url)
+    house = await build_house(database, tmp_path_factory.mktemp("page"), clock=SystemClock())  # type: ignore[arg-type]
+    await follow(house)
+    async with database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(house, store, handlers(house)) as running:
+        yield running
+    await house.marks.close()
+    await database.close()
+
+
+def url(served: Served, invoice: Any, query: str = "") -> str:
+    return f"http://127.0.0.1:{served.port}/i/{invoice['id']}{query}"
+
+
+async def patched(served: Served, **change: Any) -> None:
+    store = (await served.all.get("/v1/store")).json
+    answer = await served.all.send("PATCH", "/v1/store", {"version": store["version"], **change})
+    assert answer.status == 200, answer.body
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_e16_hostile_text_is_shown_as_text_and_runs_nothing(
+    served: Served, page: Page, faults: Faults, text: str
+) -> None:
+    foreign: list[str] = []
+    page.on("request", lambda asked: foreign.append(asked.url) if f":{served.port}/" not in asked.url else None)
+    await patched(served, name="".join(filter(str.isprintable, text))[:200])
+    invoice = await served.all.invoice(description=text, reference=text[:200], metadata={text[:50]: text})
+
+    await page.goto(url(served, invoice, "?lang=%3Cscript%3E&embed=javascript:alert(1)&asset=%22%3E%3Cscript%3E"))
+    await expect(page.locator(".what")).to_have_text(text, use_inner_text=False)
+    await asyncio.sleep(0.1)
+
+    assert (
+        await page.locator("main > *, body > *").count()
+        == await page.locator("body > main, main > header, main > div, main > p, main > details").count()
+    )
+    assert (faults.seen, faults.dialogs, foreign) == ([], [], [])
+    assert page.url.startswith(f"http://127.0.0.1:{served.port}/i/")
+
+
+class Site:
+    """A page of a shop on an origin of its own, which embeds a checkout."""
+
+    def __init__(self, kassa: str, invoice: str) -> None:
+        self._page = f"""<!doctype html><title>Shop</title><link rel="icon" href="data:,">
+<p>Shop</p><script src="{kassa}/embed.js"></script>
+<script>
+  window.heard = [];
+  addEventListener("message", (event) => heard.push([event.origin, event.data]));
+  window.box = Kassa.open({{ invoice: "{invoice}", onReady: (s) => heard.push("ready " + s),
+    onStatus: (s) => heard.push("status " + s), onClose: () => heard.push("closed") }});
+</script>"""
+        self.origin = ""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Site"]:
+        """Serve it on a port of its own."""
+        app = web.Application()
+        app.router.add_get("/", self._serve)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        server = web.TCPSite(runner, "127.0.0.1", 0)
+        await server.start()
+        self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield self
+        await runner.cleanup()
+
+    async def _serve(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self._page, content_type="text/html")
+
+
+async def test_e19_a_listed_site_shows_the_checkout_in_a_frame_and_hears_of_it(served: Served, page: Page) -> None:
+    invoice = await served.all.invoice()
+    kassa = f"http://127.0.0.1:{served.port}"
+    async with Site(kassa, invoice["id"]).running() as site:
+        await patched(served, frame_ancestors=[site.origin])
+        await page.goto(site.origin)
+        frame = page.frame_locator("dialog iframe")
+        await expect(frame.locator("h1")).to_have_text("Waiting for your payment")
+        await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"})
+        await expect(frame.locator("h1")).to_have_text("Paid")
+        await frame.get_by_role("button", name="Close").click()
+        await expect(page.locator("dialog")).to_have_count(0)
+        heard = await page.evaluate("heard")
+    await patched(served, frame_ancestors=[])
+
+    assert [said for said in heard if isinstance(said, str)] == ["ready new", "status settled", "closed"]
+    about = {"kassa": 1, "invoice": invoice["id"]}
+    assert [said for said in heard if not isinstance(said, str)] == [
+        [kassa, about | {"type": "ready", "status": "new"}],
+        [kassa, about | {"type": "status", "status": "settled"}],
+        [kassa, about | {"type": "close", "status": "settled"}],
+    ]
+
+
+async def test_e19_no_other_site_can_frame_the_checkout_or_hear_of_it(
+    served: Served, page: Page, faults: Faults
+) -> None:
+    invoice = await served.all.invoice()
+    async with Site(f"http://127.0.0.1:{served.port}", invoice["id"]).running() as site:
+        await patched(served, frame_ancestors=["https://other.example"])
+        await page.goto(site.origin)
+        await page.wait_for_function("document.querySelector('iframe')")
+        await asyncio.sleep(1)
+        framed = [frame for frame in page.frames if "/i/inv_" in frame.url]
+        assert [await frame.locator("h1").count() for frame in framed] in ([], [0])
+        assert await page.evaluate("heard") == []
+    await patched(served, frame_ancestors=[])
+    assert any("frame-ancestors" in fault for fault in faults.seen)
+    faults.seen.clear()
+
+
+async def test_e28_a_swapped_address_is_shown_to_nobody(served: Served, page: Page, faults: Faults) -> None:
+    invoice = await served.all.invoice()
+    option = invoice["payment_options"][0]
+    await page.goto(url(served, invoice))
+    await expect(page.locator(".address")).to_have_text(option["address"])
+    await served.house.database.pool.execute(
+        "update addresses set address = 'bcrt1qattacker' where address = $1", option["address"]
+    )
+    await page.reload()
+    await expect(page.locator("h1")).to_have_text("Please do not pay now")
+    await expect(page.get_by_text("bcrt1q")).to_have_count(0)
+    faults.seen.clear()  # the browser notes the 503
+
+
+async def test_the_copy_buttons_copy_what_is_shown(served: Served, open_page: OpenPage) -> None:
+    page = await open_page(permissions=["clipboard-read", "clipboard-write"])
+    invoice = await served.all.invoice()
+    option = invoice["payment_options"][0]
+    await page.goto(url(served, invoice))
+    for name, expected in (("Address", option["address"]), ("Amount", option["amount"].rstrip("0"))):
+        button = page.locator(f"#copy-{name.lower()}")
+        await button.click()
+        await expect(button).to_have_text("Copied")
+        assert await page.evaluate("navigator.clipboard.readText()") == expected
+
+
+async def test_languages_follow_the_browser_and_arabic_runs_from_the_right(served: Served, open_page: OpenPage) -> None:
+    invoice = await served.all.invoice()
+    page = await open_page(locale="ar-EG")
+    await page.goto(url(served, invoice))
+    await expect(page.locator("html")).to_have_attribute("dir", "rtl")
+    await expect(page.locator("h1")).to_have_text("بانتظار دفعتك")
+    assert await page.locator(".address").evaluate("(shown) => getComputedStyle(shown).direction") == "ltr"
+    await page.goto(url(served, invoice, "?lang=fr"))
+    await expect(page.locator("h1")).to_have_text("En attente de votre paiement")
+    await expect(page.locator(".price")).to_have_text("49,90\N{NO-BREAK SPACE}€")
+
+
+STATES = {
+    "waiting": None,
+    "paid": {"as": "settled"},
+    "cancelled": {"as": "invalid"},
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("state", STATES)
+async def test_the_page_can_be_used_by_everybody(served: Served, open_page: OpenPage, scheme: str, state: str) -> None:
+    await patched(served, name="Café Größe", colour="#ffe600", logo=b64encode(png(60, 40)).decode())
+    invoice = await served.all.invoice(description="Two coffees", redirect_url="https://shop.example/")
+    if (mark := STATES[state]) is not None:
+        await served.all.post(f"/v1/invoices/{invoice['id']}/mark", mark)
+    page = await open_page(color_scheme=scheme, reduced_motion="reduce", viewport=DESKTOP, bypass_csp=True)
+    await page.goto(url(served, invoice))
+    await expect(page.locator("h1")).to_be_visible()
+    for summary in await page.locator("summary").all():
+        await summary.click()
+    wanted = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    rules = {"runOnly": {"type": "tag", "values": wanted}}
+    found = (await Axe().run(page, options=rules)).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+
+
+async def test_everything_can_be_reached_by_keyboard_and_shows_where_one_is(served: Served, page: Page) -> None:
+    invoice = await served.all.invoice(redirect_url="https://shop.example/")
+    await page.goto(url(served, invoice))
+    await expect(page.locator("#copy-address")).to_be_visible()
+    reached = []
+    for _ in range(7):
+        await page.keyboard.press("Tab")
+        reached.append(
+            await page.evaluate(
+                "[document.activeElement.textContent.trim().split('\\n')[0],"
+                " getComputedStyle(document.activeElement).outlineStyle]"
+            )
+        )
+    assert [name for name, _ in reached] == [
+        "Copy Amount", "Copy Address", "Open in a wallet", "QR code of the address alone", "Back to shop.example",
+        "Language", reached[-1][0],
+    ]  # fmt: skip
+    assert {outline for _, outline in reached[:6]} == {"solid"}
+
+
+async def test_a_receipt_prints_what_matters_and_nothing_to_click(served: Served, page: Page, tmp_path: Path) -> None:
+    invoice = await served.all.invoice(description="Two coffees")
+    await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"})
+    await page.goto(url(served, invoice))
+    await page.emulate_media(media="print")
+    for text in ("Two coffees", "€49.90", "Paid", invoice["id"]):
+        await expect(page.get_by_text(text).first).to_be_visible()
+    assert await page.locator("button:visible, a:visible, summary:visible").count() == 0

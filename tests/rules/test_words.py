@@ -1,0 +1,94 @@
+"""What the checkout says of each state, by the terms of its invoice."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from kassa.checkout.languages import SPOKEN, language
+from kassa.checkout.words import State, payment_words, state, trimmed
+from kassa.invoices.policy import Over, Policy, Short
+from tests.rules.build import terms
+
+INVOICE: dict[str, Any] = {
+    "status": "new", "amount": "50.00", "currency": "EUR", "amount_paid": "0.00", "amount_due": "50.00",
+    "amount_over": "0.00", "flags": [], "is_final": False, "payments": [],
+}  # fmt: skip
+
+
+def payment(status: str, confirmations: int = 0, required: int = 2) -> dict[str, Any]:
+    return {"status": status, "confirmations": confirmations, "confirmations_required": required}
+
+
+def said(policy: Policy | None = None, lang: str = "en", **change: Any) -> State:
+    return state(INVOICE | change, replace(terms(), policy=policy or Policy()), language(lang))
+
+
+@pytest.mark.parametrize(
+    ("change", "title", "tone", "payable"),
+    [
+        ({}, "Waiting for your payment", "open", True),
+        ({"amount_paid": "10.00", "amount_due": "40.00"}, "Part of it has arrived", "open", True),
+        ({"payments": [payment("replaced")]}, "Your payment was replaced", "bad", True),
+        ({"payments": [payment("dropped")]}, "Your payment has disappeared", "bad", True),
+        ({"payments": [payment("reversed")], "flags": ["reversed"]}, "Your payment was undone", "bad", True),
+        ({"status": "processing", "payments": [payment("detected")]}, "Payment seen", "good", False),
+        ({"status": "processing", "payments": [payment("confirming", 1)]}, "Payment is being confirmed", "good", False),
+        (
+            {"status": "processing", "flags": ["reversed"], "payments": [payment("detected")]},
+            "Payment is confirmed again", "open", False,
+        ),
+        ({"status": "settled"}, "Paid", "good", False),
+        ({"status": "expired"}, "The time is over", "bad", False),
+        ({"status": "expired", "amount_paid": "10.00"}, "Not fully paid in time", "bad", False),
+        ({"status": "expired", "amount_paid": "50.00", "flags": ["late"]}, "Your payment came too late", "bad", False),
+        ({"status": "invalid"}, "This invoice was cancelled", "bad", False),
+    ],
+)  # fmt: skip
+def test_each_state_has_plain_words(change: dict[str, Any], title: str, tone: str, payable: bool) -> None:
+    shown = said(**change)
+    assert (shown.title, shown.tone, shown.payable) == (title, tone, payable)
+    for lang in set(SPOKEN) - {"en"}:
+        assert said(lang=lang, **change).title != title
+
+
+def test_what_becomes_of_too_much_is_what_the_policy_says() -> None:
+    over = {"status": "settled", "flags": ["overpaid"], "amount_over": "5.00"}
+    assert said(**over).texts[1:] == (
+        "You sent €5.00 too much.", "The shop knows of it; ask it to send the rest back.",
+    )  # fmt: skip
+    credited = said(Policy(over=Over.CREDIT), **over)
+    assert credited.texts[-1] == "It is kept as credit in your account with the shop."
+
+
+def test_what_becomes_of_too_little_is_what_the_policy_says() -> None:
+    short = {"status": "expired", "amount_paid": "10.00"}
+    assert said(**short).texts == ("€10.00 of €50.00 arrived.", "The shop knows of it and decides; please contact it.")
+    assert "kept as credit" in said(Policy(short=Short.CREDIT), **short).texts[-1]
+
+
+def test_a_grace_time_is_told_while_it_runs() -> None:
+    graceful = replace(terms(), policy=Policy(late_grace_seconds=600))
+    until = language("en").moment(graceful.expires_at + timedelta(seconds=600))
+    running = state(INVOICE | {"status": "expired"}, graceful, language("en"))
+    assert f"before {until} may still be accepted" in running.texts[-1]
+    over = state(INVOICE | {"status": "expired", "is_final": True}, graceful, language("en"))
+    assert "the shop decides" in over.texts[-1]
+
+
+def test_the_payment_that_is_least_far_is_what_is_waited_for() -> None:
+    payments = [payment("settled", 9, 2), payment("confirming", 1, 3), payment("replaced")]
+    assert said(status="processing", payments=payments).texts[0] == "1 of 3 confirmations."
+
+
+@pytest.mark.parametrize("status", ["detected", "confirming", "settled", "replaced", "dropped", "reversed"])
+def test_each_payment_has_words(status: str) -> None:
+    assert payment_words(payment(status, 1, 2), language("de"))
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"), [("0.00100000", "0.001"), ("50.000000", "50"), ("100", "100"), ("0.10", "0.1"), ("0.00", "0")]
+)
+def test_amounts_of_assets_lose_zeros_and_nothing_else(amount: str, shown: str) -> None:
+    assert trimmed(amount) == shown
