@@ -301,6 +301,7 @@ async def _check_sums(house: House, truth: Truth, mined: int) -> None:
         "select coalesce(sum(units), 0) from payments where network = $1 and block_hash is null and status = 'settled'",
         truth.network,
     )
+    booked, accepted = int(booked), int(accepted)  # Decimal would round beyond 28 digits
     assert booked - accepted == mined, f"the books say {booked} ({accepted} unconfirmed), the chain says {mined}"
 
 

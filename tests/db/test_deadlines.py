@@ -5,10 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from kassa import flow
+from kassa.core.ids import InvoiceId
 from kassa.db.pool import Database, Tx
 from kassa.house import House
 from kassa.invoices import store as invoices
 from kassa.invoices.model import Order
+from kassa.payments.model import Touched
 from tests.house import BITCOIN, SetClock, add_store, build_house, regtest
 
 SILENT = "litecoin-regtest"
@@ -133,6 +135,18 @@ async def test_an_invoice_on_a_network_that_was_removed_expires_by_the_clock_onc
         assert await invoices.due(tx, clock.move(1000), 100, []) == []
         shown = await flow.invoice_resource(tx, house, store, invoice, clock.now())
     assert (shown["status"], shown["is_final"]) == ("expired", True)
+    # Put back into the settings, it is waited for again; but what was said to be over stays so.
+    async with database.transaction() as tx:
+        await flow.reassess(tx, before, Touched(frozenset([InvoiceId(invoice)])), clock.now())
+        assert await tx.fetchval("select status from invoices") == "expired"
+        assert await tx.fetchval("select count(*) from events where type = 'invoice.reopened'") == 0
+    await database.pool.execute("update networks set lease_until = now() + interval '600 seconds'")
+    await observe(before, BITCOIN)
+    later = await flow.quote_invoice(before, store, Order("50.00", "EUR", expires_in=60), clock.now())
+    open_again = str((await flow.open_invoice(None, before, later, clock.now()))["id"])
+    clock.move(61)
+    assert await ticked(before) == "expired"
+    assert await database.pool.fetchval("select status from invoices where id = $1", open_again) == "new"
     await before.marks.close()
 
 

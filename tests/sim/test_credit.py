@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from kassa import flow
 from kassa.core.clock import rfc3339
+from kassa.core.errors import Conflict
 from kassa.db.pool import Database
 from kassa.invoices.model import Decision
+from tests.house import BITCOIN
+from tests.sim.toychain import ASSET
 from tests.sim.world import World, new_world
 
 ADA = 0
@@ -149,6 +153,35 @@ async def test_credit_completes_what_a_payment_began(world: World) -> None:
     await world.step()
     assert (await world.shown(invoice))["status"] == "settled"
     assert await purse(world) == (110_000, 0)
+
+
+async def test_credit_in_an_asset_that_is_in_doubt_cannot_be_spent(world: World) -> None:
+    await deposit(world, 150_000)
+    invoice = await buying(world)
+    async with world.house.database.transaction() as tx:
+        frozen = "insert into contracts (network, asset, frozen_for) values ($1, $2, 'a doubt')"
+        await tx.execute(frozen, BITCOIN, ASSET)
+    with pytest.raises(Conflict) as refused:
+        async with world.house.database.transaction() as tx:
+            await flow.pay_from_credit(
+                tx, world.house, world.store_of(invoice), invoice["id"], ASSET, None, "sim", world.clock.now()
+            )
+    assert refused.value.code == "asset_frozen"
+    assert await purse(world) == (150_000, 0)
+
+
+async def test_c11_the_largest_sums_that_a_chain_allows_are_kept_exactly(world: World) -> None:
+    """Twelve times 2**256 - 1 has more than 78 digits: it must not stop the follower."""
+    most = 2**256 - 1
+    invoice = await buying(world, over="credit")
+    for _ in range(12):
+        world.chain.submit(world.tx((world.customers[0][ADA][1], most)))
+        world.chain.submit(world.paying(invoice, most))
+    for _ in range(3):
+        world.chain.mine()
+    await world.step()
+    assert await purse(world) == (24 * most - 100_000, 0)
+    assert (await books(world))["wallet:bitcoin-regtest"] == 24 * most
 
 
 async def test_credit_pays_nothing_after_the_end(world: World) -> None:

@@ -140,6 +140,7 @@ async def sights(tx: Tx, house: House, offered: set[str]) -> dict[str, Sight]:
             configured is not None or position.followed,
             held=bool(whole),
             raised=_raised(position),
+            left_until=position.left_until,
         )
     return found
 

@@ -30,7 +30,8 @@ async def pay_from_credit(
 
     Without an amount, all that is due. It counts at once, as a settled payment in time. Raises `NotFound`, `Invalid`
     for an asset that the invoice does not offer, and `Conflict` when the invoice cannot be paid any more
-    (`invoice_not_payable`), has no customer (`no_customer`) or the credit is short (`insufficient_credit`).
+    (`invoice_not_payable`), has no customer (`no_customer`), the asset is in doubt (`asset_frozen`) or the credit is
+    short (`insufficient_credit`).
     """
     id_ = InvoiceId(invoice_id)
     await hold_invoice(tx, store, id_)
@@ -61,6 +62,9 @@ def _payable(picture: Picture, asset: str, now: datetime) -> Option:
     if option is None:
         offered = ", ".join(option.asset.id for option in terms.options)
         raise Invalid(FieldFault("asset", f"is not offered by this invoice ({offered})"))
+    sight = picture.sights[option.asset.network]
+    if sight.held or asset in sight.frozen:
+        raise Conflict(f"{asset} is in doubt; its credit waits until a person has looked", code="asset_frozen")
     if picture.standing.status is not Status.NEW or now > terms.expires_at or picture.standing.due_units == 0:
         raise Conflict("nothing can be paid on this invoice any more", code="invoice_not_payable")
     return option

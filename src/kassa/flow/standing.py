@@ -11,6 +11,7 @@ import kassa.events.store as events
 import kassa.invoices.given_store as given_back
 import kassa.invoices.store as invoices
 import kassa.payments.store as payments
+import kassa.watch.store as watch
 from kassa.audit.model import Actor
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import NotFound
@@ -50,6 +51,7 @@ async def reassess(tx: Tx, house: House, touched: Touched, now: datetime) -> Non
     await invoices.lock(tx, sorted(touched.invoices))
     await _lock_customers(tx, touched)
     taken = await pictures.take(tx, house, sorted(touched.invoices), now)
+    await watch.note_left(tx, _left(taken), now)
     await announce(tx, house, taken, await deposits.take(tx, house, touched.deposits), now)
 
 
@@ -82,6 +84,15 @@ async def announce(tx: Tx, house: House, taken: Sequence[Picture], held: Sequenc
     should = [each for picture in taken for each in bookings(house, picture)]
     await booking.post(tx, [*should, *map(deposits.booking, held)], now)
     crashpoint("flow.posted")
+
+
+def _left(taken: Sequence[Picture]) -> set[str]:
+    return {
+        option.asset.network
+        for picture in taken
+        for option in picture.terms.options
+        if not picture.sights[option.asset.network].followed
+    }
 
 
 async def on_deadlines(tx: Tx, house: House, now: datetime, limit: int = 100) -> int:

@@ -158,7 +158,7 @@ class View:
         An invoice expires by this moment on the networks that it offers, not by the clock alone.
         """
         sights = [self.sights[network] for network in networks]
-        return min([self.now, *(sight.observed_at for sight in sights if sight.followed)])
+        return min([self.now, *(sight.judged_until for sight in sights if sight.followed)])
 
 
 Cause = PaymentId | SpendId

@@ -95,6 +95,7 @@ class Sight:
     the network calls its blocks final, where it does; `frozen` are the assets in which nothing settles at present. A
     network that is not `followed` any more (it was taken out of the settings) is not waited for. While it is `held`,
     nothing more settles there; `raised` are the confirmations that are needed at least, by store ("": every one).
+    `left_until`: invoices were judged up to then without waiting for it, while it was in no settings.
     """
 
     height: int
@@ -105,6 +106,12 @@ class Sight:
     followed: bool = True
     held: bool = False
     raised: Mapping[str, int] = field(default_factory=dict)
+    left_until: datetime | None = None
+
+    @property
+    def judged_until(self) -> datetime:
+        """The moment up to which nothing is waited for any more: what was over without this network stays over."""
+        return self.observed_at if self.left_until is None else max(self.observed_at, self.left_until)
 
     def least(self, store_id: StoreId | None) -> int:
         """Return the confirmations that a payment to a store needs at least, whatever its amount."""

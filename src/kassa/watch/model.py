@@ -28,7 +28,8 @@ class Position:
     `observed_at` is the moment up to which we have seen everything that the node had. `allowed_reorg` is an operator's
     word, given after a halt, on how deep the next reorganisation may be. `final` is the height up to which the network
     called its blocks final, `frozen` the assets in which nothing settles until an operator has looked. `followed`:
-    someone held the lease within the last minute. `restraints` are those in force.
+    someone held the lease within the last minute. `restraints` are those in force. `left_until` is when invoices were
+    last judged without waiting for it, because nobody followed it any more.
     """
 
     network: str
@@ -41,6 +42,7 @@ class Position:
     frozen: frozenset[str] = frozenset()
     followed: bool = True
     restraints: tuple[Restraint, ...] = ()
+    left_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

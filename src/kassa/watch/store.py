@@ -1,5 +1,6 @@
 """Where we stand on each network, in the database; and who may move it: one holder of a lease, fenced by a number."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ _POSITION = """id, fence, height, hash, state, observed_at, allowed_reorg, final
     array(select c.asset from contracts c where c.network = networks.id and c.frozen_for is not null) as frozen,
     coalesce(lease_until > now() - interval '60 seconds', false) as followed,
     array(select (r.kind, r.made_at, r.asset, r.store_id, r.blocks) from restraints r
-          where r.network = networks.id and r.lifted_at is null) as restraints"""
+          where r.network = networks.id and r.lifted_at is null) as restraints, left_until"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,12 @@ async def note_observed(tx: Tx, network: str, moment: datetime) -> None:
     await tx.execute("update networks set observed_at = greatest(observed_at, $2) where id = $1", network, moment)
 
 
+async def note_left(tx: Tx, networks: Collection[str], now: datetime) -> None:
+    """Note that invoices were judged without waiting for networks that nobody follows any more."""
+    if networks:
+        await tx.execute("update networks set left_until = $2 where id = any($1)", list(networks), now)
+
+
 async def note_node(tx: Tx, network: str, fence: int, tip: Tip | None, state: str, detail: str, now: datetime) -> bool:
     """Note what the node says of itself (None: nothing was heard) and the state that follows.
 
@@ -208,4 +215,5 @@ def _position(row: Any) -> Position:  # an asyncpg record
         frozenset(row["frozen"]),
         row["followed"],
         tuple(Restraint(*each) for each in row["restraints"]),
+        row["left_until"],
     )
