@@ -9,7 +9,6 @@ from kassa.dashboard.pages import alerts as alerts_page
 from kassa.dashboard.pages import audit, books, customers, events, links, networks, wallets, webhooks
 from kassa.people.model import Role
 from kassa.people.rules import rights
-from tests.api.conftest import follow
 from tests.dashboard.visitor import Premises, Visitor
 from tests.house import BITCOIN, TPUB, add_store
 
@@ -23,8 +22,7 @@ HOSTILE = "<img src=x onerror=alert(1)>{{7*7}}"
 
 
 @pytest.fixture
-async def shop(premises: Premises) -> Premises:
-    await follow(premises.house)
+def shop(premises: Premises) -> Premises:
     return premises
 
 

@@ -20,6 +20,7 @@ from kassa.house import House
 from kassa.people.model import Role
 from kassa.settings import Http
 from kassa.stores.model import Store
+from tests.api.conftest import follow
 from tests.api.served import listening
 from tests.house import SetClock, add_store, build_house
 from tests.tools.ports import free_port
@@ -39,7 +40,8 @@ class Forms(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self.found.append((given.get("action", ""), {}))
+            # One that only asks (GET) is no form here: its address has another ending than any.
+            self.found.append((given.get("action", "") if given.get("method") == "post" else "?", {}))
         elif tag == "input" and "name" in given and self.found:
             box = given.get("type") in ("checkbox", "radio")
             if not box or "checked" in given:
@@ -85,7 +87,9 @@ class Visitor:
 
     async def submit(self, ending: str, *, follow: bool = True, **fields: str | list[str] | None) -> Seen:
         """Send the form of this page whose address ends so, with some fields filled in (None: left out)."""
-        action, given = next(form for form in Forms(self.seen.text).found if form[0].endswith(ending))
+        here = self.seen.url.partition("?")[0]
+        forms = [(action or here, given) for action, given in Forms(self.seen.text).found]
+        action, given = next(form for form in forms if form[0].endswith(ending))
         filled = given | {name: [value] if isinstance(value, str) else value for name, value in fields.items()}
         pairs = [(name, value) for name, values in filled.items() if values is not None for value in values]
         data = aiohttp.FormData(pairs)
@@ -124,8 +128,9 @@ class Premises:
     async def member(self, role: Role, email: str = "", store: Store | None = None) -> Visitor:
         """Return a visitor who accepted an invitation, set up an app and is signed in."""
         visitor = self.visitor()
-        await visitor.open(await self.invited(email or f"{role}@shop.example", role, store))
-        await visitor.submit("", name=f"The {role}", password=PASSWORD)
+        link = await self.invited(email or f"{role}@shop.example", role, store)
+        await visitor.open(link)
+        await visitor.submit(link, name=f"The {role}", password=PASSWORD)
         visitor.secret = Forms(visitor.seen.text).found[0][1]["secret"][0]
         await visitor.submit("/enrol", code=visitor.code(self.clock.now()))
         assert visitor.seen.status == 200, visitor.seen.words
@@ -142,6 +147,7 @@ async def open_premises(database: Database, folder: Path) -> AsyncIterator[Premi
     port = free_port()
     clock = SetClock()
     house = await build_house(database, folder, clock=clock, http=Http(public_url=f"http://127.0.0.1:{port}"))
+    await follow(house)
     async with database.transaction() as tx:
         store = await add_store(tx, house)
     async with listening(create_app(house, dashboard.handlers(house))) as bound:
@@ -151,3 +157,4 @@ async def open_premises(database: Database, folder: Path) -> AsyncIterator[Premi
         finally:
             for visitor in premises.visitors:
                 await visitor.session.close()
+            await house.marks.close()

@@ -35,6 +35,11 @@ def new_id(prefix: str, now: datetime) -> str:
     return f"{prefix}_{_base32(value)}"
 
 
+def first_id(prefix: str, moment: datetime) -> str:
+    """Return what sorts before every id that is made from a moment on, and after those made before."""
+    return f"{prefix}_{_base32(int(moment.timestamp() * 1000) << 96)}"
+
+
 def is_id(prefix: str, text: str) -> bool:
     """Tell whether `text` is shaped like an id of this kind. A shape is not existence."""
     return text.startswith(prefix + "_") and _PATTERN.match(text) is not None

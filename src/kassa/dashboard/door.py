@@ -132,7 +132,7 @@ class Door:
         if invitation.store is not None and session is not None and session.stage is Stage.OPEN:
             person, now = session.person, self._house.clock.now()
             assert person is not None
-            await self._house.database.run(lambda tx: entering.join(tx, invitation, person, now))
+            await self._house.database.run(lambda tx: entering.join(tx, browser, invitation, person, now))
             return self._hall.go(f"/stores/{invitation.store}/overview")
         try:
             name = checked_person_name(form.get("name"))

@@ -4,18 +4,21 @@ Every secret that could be guessed costs a try before it is looked at, and a ses
 that nobody can hand a victim a token beforehand.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
 
+import kassa.audit.store as audit
 import kassa.people.session_store as sessions
 import kassa.people.store as people
+from kassa.audit.model import Actor, Shown
 from kassa.core.errors import FieldFault, Invalid, NotFound, Throttled
-from kassa.core.ids import PersonId
+from kassa.core.ids import PersonId, StoreId
 from kassa.dashboard.browser import Browser, new_token
 from kassa.db.pool import Tx
 from kassa.house import House
-from kassa.people import proofs
+from kassa.people import membership, proofs
 from kassa.people.model import Invitation, Person, Session, Stage
 from kassa.people.rules import checked_email, is_open, recovery_hash
 
@@ -36,7 +39,7 @@ async def by_password(house: House, browser: Browser, email: str, password: str)
     async with house.database.pool.acquire() as connection:
         found = await people.secrets_of(connection, email)
     if not await proofs.is_password(password, found.password_hash if found else None) or found is None:
-        log.warning("a sign-in was refused", reason="password", address=browser.address)
+        await _refused(house, browser, found.id if found else None, "password", now)
         raise Invalid(FieldFault("password", _WRONG))
 
     async def work(tx: Tx) -> str:
@@ -118,7 +121,7 @@ async def check_code(house: House, browser: Browser, person: Person, code: str) 
         return hashed is not None and await people.use_recovery(tx, person.id, hashed, now)
 
     if not await house.database.run(work):
-        log.warning("a sign-in was refused", reason="code", person=person.id, address=browser.address)
+        await _refused(house, browser, person.id, "code", now)
         raise Invalid(FieldFault("code", _WRONG_CODE))
 
 
@@ -149,7 +152,7 @@ async def by_invitation(house: House, browser: Browser, token: str, name: str, h
                 raise NotFound("sign in first, then open the link again")
             await people.set_password(tx, person.id, hashed)
             await people.set_name(tx, person.id, name)
-            await people.put_member(tx, invitation.store, person.id, invitation.role, now)
+            await membership.join(tx, Actor(person.id, browser.address), invitation, person, now)
             stage = Stage.OPEN if person.has_second_factor else Stage.ENROL
             return await _begin(tx, browser, stage, person.id, now, proven=True)
         return await enter(tx, browser, person, now)
@@ -157,26 +160,43 @@ async def by_invitation(house: House, browser: Browser, token: str, name: str, h
     return await house.database.run(work)
 
 
-async def join(tx: Tx, invitation: Invitation, person: Person, now: datetime) -> None:
+async def join(tx: Tx, browser: Browser, invitation: Invitation, person: Person, now: datetime) -> None:
     """Make somebody who is signed in a member of the store that they were invited to; raises `NotFound`."""
     if invitation.store is None or invitation.role is None or invitation.email != person.email:
         raise NotFound("this link is for somebody else")
     if not is_open(invitation, now):
         raise NotFound("this link was used, or is too old")
     await people.use_invitation(tx, invitation.id, now)
-    await people.put_member(tx, invitation.store, person.id, invitation.role, now)
+    await membership.join(tx, Actor(person.id, browser.address), invitation, person, now)
 
 
 async def enter(tx: Tx, browser: Browser, person: Person, now: datetime) -> str:
     """Open a session for somebody who proved who they are; return its token."""
-    await sessions.right(tx, tries_of(browser, person.email))
+    missed = await sessions.right(tx, tries_of(browser, person.email))
     await sessions.forget(tx, now)
-    return await _begin(tx, browser, Stage.OPEN, person.id, now, proven=True)
+    token = await _begin(tx, browser, Stage.OPEN, person.id, now, proven=True)
+    await note(tx, browser, person.id, "session.opened", now, {"agent": browser.agent, "wrong_tries_before": missed})
+    return token
 
 
 def tries_of(browser: Browser, email: str) -> dict[str, str]:
     """Return at whose expense a try is made."""
     return {"person": email, "place": f"{email} {browser.address}", "address": browser.address}
+
+
+async def note(tx: Tx, browser: Browser, person: PersonId, kind: str, now: datetime, told: Shown | None = None) -> None:
+    """Record what somebody did about getting in, in the audit log of each store that they belong to."""
+    by = Actor(person, browser.address)
+    known: Sequence[StoreId | None] = await people.stores_of(tx, person) or [None]
+    for store in known:
+        await audit.record(tx, by, kind, person, now, store_id=store, after=told)
+
+
+async def _refused(house: House, browser: Browser, person: PersonId | None, what: str, now: datetime) -> None:
+    log.warning("a sign-in was refused", what=what, person=person, address=browser.address)
+    if person is not None:  # what strangers guess at accounts that do not exist is for the log alone
+        known = person
+        await house.database.run(lambda tx: note(tx, browser, known, "session.refused", now, {"wrong": what}))
 
 
 async def _take_try(house: House, subjects: dict[str, str], now: datetime) -> None:

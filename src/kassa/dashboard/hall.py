@@ -13,10 +13,10 @@ import kassa.people.session_store as sessions
 import kassa.stores.store as stores
 from kassa.api.errors import from_away
 from kassa.api.serving import Desk
-from kassa.core.errors import Invalid, NotFound, Rejected, Throttled, Unavailable
+from kassa.core.errors import Conflict, FieldFault, Invalid, NotFound, Rejected, Throttled, Unavailable
 from kassa.core.ids import is_id
 from kassa.dashboard.browser import AnyRequest, Browser, answer, read_browser, read_form, set_cookie
-from kassa.dashboard.page import MEMBER, Action, Answer, Download, Go, Page, Screen
+from kassa.dashboard.page import MEMBER, Action, Answer, Download, Go, Page, Screen, Told
 from kassa.dashboard.render import render
 from kassa.dashboard.visit import Visit
 from kassa.db.faults import DATABASE_AWAY
@@ -105,11 +105,12 @@ class Hall:
             visit.form = await read_form(request, visit.browser, self.site, action.fields, action.many)
             try:
                 return self._answer(visit, page, await action.act(visit))
-            except Invalid as error:
-                visit.faults = {fault.field: fault.message for fault in error.faults}
+            except (Invalid, Conflict, Unavailable) as error:
+                faults = error.faults if isinstance(error, Invalid) else (FieldFault("", str(error)),)
+                visit.faults = {fault.field: fault.message for fault in faults}
                 shown = await page.show(visit)
                 assert isinstance(shown, Screen)
-                return self._answer(visit, page, Screen(shown.template, shown.shown, 422))
+                return self._answer(visit, page, Screen(shown.template, shown.shown, error.status))
 
         return handle
 
@@ -131,8 +132,8 @@ class Hall:
             if now - session.last_seen_at > SEEN_EVERY:
                 await sessions.note_seen(connection, session.id, browser.address, now)
         visit = Visit(
-            self.house, self.desk, session, session.person, store, role, now, browser, self.root, asked.path, id_,
-            dict(parse_qsl(request.scope["query_string"].decode("latin-1"))),
+            self.house, self.desk, session, session.person, store, role, now, browser, self.site, self.root, asked.path,
+            id_, dict(parse_qsl(request.scope["query_string"].decode("latin-1"))),
         )  # fmt: skip
         if asked.access != MEMBER:
             visit.demand(asked.access)
@@ -153,6 +154,8 @@ class Hall:
                 return self.go(f"/stores/{visit.store.id}/{path}" + (f"?done={done}" if done else ""))
             case Download(body, name, media_type):
                 return answer(200, body, media_type, {"content-disposition": f'attachment; filename="{name}"'})
+            case Told(text):
+                return answer(200, text.encode(), "application/json")
             case Screen(template, shown, status):
                 return answer(status, self._draw(visit, page, template, shown))
 

@@ -39,7 +39,14 @@ class Download:
     media_type: str
 
 
-Answer: TypeAlias = Screen | Go | Download
+@dataclass(frozen=True, slots=True)
+class Told:
+    """JSON text for our own script."""
+
+    text: str
+
+
+Answer: TypeAlias = Screen | Go | Download | Told
 Serve: TypeAlias = "Callable[[Visit], Awaitable[Answer]]"
 
 

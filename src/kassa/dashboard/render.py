@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,6 +60,10 @@ def _tone(word: str) -> str:
     return TONES.get(word, "plain")
 
 
+def _json_text(value: Any) -> str:  # JSON
+    return json.dumps(value, ensure_ascii=False, indent=1)
+
+
 def _with(query: Mapping[str, str], **changes: str | None) -> str:
     changed = {**query, **changes}
     return "?" + urlencode({name: value for name, value in changed.items() if value})
@@ -68,7 +73,7 @@ _ENVIRONMENT = Environment(
     loader=PackageLoader("kassa.dashboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
 )  # fmt: skip
-_ENVIRONMENT.filters |= {"moment": moment, "short": short, "tone": _tone}
+_ENVIRONMENT.filters |= {"moment": moment, "short": short, "tone": _tone, "tojson_text": _json_text}
 _ENVIRONMENT.globals |= {"style": STYLE, "script": SCRIPT, "with_query": _with}
 
 

@@ -11,10 +11,12 @@ import msgspec
 from kassa.api.endpoint import Call
 from kassa.api.routes import ENDPOINTS
 from kassa.api.serving import Asked, Desk, body_decoder
+from kassa.audit.model import Actor
 from kassa.core.errors import Forbidden
 from kassa.dashboard.browser import Browser, Form
 from kassa.house import House
 from kassa.people.model import Person, Role, Session
+from kassa.people.proofs import Site
 from kassa.people.rules import rights
 from kassa.stores.model import Store
 
@@ -33,6 +35,7 @@ class Visit:
     role: Role
     now: datetime
     browser: Browser
+    site: Site
     root: str
     path: str
     id: str = ""
@@ -48,6 +51,11 @@ class Visit:
         """Raise `Forbidden` unless the person's role has a right: before anything that no endpoint checks."""
         if not self.may(right):
             raise Forbidden(f"your role in this store ({self.role}) lacks the right {right}")
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts, for the audit log."""
+        return Actor(self.person.id, self.browser.address)
 
     async def ask(
         self,

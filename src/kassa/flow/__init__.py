@@ -29,6 +29,7 @@ from kassa.flow.alerting import decide_alert, on_findings
 from kassa.flow.attempting import attempt_link, last_attempt
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
 from kassa.flow.contracts import on_contracts, thaw_asset
+from kassa.flow.finding import find_invoices
 from kassa.flow.guarding import check_addresses, check_deposits, check_wallets
 from kassa.flow.linking import (
     LinkOrder,
@@ -41,6 +42,7 @@ from kassa.flow.linking import (
 )
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
 from kassa.flow.opinions import on_second_opinion
+from kassa.flow.overview import overview
 from kassa.flow.picture import decimals
 from kassa.flow.pricing import priced_pairs, rate_alarms, rates_at, wanted_markets
 from kassa.flow.reconciling import on_reconciled
@@ -78,6 +80,7 @@ __all__ = [
     "decide_alert",
     "decimals",
     "delete_endpoint",
+    "find_invoices",
     "halt_network",
     "invoice_list",
     "invoice_resource",
@@ -98,6 +101,7 @@ __all__ = [
     "on_reconciled",
     "on_second_opinion",
     "open_invoice",
+    "overview",
     "pay_from_credit",
     "payer_view",
     "payment_list",

@@ -90,6 +90,8 @@ class Filters:
     link_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    flag: str | None = None
+    found: Sequence[InvoiceId] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +349,8 @@ async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, 
              and ($4::text is null or reference = $4) and ($5::text is null or customer_id = $5)
              and ($6::text is null or link_id = $6)
              and ($7::timestamptz is null or created_at > $7) and ($8::timestamptz is null or created_at < $8)
-           order by id desc limit $9""",
+             and ($9::text is null or flags @> array[$9]) and ($10::text[] is null or id = any($10))
+           order by id desc limit $11""",
         store_id,
         before,
         filters.status,
@@ -356,6 +359,8 @@ async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, 
         filters.link_id,
         filters.created_after,
         filters.created_before,
+        filters.flag,
+        filters.found,
         limit,
     )
     return [InvoiceId(row["id"]) for row in rows]

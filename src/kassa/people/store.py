@@ -143,6 +143,12 @@ async def drop_passkey(tx: Tx, person: PersonId, id_: str) -> None:
 # ---------------------------------------------------------------- members and invitations
 
 
+async def stores_of(tx: Tx, person: PersonId) -> list[StoreId]:
+    """Return the stores that a person belongs to."""
+    rows = await tx.fetch("select store_id from members where person_id = $1 order by store_id", person)
+    return [StoreId(row["store_id"]) for row in rows]
+
+
 async def put_member(tx: Tx, store: str, person: PersonId, role: Role, now: datetime) -> None:
     """Make a person a member of a store, or give them another role there."""
     await tx.execute(

@@ -10,6 +10,7 @@ from kassa.api.routes import (
     invoices,
     ledger,
     links,
+    overview,
     payments,
     rates,
     reports,
@@ -33,4 +34,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *rates.ENDPOINTS,
     *reports.ENDPOINTS,
     *audit.ENDPOINTS,
+    *overview.ENDPOINTS,
 )

@@ -41,6 +41,8 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
         link_id=line("payment_link_id", query.payment_link_id),
         created_after=moment("created_after", query.created_after),
         created_before=moment("created_before", query.created_before),
+        flag=query.flag,
+        found=None if query.search is None else await flow.find_invoices(tx, call.house, call.store, query.search),
     )
     before = read_cursor("inv", query.cursor)
     return page(

@@ -59,6 +59,7 @@ from kassa.api.shapes.links import (
     LinkOrder,
     LinkQuery,
 )
+from kassa.api.shapes.overview import DayVolume, Overview, OverviewQuery
 from kassa.api.shapes.rates import (
     Quote,
     Rate,
@@ -119,6 +120,7 @@ __all__ = [
     "CustomerOrder",
     "CustomerQuery",
     "Day",
+    "DayVolume",
     "Delivery",
     "DeliveryQuery",
     "DepositAddress",
@@ -144,6 +146,8 @@ __all__ = [
     "NewWebhook",
     "NowQuery",
     "OutstandingLine",
+    "Overview",
+    "OverviewQuery",
     "Page",
     "PageQuery",
     "Payment",

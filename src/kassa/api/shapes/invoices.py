@@ -158,6 +158,11 @@ class InvoiceQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
     """Which invoices."""
 
     status: Status | None = None
+    flag: Flag | None = None
+    search: (
+        Annotated[str, Meta(min_length=1, max_length=200, description="An id, reference, address or txid, whole.")]
+        | None
+    ) = None
     reference: Annotated[str, Meta(max_length=200)] | None = None
     customer_id: Annotated[str, Meta(max_length=60)] | None = None
     payment_link_id: Annotated[str, Meta(max_length=60)] | None = None

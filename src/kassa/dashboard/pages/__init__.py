@@ -9,15 +9,20 @@ from kassa.dashboard.pages import (
     customers,
     events,
     invoices,
+    keys,
     links,
+    members,
     networks,
     overview,
+    payments,
+    settings,
     wallets,
     webhooks,
 )
 
 _MODULES = (
-    overview, alerts, invoices, links, customers, books, wallets, audit, webhooks, events, networks, account,
+    overview, alerts, invoices, payments, links, customers, books, wallets, audit, webhooks, events, networks, settings,
+    keys, members, account,
 )  # fmt: skip
 
 PAGES: tuple[Page, ...] = tuple(page for module in _MODULES for page in module.PAGES)

@@ -1,15 +1,92 @@
 """Invoices: find them, see all that happened to one, decide on it, make one by hand."""
 
-from kassa.dashboard.page import Action, Page, Screen
+from typing import Any
+
+import kassa.people.store as people
+from kassa.core.errors import FieldFault, Invalid
+from kassa.core.ids import new_id
+from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
 
-_FILTERS = ("status", "reference", "cursor")
+_FILTERS = ("search", "status", "flag", "payment_link_id", "customer_id", "cursor")
+_TEXTS = ("amount", "currency", "reference", "description", "redirect_url")
+_TIMES = (("900", "15 minutes"), ("3600", "1 hour"), ("86400", "1 day"), ("604800", "7 days"))
 
 
 async def _list(visit: Visit) -> Screen:
     asked = {name: visit.query[name] for name in _FILTERS if visit.query.get(name)}
-    return Screen("invoices.html", {"list": await visit.ask("list_invoices", query=asked)})
+    try:
+        found = await visit.ask("list_invoices", query=asked)
+    except Invalid as error:
+        visit.faults = {fault.field: fault.message for fault in error.faults}
+        return Screen("invoices.html", {"list": {"data": [], "next_cursor": None}}, 422)
+    return Screen("invoices.html", {"list": found})
 
 
-PAGES: tuple[Page, ...] = (Page(path="invoices", title="Invoices", access="invoices:read", show=_list, nav="Business"),)
-ACTIONS: tuple[Action, ...] = ()
+async def _one(visit: Visit) -> Screen:
+    invoice = await visit.ask("get_invoice", visit.id)
+    timeline = await visit.ask("get_invoice_timeline", visit.id, query={"limit": "100"} | _place(visit))
+    deliveries = None
+    if visit.may("webhooks:read"):
+        deliveries = await visit.ask("list_invoice_deliveries", query={"invoice_id": visit.id})
+    makers = [item[item["kind"]].get("by") for item in timeline["data"]]
+    async with visit.house.database.pool.acquire() as connection:
+        called = await people.names(connection, [maker for maker in makers if maker])
+    return Screen(
+        "invoice.html",
+        {
+            "invoice": invoice,
+            "timeline": timeline,
+            "deliveries": deliveries,
+            "called": called,
+            "title": f"Invoice {invoice['reference'] or ''}".strip(),
+            "decidable": visit.may("invoices:write") and visit.may("invoices:decide"),
+        },
+    )
+
+
+def _place(visit: Visit) -> dict[str, str]:
+    return {"cursor": visit.query["cursor"]} if visit.query.get("cursor") else {}
+
+
+async def _mark(visit: Visit) -> Go:
+    await visit.ask("mark_invoice", visit.id, body={"as": visit.form.get("as")})
+    return Go(f"invoices/{visit.id}", "marked")
+
+
+async def _new(visit: Visit) -> Screen:
+    assets = [asset for asset in (await visit.ask("list_assets"))["data"] if asset["accepted"]]
+    once = visit.form.get("once") or new_id("frm", visit.now)
+    chosen = visit.form.many.get("payment_options") or [asset["id"] for asset in assets]
+    return Screen("invoice-new.html", {"assets": assets, "times": _TIMES, "once": once, "chosen": chosen})
+
+
+async def _create(visit: Visit) -> Go:
+    form = visit.form
+    body: dict[str, Any] = {name: form.get(name) for name in _TEXTS if form.get(name)}
+    if not form.get("expires_in").isdecimal():
+        raise Invalid(FieldFault("expires_in", "must be a number of seconds"))
+    body["expires_in"] = int(form.get("expires_in")[:9])
+    body["currency"] = form.get("currency").strip().upper() or visit.store.currency
+    if form.many["payment_options"]:
+        body["payment_options"] = form.many["payment_options"]
+    body.setdefault("amount", "")
+    made = await visit.ask("create_invoice", body=body, once=form.get("once"))
+    return Go(f"invoices/{made['id']}", "created")
+
+
+PAGES: tuple[Page, ...] = (
+    Page(path="invoices", title="Invoices", access="invoices:read", show=_list, nav="Business"),
+    Page(path="invoices/new", title="New invoice", access="invoices:write", show=_new),
+    Page(path="invoices/{id}", title="Invoice", access="invoices:read", show=_one, id_of="inv"),
+)
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        path="invoices/new", access="invoices:write", act=_create, form="invoices/new",
+        fields=(*_TEXTS, "expires_in", "once"), many=("payment_options",),
+    ),
+    Action(
+        path="invoices/{id}/mark", access="invoices:decide", act=_mark, form="invoices/{id}", fields=("as",),
+        id_of="inv",
+    ),
+)  # fmt: skip

@@ -1,12 +1,68 @@
 """The first page: what needs attention, and how business goes."""
 
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+
+from markupsafe import Markup
+
+from kassa.core.money import currency, format_units, parse_amount
+from kassa.dashboard.chart import Bar, bars
 from kassa.dashboard.page import Action, Page, Screen
 from kassa.dashboard.visit import Visit
 
+_DAYS = ("7", "30", "90")
+_SICK = ("stalled", "halted", "unreachable", "syncing")
+
 
 async def _overview(visit: Visit) -> Screen:
+    days = visit.query.get("days", "30")
+    found = await visit.ask("get_overview", query={"days": days if days in _DAYS else "30"})
+    networks = (await visit.ask("list_networks"))["data"]
+    alerts = await visit.ask("list_alerts", query={"status": "open", "limit": "5"})
     latest = await visit.ask("list_invoices", query={"limit": "8"})
-    return Screen("overview.html", {"latest": latest})
+    own = [each for each in found["volume"] if each["currency"] == found["currency"]]
+    return Screen(
+        "overview.html",
+        {
+            "found": found,
+            "chart": _chart(found, own),
+            "total": _sum(own, found["currency"]),
+            "others": _others(found),
+            "sick": [network for network in networks if network["state"] in _SICK],
+            "alerts": alerts["data"],
+            "latest": latest["data"],
+            "days": days,
+            "choices": _DAYS,
+        },
+    )
+
+
+def _chart(found: Mapping[str, Any], own: list[dict[str, Any]]) -> Markup:
+    decimals = currency(found["currency"]).decimals
+    by_day = {each["day"]: each for each in own}
+    day, last, drawn = date.fromisoformat(found["since"]), date.fromisoformat(found["until"]), []
+    count = (last - day).days + 1
+    while day <= last:
+        each = by_day.get(day.isoformat())
+        units = 0 if each is None else parse_amount(each["amount"], decimals)
+        words = f"{day.isoformat()}: {format_units(units, decimals)} {found['currency']}"
+        named = (last - day).days % max(count // 6, 1) == 0
+        drawn.append(Bar(units, words, f"{day.day:02d}.{day.month:02d}." if named else ""))
+        day += timedelta(days=1)
+    most = max((bar.units for bar in drawn), default=0)
+    title = f"Settled by day, {found['since']} to {found['until']}, in {found['currency']}"
+    return bars(title, drawn, f"{format_units(most, decimals)} {found['currency']}")
+
+
+def _sum(lines: list[dict[str, Any]], code: str) -> str:
+    decimals = currency(code).decimals
+    return format_units(sum(parse_amount(each["amount"], decimals) for each in lines), decimals)
+
+
+def _others(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    codes = sorted({each["currency"] for each in found["volume"]} - {found["currency"]})
+    return [(_sum([each for each in found["volume"] if each["currency"] == code], code), code) for code in codes]
 
 
 PAGES: tuple[Page, ...] = (

@@ -29,7 +29,7 @@
   const use = async (form) => {
     const body = new URLSearchParams({ csrf: form.elements.csrf.value });
     const answer = await fetch(form.dataset.ask, { method: "POST", body });
-    if (!answer.ok) throw new Error("The server refused. Load the page again.");
+    if (!answer.ok || answer.redirected) throw new Error("The server refused. Load the page again.");
     const publicKey = read(await answer.json());
     const credential = form.dataset.kind === "create"
       ? await navigator.credentials.create({ publicKey })

@@ -1,0 +1,64 @@
+"""Who belongs to a store: invited, let in, given another role, removed; each recorded in the audit log."""
+
+import secrets
+from datetime import datetime
+
+import kassa.audit.store as audit
+import kassa.people.session_store as sessions
+import kassa.people.store as people
+from kassa.audit.model import Actor
+from kassa.core.errors import Conflict, NotFound
+from kassa.core.ids import PersonId, StoreId
+from kassa.db.pool import Tx
+from kassa.people.model import Invitation, Person, Role
+
+_TOKEN_BYTES = 32
+
+
+async def invite(tx: Tx, by: Actor, email: str, place: tuple[StoreId, Role] | None, now: datetime) -> str:
+    """Make the token of a link that lets somebody in once: to a store in a role, or a known person again."""
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    made = await people.invite(tx, token, email, place, by.name, now)
+    told = {"email": email, "role": made.role, "expires_at": made.expires_at.isoformat()}
+    await audit.record(tx, by, "invitation.made", made.id, now, store_id=made.store, after=told)
+    return token
+
+
+async def withdraw(tx: Tx, by: Actor, store: StoreId, id_: str, now: datetime) -> None:
+    """Make an invitation void; raises `NotFound`."""
+    await people.revoke_invitation(tx, store, id_, now)
+    await audit.record(tx, by, "invitation.withdrawn", id_, now, store_id=store)
+
+
+async def join(tx: Tx, by: Actor, invitation: Invitation, person: Person, now: datetime) -> None:
+    """Make a person a member of the store that they were invited to."""
+    assert invitation.store is not None
+    assert invitation.role is not None
+    members = await people.members(tx, invitation.store, hold=True)
+    if any(member.person == person.id for member in members):
+        raise Conflict("you belong to this store already; the owner can give you another role")
+    await people.put_member(tx, invitation.store, person.id, invitation.role, now)
+    told = {"email": person.email, "role": invitation.role.value, "invitation": invitation.id}
+    await audit.record(tx, by, "member.joined", person.id, now, store_id=invitation.store, after=told)
+
+
+async def change(tx: Tx, by: Actor, store: StoreId, person: str, role: Role | None, now: datetime) -> None:
+    """Give a member another role, or (None) remove them; their sessions end.
+
+    Raises `NotFound`, or `Conflict` when no owner would be left.
+    """
+    members = {member.person: member for member in await people.members(tx, store, hold=True)}
+    member = members.get(PersonId(person))
+    if member is None:
+        raise NotFound("there is no such person in this store")
+    owners = [each.person for each in members.values() if each.role is Role.OWNER]
+    if owners == [member.person] and role is not Role.OWNER:
+        raise Conflict("a store keeps at least one owner: make another one first")
+    before, after = {"role": member.role.value}, None if role is None else {"role": role.value}
+    if role is None:
+        await people.drop_member(tx, store, person)
+    else:
+        await people.put_member(tx, store, member.person, role, now)
+    await sessions.end_others(tx, member.person)
+    kind = "member.removed" if role is None else "member.changed"
+    await audit.record(tx, by, kind, person, now, store_id=store, before=before, after=after)
