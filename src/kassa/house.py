@@ -8,8 +8,10 @@ from kassa.chains.base import Chain, Connection
 from kassa.core.clock import Clock
 from kassa.core.errors import Invalid
 from kassa.db.pool import Database
+from kassa.limits.limiter import Limiter
+from kassa.limits.model import Kind, Limit
 from kassa.rates.board import Board
-from kassa.settings import Network, Settings
+from kassa.settings import Limits, Network, Settings
 from kassa.wallets.guesses import Guesses
 from kassa.wallets.mark import AddressMarks
 from kassa.wallets.model import Place, Wallet
@@ -25,6 +27,17 @@ def second_connection_of(network: Network) -> Connection:
     """Return how to reach a network's second node, which there must be: it is asked for hashes alone."""
     assert network.second_rpc_url is not None
     return Connection(network.second_rpc_url.reveal(), internal="off")
+
+
+def limits_of(limits: Limits) -> Mapping[Kind, Limit]:
+    """Return the limits of the settings."""
+    return {
+        Kind.KEY: Limit(limits.requests_per_key, 60),
+        Kind.STORE: Limit(limits.requests_per_store, 60),
+        Kind.ADDRESS: Limit(limits.requests_per_address, 60),
+        Kind.REFUSED: Limit(limits.refusals_per_address, 60),
+        Kind.ISSUED: Limit(limits.addresses_per_store, 3_600),
+    }
 
 
 def derived_text(chains: Mapping[str, Chain], network: str, descriptor: str, index: int) -> str | None:
@@ -54,6 +67,7 @@ class House:
     seal: Seal
     former: Mapping[str, Chain] = field(default_factory=dict)
     board: Board = field(default_factory=Board)
+    limits: Limiter = field(default_factory=Limiter)
     guesses: Guesses = field(default_factory=Guesses)
 
     def derived(self, network: str, descriptor: str, index: int) -> str | None:

@@ -28,7 +28,8 @@ from kassa.db import embedded
 from kassa.db.migrate import migrate, missing
 from kassa.db.pool import Database
 from kassa.db.server import open_database, weak_settings
-from kassa.house import House, derived_text
+from kassa.house import House, derived_text, limits_of
+from kassa.limits.limiter import Limiter
 from kassa.metrics.serve import serve_metrics
 from kassa.settings import Listen, Settings
 from kassa.wallets import seal_store as seals
@@ -102,7 +103,8 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
         seal = await open_seal(settings, database, {**former, **chains})
         marks = await AddressMarks.start(database, settings.data_dir)
         try:
-            yield House(settings, database, chains, SystemClock(), marks, seal, former)
+            limiter = Limiter(limits_of(settings.limits))
+            yield House(settings, database, chains, SystemClock(), marks, seal, former, limits=limiter)
         finally:
             await marks.close()
 

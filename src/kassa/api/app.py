@@ -16,13 +16,16 @@ from kassa import measures, tracing
 from kassa.api.auth import ACCESSES, ANY_KEY, PUBLIC
 from kassa.api.document import document
 from kassa.api.endpoint import Endpoint
-from kassa.api.errors import from_framework
+from kassa.api.errors import from_framework, from_rejection
 from kassa.api.health import Health
 from kassa.api.reply import GUARDS, Reply
 from kassa.api.routes import ENDPOINTS
 from kassa.api.serving import Desk, Serve
 from kassa.core.correlation import correlated
+from kassa.core.errors import Throttled
 from kassa.house import House
+from kassa.limits.model import Kind
+from kassa.limits.rules import Network, bucket, caller
 
 log = structlog.get_logger()
 
@@ -33,6 +36,8 @@ UNKNOWN = "unknown"
 REQUEST_ID = b"x-request-id"
 """Of every answer: what the log calls `correlation`, and what stands with the events that the request wrote."""
 _METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"})
+# By key, or not at all: whoever asks how we are must hear it.
+_COUNTED_ELSEWHERE = ("/v1/", "/health/")
 _PLAIN_HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*\Z")
 
 
@@ -43,9 +48,12 @@ class Front:
     where method and path are exactly those of an endpoint they have nothing to add.
     """
 
-    def __init__(self, framework: Litestar, served: Mapping[tuple[str, str], Serve], *, verbose: bool = False) -> None:
+    def __init__(self, house: House, framework: Litestar, served: Mapping[tuple[str, str], Serve]) -> None:
+        self._house = house
         self.framework = framework
-        self._verbose = verbose  # asked here, since even a line that is not written costs microseconds
+        self._verbose = (
+            house.settings.log.level == "debug"
+        )  # asked here, since even a line that is not written costs microseconds
         self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,6 +65,10 @@ class Front:
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, request_id: str) -> None:
         began = perf_counter()
+        refusal = self._gate(scope)
+        if refusal is not None:
+            await refusal(scope, receive, self._noting(scope, send, began, request_id))
+            return
         serve = None
         if _has_plain_host(scope["headers"]):
             serve = self._served.get((scope["method"], scope["path"]))
@@ -70,6 +82,20 @@ class Front:
         self._note(scope["method"], scope["path"], reply.status, perf_counter() - began)
         reply.headers = (*reply.headers, (REQUEST_ID, request_id.encode()))
         await reply(scope, receive, send)
+
+    def _gate(self, scope: HTTPScope) -> Reply | None:
+        """Find out who calls, and refuse whoever asks for pages too often; endpoints ask by key."""
+        house = self._house
+        if house.settings.http.trusted_proxies:
+            _name_caller(scope, house.settings.http.trusted_proxies)
+        if scope["path"].startswith(_COUNTED_ELSEWHERE):
+            return None
+        client = scope["client"]
+        try:
+            house.limits.check(Kind.ADDRESS, bucket(client[0] if client else None), house.clock.now())
+        except Throttled as error:
+            return from_rejection(error)
+        return None
 
     def _noting(self, scope: HTTPScope, send: Send, began: float, request_id: str) -> Send:
         async def sending(message: Message) -> None:
@@ -106,7 +132,7 @@ def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
 
     @asynccontextmanager
     async def noting(_app: Litestar) -> AsyncIterator[None]:
-        async with desk.uses.writing():
+        async with desk.uses.writing(), house.limits.keeping(house.database, house.clock):
             yield
 
     framework = Litestar(
@@ -118,7 +144,15 @@ def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
         lifespan=[noting],
     )
     plain: dict[tuple[str, str], Serve] = {(one.method, one.path): serve for one, serve in served if one.id_of is None}
-    return Front(framework, plain, verbose=house.settings.log.level == "debug")
+    return Front(house, framework, plain)
+
+
+def _name_caller(scope: HTTPScope, trusted: Sequence[Network]) -> None:
+    client = scope["client"]
+    lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    entries = [entry for line in lines for entry in line.split(",")]
+    found = caller(client[0] if client else None, entries, trusted)
+    scope["client"] = None if found is None else (found, 0)
 
 
 def _has_plain_host(headers: Iterable[tuple[bytes, bytes]]) -> bool:

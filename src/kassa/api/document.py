@@ -57,7 +57,7 @@ def document(endpoints: Sequence[Endpoint], public_url: str) -> bytes:
 
 def statuses(endpoint: Endpoint) -> tuple[int, ...]:
     """Return every status of an error that an endpoint can answer with."""
-    found = {400, 401, 403, 422, 503}
+    found = {400, 401, 403, 422, 429, 503}
     found |= {404} if endpoint.id_of else set()
     found |= {413, 415} if endpoint.writes else set()
     found |= {409} if endpoint.repeatable or endpoint.conflicts else set()

@@ -7,7 +7,7 @@ import structlog
 from litestar.exceptions import HTTPException
 
 from kassa.api.reply import Reply
-from kassa.core.errors import FieldFault, Invalid, NotFound, Rejected, Unauthorized, Unavailable
+from kassa.core.errors import FieldFault, Invalid, NotFound, Rejected, Throttled, Unauthorized, Unavailable
 
 log = structlog.get_logger()
 
@@ -59,6 +59,8 @@ def from_rejection(error: Rejected) -> Reply:
         headers = ((b"www-authenticate", b"Bearer"),)
     elif isinstance(error, Unavailable):
         headers = ((b"retry-after", b"5"),)
+    elif isinstance(error, Throttled) and error.seconds:
+        headers = ((b"retry-after", str(error.seconds).encode()),)
     elif error.status in (408, 413):
         headers = ((b"connection", b"close"),)  # the rest of the body is not worth reading
     return problem(error.status, error.code, detail, faults, headers)

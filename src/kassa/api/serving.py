@@ -15,11 +15,13 @@ from kassa.api.errors import from_away, from_rejection
 from kassa.api.idempotency import Repeats, fingerprint, read_key
 from kassa.api.incoming import decode_body, decode_query, read_body, read_headers
 from kassa.api.reply import Reply, json_reply
-from kassa.core.errors import NotFound, Rejected
+from kassa.core.errors import NotFound, Rejected, Unauthorized
 from kassa.core.ids import is_id
 from kassa.db.faults import DATABASE_AWAY
 from kassa.db.pool import Tx
 from kassa.house import House
+from kassa.limits.model import Kind
+from kassa.limits.rules import bucket
 
 ANSWER_SECONDS = 15
 """Within this time a caller gets an answer, whatever the database does."""
@@ -114,14 +116,23 @@ class Desk:
         self, scope: Scope, headers: Mapping[bytes, bytes], access: str, *, receiving: bool = False
     ) -> Call:
         now, database, sent = self.house.clock.now(), self.house.database, headers.get(b"authorization")
-        if receiving:
-            key, takes = await authenticate_receiver(database, sent, now)
-        else:
-            key, takes = await authenticate(database, sent, now), None
+        client, limits = scope["client"], self.house.limits
+        address = client[0] if client else None
+        origin = bucket(address)
+        limits.check(Kind.REFUSED, origin, now, count=False)
+        try:
+            if receiving:
+                key, takes = await authenticate_receiver(database, sent, now)
+            else:
+                key, takes = await authenticate(database, sent, now), None
+        except Unauthorized:
+            limits.check(Kind.REFUSED, origin, now)
+            raise
+        limits.check(Kind.KEY, key.id, now)
+        limits.check(Kind.STORE, key.store.id, now)
         self.uses.note(key, now)
         authorize(key.scopes, access)
-        client = scope["client"]
-        return Call(self.house, key.store, key.id, now, client[0] if client else None, receiving=takes)
+        return Call(self.house, key.store, key.id, now, address, receiving=takes)
 
     async def _work(self, endpoint: Endpoint, call: Call, keep: Keep | None) -> Reply:
         call.alone = endpoint.single and keep is None

@@ -13,6 +13,7 @@ from kassa.core.ids import AddressId, CustomerId, new_id
 from kassa.core.money import Asset
 from kassa.db.pool import Tx
 from kassa.house import House
+from kassa.limits.model import Kind
 from kassa.stores.model import Store
 from kassa.wallets.model import NewAddress, Place, Wallet
 from kassa.wallets.store import Deposited
@@ -45,6 +46,7 @@ async def prepare_address(house: House, store: Store, customer_id: str, asset_id
         raise Unavailable(f"the wallet on {asset.network} failed its check", code="wallet_mismatch")
     if await wallets.deposit_index(pool, customer.id, wallet.keychain_id) is not None:
         return Issuing(asset, wallet, None)
+    house.limits.check(Kind.ISSUED, store.id, house.clock.now())
     (index,) = await wallets.allocate(pool, [wallet.keychain_id])
     await house.marks.cover(wallet, index)
     return Issuing(asset, wallet, index)

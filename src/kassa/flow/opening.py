@@ -25,6 +25,7 @@ from kassa.invoices.model import Announced, Option, Order, Terms
 from kassa.invoices.policy import agreed
 from kassa.invoices.rules import fresh
 from kassa.invoices.store import NewInvoice
+from kassa.limits.model import Kind
 from kassa.rates.model import NoRate, Rate
 from kassa.rates.resource import method_text
 from kassa.rates.rules import with_spread
@@ -77,6 +78,7 @@ async def quote_invoice(
     what the store can take, if the caller has read it. With `guess`, indexes may be guessed: for an invoice that is
     written without a transaction. Raises `Invalid`, or `Unavailable` when nothing that the order names can be offered.
     """
+    house.limits.check(Kind.ISSUED, store.id, now)
     price = quotes.price(order)
     if order.customer_id is not None and not await house.database.ask(customers.known, (store.id, order.customer_id)):
         raise Invalid(FieldFault("customer_id", "is not a customer of this store"))

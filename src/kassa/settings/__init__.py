@@ -1,12 +1,25 @@
 """Everything that can be set: one frozen value, read once at start from kassa.toml and the environment."""
 
-from kassa.settings.model import Books, Confirmations, Http, Listen, Log, Network, Rates, Settings, Tracing, Webhooks
+from kassa.settings.model import (
+    Books,
+    Confirmations,
+    Http,
+    Limits,
+    Listen,
+    Log,
+    Network,
+    Rates,
+    Settings,
+    Tracing,
+    Webhooks,
+)
 from kassa.settings.read import read_settings
 
 __all__ = [
     "Books",
     "Confirmations",
     "Http",
+    "Limits",
     "Listen",
     "Log",
     "Network",

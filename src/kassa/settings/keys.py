@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -133,6 +134,19 @@ def _evm_url(value: object) -> Secret:
 
 def _chain_id(value: object) -> str:
     return str(_whole(1, 2**53)(value))
+
+
+def _proxies(value: object) -> tuple[IPv4Network | IPv6Network, ...]:
+    expected = 'a list of addresses or networks such as ["127.0.0.1", "10.0.0.0/8"]'
+    if not isinstance(value, list):
+        raise ValueError(expected)
+    try:
+        found = tuple(ip_network(_text(item, expected)) for item in value)
+    except ValueError:
+        raise ValueError(expected) from None
+    if any(network.prefixlen == 0 for network in found):
+        raise ValueError(f"{expected}, never all of them: everybody could say to be anybody")
+    return found
 
 
 def _one_of(*words: str) -> Callable[[object], str]:
@@ -275,6 +289,7 @@ SECTIONS = {
         "listen": Key(_listen, verbatim=True),
         "public_url": Key(_public_url, verbatim=True),
         "ops_listen": Key(_listen_or_off, verbatim=True),
+        "trusted_proxies": Key(_proxies),
     },
     "rates": {
         "sources": Key(_sources),
@@ -296,6 +311,13 @@ SECTIONS = {
         "level": Key(_one_of("debug", "info", "warning", "error"), verbatim=True),
     },
     "tracing": {"endpoint": Key(_collector, verbatim=True)},
+    "limits": {
+        "requests_per_key": Key(_whole(0, 10**9)),
+        "requests_per_store": Key(_whole(0, 10**9)),
+        "requests_per_address": Key(_whole(0, 10**9)),
+        "refusals_per_address": Key(_whole(0, 10**9)),
+        "addresses_per_store": Key(_whole(0, 10**9)),
+    },
     "books": {"reconcile_seconds": Key(_whole(0, 2_592_000))},
 }
 _EVERY_FAMILY = {

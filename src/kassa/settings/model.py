@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from kassa.core.money import Token
@@ -28,6 +29,7 @@ class Http:
 
     listen: Listen = Listen("127.0.0.1", 8080)
     public_url: str = "http://127.0.0.1:8080"
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     ops_listen: Listen | None = Listen("127.0.0.1", 9464)  # None: no metrics
 
 
@@ -93,6 +95,17 @@ class Books:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How often somebody may ask, in a minute; addresses taken by a store in an hour. 0: no limit."""
+
+    requests_per_key: int = 120_000
+    requests_per_store: int = 240_000
+    requests_per_address: int = 1_200
+    refusals_per_address: int = 120
+    addresses_per_store: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """The form of the log (auto: columns on a terminal, else JSON lines), and the least level that is written."""
 
@@ -118,6 +131,7 @@ class Settings:
     rates: Rates = Rates()
     webhooks: Webhooks = Webhooks()
     books: Books = Books()
+    limits: Limits = Limits()
     log: Log = Log()
     tracing: Tracing = Tracing()
 

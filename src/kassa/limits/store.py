@@ -1,0 +1,49 @@
+"""The counts of all processes: the SQL."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from asyncpg.pool import Pool
+
+Window = tuple[str, str, int]
+"""Kind, subject, first second."""
+
+MOST = 50_000
+
+_ADD = """
+with relaxed as materialized (select set_config('synchronous_commit', 'off', true) as value)
+insert into request_counts (kind, subject, start, count)
+select u.kind, u.subject, u.start, u.count
+from relaxed, unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[]) as u (kind, subject, start, count)
+where relaxed.value = 'off' order by 1, 2, 3
+on conflict (kind, subject, start) do update set count = request_counts.count + excluded.count
+returning kind, subject, start, count
+"""
+
+
+async def add(pool: "Pool[Any]", counts: Mapping[Window, int]) -> dict[Window, int]:
+    """Add to the counts of windows and return what they are with everybody's together."""
+    columns = [list(column) for column in zip(*counts, strict=True)]
+    starts = [datetime.fromtimestamp(start, UTC) for start in columns[2]]
+    rows = await pool.fetch(_ADD, columns[0], columns[1], starts, list(counts.values()))
+    return {_window(row): row["count"] for row in rows}
+
+
+async def since(pool: "Pool[Any]", moment: datetime) -> dict[Window, int]:
+    """Return the counts of windows that began at or after a moment: at most `MOST`, the largest."""
+    rows = await pool.fetch(
+        "select kind, subject, start, count from request_counts where start >= $1 order by count desc limit $2",
+        moment,
+        MOST,
+    )
+    return {_window(row): row["count"] for row in rows}
+
+
+async def forget(pool: "Pool[Any]", before: datetime) -> None:
+    """Delete the counts of windows that began before a moment."""
+    await pool.execute("delete from request_counts where start < $1", before)
+
+
+def _window(row: Any) -> Window:  # asyncpg's record
+    return row["kind"], row["subject"], int(row["start"].timestamp())

@@ -1,0 +1,155 @@
+"""E41, E43, E44: who asks too often waits, whoever they say they are, and whatever was restarted meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from kassa.checkout.pages import handlers
+from kassa.house import House, limits_of
+from kassa.limits.limiter import Limiter
+from kassa.limits.model import Kind, Limit
+from kassa.settings import Limits
+from kassa.stores.model import Store
+from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
+from tests.api.served import ORDER, Caller, Served, serve
+from tests.house import BITCOIN, SetClock, add_store
+
+NONE = Limits(0, 0, 0, 0, 0)
+CLIENTS = [{"x-forwarded-for": f"198.51.100.{last}"} for last in (1, 2)]
+
+
+@pytest.fixture
+async def store(house: House) -> Store:
+    async with house.database.transaction() as tx:
+        return await add_store(tx, house)
+
+
+@asynccontextmanager
+async def limited(house: House, store: Store, proxies: tuple[str, ...] = (), **limits: int) -> AsyncIterator[Served]:
+    """Serve a house with some limits, as one process does."""
+    http = replace(house.settings.http, trusted_proxies=tuple(map(ip_network, proxies)))
+    settings = replace(house.settings, http=http, limits=replace(NONE, **limits))
+    one = replace(house, settings=settings, limits=Limiter(limits_of(settings.limits)))
+    async with serve(one, store, handlers(one)) as served:
+        yield served
+
+
+def move(house: House, seconds: int) -> None:
+    assert isinstance(house.clock, SetClock)
+    house.clock.move(seconds)
+
+
+async def test_a_key_that_asks_too_often_is_told_when_to_come_again(house: House, store: Store) -> None:
+    async with limited(house, store, requests_per_key=3) as served:
+        other = await served.key()
+        answers = [await served.all.get("/v1/store") for _ in range(5)]
+        assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
+        assert answers[3].code == "rate_limited"
+        wait = int(answers[3].headers["retry-after"])  # type: ignore[index,call-overload]
+        assert 60 < wait <= 120
+        assert (await other.get("/v1/store")).status == 200
+        move(house, wait - 1)
+        assert (await served.all.get("/v1/store")).status == 429
+        move(house, 1)
+        assert (await served.all.get("/v1/store")).status == 200
+
+
+async def test_keys_of_one_store_share_its_limit(house: House, store: Store) -> None:
+    async with limited(house, store, requests_per_store=3) as served:
+        keys = [await served.key() for _ in range(5)]
+        assert [(await key.get("/v1/store")).status for key in keys] == [200, 200, 200, 429, 429]
+
+
+async def test_limits_survive_a_restart_and_hold_for_all_processes(house: House, store: Store) -> None:
+    async with (
+        limited(house, store, requests_per_store=6) as first,
+        limited(house, store, requests_per_store=6) as second,
+    ):
+        for served in (first, second):
+            assert [(await served.all.get("/v1/store")).status for _ in range(3)] == [200] * 3
+        async with asyncio.timeout(10):  # a second later each knows what the other let in
+            while (await first.all.get("/v1/store")).status == 200:
+                await asyncio.sleep(0.2)
+    total = await house.database.pool.fetchval("select sum(count) from request_counts where kind = 'store'")
+    assert 6 <= total <= 8
+    async with limited(house, store, requests_per_store=6) as third:
+        assert (await third.all.get("/v1/store")).status == 429
+
+
+async def test_e24_guessing_keys_ends_after_some_tries_from_one_address(house: House, store: Store) -> None:
+    async with limited(house, store, ("127.0.0.1",), refusals_per_address=4) as served:
+        guess = served.caller("kassa_test_" + "A" * 43)
+        one, two = CLIENTS
+        assert [(await guess.get("/v1/store", headers=one)).status for _ in range(6)] == [401] * 4 + [429] * 2
+        assert (await served.all.get("/v1/store", headers=one)).status == 429
+        assert (await served.all.get("/v1/store", headers=two)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("proxies", "headers"),
+    [
+        # The caller invents a new address each time; the proxy appends the true one.
+        (("127.0.0.1",), [{"x-forwarded-for": f"203.0.113.{n}, 198.51.100.7"} for n in range(9)]),
+        (
+            ("127.0.0.1", "10.0.0.0/8"),
+            [{"x-forwarded-for": f"203.0.113.{n}, 198.51.100.7, 10.1.1.1"} for n in range(9)],
+        ),
+        # It has a /64 to itself.
+        (("127.0.0.1",), [{"x-forwarded-for": f"2001:db8::{n}"} for n in range(9)]),
+        # Garbage counts as the proxy itself, which is not counted only as long as it is this machine.
+        (("127.0.0.1", "192.0.2.1"), [{"x-forwarded-for": f"garbage{n}, 192.0.2.1"} for n in range(9)]),
+    ],
+)
+async def test_e41_no_header_helps_whoever_asks_for_pages_too_often(
+    house: House, store: Store, proxies: tuple[str, ...], headers: list[dict[str, str]]
+) -> None:
+    async with limited(house, store, proxies, requests_per_address=5) as served:
+        payer = Caller(served.session, served.all.base, None)
+        invoice = await served.all.invoice()
+        got = [(await payer.get(f"/i/{invoice['id']}", headers=each)).status for each in headers]
+        assert got == [200] * 5 + [429] * 4
+        # A key in the header makes a page no API call.
+        assert (await served.all.get(f"/i/{invoice['id']}", headers=headers[0])).status == 429
+        assert (await payer.get(f"/i/{invoice['id']}", headers={"x-forwarded-for": "192.0.2.99"})).status == 200
+        assert (await payer.get("/health/live", headers=headers[0])).status == 200
+
+
+async def test_e41_the_audit_log_names_the_true_address(house: House, store: Store) -> None:
+    async with limited(house, store, ("127.0.0.1",)) as served:
+        hook = {"url": "https://shop.example/hook", "events": ["*"]}
+        await served.all.post("/v1/webhooks", hook, headers={"x-forwarded-for": "203.0.113.9, 198.51.100.7"})
+        assert (await served.all.get("/v1/audit")).json["data"][0]["address"] == "198.51.100.7"
+    async with limited(house, store) as served:
+        await served.all.post("/v1/webhooks", hook, headers={"x-forwarded-for": "203.0.113.9"})
+        assert (await served.all.get("/v1/audit")).json["data"][0]["address"] == "127.0.0.1"
+
+
+async def test_e43_a_store_takes_no_more_addresses_than_its_quota(house: House, store: Store) -> None:
+    async with limited(house, store, addresses_per_store=4) as served:
+        answers = await asyncio.gather(*[served.all.post("/v1/invoices", ORDER) for _ in range(10)])
+        assert sorted(answer.status for answer in answers) == [201] * 4 + [429] * 6
+        customer = (await served.all.post("/v1/customers", {})).json
+        deposit = await served.all.post(f"/v1/customers/{customer['id']}/addresses", {"asset": f"BTC@{BITCOIN}"})
+        assert deposit.status == 429
+        issued: Any = await house.database.pool.fetchrow("select count(*), max(next_index) from addresses, keychains")
+        assert tuple(issued) == (4, 4)
+        move(house, 7200)
+        assert (await served.all.post("/v1/invoices", ORDER)).status == 201
+
+
+def test_e43_addresses_without_number_are_counted_in_bounded_memory(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.limits.store.MOST", 100)
+    limiter, now = Limiter({Kind.ADDRESS: Limit(10, 60)}), house.clock.now()
+    for number in range(100):
+        limiter.check(Kind.ADDRESS, str(number), now)
+    with pytest.raises(Exception, match="too many requests from this address"):
+        for number in range(100, 1_000):
+            limiter.check(Kind.ADDRESS, str(number), now)
+    assert len(limiter._tallies) <= 101
