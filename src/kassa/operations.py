@@ -229,6 +229,23 @@ async def thaw_asset(settings: Settings, asset: str) -> Told:
     return {"asset": asset, "frozen": False}
 
 
+async def unassigned_payments(settings: Settings) -> Told:
+    """Tell of the money that has no owner, and whose it may be."""
+    async with open_house(settings) as house, house.database.transaction() as tx:
+        return {"data": await flow.unassigned(tx, house)}
+
+
+async def assign_payment(settings: Settings, store_id: str, payment_id: str, customer_id: str | None) -> Told:
+    """Give money without an owner to a customer, or to the store's income."""
+    async with open_house(settings) as house:
+
+        async def work(tx: Tx) -> Told:
+            store = await stores.get_store(tx, store_id)
+            return await flow.assign_payment(tx, house, store, payment_id, customer_id, operator(), house.clock.now())
+
+        return await house.database.run(work)
+
+
 async def list_alerts(settings: Settings, *, closed: bool) -> Told:
     """Tell the alerts of every store and of none, newest first; only the open ones, unless `closed`."""
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from kassa import flow
+from kassa.audit.model import Actor
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.chains.rpc import JsonRpc
-from kassa.core.errors import Invalid, Unavailable
+from kassa.core.errors import Conflict, Invalid, Unavailable
 from kassa.db.pool import Database
 from tests.contracts.deploy import HOSTILE_NAMES, Contract, deploy
 from tests.evmshop import ETHER, PRICE_USDC, PRICE_WEI, EvmShop, address, gem, open_evm_shop
@@ -270,6 +272,22 @@ async def test_b14_the_coin_does_not_pay_a_token_invoice_nor_the_token_a_coin_in
     books = await evm.database_books()
     assert books["unexpected", "ETH@anvil"] == -50 * ETHER
     assert books["unexpected", "USDC@anvil"] == -PRICE_USDC
+    house, now = evm.house, evm.house.clock.now()
+    paid = (await evm.shown(coin))["payments"][0]["id"]
+    async with house.database.transaction() as tx:
+        assert {each["invoice_id"] for each in await flow.unassigned(tx, house)} == {token["id"], coin["id"]}
+        given = await flow.assign_payment(tx, house, evm.store, paid, None, Actor("test"), now)
+        assert (given["assigned_to"], given["invoice_id"]) == ("income", coin["id"])
+    books = await evm.database_books()
+    assert (books["income", "USDC@anvil"], books.get(("unexpected", "USDC@anvil"), 0)) == (-PRICE_USDC, 0)
+    settled = await evm.only("USDC")
+    await evm.anvil.fund(address(settled), PRICE_USDC, "USDC")
+    await evm.mine()
+    owned = (await evm.until(settled, status="settled"))["payments"][0]["id"]
+    with pytest.raises(Conflict) as refused:
+        async with house.database.transaction() as tx:
+            await flow.assign_payment(tx, house, evm.store, owned, None, Actor("test"), now)
+    assert refused.value.code == "payment_has_an_owner"
 
 
 async def test_b16_a_proxy_that_is_upgraded_holds_its_asset_until_an_operator_accepts(

@@ -1,7 +1,18 @@
 """D26: a database that forgot its last addresses learns of them from the chain."""
 
 from importlib.resources import files
+from typing import Any
 
+import pytest
+
+from kassa import flow
+from kassa.audit.model import Actor
+from kassa.core.errors import Invalid, NotFound
+from kassa.core.ids import CustomerId, new_id
+from kassa.customers import store as customers
+from kassa.customers.model import Customer
+from kassa.stores import store as stores
+from kassa.stores.model import Store
 from tests.oracle import Oracle
 from tests.shop import Shop, address
 
@@ -67,6 +78,49 @@ async def test_d26_money_without_an_owner_is_in_the_books_while_a_block_holds_it
     await shop.caught_up()
     assert await shop.books() == {f"wallet:{shop.network}": 100_000, "unowned": -100_000}
     await Oracle(shop.house).check_books()
+
+
+async def test_f11_money_without_an_owner_is_listed_and_given_to_whom_a_person_names(shop: Shop) -> None:
+    forgotten = await shop.invoice()
+    await shop.stop()
+    await forget(shop, forgotten["id"])
+    shop.start()
+    paid = await shop.pay(forgotten)
+    await shop.node.mine()
+    await shop.caught_up()
+    house, pool, now = shop.house, shop.house.database.pool, shop.house.clock.now()
+    ada = Customer(CustomerId(new_id("cus", now)), shop.store.id, None, None, "{}", now)
+    async with house.database.transaction() as tx:
+        await customers.put(tx, ada)
+        other = await stores.create_store(tx, "Other", "EUR", False, now)
+        (listed,) = await flow.unassigned(tx, house)
+    assert (listed["amount"], listed["stores"], listed["suggested"]) == ("0.00100000", [shop.store.id], "income")
+
+    async def assign(to: str | None, store: Store = shop.store) -> dict[str, Any]:
+        async with house.database.transaction() as tx:
+            return await flow.assign_payment(tx, house, store, listed["payment_id"], to, Actor("test"), now)
+
+    with pytest.raises(NotFound):
+        await assign(None, other)
+    with pytest.raises(Invalid):
+        await assign("cus_nobody")
+    held = f"wallet:{shop.network}"
+    assert ((await assign(None))["assigned_to"], await shop.books()) == ("income", {held: 100_000, "income": -100_000})
+    shown = await assign(ada.id)
+    assert (shown["customer_id"], shown["assigned_to"], shown["value"]) == (ada.id, ada.id, "50.00")
+    assert await shop.books() == {held: 100_000, f"customer:{ada.id}": -100_000}
+    assert await pool.fetchval("select units from customer_balances") == 100_000
+    async with house.database.transaction() as tx:
+        assert await flow.unassigned(tx, house) == []
+    assert (await flow.verify(house, lambda *_: None)).failures == 0
+
+    await shop.node.fork(1, drop={paid})
+    await shop.caught_up()
+    assert await shop.books() == {}
+    await shop.node.mine()
+    await shop.caught_up()
+    assert await shop.books() == {held: 100_000, f"customer:{ada.id}": -100_000}
+    await Oracle(house).check_books()
 
 
 async def test_money_without_an_owner_that_an_earlier_version_kept_is_booked_by_the_migration(shop: Shop) -> None:

@@ -26,6 +26,7 @@ from kassa.flow.administration import (
     update_endpoint,
 )
 from kassa.flow.alerting import decide_alert, on_findings
+from kassa.flow.assigning import assign_payment, unassigned
 from kassa.flow.attempting import attempt_link, last_attempt
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
 from kassa.flow.contracts import on_contracts, thaw_asset
@@ -68,6 +69,7 @@ __all__ = [
     "Opening",
     "PayerView",
     "add_wallet",
+    "assign_payment",
     "attempt_link",
     "change_link",
     "change_store",
@@ -123,6 +125,7 @@ __all__ = [
     "show_webhook_secret",
     "thaw_asset",
     "timeline",
+    "unassigned",
     "update_endpoint",
     "verify",
     "wanted_markets",

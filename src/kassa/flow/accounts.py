@@ -9,7 +9,7 @@ from kassa.flow.booking import Booking
 from kassa.flow.picture import Picture, decimals
 from kassa.house import House
 from kassa.invoices.model import Split, Terms
-from kassa.ledger.model import OVER, SALES, UNEXPECTED, Entry, Worth, customer, wallet
+from kassa.ledger.model import OVER, SALES, UNEXPECTED, Entry, Worth, customer, owner, wallet
 from kassa.ledger.rules import Parts, moved, wanted, with_shortage
 from kassa.payments.model import Payment, PaymentStanding, Status
 
@@ -33,7 +33,8 @@ def _of_payment(
     # What an asset is worth of which nobody here knows the decimals any more cannot be said.
     rate = None if places is None else _rate(terms, payment)
     worth = Worth(rate, places or 0, terms.store_currency.decimals)
-    parts = [(UNEXPECTED, payment.units)] if split is None else _parts(split, terms.customer_id)
+    kept = UNEXPECTED if payment.assigned_to is None else owner(payment.assigned_to)
+    parts = [(kept, payment.units)] if split is None else _parts(split, terms.customer_id)
     should = wanted(standing.status, asset, wallet(payment.key.network), parts, worth)
     if split is not None and standing.status is Status.SETTLED:
         should = with_shortage(should, asset, split.short, worth)

@@ -11,7 +11,7 @@ from kassa.db.pool import Tx
 from kassa.flow.booking import Booking
 from kassa.flow.picture import decimals, sights
 from kassa.house import House
-from kassa.ledger.model import Entry, Worth, customer, wallet
+from kassa.ledger.model import INCOME, Entry, Worth, owner, wallet
 from kassa.ledger.rules import wanted
 from kassa.payments.model import Payment, PaymentStanding, Sight
 from kassa.payments.resource import payment_resource
@@ -50,10 +50,12 @@ def resource(deposit: Deposit) -> dict[str, Any]:  # JSON
 
 
 def booking(deposit: Deposit) -> Booking:
-    """Return what the books should say of a deposit: what we owe its customer, once it is settled."""
+    """Return what the books should say of a deposit: what we owe its customer, once it is settled.
+
+    Money without an owner that a person assigned is a deposit too, if need be the store's own.
+    """
     payment, worth = deposit.payment, deposit.worth
-    assert payment.customer_id is not None
-    parts = [(customer(payment.customer_id), payment.units)]
+    parts = [(owner(payment.customer_id or INCOME), payment.units)]
     should = wanted(deposit.standing.status, payment.asset, wallet(payment.key.network), parts, worth)
     entry = Entry(
         payment.store_id,

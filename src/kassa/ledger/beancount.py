@@ -11,6 +11,7 @@ from kassa.ledger.view import Line
 
 _ACCOUNTS = {
     "sales": "Income:Sales",
+    "income": "Income:Other",
     "under": "Expenses:Under",
     "losses": "Expenses:Losses",
     "fees": "Expenses:Fees",

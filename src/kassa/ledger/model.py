@@ -16,6 +16,7 @@ UNDER = "under"
 LOSSES = "losses"
 UNEXPECTED = "unexpected"
 UNOWNED = "unowned"
+INCOME = "income"
 
 Cause = PaymentId | SpendId | CustomerId
 """What an entry is about. The sum of all entries with one cause is what the books say of it."""
@@ -29,6 +30,11 @@ def wallet(network: str) -> str:
 def customer(customer_id: CustomerId) -> str:
     """Return the account of what we owe a customer."""
     return f"customer:{customer_id}"
+
+
+def owner(assigned_to: str) -> str:
+    """Return the account of whom money was assigned to: a customer's, or the store's own income."""
+    return INCOME if assigned_to == INCOME else customer(CustomerId(assigned_to))
 
 
 @dataclass(frozen=True, slots=True)

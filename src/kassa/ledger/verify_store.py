@@ -81,9 +81,11 @@ CHECKS = (
         "what guards the books is switched on",
         """select g.name as id from unnest(array['entries_append_only', 'postings_append_only', 'entries_no_truncate',
                'postings_no_truncate', 'postings_balance', 'spends_append_only', 'spends_no_truncate',
-               'given_back_append_only', 'given_back_no_truncate']) as g (name)
+               'given_back_append_only', 'given_back_no_truncate', 'assignments_append_only',
+               'assignments_no_truncate']) as g (name)
            left join pg_trigger t on t.tgname = g.name and t.tgrelid in
-               ('entries'::regclass, 'postings'::regclass, 'spends'::regclass, 'given_back'::regclass)
+               ('entries'::regclass, 'postings'::regclass, 'spends'::regclass, 'given_back'::regclass,
+                'assignments'::regclass)
            where t.tgenabled is null or t.tgenabled = 'D'""",
     ),
 )
@@ -131,7 +133,10 @@ async def invoices_with_money(tx: Tx, after: str, limit: int) -> list[InvoiceId]
 async def deposits(tx: Tx, after: str, limit: int) -> list[PaymentId]:
     """Return the deposits of customers, in the order of their ids, those after one."""
     rows = await tx.fetch(
-        "select id from payments where customer_id is not null and id > $1 order by id limit $2", after, limit
+        """select id from payments where invoice_id is null and store_id is not null and id > $1
+           order by id limit $2""",
+        after,
+        limit,
     )
     return [PaymentId(row["id"]) for row in rows]
 

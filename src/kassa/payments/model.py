@@ -10,6 +10,9 @@ from kassa.core.facts import BlockRef, TransferKey
 from kassa.core.ids import AddressId, CustomerId, InvoiceId, PaymentId, StoreId
 from kassa.rates.model import Rate
 
+INCOME = "income"
+"""The store itself, as the one to whom money without an owner is assigned."""
+
 
 class Status(StrEnum):
     """Where a payment stands. The first three are alive; the others count for nothing until it is seen again."""
@@ -47,7 +50,8 @@ class Payment:
 
     `late_rate` is set for a payment first seen after the lock on its option's rate had ended. `book_rate` is that of
     the moment first seen in the store's currency, where no option's rate says what the payment is worth there. A
-    deposit names its customer and what it must reach (`tiers`).
+    deposit names its customer and what it must reach (`tiers`). `assigned_to` is whose a person decided money without
+    an owner to be: a customer's id, or `INCOME`.
     """
 
     id: PaymentId
@@ -73,6 +77,7 @@ class Payment:
     tiers: tuple["Tier", ...] = ()
     book_rate: Fraction | None = None
     book_rate_source: str | None = None
+    assigned_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

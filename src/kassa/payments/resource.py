@@ -36,5 +36,6 @@ def payment_resource(
         "block_hash": None if sighting.block is None else sighting.block.hash,
         "first_seen_at": rfc3339(payment.first_seen_at),
         "settled_at": rfc3339(settled_at) if settled and settled_at is not None else None,
+        "assigned_to": payment.assigned_to,
         "replaced_by": sighting.conflict_txid,
     }

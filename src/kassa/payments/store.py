@@ -16,11 +16,11 @@ from kassa.payments.rules import Conflict, Found, Unconfirmed
 from kassa.rates.resource import method_text
 from kassa.wallets.model import Owner
 
-_COLUMNS = """p.id, p.network, p.txid, p.position, p.asset, p.units, p.maturity, p.address_id, p.store_id, p.invoice_id,
+COLUMNS = """p.id, p.network, p.txid, p.position, p.asset, p.units, p.maturity, p.address_id, p.store_id, p.invoice_id,
     p.first_seen_at, p.replaceable, p.block_height, p.block_hash, p.missing_since, p.conflict_txid, p.conflict_height,
     p.late_rate, p.late_rate_source, p.status, p.value_units, p.confirmations_required, p.needs_final, p.settled_at,
-    p.customer_id, p.confirmations, p.book_rate, p.book_rate_source, a.address"""
-_TOUCHED = "invoice_id, case when customer_id is not null then id end as deposit_id"
+    p.customer_id, p.confirmations, p.book_rate, p.book_rate_source, p.assigned_to, a.address"""
+_TOUCHED = "invoice_id, case when invoice_id is null and store_id is not null then id end as deposit_id"
 
 
 async def put(tx: Tx, found: Sequence[tuple[Found, Owner]], bases: Mapping[int, Basis], now: datetime) -> Touched:
@@ -245,7 +245,7 @@ async def ripe(tx: Tx, network: str, height: int, final: int | None) -> Touched:
 async def of_invoices(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, list[Payment]]:
     """Return every payment of some invoices, the dead ones too, oldest first."""
     rows = await tx.fetch(
-        f"""select {_COLUMNS} from payments p join addresses a on a.id = p.address_id
+        f"""select {COLUMNS} from payments p join addresses a on a.id = p.address_id
             where p.invoice_id = any($1) order by p.id""",
         invoices,
     )
@@ -258,7 +258,7 @@ async def of_invoices(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, 
 async def unowned(tx: Tx, network: str, above: int) -> list[Payment]:
     """Return the payments to addresses without an owner that are in a block above a height, or in none."""
     rows = await tx.fetch(
-        f"""select {_COLUMNS} from payments p join addresses a on a.id = p.address_id
+        f"""select {COLUMNS} from payments p join addresses a on a.id = p.address_id
             where p.network = $1 and p.store_id is null and (p.block_height is null or p.block_height > $2)""",
         network,
         above,
@@ -269,8 +269,8 @@ async def unowned(tx: Tx, network: str, above: int) -> list[Payment]:
 async def deposits(tx: Tx, ids: Collection[PaymentId]) -> list[tuple[Payment, str]]:
     """Return deposits, in the order of their ids, each with the currency of its store."""
     rows = await tx.fetch(
-        f"""select {_COLUMNS}, s.currency from payments p join addresses a on a.id = p.address_id
-            join stores s on s.id = p.store_id where p.id = any($1) and p.customer_id is not null order by p.id""",
+        f"""select {COLUMNS}, s.currency from payments p join addresses a on a.id = p.address_id
+            join stores s on s.id = p.store_id where p.id = any($1) and p.invoice_id is null order by p.id""",
         list(ids),
     )
     return [(read(row), row["currency"]) for row in rows]
@@ -376,4 +376,5 @@ def read(row: Mapping[str, Any]) -> Payment:
         tiers=read_tiers(row["confirmations"]),
         book_rate=None if row["book_rate"] is None else Fraction(row["book_rate"]),
         book_rate_source=row["book_rate_source"],
+        assigned_to=row["assigned_to"],
     )

@@ -44,6 +44,7 @@ ROLES_WITH: Mapping[str, frozenset[Role]] = {
     "invoices:read": _ALL,
     "invoices:write": _DESK,
     "payments:read": _ALL,
+    "payments:write": _ADMINS,
     "customers:read": _ALL,
     "customers:write": _DESK,
     "ledger:read": _OFFICE,

@@ -13,6 +13,7 @@ SCOPES = (
     "invoices:read",
     "invoices:write",
     "payments:read",
+    "payments:write",
     "customers:read",
     "customers:write",
     "ledger:read",

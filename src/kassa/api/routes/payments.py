@@ -1,4 +1,4 @@
-"""Payments: read and list."""
+"""Payments: read, list, and say whose money without an owner is."""
 
 from typing import Any
 
@@ -19,6 +19,11 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     return page(await flow.payment_list(tx, call.house, call.store, before, query.limit + 1, call.now), query.limit)
 
 
+async def _assign(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    asked: shapes.PaymentOwner = call.body
+    return await flow.assign_payment(tx, call.house, call.store, call.id, asked.customer_id, call.actor, call.now)
+
+
 ENDPOINTS = (
     Endpoint(
         method="GET", path="/v1/payments", name="list_payments", summary="List payments, newest first",
@@ -27,5 +32,11 @@ ENDPOINTS = (
     Endpoint(
         method="GET", path="/v1/payments/{id}", name="get_payment", summary="Read a payment as it stands now",
         access="payments:read", id_of="pay", work=_read, result=shapes.Payment,
+    ),
+    Endpoint(
+        method="POST", path="/v1/payments/{id}/assign", name="assign_payment",
+        summary="Give money that has no owner to a customer, or to the store's income", access="payments:write",
+        id_of="pay", body=shapes.PaymentOwner, work=_assign, result=shapes.Payment, repeatable=True, conflicts=True,
+        example={"customer_id": None},
     ),
 )  # fmt: skip

@@ -30,7 +30,16 @@ class Payment(Struct):
     block_hash: str | None
     first_seen_at: Time
     settled_at: Time | None
+    assigned_to: Annotated[
+        str | None, Meta(description="Whose a person decided it to be, where it had no owner: a customer, or income.")
+    ]
     replaced_by: str | None
+
+
+class PaymentOwner(Struct, forbid_unknown_fields=True, frozen=True):
+    """Whose money without an owner is: a customer's, or (null) the store's own income."""
+
+    customer_id: Annotated[str, Meta(max_length=100)] | None
 
 
 class PaymentOption(Struct):
