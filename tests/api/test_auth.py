@@ -53,27 +53,6 @@ def test_g9_an_endpoint_without_a_known_access_cannot_be_made() -> None:
         Endpoint(method="GET", path="/v1/x", name="x", summary="x", work=work, result=None, access="invoices")
 
 
-async def test_e10_a_scope_opens_exactly_its_own_endpoints(served: Served) -> None:
-    callers = {scope: await served.key(scope) for scope in SCOPES}
-
-    for method, path, access in OPERATIONS:
-        for scope, caller in callers.items():
-            answer = await caller.send(method, _path(path), {} if method in ("POST", "PATCH") else None)
-            allowed = access in (ANY_KEY, scope)
-            assert (answer.status != 403) == allowed, (method, path, scope, answer.body)
-            if not allowed:
-                assert answer.code == "forbidden"
-
-
-async def test_nothing_is_open_without_a_key(served: Served) -> None:
-    nobody = served.caller(None)
-
-    for method, path, _ in [*OPERATIONS, ("GET", "/v1/openapi.json", ANY_KEY)]:
-        answer = await nobody.send(method, _path(path), {} if method in ("POST", "PATCH") else None)
-        assert (answer.status, answer.code) == (401, "unauthorized"), path
-        assert answer.headers["www-authenticate"] == "Bearer"
-
-
 @pytest.fixture
 def text(served: Served) -> str:
     assert served.all.key is not None

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from kassa.api.routes import ENDPOINTS
 from kassa.stores import store as stores
 from tests.api.served import ORDER, Caller, Served
 from tests.house import TPUB, add_store
@@ -249,33 +248,6 @@ async def _stranger(served: Served) -> Caller:
     async with served.house.database.transaction() as tx:
         store = await stores.create_store(tx, "Other", "EUR", False, served.house.clock.now())
     return await served.key(store=store)
-
-
-async def test_e11_a_foreign_id_is_the_same_404_as_an_unknown_one(served: Served) -> None:
-    invoice = await served.all.invoice()
-    wallet = (await served.all.get("/v1/wallets")).json["data"][0]
-    hook = (await served.all.post("/v1/webhooks", {"url": "https://shop.example/hook"})).json
-    delivery = (await served.all.post(f"/v1/webhooks/{hook['id']}/test")).json
-    owned = {"inv": invoice["id"], "wal": wallet["id"], "whk": hook["id"], "dlv": delivery["id"]}
-    stranger = await _stranger(served)
-
-    for endpoint in ENDPOINTS:
-        if endpoint.id_of is None:
-            continue
-        bodies: dict[str, dict[str, object]] = {
-            "mark_invoice": {"as": "invalid"},
-            "pay_from_credit": {"asset": "BTC@bitcoin-regtest"},
-            "issue_deposit_address": {"asset": "BTC@bitcoin-regtest"},
-        }
-        body = bodies.get(endpoint.name, {} if endpoint.body else None)
-        unknown_id = f"{endpoint.id_of}_{'0' * 29}"
-        answers = [
-            await stranger.send(endpoint.method, endpoint.path.replace("{id}", each), body)
-            for each in (owned.get(endpoint.id_of, unknown_id), unknown_id, "x", f"{endpoint.id_of}_'or''='")
-        ]
-        assert {(answer.status, answer.body) for answer in answers} == {(404, answers[0].body)}, endpoint.name
-    assert (await served.all.get(f"/v1/invoices/{invoice['id']}")).json["status"] == "new"
-    assert (await served.all.get(f"/v1/webhooks/{hook['id']}")).json == {k: v for k, v in hook.items() if k != "secret"}
 
 
 async def test_e11_a_foreign_mark_neither_takes_nor_awaits_the_lock_of_an_invoice(served: Served) -> None:

@@ -34,7 +34,7 @@ def test_the_document_names_keys_problems_and_examples() -> None:
 
     assert DOCUMENT["security"] == [{"key": []}]
     assert DOCUMENT["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
-    assert {"201", "400", "401", "403", "409", "413", "415", "422", "503"} == set(create["responses"])
+    assert {"201", "400", "401", "403", "409", "413", "415", "422", "429", "503"} == set(create["responses"])
     assert create["requestBody"]["content"]["application/json"]["example"]["amount"] == "49.90"
     assert DOCUMENT["components"]["schemas"]["InvoiceOrder"]["additionalProperties"] is False
 
