@@ -12,6 +12,7 @@ from aiohttp import web
 
 from kassa.chains.envelope import Fault
 from kassa.chains.evm.devnode import AnvilNode
+from kassa.chains.http import encoding
 from kassa.chains.rpc import JsonRpc
 from kassa.core.errors import ChainInvalid, ChainUnavailable
 from tests.tools.tcp import Tcp
@@ -41,6 +42,16 @@ class Node:
     sockets: list[web.WebSocketResponse] = field(default_factory=list)
     connections: int = 0
     before: Callable[[Json], Awaitable[None]] | None = None
+    reply_headers: dict[str, str] = field(default_factory=dict)
+    packed: bool = False
+    requests: list[web.Request] = field(default_factory=list)
+
+    async def end(self) -> None:
+        """Break off the newest connection."""
+        if self.sockets:
+            await self.sockets[-1].close()
+        elif (transport := self.requests[-1].transport) is not None:
+            transport.abort()
 
 
 @asynccontextmanager
@@ -49,11 +60,17 @@ async def serving(scheme: str, **options: Any) -> AsyncIterator[tuple[Node, Json
 
     async def post(request: web.Request) -> web.Response:
         asked = await request.json()
+        node.requests.append(request)
         node.sizes.append(len(items(asked)))
         node.headers.append(request.headers.get("Authorization"))
         if node.before is not None:
             await node.before(asked)
-        return web.Response(status=node.status(asked), text=json.dumps(node.answer(asked)))
+        response = web.Response(
+            status=node.status(asked), text=json.dumps(node.answer(asked)), headers=node.reply_headers
+        )
+        if node.packed:
+            response.enable_compression(web.ContentCoding.gzip)
+        return response
 
     async def converse(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=2**20)
@@ -153,6 +170,39 @@ async def test_a_gateway_that_refuses_a_batch_for_its_size_gets_parts(status: in
         node.status = lambda _: status
         with pytest.raises(ChainUnavailable, match=str(status)):
             await rpc.call(int, *("eth_getBlockByNumber", 1))
+
+
+async def test_who_asks_too_often_comes_back_when_told_with_the_same_question() -> None:  # B18
+    async with serving("http") as (node, rpc):
+        answers = iter([429, 200])
+        node.status = lambda _: next(answers)
+        node.reply_headers["Retry-After"] = "1"
+        started = asyncio.get_running_loop().time()
+        assert await rpc.batch(int, CALLS) == list(range(23))
+        assert asyncio.get_running_loop().time() - started >= 1
+        assert node.sizes == [23, 23]
+
+
+@pytest.mark.parametrize("size", [4, 9])
+async def test_a_connection_that_breaks_off_over_large_requests_gets_small_ones(scheme: str, size: int) -> None:  # A29
+    async with serving(scheme) as (node, rpc):
+
+        async def breaking(asked: Json) -> None:
+            if len(items(asked)) > size:
+                await node.end()
+
+        node.before = breaking
+        assert await rpc.batch(int, CALLS) == list(range(23))
+
+
+async def test_a_packed_answer_is_unpacked_and_no_further_than_our_limit() -> None:
+    async with serving("http", response_limit=100_000) as (node, rpc):
+        node.packed = True
+        assert await rpc.batch(int, CALLS) == list(range(23))
+        node.answer = lambda asked: {**truth(asked), "result": " " * 10_000_000}
+        with pytest.raises(ChainUnavailable, match="more than 100000 bytes"):
+            await rpc.call(str, "m", 1)
+    assert [encoding(url) for url in ("http://127.0.0.1:1/", "https://rpc.example/key")] == ["identity", "gzip"]
 
 
 async def test_an_answer_over_our_limit_is_asked_for_in_parts(scheme: str) -> None:
@@ -268,7 +318,7 @@ async def test_a_call_whose_connection_ends_is_repeated_and_then_given_up() -> N
 
         node.before = close
         assert await rpc.call(int, "m", 1) == 1
-        closings = iter([True] * 9)
+        closings = iter([True] * 99)
         with pytest.raises(ChainUnavailable, match="closed the connection"):
             await rpc.call(int, "m", 1)
 

@@ -30,6 +30,18 @@ class TooMuch(ChainUnavailable):
     """The node, a gateway before it or our own limit refuses a request for its size: ask for less."""
 
 
+class TooOften(TooMuch):
+    """We ask more often than the node allows: wait, for `seconds` if it named them (else 0), before asking again."""
+
+    def __init__(self, message: str, seconds: float = 0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class BrokenOff(ChainUnavailable):
+    """The node was there, and its connection ended before it had answered, each time: ask for less, or again."""
+
+
 class TooLarge(TooMuch):
     """An answer is larger than the node says, or we take, at once: that of a single call will never be smaller."""
 

@@ -1,7 +1,8 @@
 """JSON-RPC to a node, over HTTP or WebSocket: batches, and exactly two kinds of fault."""
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, Hashable, Sequence
+from collections.abc import AsyncGenerator, Hashable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from types import TracebackType
@@ -11,7 +12,7 @@ import msgspec
 
 from kassa import measures
 from kassa.chains.endpoint import endpoint
-from kassa.chains.envelope import Answer, Call, Fault, TooLarge, TooMuch, decode
+from kassa.chains.envelope import Answer, BrokenOff, Call, Fault, TooLarge, TooMuch, TooOften, decode
 from kassa.chains.http import Http
 from kassa.chains.websocket import Listener, WebSocket
 from kassa.core.errors import ChainUnavailable, ChainUnfit
@@ -22,14 +23,19 @@ T = TypeVar("T")
 
 TIMEOUT_SECONDS = 30.0
 RESPONSE_LIMIT = 64 * 2**20  # bytes; a mempool of 300,000 ids has 20 MiB
+PATIENCE = (0.1, 0.2, 0.4, 0.8)
+"""Seconds between the times that a part of a request is asked for again, which was broken off or came too soon."""
+MOST_SECONDS = 30.0  # waited for a node that says when to come again
 WARMING_UP, METHOD_NOT_FOUND = -28, -32601
 _ABSENT = (METHOD_NOT_FOUND, -32602, -32004)  # or other parameters, or unsupported (EIP-1474)
-_TOO_MUCH_CODES = (429, -32005)  # EIP-1474: a limit was exceeded
+_TOO_MUCH_CODES = (-32005,)  # EIP-1474: a limit was exceeded
 _TOO_MUCH = re.compile(
     r"batch.{0,30}(large|big|limit|exceed|not (allowed|supported))|too many (requests|calls)|(rate|request).{0,10}limit"
     r"|(exceed|limit).{0,30}(capacity|compute unit|per second)",
     re.IGNORECASE,
 )
+_TOO_OFTEN_CODE = 429
+_TOO_OFTEN = re.compile(r"too many requests|rate.{0,10}limit|per second", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"response.{0,30}(large|big|limit|exceed)", re.IGNORECASE)
 _UNKNOWN = re.compile(
     r"(method|module).{0,80}(not (exist|found|supported|available|whitelisted|enabled)|unsupported|disabled|does ?n.t)"
@@ -85,20 +91,35 @@ class JsonRpc:
     async def batch_raw(self, calls: Sequence[Call]) -> list[bytes | Fault]:
         """Like `batch`, with each result as the JSON text that the node sent; read it with `read`.
 
-        A request that is refused for its size is asked again in halves, down to single calls.
+        A request that is refused for its size, or is broken off, is asked again in halves, down to single calls: what
+        was answered is not asked for again. One that comes too soon waits.
         """
         answers: list[bytes | Fault] = []
+        pauses = iter(PATIENCE)
         while len(answers) < len(calls):
             part = calls[len(answers) : len(answers) + self._most]
             try:
                 answers += await self._ask(part)
-            except TooMuch:
-                if len(part) == 1:
-                    raise
-                self._most = len(part) // 2
+            except (TooMuch, BrokenOff) as fault:
+                await self._give_way(fault, len(part), pauses)
             else:
                 self._most += 1  # what was too large may have been one large block
+                pauses = iter(PATIENCE)
         return answers
+
+    async def _give_way(self, fault: TooMuch | BrokenOff, size: int, pauses: Iterator[float]) -> None:
+        """Ask for less next time, or later; raise the fault when there is no less, or patience has come to its end."""
+        if isinstance(fault, TooOften) or (isinstance(fault, BrokenOff) and size == 1):
+            pause = next(pauses, None)
+            if pause is None and size == 1:
+                raise fault
+            named = fault.seconds if isinstance(fault, TooOften) else 0
+            await asyncio.sleep(min(named or pause or PATIENCE[-1], MOST_SECONDS))
+            if pause == PATIENCE[0]:
+                return  # only from the second time on: who allows so many calls a second is not helped by halves
+        elif size == 1:
+            raise fault
+        self._most = max(1, size // 2)
 
     async def knows(self, method: str, *params: object) -> bool:
         """Tell whether the node has a method and takes such parameters, by calling it."""
@@ -165,6 +186,8 @@ class JsonRpc:
             return bytes(answer.result)
         fault = Fault(answer.error.code, answer.error.message)
         refusal = f"{self.node} refused {method}: {fault.message[:200]} (error {fault.code})"
+        if fault.code == _TOO_OFTEN_CODE or _TOO_OFTEN.search(fault.message):
+            raise TooOften(refusal)
         if fault.code in _TOO_MUCH_CODES or _TOO_MUCH.search(fault.message):
             raise TooMuch(refusal)
         if _TOO_LARGE.search(fault.message):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 
 from kassa.chains.endpoint import Endpoint
-from kassa.chains.envelope import Answer, Call, Notice, TooLarge, answers, notice, request
+from kassa.chains.envelope import Answer, BrokenOff, Call, Notice, TooLarge, answers, notice, request
 from kassa.core.errors import ChainUnavailable
 
 HEARTBEAT_SECONDS = 20.0  # a connection that ended without a word is noticed by this
@@ -83,7 +83,7 @@ class WebSocket:
         except TimeoutError:
             raise ChainUnavailable(f"{node} did not answer within {self._timeout:g} s") from None
         except _Broken:
-            raise ChainUnavailable(f"{node} closed the connection") from None
+            raise BrokenOff(f"{node} closed the connection") from None
 
     @asynccontextmanager
     async def listening(self) -> AsyncGenerator["Listener", None]:

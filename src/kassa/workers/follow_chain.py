@@ -37,8 +37,10 @@ UNREACHABLE_AFTER = timedelta(seconds=60)
 LEAST_STALL_SECONDS = 120
 """A chain of short intervals makes its blocks less evenly."""
 CONTRACTS_EVERY = timedelta(minutes=10)
-_MOVED_PAUSE_SECONDS = 0.05
+_MOVED_PAUSE_SECONDS = 0.05  # and then twice as long each time, where a node goes on naming blocks that it has not
+_MOST_MOVED_PAUSE_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 30
+_ANSWERING_PAUSE_SECONDS = 2  # while the node at least says where its chain ends
 
 
 async def follow_chain(house: House, network: str) -> None:
@@ -98,6 +100,7 @@ class Follower:
         self._heard_at = house.clock.now()
         self._vetted_at: datetime | None = None
         self._pause = 0.0
+        self._answering = False
         self._blocks_at_once = BLOCKS_AT_ONCE
 
     async def run(self) -> None:
@@ -147,7 +150,7 @@ class Follower:
             with correlated(), tracing.span("look", network=self._network.name):
                 await self._look()
         except ChainMoved:
-            self._pause = _MOVED_PAUSE_SECONDS
+            self._pause = min(_MOST_MOVED_PAUSE_SECONDS, max(_MOVED_PAUSE_SECONDS, self._pause * 2))
         except ChainUnavailable as fault:
             # A node that breaks off now and then may still finish a smaller piece.
             self._blocks_at_once = max(1, self._blocks_at_once // 2)
@@ -164,12 +167,14 @@ class Follower:
     async def _look(self) -> None:
         if await self._halted():
             return
+        self._answering = False
         if not self._checked:
             await self._source.check()
             self._checked = True
         await self._ahead.refresh(self._house.database.pool)
         read_at = self._house.clock.now()
         tip = await self._source.tip()
+        self._answering = True
         await self._note(tip)
         await self._look_at_contracts()
         await self._follow_blocks(tip.ref)
@@ -320,7 +325,8 @@ class Follower:
 
     async def _not_heard(self, fault: ChainUnavailable) -> None:
         self._checked = False
-        self._pause = min(_MAX_PAUSE_SECONDS, max(0.25, self._pause * 2))
+        most = _ANSWERING_PAUSE_SECONDS if self._answering else _MAX_PAUSE_SECONDS
+        self._pause = min(most, max(0.25, self._pause * 2))
         log.warning("the node did not answer", network=self._network.name, fault=str(fault), again_in=self._pause)
         if self._house.clock.now() - self._heard_at > UNREACHABLE_AFTER and self._position.state != "halted":
             await self._put_state(None, "unreachable", str(fault))

@@ -4,7 +4,9 @@ The body of a block is asked for by its height, everything else by the hash that
 branches, or of two nodes behind one address, never mix.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from kassa.chains.envelope import TooLarge
 from kassa.chains.evm.abilities import CALL_TRACER, Abilities
@@ -19,6 +21,13 @@ from kassa.core.errors import ChainMoved, ChainUnavailable
 
 STATUSES = (FAILED, SUCCEEDED)
 RECEIPTS_AT_ONCE = 200
+PATIENCE = (0.05, 0.1, 0.2)
+"""Seconds between the times that a block's missing part is asked for again: of several nodes behind one address, one
+may not have yet what another named."""
+
+T = TypeVar("T")
+Lacking = list[tuple[Fetched, ChainUnavailable]]
+"""Blocks whose part the node did not give, or not whole, and what was wrong with it."""
 
 
 class Reader:
@@ -33,12 +42,24 @@ class Reader:
 
     async def blocks(self, heights: Sequence[int]) -> list[Fetched]:
         """Fetch blocks of the best chain, the receipts of those that may hold our transfers, and their inner calls."""
-        calls = [("eth_getBlockByNumber", (hex(height), True)) for height in heights]
-        answers = await self._rpc.batch_raw(calls)
-        fetched = [self._fetched(height, answer) for height, answer in zip(heights, answers, strict=True)]
+        fetched = await self._bodies(heights)
         await self.receipts([block for block in fetched if self._may_transfer(block.body)])
-        await self._trace([block for block in fetched if block.body.transactions])
+        await _until_whole(self._trace, [block for block in fetched if block.body.transactions])
         return fetched
+
+    async def _bodies(self, heights: Sequence[int]) -> list[Fetched]:
+        found: dict[int, Fetched] = {}
+        for pause in (*PATIENCE, None):
+            missing = [height for height in heights if height not in found]
+            answers = await self._rpc.batch_raw([("eth_getBlockByNumber", (hex(height), True)) for height in missing])
+            said = zip(missing, answers, strict=True)
+            found |= {height: self._fetched(height, answer) for height, answer in said if answer != b"null"}
+            if len(found) == len(heights):
+                break
+            if pause is None:
+                raise ChainMoved(f"the best chain has no block {min(set(heights) - found.keys())} (any more)")
+            await asyncio.sleep(pause)
+        return [found[height] for height in heights]
 
     @property
     def internal(self) -> str:
@@ -47,22 +68,33 @@ class Reader:
 
     async def hash_at(self, height: int) -> str:
         """Return the hash of the best chain's block at a height."""
-        (raw,) = await self._rpc.batch_raw([("eth_getBlockByNumber", (hex(height), False))])
-        answer = self._rpc.take_or_none(Header, raw, "eth_getBlockByNumber")
-        if answer is None:
-            raise ChainMoved(f"the best chain has no block {height} (any more)")
-        return answer.hash
+        method = "eth_getBlockByNumber"
+        for pause in (*PATIENCE, 0):
+            (raw,) = await self._rpc.batch_raw([(method, (hex(height), False))])
+            answer = self._rpc.take_or_none(Header, raw, method)
+            if answer is not None:
+                return answer.hash
+            await asyncio.sleep(pause)
+        raise ChainMoved(f"the best chain has no block {height} (any more)")
 
     async def receipts(self, blocks: Sequence[Fetched]) -> None:
         """Fetch the receipts of these blocks; raise `Incomplete` unless they are all of them."""
-        if not self._abilities.block_receipts:
-            for block in blocks:
-                self._complete(block, await self._one_by_one(block))
-            return
-        method = "eth_getBlockReceipts"
-        answers = await self._rpc.batch_raw([(method, (block.body.hash,)) for block in blocks])
-        for block, answer in zip(blocks, answers, strict=True):
-            self._complete(block, self._rpc.take_or_none(list[Receipt], answer, method))
+        await _until_whole(self._receipts, blocks)
+
+    async def _receipts(self, blocks: Sequence[Fetched]) -> Lacking:
+        method, lacking = "eth_getBlockReceipts", Lacking()
+        if self._abilities.block_receipts:
+            answers = await self._rpc.batch_raw([(method, (block.body.hash,)) for block in blocks])
+        for place, block in enumerate(blocks):
+            try:
+                if self._abilities.block_receipts:
+                    found = self._rpc.take_or_none(list[Receipt], answers[place], method)
+                else:
+                    found = await self._one_by_one(block)
+                self._complete(block, found)
+            except ChainUnavailable as fault:
+                lacking.append((block, fault))
+        return lacking
 
     async def _one_by_one(self, block: Fetched) -> list[Receipt] | None:
         """Fetch a block's receipts by their transactions; None if one is missing."""
@@ -77,7 +109,7 @@ class Reader:
                 found.append(receipt)
         return found
 
-    async def _trace(self, blocks: Sequence[Fetched]) -> None:
+    async def _trace(self, blocks: Sequence[Fetched]) -> Lacking:
         """Fetch what contracts moved inside the transactions of these blocks, where the network's node shows it."""
         if self._abilities.internal == "trace":
             # By height, which every node takes; each call names the hash of its block.
@@ -87,14 +119,19 @@ class Reader:
             method = "debug_traceBlockByHash"
             calls = [(method, (block.body.hash, CALL_TRACER)) for block in blocks]
         else:
-            return
+            return []
+        lacking = Lacking()
         for block, answer in zip(blocks, await self._traces(calls), strict=True):
             if answer is None:
                 block.untraced = True
                 continue
             if isinstance(answer, Fault) and is_gone(answer):
                 raise gone(self._rpc, self._names, block.body.hash)
-            block.frames = self._frames(block, answer, method)
+            try:
+                block.frames = self._frames(block, answer, method)
+            except ChainUnavailable as fault:
+                lacking.append((block, fault))
+        return lacking
 
     async def _traces(self, calls: Sequence[Call]) -> list[bytes | Fault | None]:
         """Ask for blocks' calls; None for a block whose calls are too large to be told.
@@ -120,9 +157,7 @@ class Reader:
             raise Incomplete(f"{self._rpc.node}: {fault}", block.ref) from None
 
     def _fetched(self, height: int, answer: bytes | Fault) -> Fetched:
-        body = self._rpc.take_or_none(Body, answer, "eth_getBlockByNumber")
-        if body is None:
-            raise ChainMoved(f"the best chain has no block {height} (any more)")
+        body = self._rpc.take(Body, answer, "eth_getBlockByNumber")
         if number(body.number) != height:
             raise ChainUnavailable(f"{self._rpc.node} answered with another block than {height}")
         return Fetched(body)
@@ -154,3 +189,25 @@ class Reader:
 
     def _incomplete(self, block: Fetched, what: str) -> Incomplete:
         return Incomplete(f"{self._rpc.node} {what} block {block.body.hash}", block.ref)
+
+
+async def _until_whole(once: Callable[[Sequence[Fetched]], Awaitable[Lacking]], blocks: Sequence[Fetched]) -> None:
+    """Fetch a part of blocks, and again of those where it was not whole; raise what was wrong when patience ends."""
+    for pause in PATIENCE:
+        lacking = await once(blocks)
+        if not lacking:
+            return
+        await asyncio.sleep(pause)
+        blocks = [block for block, _ in lacking]
+    for _, fault in await once(blocks):
+        raise fault
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Do what may ask a node that lags, and again when it does; raise `Incomplete` when patience ends."""
+    for pause in PATIENCE:
+        try:
+            return await attempt()
+        except Incomplete:
+            await asyncio.sleep(pause)
+    return await attempt()

@@ -14,7 +14,7 @@ from kassa.chains.evm.matching import Fetched, block_time, describe, touched
 from kassa.chains.evm.messages import Header, Incomplete, Names
 from kassa.chains.evm.pool import Pool
 from kassa.chains.evm.push import hints
-from kassa.chains.evm.reader import Reader
+from kassa.chains.evm.reader import Reader, patiently
 from kassa.chains.evm.state import confirm, unexplained
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved
@@ -171,7 +171,7 @@ class EvmSource:
             (fetched, [describe(fetched, place, watched.destinations, self._names) for place in hits])
             for fetched, hits in zip(group, places, strict=True)
         ]
-        confirmed = await confirm(self._rpc, described, self._names)
+        confirmed = await patiently(lambda: confirm(self._rpc, described, self._names))
         blocks = []
         for fetched, (transactions, doubts) in zip(group, confirmed, strict=True):
             grown = await self._grown(reader, fetched, transactions, watched)
