@@ -7,7 +7,7 @@ Run: python bench/catch_up.py
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from kassa.chains.bitcoin.layout import COMPILED
 from kassa.chains.bitcoin.source import BODIES_AHEAD
 from kassa.chains.registry import FAMILIES
 from kassa.chains.rpc import JsonRpc
+from kassa.core.facts import Opened
 
 ROUNDS = 9
 
@@ -34,9 +35,9 @@ class Watched:
     async def refresh(self) -> None:
         """Nothing is ever added."""
 
-    async def open(self) -> Sequence[bytes]:
+    async def open(self) -> Opened:
         """Nobody is being paid whose balance would have to be asked for."""
-        return ()
+        return Opened()
 
 
 async def measure() -> None:

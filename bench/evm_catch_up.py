@@ -27,6 +27,7 @@ from kassa.chains.evm.demotoken import mint
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.chains.http import Http
 from kassa.chains.registry import FAMILIES
+from kassa.core.facts import Opened
 from kassa.core.money import Token
 from kassa.sandbox.nodes import find_or_install, nodes_dir
 from tests.contracts.deploy import artifact
@@ -53,9 +54,9 @@ class Watched:
     async def refresh(self) -> None:
         """Nothing is ever added."""
 
-    async def open(self) -> Sequence[bytes]:
+    async def open(self) -> Opened:
         """Nobody is being paid whose balance would have to be asked for."""
-        return ()
+        return Opened()
 
 
 Requests = dict[object, list[bytes]]

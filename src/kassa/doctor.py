@@ -25,6 +25,7 @@ from kassa.audit.model import Break
 from kassa.chains.base import Chain, ChainSource, Keys, Probe
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import ChainError, ChainInvalid, DatabaseError, KassaError, SettingsError
+from kassa.core.facts import Opened
 from kassa.core.money import format_rate
 from kassa.db.migrate import missing
 from kassa.db.pool import Database
@@ -356,5 +357,5 @@ class _Nothing:
     def outpoints(self) -> Keys:
         return np.empty(0, dtype=np.int64)
 
-    async def open(self) -> Sequence[bytes]:
-        return ()
+    async def open(self) -> Opened:
+        return Opened()

@@ -10,7 +10,7 @@ import numpy as np
 from kassa.chains.base import Chain, ChainSource, Connection, Derived, DevNode, Keys
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.chains.registry import FAMILIES
-from kassa.core.facts import Block, Transaction
+from kassa.core.facts import Block, Opened, Transaction
 from kassa.core.money import Token
 
 Node = TypeVar("Node", bound=DevNode)
@@ -63,6 +63,7 @@ class Watched:
     destinations: Keys = field(default_factory=lambda: np.empty(0, np.int64))
     outpoints: Keys = field(default_factory=lambda: np.empty(0, np.int64))
     opened: list[bytes] = field(default_factory=list)
+    left_out: bool = False
     committed: list[int] = field(default_factory=list)
     refreshes: int = 0
 
@@ -72,8 +73,8 @@ class Watched:
             self.destinations = np.unique(np.concatenate((self.destinations, np.array(self.committed, np.int64))))
             self.committed = []
 
-    async def open(self) -> Sequence[bytes]:
-        return self.opened
+    async def open(self) -> Opened:
+        return Opened(tuple(self.opened), self.left_out)
 
     def pay(self, *addresses: Derived) -> None:
         self.destinations = np.unique(np.concatenate((self.destinations, [address.key for address in addresses])))

@@ -7,13 +7,16 @@ import pytest
 from eth_abi import encode
 
 from kassa.chains.base import Connection, Derived
+from kassa.chains.evm import tracing
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.chains.rpc import JsonRpc
 from kassa.core.errors import ChainInvalid, ChainUnavailable
-from kassa.core.facts import Transfer
+from kassa.core.facts import Block, Transfer, Unseen
 from tests.chains.bench import ANVIL, Bench, Watched, watching
 from tests.chains.liar import lying
 from tests.contracts.deploy import Contract, artifact, deploy
+from tests.tools.liar import Liar as Proxy
+from tests.tools.lies import Call
 
 ETHER = 10**18
 EvmBench = Bench[AnvilNode]
@@ -243,11 +246,94 @@ async def test_a_busy_node_is_not_taken_for_one_that_cannot(anvil: AnvilNode) ->
                 await bench.source.check()
 
 
-async def test_a_block_whose_state_is_gone_stops_the_network_with_a_remedy(anvil: AnvilNode) -> None:
-    await anvil.fund(await anvil.address(), 4)
-    await anvil.mine()
+GONE = {"code": -32000, "message": "missing trie node 12ab (path )"}
+
+
+async def forwarded(bench: EvmBench) -> Watched:
+    """Let a contract forward ether to us in one block; return what to look for."""
+    ours, watched = bench.address(), Watched()
+    watched.pay(ours)
+    watched.opened.append(ours.script)
+    async with contract(bench.node, "Forwarder") as forwarder:
+        await forwarder.send("forward", ours.text, 3, wei=3)
+        await bench.node.mine()
+    return watched
+
+
+def positions(block: Block) -> list[str]:
+    return [item.key.position.partition(":")[0] for transaction in block.transactions for item in transaction.transfers]
+
+
+async def test_blocks_whose_state_is_gone_are_passed_and_named(anvil: AnvilNode) -> None:
     async with lying(anvil.rpc_url) as liar, watching(ANVIL, anvil, Connection(liar.url, internal="debug")) as bench:
         await bench.source.check()
-        liar.errors["debug_traceBlockByHash"] = {"code": -32000, "message": "missing trie node 12ab (path )"}
-        with pytest.raises(ChainInvalid, match="internal"):
-            await bench.last(1, Watched())
+        watched = await forwarded(bench)
+        liar.errors["debug_traceBlockByHash"] = GONE
+        (block,) = await bench.last(1, watched)
+        assert (positions(block), block.unseen) == (["balance"], Unseen.UNTRACED)
+        liar.errors["eth_getBalance"] = GONE
+        await anvil.mine()
+        await anvil.fund(await anvil.address(), 1)
+        await anvil.mine()
+        (block,) = await bench.last(1, watched)
+        assert (positions(block), block.unseen) == ([], Unseen.STATE_GONE)
+        liar.errors.clear()
+        await forwarded(bench)
+        (block,) = await bench.last(1, watched)
+        assert block.unseen is None
+
+
+@pytest.mark.parametrize("how", ["refused", "cut off", "askew"])
+async def test_a_trace_that_goes_on_failing_is_given_up_while_the_node_answers(
+    anvil: AnvilNode, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "TRIES", 6)
+    async with Proxy(anvil.rpc_url) as proxy, watching(ANVIL, anvil, Connection(proxy.url, internal="trace")) as bench:
+        await bench.source.check()
+        watched = await forwarded(bench)
+        rule = proxy.on("trace_block")
+        {
+            "refused": lambda: rule.error(-32000, "execution timeout"),
+            "cut off": rule.drop,
+            "askew": lambda: rule.answer([{"error": "execution timeout"}]),
+        }[how]()
+        for seconds in (999.0, 0.0):  # however often, it must have gone on for a while
+            monkeypatch.setattr(tracing, "TRY_SECONDS", seconds)
+            for _ in range(2 if seconds else 0):
+                with pytest.raises(ChainUnavailable):
+                    await bench.last(1, watched)
+        (block,) = await bench.last(1, watched)
+        assert (positions(block), block.unseen) == (["balance"], Unseen.UNTRACED)
+
+
+async def test_a_node_that_answers_nothing_is_no_reason_to_give_up_a_trace(
+    anvil: AnvilNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "TRIES", 1)
+    monkeypatch.setattr(tracing, "TRY_SECONDS", 0.0)
+    async with Proxy(anvil.rpc_url) as proxy, watching(ANVIL, anvil, Connection(proxy.url, internal="trace")) as bench:
+        await bench.source.check()
+        watched = await forwarded(bench)
+        down = [proxy.on("trace_block").http(503), proxy.on("eth_getBlockByNumber").where(_latest).http(503)]
+        with pytest.raises(ChainUnavailable):
+            await bench.last(1, watched)
+        for rule in down:
+            rule.off()
+        assert positions((await bench.last(1, watched))[0]) == ["call"]
+
+
+def _latest(call: Call) -> bool:
+    return bool(call.params[0] == "latest")
+
+
+async def test_what_a_block_ended_with_is_not_asked_for_again_by_the_next(anvil: AnvilNode) -> None:
+    async with Proxy(anvil.rpc_url) as proxy, watching(ANVIL, anvil, Connection(proxy.url, internal="balances")) as one:
+        await one.source.check()
+        watched = await forwarded(one)
+        await anvil.mine(3)
+        proxy.forget()
+        await one.last(4, watched)
+        assert proxy.count("eth_getBalance") == 5
+        watched.left_out = True
+        (block,) = await one.last(1, watched)
+        assert block.unseen is Unseen.CROWDED

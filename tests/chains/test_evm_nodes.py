@@ -14,7 +14,7 @@ from kassa.chains.evm.devnode import AnvilNode, AnvilOptions
 from kassa.chains.evm.networks import NETWORKS
 from kassa.chains.registry import FAMILIES
 from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable
-from kassa.core.facts import Block
+from kassa.core.facts import Block, BlockRef
 from tests.chains.bench import ANVIL, SUBJECTS, Bench, Watched, in_scheme, watching
 from tests.chains.liar import Liar, lying
 from tests.tools.liar import Liar as Proxy
@@ -83,12 +83,13 @@ async def test_what_is_final_is_what_the_node_calls_so(anvil: AnvilNode, finalit
     async with lied_to(anvil, finality=finality) as (liar, bench, _):
         await anvil.mine(9)
         tip = await bench.source.tip()
-        assert tip.final == tip.ref.height - below
+        assert tip.final is not None
+        assert tip.final == BlockRef(tip.ref.height - below, await anvil.block_hash(tip.ref.height - below))
         ahead = await anvil.rpc.call("eth_getBlockByNumber", "latest", False)
         liar.results["eth_getBlockByNumber"] = lambda block: {**block, "number": hex(int(block["number"], 16) + 50)}
         tip = await bench.source.tip()
         assert tip.final is not None
-        assert tip.final <= tip.ref.height
+        assert tip.final.height <= tip.ref.height
         assert ahead
 
 
@@ -118,6 +119,13 @@ async def test_a_node_that_catches_up_says_so(anvil: AnvilNode) -> None:  # A31
         assert (tip.best_header, tip.syncing, tip.behind) == (9_000, True, True)
         liar.results["eth_syncing"] = lambda _: {"msgCount": 7}  # a rollup's own words
         assert (await bench.source.tip()).syncing
+
+
+async def test_a_node_that_cannot_say_whether_it_catches_up_is_followed(anvil: AnvilNode) -> None:  # A31
+    async with lied_to(anvil) as (liar, bench, _):
+        liar.errors["eth_syncing"] = UNKNOWN
+        await bench.source.check()
+        assert not (await bench.source.tip()).syncing
 
 
 async def paying(anvil: AnvilNode, bench: EvmBench, watched: Watched) -> None:

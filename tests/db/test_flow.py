@@ -185,7 +185,7 @@ async def test_where_nothing_was_called_final_a_reorganisation_makes_nothing_fin
         assert (await watch.positions(tx))[BITCOIN].final is None
     assert world.position.final is None
     world.position = await world.house.database.run(
-        lambda tx: flow.on_final(tx, world.house, world.position, world.blocks[-2].ref.height, LEASE, world.clock.now())
+        lambda tx: flow.on_final(tx, world.house, world.position, world.blocks[-2].ref, LEASE, world.clock.now())
     )
     await world.mine(undo=4, empty=4)
     assert world.position.final == world.blocks[-6].ref.height

@@ -182,6 +182,46 @@ async def test_a38_a_frozen_tag_holds_settlement_and_nothing_else(
         await shop.until(invoice, status="settled")
 
 
+async def test_a38_a_final_block_of_another_chain_says_nothing_about_ours(
+    anvil: AnvilNode, database: Database, tmp_path: Path
+) -> None:
+    async with (
+        Liar(anvil.rpc_url) as liar,
+        open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url, finality="safe") as shop,
+    ):
+        invoice = await shop.only("ETH")
+        await shop.pay(invoice, PRICE_WEI)
+        safe = liar.on("eth_getBlockByNumber").where(lambda call: call.params[0] == "safe")
+        other = safe.mutate(lambda block: block | {"hash": "0x" + "ab" * 32})  # another node's, of another branch
+        await shop.mine(10)
+        await shop.heard()
+        await shop.until(invoice, status="processing", payments=["confirming"])
+        other.off()
+        await shop.until(invoice, status="settled")
+
+
+async def test_blocks_whose_state_is_gone_halt_nothing_and_are_named_in_one_alert(
+    anvil: AnvilNode, database: Database, tmp_path: Path
+) -> None:
+    async with (
+        Liar(anvil.rpc_url) as liar,
+        open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url, internal="balances") as shop,
+    ):
+        invoice = await shop.only("ETH")
+        await shop.mine()
+        gone = liar.on("eth_getBalance").error(-32000, "missing trie node 12ab (path )")
+        first = (await anvil.tip()).height + 1
+        await shop.mine()
+        await shop.mine(2)
+        gone.off()
+        await shop.pay(invoice, PRICE_WEI)
+        await shop.mine()
+        await shop.until(invoice, status="settled")
+        rows = await database.pool.fetch("select reason, closed_at from alerts where kind = 'internal_unseen'")
+        assert [row["closed_at"] for row in rows] == [None]
+        assert f"blocks {first}-{first + 2}:" in rows[0]["reason"]
+
+
 async def test_a38_a_final_block_that_is_undone_halts_the_network(
     anvil: AnvilNode, database: Database, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kassa.core.facts import Block, BlockRef, Contract, Tip
 from kassa.watch.model import ChainUpdate, KnownContract, Older, TooDeep
-from kassa.watch.rules import contract_doubt, extend, node_state
+from kassa.watch.rules import MOST_SPANS, contract_doubt, extend, node_state, spans
 from tests.rules.build import START, block, chain
 
 
@@ -127,6 +127,17 @@ def test_searching_backwards_finds_the_parting_or_refuses(ours: int, parting: in
         assert isinstance(answer, ChainUpdate)
         assert [ref.height for ref in answer.undo] == list(range(ours, parting, -1))
         assert [b.ref.height for b in answer.apply] == list(range(parting + 1, theirs + 1))
+
+
+@given(st.lists(st.integers(0, 60), max_size=30), st.lists(st.integers(0, 60), max_size=30))
+def test_spans_name_every_height_once_and_no_other(held: list[int], heights: list[int]) -> None:
+    named = spans(spans([], held), heights)
+    told = [height for first, last in named for height in range(first, last + 1)]
+    wanted = sorted({*held, *heights})
+    assert set(wanted) <= set(told)
+    assert len(named) <= MOST_SPANS
+    if len(named) < MOST_SPANS:
+        assert told == wanted
 
 
 def tip(height: int = 10, *, header: int | None = None, syncing: bool = False) -> Tip:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kassa.core.audits import Claim, Received, Tell
-from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip
+from kassa.core.facts import Block, BlockRef, Contract, Opened, Pending, Tip
 from kassa.core.money import Asset, Token
 
 Keys = NDArray[np.int64]
@@ -27,7 +27,7 @@ class Watched(Protocol):
     def destinations(self) -> Keys: ...
     @property
     def outpoints(self) -> Keys: ...
-    async def open(self) -> Sequence[bytes]:
+    async def open(self) -> Opened:
         """Return the addresses that somebody may be paying now: where each must be asked about by itself."""
         ...
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,28 @@ class Doubt:
     reason: str
 
 
+class Unseen(StrEnum):
+    """Why money that contracts moved in a block may not have been seen, or not whose transaction it was."""
+
+    UNTRACED = "untraced"  # no trace could be had: read by balances of the addresses with open business
+    STATE_GONE = "state_gone"  # the node has dropped the block's state: not read at all
+    CROWDED = "crowded"  # more addresses have open business than are asked about at each block
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block, reduced to the transactions that may concern us. `time` is the miner's claim."""
+    """A block, reduced to the transactions that may concern us. `time` is the miner's claim.
+
+    `upgrades`: the contract of one of our tokens says in it that its code is another now.
+    """
 
     ref: BlockRef
     parent: str
     time: datetime
     transactions: tuple[Transaction, ...]
     doubts: tuple[Doubt, ...] = ()
+    unseen: Unseen | None = None
+    upgrades: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +99,14 @@ class Tip:
     """The end of the node's best chain.
 
     `best_header` is the highest header that the node knows (above `ref.height` while it catches up); `syncing` is its
-    own word for being behind. `final` is the height of the newest block that the network calls final, where it does.
+    own word for being behind. `final` is the newest block that the network calls final, where it does.
     """
 
     ref: BlockRef
     time: datetime
     best_header: int
     syncing: bool
-    final: int | None = None
+    final: BlockRef | None = None
 
     @property
     def behind(self) -> bool:
@@ -110,6 +124,14 @@ class Contract:
     asset: str
     decimals: int | None
     code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Addresses that somebody may be paying now; `left_out`: there are more than can be asked about one by one."""
+
+    addresses: tuple[bytes, ...] = ()
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

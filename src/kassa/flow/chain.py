@@ -15,12 +15,13 @@ from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.audit.model import KASSA, Actor
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import NotFound
-from kassa.core.facts import Pending, Tip
+from kassa.core.facts import BlockRef, Pending, Tip
 from kassa.db.pool import Tx
 from kassa.flow.booking import post_unowned
 from kassa.flow.contracts import freeze_asset
 from kassa.flow.sighting import bases
 from kassa.flow.standing import reassess
+from kassa.flow.unseen import on_unseen
 from kassa.house import House
 from kassa.payments.model import Touched
 from kassa.payments.rules import Found, conflicts, found_in_blocks, found_in_mempool, look
@@ -70,6 +71,7 @@ async def on_chain_update(
     # Before anything settles by these blocks: they are what raised the doubt.
     for doubt in (doubt for block in update.apply for doubt in block.doubts):
         await freeze_asset(tx, network, doubt.asset, f"{doubt.reason} (transaction {doubt.txid})", now)
+    await on_unseen(tx, network, update.apply, now)
     await reassess(tx, house, touched, now)
     crashpoint("chain.commit")
     return replace(held, tip=tip, allowed_reorg=None, final=final)
@@ -118,17 +120,22 @@ async def on_pending(
 
 
 async def on_final(
-    tx: Tx, house: House, position: Position, height: int, lease_seconds: int, now: datetime
+    tx: Tx, house: House, position: Position, said: BlockRef, lease_seconds: int, now: datetime
 ) -> Position:
-    """Note up to which height the network calls its blocks final, with all that follows; return where we stand then.
+    """Note the newest block that the network calls final, with all that follows; return where we stand then.
 
-    The caller has seen that the node's tip is the block we stand on: its word is about our chain.
+    The caller has seen that the node's tip is the block we stand on. Of several nodes behind one address another may
+    have named the final block: one that is not of our chain says nothing about it.
     """
     network = position.network
     held = await watch.hold(tx, network, position.fence, lease_seconds)
-    if held.tip is None or held.tip != position.tip or (held.final is not None and height <= held.final):
+    if held.tip is None or held.tip != position.tip or (held.final is not None and said.height <= held.final):
         return held
-    final = min(height, held.tip.height)
+    final = said.height
+    ours = await watch.block_hash(tx, network, final)
+    if final > held.tip.height or ours not in (said.hash, None):
+        log.warning("a final block is not of our chain", network=network, height=final, hash=said.hash)
+        return held
     await watch.note_final(tx, network, final, now)
     await reassess(tx, house, await payments.ripe(tx, network, held.tip.height, final), now)
     crashpoint("final.commit")

@@ -4,24 +4,33 @@ Eight bytes per address, sorted, so a million addresses take 8 MB and a block's 
 operation. The database decides every match by the whole script; a key only says where to look.
 """
 
-from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from asyncpg.pool import Pool
 from numpy.typing import NDArray
 
+from kassa.core.clock import Clock, SystemClock
+from kassa.core.facts import Opened
+from kassa.core.ids import first_id
+
 Keys = NDArray[np.int64]
 _EMPTY: Keys = np.empty(0, np.int64)
 MOST_OPEN = 2_000
+LATE = timedelta(days=7)
+"""How long after it was issued an address is asked about though its business is over: somebody may pay late."""
 _OPEN = """
-select script from (
-    select a.id, a.script
-    from invoices i join payment_options o on o.invoice_id = i.id join addresses a on a.id = o.address_id
-    where i.deadline is not null and o.network = $1
-    union
-    select id, script from addresses where customer_id is not null and network = $1
-) as open order by id desc limit $2
+select script, bool_or(open) as open from (
+    select a.id, a.script, true as open
+    from invoices i join payment_options o on o.invoice_id = i.id join addresses f on f.id = o.address_id
+        join addresses a on a.keychain_id = f.keychain_id and a.index = f.index and a.network = $1
+    where i.deadline is not null
+    union all
+    select id, script, true from addresses where customer_id is not null and network = $1
+    union all
+    (select id, script, false from addresses where network = $1 and id >= $3 order by id desc limit $2)
+) as asked group by id, script order by bool_or(open) desc, id desc limit $2 + 1
 """
 # Rows of a database that was restored from a dump name transactions of another server, which may lie far ahead of this
 # one's: they are read once, by the first refresh, and not again by each.
@@ -45,8 +54,9 @@ class WatchedKeys:
     finished at the refresh before.
     """
 
-    def __init__(self, pool: "Pool[Any]", network: str) -> None:
+    def __init__(self, pool: "Pool[Any]", network: str, clock: Clock | None = None) -> None:
         self._pool = pool
+        self._clock = clock or SystemClock()
         self._network = network
         self._unfinished = "0"
         self.destinations: Keys = _EMPTY
@@ -60,9 +70,14 @@ class WatchedKeys:
         self.destinations = _merged(self.destinations, row["destinations"])
         self.outpoints = _merged(self.outpoints, row["outpoints"])
 
-    async def open(self) -> Sequence[bytes]:
-        """Return the addresses of customers and of invoices still open, the newest first, `MOST_OPEN` at most."""
-        return [row["script"] for row in await self._pool.fetch(_OPEN, self._network, MOST_OPEN)]
+    async def open(self) -> Opened:
+        """Return the addresses of customers and of invoices still open, then those issued lately; `MOST_OPEN` at most.
+
+        The newest first. Those of an invoice count on every network where it has one, offered there or not.
+        """
+        rows = await self._pool.fetch(_OPEN, self._network, MOST_OPEN, first_id("adr", self._clock.now() - LATE))
+        left_out = len(rows) > MOST_OPEN and rows[MOST_OPEN]["open"]
+        return Opened(tuple([row["script"] for row in rows[:MOST_OPEN]]), left_out)
 
     def add(self, destinations: list[int]) -> None:
         """Look for these destinations too."""

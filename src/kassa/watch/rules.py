@@ -6,6 +6,8 @@ from datetime import datetime
 from kassa.core.facts import Block, BlockRef, Contract, Tip
 from kassa.watch.model import ChainUpdate, Extension, KnownContract, Older, TooDeep
 
+MOST_SPANS = 20
+
 
 def extend(held: Sequence[BlockRef], offered: Sequence[Block], max_reorg: int, final: int | None = None) -> Extension:
     """Decide what the node's blocks mean for our chain.
@@ -41,6 +43,19 @@ def extend(held: Sequence[BlockRef], offered: Sequence[Block], max_reorg: int, f
         return Older(max(tip - max_reorg + 1, below - depth, 0))
     undo = tuple(ref for ref in reversed(held) if ref.height > below)
     return ChainUpdate(undo, tuple(fresh))
+
+
+def spans(held: Sequence[Sequence[int]], heights: Sequence[int]) -> list[list[int]]:
+    """Add heights to spans of heights (first and last of each, ascending); join the lowest where they are too many."""
+    found: list[list[int]] = []
+    for first, last in sorted([*((span[0], span[1]) for span in held), *((height, height) for height in heights)]):
+        if found and first <= found[-1][1] + 1:
+            found[-1][1] = max(found[-1][1], last)
+        else:
+            found.append([first, last])
+    if len(found) > MOST_SPANS:
+        found[: 1 - MOST_SPANS] = [[found[0][0], found[-MOST_SPANS][1]]]
+    return found
 
 
 def contract_doubt(known: KnownContract | None, seen: Contract, decimals: int) -> str | None:

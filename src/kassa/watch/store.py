@@ -82,6 +82,12 @@ async def held_blocks(tx: Tx, network: str, first: int) -> list[BlockRef]:
     return [BlockRef(row["height"], row["hash"]) for row in rows]
 
 
+async def block_hash(tx: Tx, network: str, height: int) -> str | None:
+    """Return the hash of the block of our chain at a height; None where we hold none."""
+    found: str | None = await tx.fetchval("select hash from blocks where network = $1 and height = $2", network, height)
+    return found
+
+
 async def put_update(tx: Tx, network: str, update: ChainUpdate) -> BlockRef:
     """Replace the upper end of our chain and return its new tip. The caller holds the network's row."""
     if update.undo:

@@ -93,7 +93,7 @@ class Follower:
         self._network = network
         self._source = source
         self._position = position
-        self._keys = WatchedKeys(house.database.pool, network.name)
+        self._keys = WatchedKeys(house.database.pool, network.name, house.clock)
         self._ahead = Ahead(network.name, self._derive, self._keys.add)
         self._woken = asyncio.Event()
         self._checked = False
@@ -207,6 +207,9 @@ class Follower:
                 break
             if not isinstance(extension, ChainUpdate):
                 break
+            if any(block.upgrades for block in extension.apply):
+                self._vetted_at = None  # before anything in them settles
+                await self._look_at_contracts()
             await self._move(extension)
             undone = undone or bool(extension.undo)
         return undone
@@ -256,7 +259,7 @@ class Follower:
             )
 
     async def _note_final(self, tip: Tip) -> None:
-        if tip.final is None or (self._position.final is not None and tip.final <= self._position.final):
+        if tip.final is None or (self._position.final is not None and tip.final.height <= self._position.final):
             return
         final, now = tip.final, self._house.clock.now()
         self._position = await self._house.database.run(

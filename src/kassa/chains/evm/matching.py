@@ -14,14 +14,20 @@ from kassa.chains.base import Keys
 from kassa.chains.evm.addresses import address_key
 from kassa.chains.evm.bloom import logged
 from kassa.chains.evm.hexadecimal import data, keys, number, numbers
+from kassa.chains.evm.keccak import keccak
 from kassa.chains.evm.messages import Body, Log, Names, Receipt, Tx
 from kassa.chains.matching import NO_KEYS, members
 from kassa.core.errors import ChainUnavailable
-from kassa.core.facts import BlockRef, Input, Transaction, Transfer, TransferKey
+from kassa.core.facts import BlockRef, Input, Transaction, Transfer, TransferKey, Unseen
 
 TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 """keccak("Transfer(address,address,uint256)"), the first topic of every transfer of a token."""
+UPGRADES = tuple([f"0x{keccak(event).hex()}" for event in (b"Upgraded(address)", b"BeaconUpgraded(address)")])
+"""What a proxy logs when the code behind it changes (EIP-1967)."""
 _PADDING = "0x" + 24 * "0"
+_SIGNED = (None, "0x0", "0x1", "0x2", "0x3", "0x4")
+"""Types of transactions that somebody signed (EIP-2718). Rollups add others, which the chain makes by itself."""
+_NOBODY = "0x" + 40 * "0"
 FAILED, SUCCEEDED = "0x0", "0x1"
 
 
@@ -38,13 +44,15 @@ class Fetched:
     """A block and all that was fetched with it.
 
     `receipts` (by transaction id) is None while none are needed. `frames`: by transaction id, where the network's
-    internal transfers are traced; `untraced` says that they are too many to be told, and balances must tell.
+    internal transfers are traced; `untraced` says that they could not be had, and balances must tell;
+    `unseen` what that leaves open.
     """
 
     body: Body
     receipts: dict[str, Receipt] | None = None
     frames: dict[str, list[Frame]] = field(default_factory=dict)
     untraced: bool = False
+    unseen: Unseen | None = None
     _logged: Collection[str] | None = None
 
     @property
@@ -153,6 +161,17 @@ def describe(fetched: Fetched, place: int, destinations: Keys, names: Names) -> 
     return Transaction(tx.hash, tuple(transfers), (spent(tx),))
 
 
+def upgrades(fetched: Fetched, names: Names) -> bool:
+    """Tell whether one of our tokens' contracts logged that its code is another now."""
+    if fetched.receipts is None or not any(topic in fetched.logged for topic in UPGRADES):
+        return False
+    return any(
+        log.topics[:1] and log.topics[0] in UPGRADES and log.address.lower() in names.tokens
+        for receipt in fetched.receipts.values()
+        for log in receipt.logs
+    )
+
+
 def coin_transfers(tx: Tx, destinations: Keys, names: Names) -> list[Transfer]:
     """Return the transaction's own ether to a watched address."""
     units = number(tx.value)
@@ -198,8 +217,15 @@ def _to_watched(
 
 
 def spent(tx: Tx) -> Input:
-    """Return the one outpoint of a transaction: its sender's nonce, which no other transaction can use."""
+    """Return the one outpoint of a transaction: its sender's nonce, which no other transaction can use.
+
+    What nobody signed cannot be replaced, and stands for itself.
+    """
     sender, nonce = data(tx.sender, 20), number(tx.nonce)
+    if tx.kind not in _SIGNED or tx.sender == _NOBODY:
+        # What the chain itself does bears no nonce that means anything: several in a block share one.
+        own = data(tx.hash, 32)
+        return Input(f"0x{own.hex()}", address_key(own))
     return Input(f"0x{sender.hex()}:{nonce}", _outpoint_key(address_key(sender), nonce))
 
 

@@ -51,6 +51,7 @@ class Tx(msgspec.Struct, gc=False):
     value: str
     nonce: str = "0x0"
     to: str | None = None
+    kind: str | None = msgspec.field(name="type", default=None)
     block_hash: str | None = msgspec.field(name="blockHash", default=None)
     block_number: str | None = msgspec.field(name="blockNumber", default=None)
 

@@ -8,15 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from kassa.chains.envelope import TooLarge
-from kassa.chains.evm.abilities import CALL_TRACER, Abilities
+from kassa.chains.evm.abilities import Abilities
 from kassa.chains.evm.bloom import bits, read_bloom, union
-from kassa.chains.evm.frames import Mismatch, Trace, TracedTx, from_calls, from_traces
 from kassa.chains.evm.hexadecimal import number
-from kassa.chains.evm.matching import FAILED, SUCCEEDED, TRANSFER, Fetched, Frame
+from kassa.chains.evm.matching import FAILED, SUCCEEDED, TRANSFER, UPGRADES, Fetched
 from kassa.chains.evm.messages import Body, Header, Incomplete, Names, Receipt
-from kassa.chains.evm.state import gone, is_gone
-from kassa.chains.rpc import Call, Fault, JsonRpc
+from kassa.chains.evm.tracing import Lacking, Tracer
+from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainMoved, ChainUnavailable
 
 STATUSES = (FAILED, SUCCEEDED)
@@ -26,25 +24,24 @@ PATIENCE = (0.05, 0.1, 0.2)
 may not have yet what another named."""
 
 T = TypeVar("T")
-Lacking = list[tuple[Fetched, ChainUnavailable]]
-"""Blocks whose part the node did not give, or not whole, and what was wrong with it."""
 
 
 class Reader:
     """Reads from one node, with what that node can do."""
 
-    def __init__(self, rpc: JsonRpc, names: Names, abilities: Abilities) -> None:
+    def __init__(self, rpc: JsonRpc, names: Names, abilities: Abilities, tracer: Tracer) -> None:
         self._rpc = rpc
         self._names = names
         self._abilities = abilities
-        transfer = bits(TRANSFER)
-        self._transfers = [bits(contract) | transfer for contract in names.tokens]
+        self._tracer = tracer
+        self._telling = [bits(contract) | bits(topic) for contract in names.tokens for topic in (TRANSFER, *UPGRADES)]
 
     async def blocks(self, heights: Sequence[int]) -> list[Fetched]:
         """Fetch blocks of the best chain, the receipts of those that may hold our transfers, and their inner calls."""
         fetched = await self._bodies(heights)
-        await self.receipts([block for block in fetched if self._may_transfer(block.body)])
-        await _until_whole(self._trace, [block for block in fetched if block.body.transactions])
+        await self.receipts([block for block in fetched if self._may_tell(block.body)])
+        moving = [block for block in fetched if block.body.transactions]
+        await _until_whole(lambda part: self._tracer.trace(part, self._abilities), moving)
         return fetched
 
     async def _bodies(self, heights: Sequence[int]) -> list[Fetched]:
@@ -109,66 +106,20 @@ class Reader:
                 found.append(receipt)
         return found
 
-    async def _trace(self, blocks: Sequence[Fetched]) -> Lacking:
-        """Fetch what contracts moved inside the transactions of these blocks, where the network's node shows it."""
-        if self._abilities.internal == "trace":
-            # By height, which every node takes; each call names the hash of its block.
-            method = "trace_block"
-            calls: list[Call] = [(method, (hex(block.ref.height),)) for block in blocks]
-        elif self._abilities.internal == "debug":
-            method = "debug_traceBlockByHash"
-            calls = [(method, (block.body.hash, CALL_TRACER)) for block in blocks]
-        else:
-            return []
-        lacking = Lacking()
-        for block, answer in zip(blocks, await self._traces(calls), strict=True):
-            if answer is None:
-                block.untraced = True
-                continue
-            if isinstance(answer, Fault) and is_gone(answer):
-                raise gone(self._rpc, self._names, block.body.hash)
-            try:
-                block.frames = self._frames(block, answer, method)
-            except ChainUnavailable as fault:
-                lacking.append((block, fault))
-        return lacking
-
-    async def _traces(self, calls: Sequence[Call]) -> list[bytes | Fault | None]:
-        """Ask for blocks' calls; None for a block whose calls are too large to be told.
-
-        Anyone can make such a block for some cents: a trace repeats each call's input, and passing it on costs nothing.
-        """
-        try:
-            return [*await self._rpc.batch_raw(calls)]
-        except TooLarge:
-            if len(calls) == 1:
-                return [None]
-        return [answer for call in calls for answer in await self._traces([call])]
-
-    def _frames(self, block: Fetched, answer: bytes | Fault, method: str) -> dict[str, list[Frame]]:
-        if answer == b"null" or isinstance(answer, Fault):
-            words = "nothing" if isinstance(answer, bytes) else answer.message[:200]
-            raise Incomplete(f"{self._rpc.node} has no traces of block {block.body.hash}: {words}", block.ref)
-        try:
-            if method == "trace_block":
-                return from_traces(self._rpc.read(list[Trace], answer, method), block.body, self._names)
-            return from_calls(self._rpc.read(list[TracedTx], answer, method), block.body, self._names)
-        except Mismatch as fault:
-            raise Incomplete(f"{self._rpc.node}: {fault}", block.ref) from None
-
     def _fetched(self, height: int, answer: bytes | Fault) -> Fetched:
         body = self._rpc.take(Body, answer, "eth_getBlockByNumber")
         if number(body.number) != height:
             raise ChainUnavailable(f"{self._rpc.node} answered with another block than {height}")
         return Fetched(body)
 
-    def _may_transfer(self, body: Body) -> bool:
-        if not body.transactions or not self._transfers:
+    def _may_tell(self, body: Body) -> bool:
+        """Tell whether one of our contracts may have logged something that matters."""
+        if not body.transactions or not self._telling:
             return False
         if not self._names.chain.complete_bloom:
             return True  # what it leaves out may be ours
         bloom = read_bloom(body.bloom)
-        return any(bloom & wanted == wanted for wanted in self._transfers)
+        return any(bloom & wanted == wanted for wanted in self._telling)
 
     def _complete(self, block: Fetched, receipts: Sequence[Receipt] | None) -> None:
         """Give a block its receipts, once they are known to be exactly those of it."""

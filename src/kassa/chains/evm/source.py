@@ -9,16 +9,18 @@ from kassa.chains.base import Connection, Watched
 from kassa.chains.evm import contracts
 from kassa.chains.evm.abilities import Abilities, learn
 from kassa.chains.evm.ahead import Ahead
+from kassa.chains.evm.balances import Balances
 from kassa.chains.evm.hexadecimal import number
-from kassa.chains.evm.matching import Fetched, block_time, describe, touched
+from kassa.chains.evm.matching import Fetched, block_time, describe, touched, upgrades
 from kassa.chains.evm.messages import Header, Incomplete, Names
 from kassa.chains.evm.pool import Pool
 from kassa.chains.evm.push import hints
 from kassa.chains.evm.reader import Reader, patiently
-from kassa.chains.evm.state import confirm, unexplained
+from kassa.chains.evm.state import confirm
+from kassa.chains.evm.tracing import Tracer
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved
-from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip, Transaction
+from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip, Transaction, Unseen
 
 
 class _Syncing(msgspec.Struct):
@@ -38,10 +40,14 @@ class EvmSource:
         self._abilities: Abilities | None = None
         self._genesis = names.chain.genesis
         self._ahead = Ahead()
+        self._tracer = Tracer(self._rpc, names)
+        self._balances = Balances(self._rpc, names)
+        self._says_syncing: bool | None = None
         self._height = 0  # the node's, when it was last asked
 
     async def check(self) -> None:
         """Verify that the node is on this network and fit to be followed; raise `ChainInvalid` if it never can be."""
+        self._says_syncing = None
         tip = await self.tip()
         self._pool.forget()
         self._abilities = await learn(self._rpc, self._names, self._connection.internal)
@@ -59,12 +65,17 @@ class EvmSource:
         calls: list[tuple[str, tuple[object, ...]]] = [
             ("eth_chainId", ()),
             ("eth_getBlockByNumber", ("0x0", False)),
-            ("eth_syncing", ()),
             ("eth_getBlockByNumber", ("latest", False)),
         ]
+        if self._says_syncing is None:
+            self._says_syncing = await self._rpc.knows("eth_syncing")
+        if self._says_syncing:
+            calls.insert(0, ("eth_syncing", ()))
         if self._connection.finality != "blocks":
             calls.append(("eth_getBlockByNumber", (self._connection.finality, False)))
-        chain_id, first, syncing, latest, *final = await self._rpc.batch_raw(calls)
+        answers = await self._rpc.batch_raw(calls)
+        syncing = answers.pop(0) if self._says_syncing else b"false"  # its tip's age tells of a node that is behind
+        chain_id, first, latest, *final = answers
         self._check_chain(self._rpc.take(str, chain_id, "eth_chainId"), self._header(first))
         header = self._header(latest)
         self._height = height = number(header.number)
@@ -75,7 +86,7 @@ class EvmSource:
             time=block_time(header.timestamp),
             best_header=max(height, number(state.highest or "0x0")),
             syncing=catching_up,
-            final=self._final(final[0], height) if final else None,
+            final=self._final(final[0]) if final else None,
         )
 
     async def blocks(self, first: int, last: int, watched: Watched) -> Sequence[Block]:
@@ -87,7 +98,7 @@ class EvmSource:
         """
         if self._abilities is None:
             self._abilities = await learn(self._rpc, self._names, self._connection.internal)
-        reader = Reader(self._rpc, self._names, self._abilities)
+        reader = Reader(self._rpc, self._names, self._abilities, self._tracer)
         try:
             return await self._read(reader, first, last, watched)
         except ChainError as fault:
@@ -139,11 +150,12 @@ class EvmSource:
             )
         self._genesis = first.hash
 
-    def _final(self, answer: bytes | Fault, height: int) -> int | None:
+    def _final(self, answer: bytes | Fault) -> BlockRef | None:
         """Read what the network calls final; a node that has just started may not know yet."""
         if isinstance(answer, Fault) or answer == b"null":
             return None
-        return min(number(self._header(answer).number), height)
+        header = self._header(answer)
+        return BlockRef(number(header.number), header.hash)
 
     def _header(self, answer: bytes | Fault) -> Header:
         return self._rpc.take(Header, answer, "eth_getBlockByNumber")
@@ -175,7 +187,17 @@ class EvmSource:
         blocks = []
         for fetched, (transactions, doubts) in zip(group, confirmed, strict=True):
             grown = await self._grown(reader, fetched, transactions, watched)
-            blocks.append(Block(fetched.ref, fetched.body.parent, fetched.time, transactions + grown, doubts))
+            blocks.append(
+                Block(
+                    fetched.ref,
+                    fetched.body.parent,
+                    fetched.time,
+                    transactions + grown,
+                    doubts,
+                    unseen=fetched.unseen,
+                    upgrades=upgrades(fetched, self._names),
+                )
+            )
         return blocks
 
     async def _grown(
@@ -183,4 +205,10 @@ class EvmSource:
     ) -> tuple[Transaction, ...]:
         if reader.internal != "balances" and not fetched.untraced:
             return ()
-        return await unexplained(self._rpc, fetched, await watched.open(), known, self._names)
+        opened = await watched.open()
+        found = await self._balances.unexplained(fetched, opened.addresses, known)
+        if found is None:
+            fetched.unseen = Unseen.STATE_GONE
+        elif opened.left_out:
+            fetched.unseen = Unseen.CROWDED
+        return found or ()

@@ -5,15 +5,14 @@ or log what it never did. Where the node no longer has the state of that block, 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from kassa.chains.evm.hexadecimal import data, number
+from kassa.chains.evm.hexadecimal import data
 from kassa.chains.evm.matching import Fetched, is_transfer
 from kassa.chains.evm.messages import Incomplete, Names
 from kassa.chains.rpc import Call, Fault, JsonRpc
-from kassa.core.errors import ChainInvalid
-from kassa.core.facts import Doubt, Transaction, Transfer, TransferKey
+from kassa.core.facts import Doubt, Transaction, Transfer
 
 BALANCE_OF = "0x70a08231"  # balanceOf(address)
 _GONE = re.compile(
@@ -124,47 +123,6 @@ def _balance(rpc: JsonRpc, fetched: Fetched, answer: bytes | Fault) -> int | Non
     return int.from_bytes(said) if len(said) == 32 else 0  # no contract there yet, or none that speaks ERC-20
 
 
-async def unexplained(
-    rpc: JsonRpc, fetched: Fetched, addresses: Sequence[bytes], transactions: Iterable[Transaction], names: Names
-) -> tuple[Transaction, ...]:
-    """Return what these addresses' balances of the coin grew by beyond the transfers that are known.
-
-    Nobody can say which transaction did it: the transfer bears the block's hash in the place of a transaction id.
-    """
-    if not addresses or fetched.ref.height == 0:
-        return ()
-    known: dict[bytes, int] = {}
-    for transaction in transactions:
-        for transfer in transaction.transfers:
-            if transfer.asset == names.coin:
-                known[transfer.to] = known.get(transfer.to, 0) + transfer.units
-    coins = await _coins(rpc, addresses, (fetched.body.parent, fetched.body.hash), names)
-    grown = {to: coins[to][1] - coins[to][0] - known.get(to, 0) for to in addresses}
-    transfers = tuple(
-        [
-            Transfer(TransferKey(names.network, fetched.body.hash, f"balance:0x{to.hex()}"), to, names.coin, units)
-            for to, units in grown.items()
-            if units > 0
-        ]
-    )
-    return (Transaction(fetched.body.hash, transfers, ()),) if transfers else ()
-
-
-async def _coins(
-    rpc: JsonRpc, addresses: Sequence[bytes], blocks: Sequence[str], names: Names
-) -> Mapping[bytes, list[int]]:
-    """Return each address's balance of the coin after each block."""
-    method = "eth_getBalance"
-    answers = await rpc.batch_raw(
-        [(method, (f"0x{to.hex()}", {"blockHash": block})) for to in addresses for block in blocks]
-    )
-    for answer in answers:
-        if isinstance(answer, Fault) and is_gone(answer):
-            raise gone(rpc, names, blocks[-1])
-    said = iter([number(rpc.take(str, answer, method)) for answer in answers])
-    return {to: [next(said) for _ in blocks] for to in addresses}
-
-
 def is_gone(fault: Fault) -> bool:
     """Tell whether a refusal says that the node has dropped the state of an old block."""
     return _GONE.search(fault.message) is not None
@@ -173,11 +131,3 @@ def is_gone(fault: Fault) -> bool:
 def is_failed(fault: Fault) -> bool:
     """Tell whether a call was carried out and failed: the contract's own doing."""
     return fault.code in _EXECUTION_FAILED or _REVERTED.search(fault.message) is not None
-
-
-def gone(rpc: JsonRpc, names: Names, block: str) -> ChainInvalid:
-    """Make the error for a block whose internal transfers can no longer be seen."""
-    return ChainInvalid(
-        f"{rpc.node} no longer has the state of block {block}, without which internal transfers cannot be seen: use a "
-        f'node that keeps it, or set internal of network {names.network!r} to "off" until the block is past'
-    )
