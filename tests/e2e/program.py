@@ -73,11 +73,14 @@ allow_private_addresses = true
         out, err = await asyncio.wait_for(process.communicate(), LIMIT_SECONDS)
         return process.returncode or 0, (out + err).decode()
 
-    async def start(self, *roles: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start roles ("up", or "api", "watch", "work" apart), each in a process; their output goes to files."""
+    async def start(self, *roles: str, environment: Mapping[str, str] | None = None, name: str = "") -> None:
+        """Start roles ("up", or "api", "watch", "work" apart), each in a process; their output goes to files.
+
+        `name`: what else to call the process of one role, where there are several.
+        """
         for role in roles:
-            with (self.folder / f"{role}.log").open("ab") as log:
-                self._processes[role] = await asyncio.create_subprocess_exec(
+            with (self.folder / f"{name or role}.log").open("ab") as log:
+                self._processes[name or role] = await asyncio.create_subprocess_exec(
                     KASSA,
                     role,
                     "--config",
@@ -193,9 +196,9 @@ allow_private_addresses = true
             if not cursor or not page["data"]:
                 return found
 
-    async def until(self, holds: Any) -> None:
+    async def until(self, holds: Any, seconds: float = LIMIT_SECONDS) -> None:
         """Wait until an asynchronous condition holds."""
-        async with asyncio.timeout(LIMIT_SECONDS):
+        async with asyncio.timeout(seconds):
             while not await holds():  # noqa: ASYNC110 another process tells nobody
                 await asyncio.sleep(0.02)
 

@@ -21,6 +21,8 @@ Tx: TypeAlias = "PoolConnectionProxy[Any]"
 
 IDLE_SECONDS = 20
 """A transaction whose process is silent so long is rolled back: who froze, or lost power, must not keep its locks."""
+END_SECONDS = 5
+"""How long a transaction in hand may still take when its process is told to stop: half of what a stop may take."""
 ATTEMPTS = 8  # of a transaction that lost against another one
 _LOST = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
@@ -76,6 +78,17 @@ class Database:
                 await asyncio.sleep(random() * 0.01 * 2**attempt)
         async with self.transaction() as tx:
             return await work(tx)
+
+    async def run_to_end(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Like `run`; who is cancelled meanwhile first lets the transaction come to its end, for some seconds."""
+        running = asyncio.create_task(self.run(work))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running], timeout=END_SECONDS)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            raise
 
     async def ask(self, question: "Callable[[Pool[Any], Sequence[K]], Awaitable[Sequence[V]]]", key: K) -> V:
         """Return the answer to `key` of a question that takes many; those of one moment share a round trip.

@@ -21,6 +21,7 @@ from kassa.rates.sources import SOURCES, Source
 log = structlog.get_logger()
 
 LEASE_SECONDS = 15
+TAKE_OVER_SECONDS = 1
 ABSENT_SECONDS = 3_600
 """For so long a source is not asked again for a pair that it does not trade."""
 THINNED_AT_ONCE = 10_000
@@ -50,7 +51,7 @@ async def _wait_for_lease(house: House) -> int:
             fence = await rates.take_lease(tx, holder, LEASE_SECONDS)
         if fence is not None:
             return fence
-        await asyncio.sleep(LEASE_SECONDS / 5)
+        await asyncio.sleep(TAKE_OVER_SECONDS)
 
 
 async def _release(house: House, fence: int) -> None:

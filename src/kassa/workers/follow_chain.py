@@ -29,6 +29,8 @@ from kassa.watch.rules import extend, node_state
 log = structlog.get_logger()
 
 LEASE_SECONDS = 10
+TAKE_OVER_SECONDS = 0.5
+"""How often one that stands by looks whether the lease was given back, or ran out."""
 BLOCKS_AT_ONCE = 100
 """Blocks that are read and committed together while catching up."""
 STALLED_AFTER_INTERVALS = 12
@@ -70,7 +72,7 @@ async def _wait_for_lease(house: House, network: Network) -> Position:
             position = await watch.take_lease(tx, network.name, holder, LEASE_SECONDS)
         if position is not None:
             return position
-        await asyncio.sleep(LEASE_SECONDS / 5)
+        await asyncio.sleep(TAKE_OVER_SECONDS)
 
 
 async def _release(house: House, position: Position) -> None:
@@ -244,7 +246,7 @@ class Follower:
         now = self._house.clock.now()
         name = self._network.name
         with measures.COMMIT_SECONDS.labels(name).time(), tracing.span("commit", network=name):
-            self._position = await self._house.database.run(
+            self._position = await self._house.database.run_to_end(
                 lambda tx: flow.on_chain_update(
                     tx, self._house, self._position, update, LEASE_SECONDS, now, self._ahead
                 )
@@ -262,7 +264,7 @@ class Follower:
         if tip.final is None or (self._position.final is not None and tip.final.height <= self._position.final):
             return
         final, now = tip.final, self._house.clock.now()
-        self._position = await self._house.database.run(
+        self._position = await self._house.database.run_to_end(
             lambda tx: flow.on_final(tx, self._house, self._position, final, LEASE_SECONDS, now)
         )
 
@@ -291,7 +293,7 @@ class Follower:
                 pending = replace(pending, complete=False)  # what was undone may have been in a block when we looked
             tip = replace(tip, ref=pending.tip, best_header=max(tip.best_header, pending.tip.height))
         now = self._house.clock.now()
-        await self._house.database.run(
+        await self._house.database.run_to_end(
             lambda tx: flow.on_pending(
                 tx, self._house, self._position, pending, read_at, LEASE_SECONDS, now, self._ahead
             )
