@@ -2,7 +2,8 @@
 
 A database restored from an old backup does not remember its last addresses, but the chain shows those that were paid.
 So the next addresses of every keychain are watched too; one that is paid moves the counter past it, and its money is
-booked as nobody's until a person finds its owner. The mark on disk (`mark.py`) covers what was shown and not paid.
+booked as nobody's until a person finds its owner. The mark on disk (`mark.py`) covers what was shown and not paid;
+what a counter jumped over for its sake may have been shown as well, and is watched for ever.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from kassa.wallets.model import Derive, Unissued
 
 AHEAD = 100
 """How many addresses above a counter are watched."""
+MOST_SKIPPED = 20_000
+"""Of the indexes that counters jumped over, so many of the latest are watched."""
 MARGIN = 20
 """How many indexes above a paid one are passed over: others may have been shown and not paid yet."""
 
@@ -29,6 +32,8 @@ class Ahead:
         self._derive = derive
         self._found = found
         self._derived_to: dict[int, int] = {}
+        self._skipped: set[tuple[int, int]] = set()
+        self._jumps = -1
         self._by_script: dict[bytes, Unissued] = {}
 
     async def refresh(self, pool: "Pool[Any]") -> None:
@@ -45,11 +50,28 @@ class Ahead:
                 for index in range(first, last)
             ]
             self._derived_to[keychain.id] = max(first, last)
+        fresh += await self._jumped_over(pool)
         if not fresh:
             return
-        kept = (one for one in self._by_script.values() if one.index >= counters.get(one.keychain_id, 0))
+        kept = (
+            one
+            for one in self._by_script.values()
+            if one.index >= counters.get(one.keychain_id, 0) or (one.keychain_id, one.index) in self._skipped
+        )
         self._by_script = {one.script: one for one in (*kept, *fresh)}
         self._found([one.key for one in fresh])
+
+    async def _jumped_over(self, pool: "Pool[Any]") -> list[Unissued]:
+        jumps = await wallets.last_jump(pool)
+        if jumps == self._jumps:
+            return []
+        self._jumps, found = jumps, []
+        for keychain, index in await wallets.jumped_over(pool, self._network, MOST_SKIPPED):
+            if (keychain.id, index) not in self._skipped:
+                await asyncio.sleep(0)
+                self._skipped.add((keychain.id, index))
+                found.append(Unissued(keychain.id, index, *self._derive(self._network, keychain.descriptor, index)))
+        return found
 
     def find(self, script: bytes) -> Unissued | None:
         """Return the unissued address that a script belongs to."""

@@ -266,6 +266,27 @@ async def jump(tx: Tx, keychain_id: int, to_index: int, reason: str) -> bool:
     return True
 
 
+async def last_jump(pool: "Pool[Any]") -> int:
+    """Return the number of the last jump, to see whether there was another one; 0: none ever was."""
+    return int(await pool.fetchval("select coalesce(max(id), 0) from keychain_jumps"))
+
+
+async def jumped_over(pool: "Pool[Any]", network: str, limit: int) -> list[tuple[Keychain, int]]:
+    """Return indexes that counters passed without an address of this network being kept, the latest first."""
+    rows = await pool.fetch(
+        """select k.id, k.space, k.descriptor, k.next_index, k.created_at, i as index
+           from keychain_jumps j join keychains k on k.id = j.keychain_id
+           cross join generate_series(j.to_index - 1, j.from_index, -1) as i
+           where exists (select from wallets w where w.keychain_id = k.id and w.network = $1)
+               and not exists (
+                   select from addresses a where a.keychain_id = k.id and a.index = i and a.network = $1)
+           order by j.id desc, i desc limit $2""",
+        network,
+        limit,
+    )
+    return [(Keychain(*list(row.values())[:-1]), row["index"]) for row in rows]
+
+
 async def adopt(tx: Tx, network: str, unissued: Unissued, margin: int, now: datetime) -> Owner:
     """Keep an address that the chain showed before we issued it, as nobody's, and move its counter past it."""
     await jump(
