@@ -14,7 +14,7 @@ NODES ?= bitcoind litecoind anvil
 ARGS ?=
 WORKERS ?= 2
 
-.PHONY: help setup nodes demo sandbox test check format bench mutants lock contracts clean
+.PHONY: help setup nodes demo sandbox test check format bench mutants lock contracts sbom clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -70,6 +70,9 @@ lock: $(INSTALLED)  ## Resolve the dependencies anew (ARGS=--upgrade to raise ve
 
 contracts: $(INSTALLED)  ## Compile the Solidity contracts of sandbox and tests anew (needs node)
 	@$(BIN)/python contracts/build.py
+
+sbom: $(INSTALLED)  ## List what Kassa is made of (build/sbom.json), check licences and pins (ARGS="--bad FILE" for known-bad versions)
+	@$(BIN)/python ops/sbom.py $(ARGS)
 
 clean:  ## Remove the virtual environment and what builds and caches left (data and downloaded nodes stay)
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
