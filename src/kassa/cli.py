@@ -13,6 +13,7 @@ from kassa.accounting import cli as accounting
 from kassa.accounting.owners import payment_app
 from kassa.auditing.cli import key_app as address_key_app
 from kassa.auditing.cli import log_app as audit_app
+from kassa.backup import cli as backups
 from kassa.command import AsJson, Config, StoreId, ask, settings_of
 from kassa.core.errors import KassaError, SettingsError
 from kassa.sandbox.cli import app as sandbox_app
@@ -47,6 +48,8 @@ ledger_app.command("verify")(accounting.verify)
 app.command("reconcile")(accounting.reconcile)
 app.command("report")(accounting.report)
 app.command("export")(accounting.export)
+app.command("backup")(backups.backup)
+app.command("restore")(backups.restore)
 
 
 def main() -> None:

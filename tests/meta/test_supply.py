@@ -1,5 +1,7 @@
 """The bill of materials is complete, and its audit finds what it is there to find."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,3 +54,11 @@ def test_a_licence_that_is_not_on_the_list_is_named(pins: list[sbom.Pin]) -> Non
     aiohttp = next(pin for pin in pins if pin.name == "aiohttp")
     wrong = list(sbom.faults([aiohttp], [], {"aiohttp": "MIT AND GPL-3.0-only"}, ""))
     assert wrong == ["aiohttp has a licence that is not on the list: MIT AND GPL-3.0-only"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
+@pytest.mark.parametrize("unit", sorted((ROOT / "ops" / "systemd").glob("*.service")), ids=lambda path: path.name)
+def test_the_units_leave_little_open(unit: Path) -> None:
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", str(unit)]
+    rated = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert rated.returncode == 0, rated.stdout[-300:] + rated.stderr

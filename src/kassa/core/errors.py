@@ -22,6 +22,7 @@ KassaError
 │   └── SourceInvalid        an answer that cannot be read, or cannot be true: it counts for nothing
 ├── LeaseLost                another process holds the lease now; nothing was committed
 ├── DatabaseError            the database cannot be used as it is
+├── BackupError              a backup cannot be written, read or trusted
 └── SandboxError             a local node or the sandbox cannot be started
 """
 
@@ -169,6 +170,10 @@ class LeaseLost(KassaError):
 
 class DatabaseError(KassaError):
     """The database cannot be used as it is; the message names the remedy."""
+
+
+class BackupError(KassaError):
+    """A backup cannot be written, read or trusted; the message says what to do."""
 
 
 class SandboxError(KassaError):

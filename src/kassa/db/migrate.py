@@ -38,6 +38,11 @@ async def missing(connection: "asyncpg.Connection[Any]") -> list[str]:
     return [name for name in _migrations() if name not in applied]
 
 
+def known_names() -> list[str]:
+    """Return the names of the migrations of this program, in their order."""
+    return list(_migrations())
+
+
 async def applied_names(connection: "asyncpg.Connection[Any]") -> list[str]:
     """Return the names of the migrations that were applied, in their order."""
     return [row["name"] for row in await connection.fetch("select name from migrations order by name")]

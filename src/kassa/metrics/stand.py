@@ -71,6 +71,7 @@ class Stand(Collector):
                 *_payments(await store.payments(connection)),
                 *_outbox(await store.outbox(connection), await store.deliveries(connection)),
                 *_faults(await store.faults(connection), await store.reconciled(connection)),
+                _backup(await store.backup_age(connection)),
             ]
             now, demanded = self._house.clock.now(), self._house.settings.rates
             wanted = await flow.wanted_markets(connection, self._house)
@@ -151,6 +152,10 @@ def _faults(row: Any, reconciled: Sequence[Any]) -> list[Family]:
         _one("kassa_db_longest_transaction_seconds", "Age of the oldest transaction.", row["longest"]),
         deadlocks,
     ]
+
+
+def _backup(age: float | None) -> Family:
+    return _gauge("kassa_backup_age_seconds", "Since a backup was made.", [], {} if age is None else {(): age})
 
 
 def _rates(quotes: Mapping[Pair, Sequence[Quote]], now: datetime, max_age_seconds: int) -> list[Family]:

@@ -41,6 +41,7 @@ select (select count(*) from differences where closed_at is null) as differences
     (select coalesce(extract(epoch from now() - min(xact_start)), 0)::float8 from pg_stat_activity
         where datname = current_database() and state <> 'idle' and backend_type = 'client backend') as longest
 """
+_BACKUP = "select extract(epoch from now() - max(made_at))::float8 from backups"
 _RECONCILED = "select network, extract(epoch from now() - ended_at)::float8 as age from reconciliations"
 
 
@@ -75,6 +76,12 @@ async def deliveries(connection: Any) -> Record:
 async def faults(connection: Any) -> Record:
     """Return what is wrong and counted: differences, address faults, frozen assets; deadlocks, longest transaction."""
     return await connection.fetchrow(_FAULTS)
+
+
+async def backup_age(connection: Any) -> float | None:
+    """Return how long ago the last backup was made and verified, in seconds; None: never."""
+    age: float | None = await connection.fetchval(_BACKUP)
+    return age
 
 
 async def reconciled(connection: Any) -> list[Record]:

@@ -20,6 +20,7 @@ RATE_SOURCES = ("kraken", "coinbase", "bitstamp", "binance", "bitfinex", "coinge
 _SYMBOL = re.compile(r"[A-Z0-9]{2,12}\Z")
 _CONTRACT = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 _SHARE = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,4})?)%\Z")
+_RECIPIENT = re.compile(r"(age1[0-9a-z]{58}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( .*)?)\Z")
 _HOST = re.compile(r"[A-Za-z0-9.:_-]+\Z")
 
 
@@ -197,6 +198,13 @@ def _sources(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _recipients(value: object) -> tuple[str, ...]:
+    expected = 'a list of public keys of age such as ["age1…"]; a private key belongs nowhere on this machine'
+    if not isinstance(value, list) or not all(_RECIPIENT.match(str(item)) for item in value):
+        raise ValueError(expected)
+    return tuple(map(str, value))
+
+
 def _pivots(value: object) -> tuple[str, ...]:
     expected = 'a list of different currencies such as ["USD", "BTC"]'
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -306,6 +314,7 @@ SECTIONS = {
         "urls": Key(_urls),
     },
     "webhooks": {"allow_private_addresses": Key(_flag)},
+    "backup": {"recipients": Key(_recipients)},
     "log": {
         "form": Key(_one_of("auto", "json", "console"), verbatim=True),
         "level": Key(_one_of("debug", "info", "warning", "error"), verbatim=True),

@@ -106,6 +106,13 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Backup:
+    """To whose public keys of age backups are encrypted."""
+
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """The form of the log (auto: columns on a terminal, else JSON lines), and the least level that is written."""
 
@@ -132,6 +139,7 @@ class Settings:
     webhooks: Webhooks = Webhooks()
     books: Books = Books()
     limits: Limits = Limits()
+    backup: Backup = Backup()
     log: Log = Log()
     tracing: Tracing = Tracing()
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from kassa.core.errors import SettingsError
 from kassa.settings.keys import FAMILIES, REQUIRED, ROOT, SECTIONS, Key
-from kassa.settings.model import Books, Http, Log, Network, Rates, Settings, Tracing, Webhooks
+from kassa.settings.model import Backup, Books, Http, Log, Network, Rates, Settings, Tracing, Webhooks
 
 PREFIX = "KASSA_"
 NOT_SETTINGS = ("KASSA_CONFIG", "KASSA_CRASH", "KASSA_TEST_", "KASSA_SANDBOX_", "KASSA_NODES_DIR")
@@ -137,6 +137,7 @@ def _settings(source: _Source) -> Settings:
         rates=_rates(source),
         webhooks=Webhooks(**_section(source, "webhooks")),
         books=Books(**_section(source, "books")),
+        backup=Backup(**_section(source, "backup")),
         log=Log(**_section(source, "log")),
         tracing=Tracing(**_section(source, "tracing")),
         networks=networks,

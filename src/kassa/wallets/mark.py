@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import asyncpg
 import structlog
@@ -199,14 +198,36 @@ def mark_name(keychain: Keychain) -> str:
     return f"{keychain.space}/{sha256(keychain.descriptor.encode()).hexdigest()}"
 
 
+def mark_of(keychain: Keychain, index: int) -> Mark:
+    """Make a keychain's mark."""
+    return Mark(min(index, 2**31), _made(keychain))
+
+
+def parse_marks(text: bytes) -> Mapping[str, Mark]:
+    """Read the text of a file of marks; raises `ValueError`, `TypeError`, `KeyError` or `AttributeError`."""
+    return {name: Mark(int(mark["index"]), str(mark["made"])) for name, mark in json.loads(text).items()}
+
+
+def raise_marks(data_dir: Path, marks: Mapping[str, Mark]) -> None:
+    """Write marks, none of them below what is there; nobody else may be working with the file."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def raised(there: Marks) -> Marks:
+        return there | {
+            name: Mark(max(mark.index, there[name].index if name in there else 0), mark.made)
+            for name, mark in marks.items()
+        }
+
+    _change(data_dir / FILE, raised)
+
+
 def _made(keychain: Keychain) -> str:
     return keychain.created_at.isoformat()
 
 
 def _read(path: Path) -> Marks:
     try:
-        document: Any = json.loads(path.read_text("utf-8"))
-        return {name: Mark(int(mark["index"]), str(mark["made"])) for name, mark in document.items()}
+        return dict(parse_marks(path.read_bytes()))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:

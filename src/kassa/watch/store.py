@@ -185,6 +185,17 @@ async def resume(tx: Tx, network: str, depth: int) -> bool:
     return done is not None
 
 
+async def note_caught_up(tx: Tx) -> None:
+    """Note, once every network that is followed has been seen whole after a restore, that news are news again."""
+    await tx.execute(
+        """update restores r set caught_up_at = now() where caught_up_at is null
+           and exists (select from networks where lease_until > now() - interval '60 seconds')
+           and not exists (
+               select from networks n where n.lease_until > now() - interval '60 seconds'
+               and (n.observed_at is null or n.observed_at < r.restored_at or n.state <> 'ok'))"""
+    )
+
+
 async def positions(tx: Tx) -> dict[str, Position]:
     """Return where we stand on every network that was ever followed."""
     rows = await tx.fetch(f"select {_POSITION} from networks")

@@ -87,7 +87,10 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that this process may send now. `secrets` sign it, all of them; `attempts` were made before."""
+    """A delivery that this process may send now. `secrets` sign it, all of them; `attempts` were made before.
+
+    `restored`: a backup was restored since, so the receiver may have got this, or the like, before.
+    """
 
     id: DeliveryId
     lane: str
@@ -97,6 +100,7 @@ class Claimed:
     secrets: tuple[str, ...] = field(repr=False)
     event: Event
     correlation: str
+    restored: bool
     livemode: bool
     attempts: int
     created_at: datetime

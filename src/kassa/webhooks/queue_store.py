@@ -71,7 +71,8 @@ with heads as (
             when w.id is null then array[s.webhook_secret]
             when w.previous_secret_until > $3 then array[w.secret, w.previous_secret]
             else array[w.secret] end as secrets,
-        e.type, e.sequence, e.correlation, e.created_at as event_created_at, e.object, s.livemode
+        e.type, e.sequence, e.correlation, e.created_at as event_created_at, e.object, s.livemode,
+        exists (select from restores r where e.created_at < coalesce(r.caught_up_at, 'infinity')) as restored
     from deliveries d join events e on e.id = d.event_id join stores s on s.id = d.store_id
     left join webhooks w on w.id = d.webhook_id
     -- As an array: few rows, whatever the statistics of a queue that fills and empties make of it.
@@ -240,6 +241,7 @@ def _claimed(row: Any) -> Claimed:  # asyncpg's record
             row["event_id"], row["store_id"], row["type"], row["sequence"], row["event_created_at"], row["object"]
         ),
         correlation=row["correlation"],
+        restored=row["restored"],
         livemode=row["livemode"],
         attempts=row["attempts"],
         created_at=row["created_at"],

@@ -191,6 +191,8 @@ class _Sender:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": sign(delivery.secrets, delivery.event.id, timestamp, body),
         }
+        if delivery.restored:
+            headers["webhook-restored"] = "true"
         reply = await self._poster.post(delivery.url, headers, body)
         crashpoint("webhook.sent")
         seconds = clock() - began

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import kassa.stores.store as stores
+import kassa.watch.store as watch
 from kassa import flow
 from kassa.core.correlation import correlated
 from kassa.house import House
@@ -20,10 +21,11 @@ async def tick(house: House) -> None:
     while True:
         now = house.clock.now()
         with correlated():
-            done = await house.database.run(lambda tx, now=now: flow.on_deadlines(tx, house, now, BATCH))  # type: ignore[misc]
+            done = await house.database.run_to_end(lambda tx, now=now: flow.on_deadlines(tx, house, now, BATCH))  # type: ignore[misc]
         done = max(done, await house.database.run(lambda tx, now=now: flow.on_link_deadlines(tx, house, now, BATCH)))  # type: ignore[misc]
         if now - forgotten_at > _FORGET_EVERY:
             await house.database.run(lambda tx, now=now: stores.forget_answers(tx, now - KEEP_ANSWERS))  # type: ignore[misc]
+            await house.database.run(watch.note_caught_up)
             forgotten_at = now
         if done < BATCH:
             await asyncio.sleep(TICK_SECONDS)

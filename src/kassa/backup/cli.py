@@ -1,0 +1,66 @@
+"""The commands about backups. Heavy modules are imported inside them, so that `kassa --help` answers at once."""
+
+import json
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from kassa.command import DEFAULT_FILE, AsJson, Config, ask, settings_of
+
+_SAY_EVERY_SECONDS = 2
+
+
+def backup(
+    to: Annotated[Path, typer.Option("--to", help="A file that is not there yet, or a folder.")],
+    recipient: Annotated[list[str] | None, typer.Option(help="A public key of age: age1… or ssh-…")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write database, settings and address marks into one file that only the owner of the key can read; verify it."""
+    from kassa.backup import make
+
+    file = config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    told = ask(make.backup(settings_of(config), file, to, recipient or (), Progress("dumped")))
+    print(json.dumps(told) if as_json else f"{told['file']}: {told['bytes']} bytes, read back and whole")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="The backup.")],
+    identity: Annotated[Path, typer.Option(help="The file of the private key of age.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Put aside what the database holds now.")] = False,
+    skip: Annotated[int | None, typer.Option(min=0, help="Pass over so many addresses of every wallet.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the database that of a backup; no address is issued twice, and what is sent again is marked so."""
+    from kassa.backup import restore as restoring
+
+    wish = restoring.Wish(file, identity, replace=replace, skip=skip)
+    told = ask(restoring.restore(settings_of(config), wish, Progress("loaded")))
+    print(json.dumps(told) if as_json else "\n".join(_lines(told)))
+
+
+def _lines(told: dict[str, object]) -> list[str]:
+    lines = [f"the database is that of {told['backup_at']}"]
+    if told["put_aside"]:
+        lines.append(f"what it held is kept in the schema {told['put_aside']}; drop it when you need it no more")
+    lines += [f"written: {path}" for path in told["files"]]  # type: ignore[attr-defined]  # JSON
+    lines.append(
+        "start Kassa: it reads the chain from there, then `kassa reconcile`. Keys revoked since are valid again"
+    )
+    return lines
+
+
+class Progress:
+    """Says on standard error how much went through, every two seconds."""
+
+    def __init__(self, word: str) -> None:
+        self._word, self._said = word, monotonic()
+
+    def __call__(self, done: int) -> None:
+        if monotonic() - self._said > _SAY_EVERY_SECONDS:
+            self._said = monotonic()
+            print(f"{self._word} {done // 2**20} MiB", file=sys.stderr, flush=True)

@@ -1,0 +1,133 @@
+"""`kassa backup`: database, settings and what stands beside them, in one file that only its owner's key opens."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kassa import __version__
+from kassa.backup import archive, programs, store
+from kassa.backup.archive import Tell
+from kassa.core.clock import SystemClock, rfc3339
+from kassa.core.errors import BackupError, SettingsError
+from kassa.db import embedded
+from kassa.main import open_books
+from kassa.settings import Settings
+
+FORMAT = 1
+SETTINGS = "kassa.toml"
+BESIDE = "data/"
+_LARGEST = 2**20
+_NOT_KEPT = (".lock", ".users", ".new")
+_EXCLUDED = f"--exclude-schema={store.OLD_SCHEMA}*"
+
+
+async def backup(
+    settings: Settings, file: Path | None, to: Path, given: Sequence[str], tell: Tell
+) -> dict[str, Any]:  # JSON
+    """Write a backup to a path, or under a name of its own into a folder, and verify it.
+
+    `given` are public keys of age beside those of the settings. The file appears under its name only when it is whole
+    and verified: it was decrypted again and its dump unpacked to the end. Raises `BackupError`, `SettingsError`,
+    `DatabaseError`.
+    """
+    recipients = [archive.recipient(text) for text in (*settings.backup.recipients, *given)]
+    if not recipients:
+        raise SettingsError("a backup is encrypted to a public key: name one by --recipient or backup.recipients")
+    now = SystemClock().now()
+    path = _path(to, now)
+    async with open_books(settings) as database:
+        async with database.pool.acquire() as connection:
+            about = dict(await store.manifest(connection))
+            counters = await store.counters(connection)
+            server = connection.get_server_version().major
+        told = {
+            "format": FORMAT, "kassa": __version__, "at": rfc3339(about.pop("at")), **about,
+            "counters": [[each.space, each.descriptor, each.next_index, each.issued_in_week] for each in counters],
+        }  # fmt: skip
+        members = {"manifest.json": json.dumps(told).encode(), **_beside(settings.data_dir), **_settings(file)}
+        digest = await asyncio.to_thread(_write, settings, path, recipients, members, server, tell)
+        size = path.stat().st_size
+        await database.run(lambda tx: store.note_backup(tx, now, size, digest))
+    return {"file": str(path), "bytes": size, "database_bytes": about["bytes"], "sha256": digest}
+
+
+def _path(to: Path, now: datetime) -> Path:
+    path = to / f"kassa-{now:%Y%m%dT%H%M%SZ}.age" if to.is_dir() else to
+    if path.exists():
+        raise BackupError(f"{path} is there already: nothing is overwritten")
+    return path
+
+
+def _settings(file: Path | None) -> dict[str, bytes]:
+    return {} if file is None else {SETTINGS: file.read_bytes()}
+
+
+def _beside(data_dir: Path) -> dict[str, bytes]:
+    """Return the small files of the data folder: marks, keys, anchors; no locks, and not the server's own folder."""
+    kept = (path for path in sorted(data_dir.iterdir()) if path.is_file() and path.suffix not in _NOT_KEPT)
+    return {BESIDE + path.name: path.read_bytes() for path in kept if path.stat().st_size <= _LARGEST}
+
+
+def _write(
+    settings: Settings, path: Path, recipients: Sequence[Any], members: Mapping[str, bytes], server: int, tell: Tell
+) -> str:
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    try:
+        with url_of(settings) as url:
+            dump = programs.start(programs.find("pg_dump", server), url, "--format=custom", "--no-owner", _EXCLUDED)
+            if dump.stdout is None:
+                raise AssertionError("pg_dump was started without a pipe")
+            try:
+                digest, moment = archive.write(partial, recipients, members, dump.stdout, tell)
+            except BaseException:
+                programs.abandon(dump)
+                raise
+            programs.finish(dump, "pg_dump")
+        _verify(partial, moment, server)
+        partial.rename(path)
+    except OSError as fault:
+        raise BackupError(f"{path} cannot be written: {fault.strerror or fault}") from fault
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync(path.parent)
+    return digest
+
+
+def _verify(path: Path, moment: Any, server: int) -> None:  # the identity that dies with this process
+    reader = programs.check(programs.find("pg_restore", server))
+    if reader.stdin is None:
+        raise AssertionError("pg_restore was started without a pipe")
+    try:
+        with suppress(BrokenPipeError):  # then it says why
+            archive.read(path, [moment], reader.stdin.write, lambda _done: None)
+    except BaseException:
+        programs.abandon(reader)
+        raise
+    programs.finish(reader, "reading the backup back")
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+@contextmanager
+def url_of(settings: Settings) -> Iterator[str]:
+    """Yield the database's URL, the embedded server running."""
+    if not settings.embedded:
+        yield settings.database_url.reveal()
+        return
+    server = embedded.start(settings.data_dir)
+    try:
+        yield server.url
+    finally:
+        server.close()

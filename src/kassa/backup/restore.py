@@ -1,0 +1,144 @@
+"""`kassa restore`: make the database that of a backup, and see to it that nothing of its lost future happens twice."""
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+import kassa.wallets.store as wallets
+from kassa.backup import archive, programs, store
+from kassa.backup.archive import Tell
+from kassa.backup.make import BESIDE, FORMAT, SETTINGS, url_of
+from kassa.backup.rules import skipped
+from kassa.core.clock import SystemClock, rfc3339
+from kassa.core.errors import BackupError, DatabaseError
+from kassa.db.migrate import known_names, migrate
+from kassa.settings import Settings
+from kassa.wallets.mark import FILE as MARKS
+from kassa.wallets.mark import Mark, mark_name, mark_of, parse_marks, raise_marks, read_marks
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator wants: `skip` so many addresses of each wallet; `replace` a database that is in use."""
+
+    file: Path
+    identity: Path
+    replace: bool = False
+    skip: int | None = None
+
+
+async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
+    """Restore a backup whole or not at all, and tell what became of it.
+
+    A database that is in use is put aside under another name, not deleted. Counters are moved past every address that
+    may have been issued since. Raises `BackupError`, `DatabaseError`.
+    """
+    keys = archive.identities(wish.identity)
+    about = _manifest(await asyncio.to_thread(archive.read, wish.file, keys, None, _silent))
+    with url_of(settings) as url:
+        connection = await asyncpg.connect(url, server_settings={"application_name": "kassa restore"})
+        try:
+            now = SystemClock().now()
+            aside = await _make_room(connection, wish, now)
+            try:
+                server = connection.get_server_version().major
+                members = await asyncio.to_thread(_load, wish.file, keys, url, server, tell)
+            except BaseException:
+                if aside is not None:
+                    await store.bring_back(connection, aside)
+                raise
+            added = await migrate(connection)
+            kept = _put_beside(settings.data_dir, members)
+            marks = await _marks(connection, settings, about, members, wish.skip, now)
+            raise_marks(settings.data_dir, marks)
+            async with connection.transaction():
+                await store.note_restore(connection, now, datetime.fromisoformat(about["at"]))
+        finally:
+            await connection.close()
+    return {
+        "backup_at": about["at"], "restored_at": rfc3339(now), "migrated": added, "put_aside": aside, "files": kept,
+        "wallets": {name: mark.index for name, mark in marks.items()},
+    }  # fmt: skip
+
+
+def _manifest(members: Mapping[str, bytes]) -> Json:
+    try:
+        about: Json = json.loads(members["manifest.json"])
+        unknown = sorted(set(about["migrations"]) - set(known_names()))
+    except (KeyError, ValueError, TypeError) as fault:
+        raise BackupError(f"this is no backup of Kassa ({type(fault).__name__})") from fault
+    if about["format"] != FORMAT or unknown:
+        raise BackupError(f"the backup was made by a newer Kassa ({about['kassa']}): restore it with that version")
+    return about
+
+
+async def _make_room(connection: Any, wish: Wish, now: datetime) -> str | None:
+    if running := await store.others(connection):
+        raise DatabaseError(f"Kassa is running ({running} connections): stop every process of it, then restore")
+    if await store.is_empty(connection):
+        return None
+    if not wish.replace:
+        raise DatabaseError("the database is in use: --replace puts what it holds aside, under another name")
+    return await store.put_aside(connection, now)
+
+
+def _load(file: Path, keys: Sequence[Any], url: str, server: int, tell: Tell) -> Mapping[str, bytes]:
+    options = ("--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--clean", "--if-exists")
+    program = programs.start(programs.find("pg_restore", server), url, *options, reads=True)
+    if program.stdin is None:
+        raise AssertionError("pg_restore was started without a pipe")
+    try:
+        members = archive.read(file, keys, program.stdin.write, tell)
+    except BrokenPipeError:
+        members = {}  # it says why
+    except BaseException:
+        programs.abandon(program)  # what came so far was one transaction, which is undone
+        raise
+    programs.finish(program, "pg_restore")
+    return members
+
+
+def _put_beside(data_dir: Path, members: Mapping[str, bytes]) -> list[str]:
+    """Write the files of the data folder, and the settings, where none of that name is there; return their paths."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = {name.removeprefix(BESIDE): content for name, content in members.items() if name.startswith(BESIDE)}
+    found |= {f"restored-{name}": members[name] for name in (SETTINGS,) if name in members}
+    written = []
+    for name, content in found.items():
+        path = data_dir / Path(name).name
+        if name == MARKS or path.exists():
+            continue
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+        written.append(str(path))
+    return written
+
+
+async def _marks(
+    connection: Any, settings: Settings, about: Json, members: Mapping[str, bytes], skip: int | None, now: datetime
+) -> dict[str, Mark]:
+    """Return the mark of each keychain: this machine's, which saw every address, else what pace and age suggest."""
+    age = now - datetime.fromisoformat(about["at"])
+    pace = {(space, descriptor): issued for space, descriptor, _, issued in about["counters"]}
+    here, there = read_marks(settings.data_dir), parse_marks(members.get(BESIDE + MARKS, b"{}"))
+    marks = {}
+    for keychain in await wallets.keychains(connection):
+        name = mark_name(keychain)
+        issued = skipped(pace.get((keychain.space, keychain.descriptor), 0), age) if skip is None else skip
+        reached = max([keychain.next_index, *(mark.index for mark in (there.get(name),) if mark is not None)])
+        own = here.get(name) if skip is None else None
+        marks[name] = mark_of(keychain, reached + issued if own is None else max(reached, own.index))
+    return marks
+
+
+def _silent(_done: int) -> None:
+    pass

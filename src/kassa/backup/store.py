@@ -1,0 +1,80 @@
+"""What a backup tells of itself, and what is noted about backups and restores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kassa.db.pool import Tx
+
+OLD_SCHEMA = "kassa_before_"
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A keychain, where its counter stood, and how many addresses it had issued in the week before."""
+
+    space: str
+    descriptor: str
+    next_index: int
+    issued_in_week: int
+
+
+async def manifest(connection: Any) -> Mapping[str, Any]:  # a connection; JSON
+    """Return what a backup should say of the database: its server, its migrations, its size in bytes, its moment."""
+    row = await connection.fetchrow(
+        "select current_setting('server_version') as server, pg_database_size(current_database()) as bytes,"
+        " clock_timestamp() as at, array(select name from migrations order by name) as migrations"
+    )
+    return dict(row)
+
+
+async def counters(connection: Any) -> list[Counter]:  # a connection
+    """Return every keychain's counter."""
+    rows = await connection.fetch(
+        """select k.space, k.descriptor, k.next_index, (
+               select count(*) from addresses a
+               where a.keychain_id = k.id and a.created_at > now() - interval '7 days') as issued
+           from keychains k order by k.id"""
+    )
+    return [Counter(*row.values()) for row in rows]
+
+
+async def note_backup(tx: Tx, at: datetime, size: int, digest: str) -> None:
+    """Note that a backup was made and verified."""
+    await tx.execute("insert into backups (made_at, bytes, sha256) values ($1, $2, $3)", at, size, digest)
+
+
+async def note_restore(tx: Tx, at: datetime, backup_at: datetime) -> None:
+    """Note that the database became that of a backup: what it sends from now on may have been sent before."""
+    await tx.execute("insert into restores (restored_at, backup_at) values ($1, $2)", at, backup_at)
+
+
+async def others(connection: Any) -> int:  # a connection
+    """Return how many connections of running Kassa processes the database has."""
+    return int(
+        await connection.fetchval(
+            "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'kassa'"
+        )
+    )
+
+
+async def is_empty(connection: Any) -> bool:  # a connection
+    """Tell whether no Kassa ever used the database."""
+    return await connection.fetchval("select to_regclass('public.migrations')") is None
+
+
+async def put_aside(connection: Any, at: datetime) -> str:  # a connection
+    """Give everything that is there another name, and return it; the database is empty then."""
+    name = f"{OLD_SCHEMA}{at:%Y%m%d_%H%M%S_%f}"
+    async with connection.transaction():
+        await connection.execute(f"alter schema public rename to {name}")
+        await connection.execute("create schema public")
+    return name
+
+
+async def bring_back(connection: Any, name: str) -> None:  # a connection
+    """Undo `put_aside`."""
+    async with connection.transaction():
+        await connection.execute("drop schema if exists public cascade")
+        await connection.execute(f"alter schema {name} rename to public")

@@ -1,0 +1,143 @@
+"""D26, D29: a backup is whole or absent, opens for one key, and a restored database repeats nothing in silence."""
+
+import asyncio
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+import pyrage
+import pytest
+
+from kassa.backup import archive, make
+from kassa.backup.restore import Wish, restore
+from kassa.backup.rules import chosen, skipped
+from kassa.core.errors import BackupError, DatabaseError, SettingsError
+from kassa.core.secret import Secret
+from kassa.db.pool import Database
+from kassa.settings import Settings
+from kassa.wallets.mark import read_marks
+from tests.house import add_store, build_house
+
+KEY = pyrage.x25519.Identity.generate()
+
+
+def quiet(_done: int) -> None:
+    pass
+
+
+class Place:
+    """An installation with one store, and a folder for its backups."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.folder = url, folder
+        self.settings = Settings(database_url=Secret(url), data_dir=folder / "data")
+        self.identity = folder / "key.txt"
+        self.identity.write_text(f"# made for a test\n{KEY}\n")
+
+    async def backup(self, name: str = "kassa.age", key: object = KEY.to_public()) -> Path:
+        told = await make.backup(self.settings, None, self.folder / name, [str(key)], quiet)
+        return Path(told["file"])
+
+    async def ask(self, query: str) -> object:
+        connection = await asyncpg.connect(self.url)
+        try:
+            return await connection.fetchval(query)
+        finally:
+            await connection.close()
+
+
+@pytest.fixture
+async def place(database_url: str, tmp_path: Path) -> Place:
+    database = await Database.open(database_url)
+    try:
+        house = await build_house(database, tmp_path / "data")
+        async with database.transaction() as tx:
+            await add_store(tx, house)
+        await house.marks.close()
+    finally:
+        await database.close()
+    return Place(database_url, tmp_path)
+
+
+async def test_what_was_backed_up_comes_back_and_what_came_later_is_put_aside(place: Place) -> None:
+    file = await place.backup()
+    await place.ask("update stores set name = 'later' returning 1")
+    told = await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
+    assert await place.ask("select name from stores") != "later"
+    assert await place.ask(f"select name from {told['put_aside']}.stores") == "later"
+    assert await place.ask("select count(*) from restores where caught_up_at is null") == 1
+
+
+async def test_a_backup_says_nothing_without_its_key_and_appears_only_whole(place: Place) -> None:
+    file = await place.backup()
+    assert file.stat().st_mode & 0o077 == 0
+    assert b"wpkh" not in file.read_bytes()
+    assert [path.name for path in place.folder.glob("*.partial")] == []
+    with pytest.raises(BackupError, match="decrypted"):
+        archive.read(file, [pyrage.x25519.Identity.generate()], None, quiet)
+    with pytest.raises(BackupError, match="overwritten"):
+        await place.backup()
+
+
+async def test_a_database_in_use_is_not_replaced_unasked(place: Place) -> None:
+    file = await place.backup()
+    with pytest.raises(DatabaseError, match="--replace"):
+        await restore(place.settings, Wish(file, place.identity), quiet)
+    running = await Database.open(place.url)
+    try:
+        with pytest.raises(DatabaseError, match="is running"):
+            await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
+    finally:
+        await running.close()
+
+
+@pytest.mark.parametrize("cut", [100, 5_000, 40_000])
+async def test_a_damaged_backup_changes_nothing(place: Place, cut: int) -> None:
+    file = await place.backup()
+    whole = file.read_bytes()
+    assert len(whole) > 50_000
+    file.write_bytes(whole[:-cut])
+    await place.ask("update stores set name = 'now' returning 1")
+    with pytest.raises((BackupError, DatabaseError)):
+        await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
+    assert await place.ask("select name from stores") == "now"
+
+
+async def test_it_can_be_read_without_kassa(place: Place, tmp_path: Path) -> None:
+    file = await place.backup()
+    tar = pyrage.decrypt(file.read_bytes(), [KEY])
+    await asyncio.to_thread(subprocess.run, ["tar", "x", "-C", str(tmp_path)], input=tar, check=True)
+    assert (tmp_path / "database.000000").read_bytes().startswith(b"PGDMP")
+    assert (tmp_path / "data" / "address-marks.json").exists()
+
+
+async def test_d26_a_machine_that_lost_its_marks_passes_over_what_may_have_been_issued(place: Place) -> None:
+    file = await place.backup()
+    elsewhere = Settings(database_url=place.settings.database_url, data_dir=place.folder / "elsewhere")
+    await restore(elsewhere, Wish(file, place.identity, replace=True), quiet)
+    assert [mark.index for mark in read_marks(elsewhere.data_dir).values()] == [20]
+    await restore(elsewhere, Wish(file, place.identity, replace=True, skip=500), quiet)
+    assert [mark.index for mark in read_marks(elsewhere.data_dir).values()] == [500]
+
+
+async def test_without_a_public_key_there_is_no_backup(place: Place) -> None:
+    with pytest.raises(SettingsError, match="recipient"):
+        await make.backup(place.settings, None, place.folder / "x", [], quiet)
+    with pytest.raises(BackupError, match="public key"):
+        await place.backup(key=str(KEY))
+
+
+def test_the_skipped_grow_with_pace_and_age() -> None:
+    assert skipped(0, timedelta(days=30)) == 20
+    assert skipped(700, timedelta(days=1)) == 220
+    assert skipped(1, timedelta(seconds=1)) == 21
+    assert skipped(10**6, timedelta(days=30)) == 10_000
+    assert skipped(700, timedelta(days=-1)) == 20
+
+
+@pytest.mark.parametrize(
+    ("server", "path"), [(15, "/fifteen"), (16, "/eighteen"), (18, "/eighteen"), (19, None), (14, "/fifteen")]
+)
+def test_the_program_is_the_servers_own_or_the_next_newer(server: int, path: str | None) -> None:
+    assert chosen(server, {"/eighteen": 18, "/fifteen": 15}) == path
