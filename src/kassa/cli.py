@@ -11,6 +11,7 @@ import typer
 from kassa import __version__
 from kassa.accounting import cli as accounting
 from kassa.accounting.owners import payment_app
+from kassa.auditing import cli as auditing
 from kassa.auditing.cli import key_app as address_key_app
 from kassa.auditing.cli import log_app as audit_app
 from kassa.backup import cli as backups
@@ -46,6 +47,7 @@ app.add_typer(user_app, name="user")
 app.add_typer(address_key_app, name="address-key")
 ledger_app.command("verify")(accounting.verify)
 app.command("reconcile")(accounting.reconcile)
+app.command("audit-addresses")(auditing.addresses)
 app.command("report")(accounting.report)
 app.command("export")(accounting.export)
 app.command("backup")(backups.backup)

@@ -41,6 +41,8 @@ from kassa.watch.rules import contract_doubt
 from kassa.watch.store import network_rows
 
 CLOCK_SECONDS = 60
+USUAL_GAP = 20
+"""Unused addresses in a row over which wallets look by default (BIP 44)."""
 WAIT_SECONDS = 5
 LISTEN_SECONDS = 5
 """How long to wait for a pushed message: on a busy network several come each second."""
@@ -129,7 +131,7 @@ async def _database(database: Database, settings: Settings) -> list[Finding]:
             detail = f"{len(absent)} migrations are missing"
             return [*findings, Finding("migrations", Verdict.FAIL, detail, "run `kassa migrate`")]
         findings.append(Finding("migrations", Verdict.OK, "the database is of this version"))
-    findings += await _counters(database, settings)
+    findings += [*await _counters(database, settings), *await _gaps(database)]
     return [*findings, await _addresses(database), await _audit(database, settings)]
 
 
@@ -155,6 +157,17 @@ async def _counters(database: Database, settings: Settings) -> list[Finding]:
         remedy = "normal on a machine that issues no invoices; else restore address-marks.json beside the database"
         return [Finding("address counters", Verdict.WARN, detail, remedy)]
     return [Finding("address counters", Verdict.OK, f"{len(keychains)} wallets; counters below a mark jump at start")]
+
+
+async def _gaps(database: Database) -> list[Finding]:
+    findings = []
+    for keychain in await wallets.keychains(database.pool):
+        gap = await wallets.gap_of(database.pool, keychain.id)
+        if gap.limit > USUAL_GAP:
+            detail = f"{keychain.descriptor[-12:]}: a gap limit of {gap.limit} is needed to see every coin"
+            remedy = f"set it in your own wallet; with the usual {USUAL_GAP} it may not show all that you own"
+            findings.append(Finding(f"{keychain.space} wallet", Verdict.WARN, detail, remedy))
+    return findings
 
 
 async def _addresses(database: Database) -> Finding:

@@ -225,3 +225,39 @@ async def test_d23_parallel_allocation_gives_distinct_indexes_without_holes(
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
     for keychain_id in ids:
         assert sorted(entry[keychain_id] for entry in given) == list(range(500))
+
+
+@pytest.mark.parametrize(
+    ("issued", "used", "last", "limit"),
+    [
+        (0, [], None, 1),
+        (7, [], None, 7),  # all of them may still be paid
+        (10, [0, 1, 9], 9, 8),  # from 1 to 9 seven unused ones are bridged
+        (30, [24], 24, 25),
+        (100, [0], 0, 99),
+    ],
+)
+async def test_the_gap_limit_that_shows_every_coin_follows_from_what_was_issued_and_used(
+    database: Database, issued: int, used: list[int], last: int | None, limit: int
+) -> None:
+    wallet = await _wallet(database, store := await _store(database))
+    await database.pool.execute("update keychains set next_index = $1", issued)
+    for index in range(issued):
+        address = await _insert_address(database, wallet, index, index.to_bytes(4))
+        # A payment that was never mined leaves its address unused.
+        await database.pool.execute(
+            """insert into payments (id, network, txid, position, asset, units, maturity, address_id, store_id,
+                   first_seen_at, replaceable, block_height, block_hash)
+               values ($1, $2, $1, 'out:0', 'BTC', 1, 0, $3, $4, $5, false, $6, $7)""",
+            f"pay_{index}", NET, address, store.id, NOW, *((1, "ab") if index in used else (None, None)),
+        )  # fmt: skip
+    gap = await wallets.gap_of(database.pool, wallet.keychain_id)
+    assert (gap.next_index, gap.last_used, gap.limit) == (issued, last, limit)
+    # The wallet's own search, as BIP 44 describes it, finds them all with this limit, and not with one less.
+    for found, allowed in ((True, limit), (False, limit - 1)):
+        at, seen = 0, set()
+        while any(index in used for index in range(at, at + allowed)):
+            at = next(index for index in range(at, at + allowed) if index in used) + 1
+            seen.add(at - 1)
+        everything = seen == set(used) and at + allowed >= issued
+        assert everything == found or allowed == 0

@@ -76,3 +76,31 @@ def export(
         return
     with output.open("x", encoding="utf-8") as file:
         ask(log.export(settings_of(config), after, store, file.write))
+
+
+def addresses(
+    url: Annotated[str, typer.Option(help="Where payers find this Kassa: https://pay.example.com")],
+    network: Annotated[str, typer.Option(help="The network's name there, as in BTC@NAME.")],
+    descriptor: Annotated[str, typer.Option(help="Your own descriptor or extended public key, from your own wallet.")],
+    chain: Annotated[str | None, typer.Option(help="The chain, such as bitcoin or 8453; none: as the network.")] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="KASSA_AUDIT_KEY", help="A key with invoices:read and wallets:read.")
+    ] = None,
+    invoice: Annotated[list[str] | None, typer.Option(help="Look at this invoice's page; may be repeated.")] = None,
+    most: Annotated[int, typer.Option(min=0, help="With a key: look at so many of the newest invoices.")] = 50,
+    depth: Annotated[int, typer.Option(min=1, help="Try so many indexes of the descriptor.")] = 20_000,
+    as_json: AsJson = False,
+) -> None:
+    """Prove, from ANOTHER machine, that what payers see comes from your key; exit code 1 when not, or not provable.
+
+    Needs no database and no settings, and believes nothing that the server says about its wallets.
+    """
+    from kassa.auditing import remote
+
+    brought = remote.claim(network, chain or network, descriptor, depth)
+    found = ask(remote.audit(url, brought, key=key, invoices=invoice or (), most=most))
+    lines = [f"FOREIGN  {line}" for line in found.foreign] + [f"unclear  {line}" for line in found.trouble]
+    words = f"{found.checked} addresses were compared, {len(found.foreign)} are not yours"
+    print(json.dumps(found.told()) if as_json else "\n".join([*lines, words]))
+    if found.foreign or found.trouble or not found.checked:
+        raise typer.Exit(1)

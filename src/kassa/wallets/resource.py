@@ -4,7 +4,7 @@ from typing import Any
 
 from kassa.core.clock import rfc3339
 from kassa.wallets.model import Wallet
-from kassa.wallets.store import Issued
+from kassa.wallets.store import Gap, Issued
 
 
 def wallet_resource(wallet: Wallet) -> dict[str, Any]:  # JSON
@@ -18,6 +18,11 @@ def wallet_resource(wallet: Wallet) -> dict[str, Any]:  # JSON
         "fingerprint": wallet.fingerprint,
         "created_at": rfc3339(wallet.created_at),
     }
+
+
+def gap_resource(gap: Gap) -> dict[str, Any]:  # JSON
+    """Return what the merchant's own wallet must be told to see every coin."""
+    return {"next_index": gap.next_index, "last_used_index": gap.last_used, "gap_limit": gap.limit}
 
 
 def address_resource(issued: Issued, network: str, *, good: bool) -> dict[str, Any]:  # JSON

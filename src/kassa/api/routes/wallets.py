@@ -13,7 +13,7 @@ from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.wallets import store as wallets
 from kassa.wallets.model import Place, Wallet
-from kassa.wallets.resource import address_resource, wallet_resource
+from kassa.wallets.resource import address_resource, gap_resource, wallet_resource
 from kassa.wallets.rules import check_mode
 from kassa.wallets.store import Issued
 
@@ -46,7 +46,8 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 
 
 async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
-    return wallet_resource(await wallets.get_wallet(tx, call.store.id, call.id))
+    wallet = await wallets.get_wallet(tx, call.store.id, call.id)
+    return wallet_resource(wallet) | gap_resource(await wallets.gap_of(tx, wallet.keychain_id))
 
 
 async def _addresses(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -77,7 +78,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="GET", path="/v1/wallets/{id}", name="get_wallet", summary="Read a wallet",
-        access="wallets:read", id_of="wal", work=_read, result=shapes.Wallet,
+        access="wallets:read", id_of="wal", work=_read, result=shapes.WalletInUse,
     ),
     Endpoint(
         method="GET", path="/v1/wallets/{id}/addresses", name="list_addresses",

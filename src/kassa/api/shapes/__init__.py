@@ -8,6 +8,7 @@ from kassa.api.shapes.catalog import (
     Asset,
     Network,
     Wallet,
+    WalletInUse,
     WalletOrder,
 )
 from kassa.api.shapes.customers import (
@@ -181,6 +182,7 @@ __all__ = [
     "Types",
     "Url",
     "Wallet",
+    "WalletInUse",
     "WalletOrder",
     "Webhook",
     "WebhookChange",

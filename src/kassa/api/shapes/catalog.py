@@ -19,6 +19,16 @@ class Wallet(Struct):
     created_at: Time
 
 
+class WalletInUse(Wallet):
+    """A wallet, and how its addresses were used."""
+
+    next_index: int
+    last_used_index: Annotated[int | None, Meta(description="Of the last address that holds a payment in a block.")]
+    gap_limit: Annotated[
+        int, Meta(description="With this gap limit your own wallet sees every coin; most bridge 20 by default.")
+    ]
+
+
 class WalletOrder(Struct, forbid_unknown_fields=True, frozen=True):
     """A network, and the descriptor or extended PUBLIC key of a wallet there."""
 

@@ -1,0 +1,183 @@
+"""Prove from another machine that what payers are shown comes from the merchant's own key.
+
+Nothing of what the server says about wallets is believed: the addresses are derived here, from the descriptor that the
+merchant brings, and compared with what a payer's browser is sent. No database, no settings.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from kassa.chains.base import Chain
+from kassa.chains.registry import FAMILIES
+from kassa.core.errors import FieldFault, Invalid
+
+PAGE = 100
+MAX_ANSWER = 4_194_304
+SECONDS = 20
+
+# What a page is read for: its text, the values of its copy buttons, payment links, and calls for browser wallets.
+_TAG = re.compile(r"<[^>]*>")
+_PLACES = re.compile(
+    r'data-copy="([^"]+)"|(?:bitcoin|litecoin):([0-9A-Za-z]{20,100})|ethereum:(0x[0-9a-fA-F]{40})@[0-9]+\?value'
+    r"|[?&;]address=(0x[0-9a-fA-F]{40})|a9059cbb0{24}([0-9a-fA-F]{40})"
+)
+_WORD = re.compile(r"[0-9A-Za-z]{20,100}")
+
+
+@dataclass(slots=True)
+class Found:
+    """What came of it."""
+
+    checked: int = 0
+    foreign: list[str] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+
+    def told(self) -> dict[str, Any]:  # JSON
+        return {"checked": self.checked, "foreign": self.foreign, "trouble": self.trouble}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The merchant's own knowledge: a network's name, its chain, the descriptor, and how many indexes to try."""
+
+    network: str
+    chain: Chain
+    descriptor: str
+    depth: int
+
+    def addresses(self) -> frozenset[bytes]:
+        return frozenset(self.chain.addresses.derive(self.descriptor, n).script for n in range(self.depth))
+
+    def parsed(self, text: str) -> bytes | None:
+        """Return the bytes of an address of this network; None for a text that is none."""
+        try:
+            return self.chain.addresses.parse(text)
+        except Invalid:
+            return None
+
+
+def claim(network: str, chain_name: str, descriptor: str, depth: int) -> Claim:
+    """Read what the merchant brings; raises `Invalid`."""
+    family = next((family for family in FAMILIES.values() if chain_name in family.chains), None)
+    if family is None:
+        known = ", ".join(sorted({name for each in FAMILIES.values() for name in each.chains}))
+        raise Invalid(FieldFault("chain", f"{chain_name!r} is unknown; known: {known}"))
+    chain = family.chain(chain_name, network, ())
+    return Claim(network, chain, chain.addresses.account(descriptor).descriptor, depth)
+
+
+async def audit(url: str, brought: Claim, *, key: str | None, invoices: Sequence[str], most: int) -> Found:
+    """Look at invoices as their payers do (the newest `most`, with a key) and at the list of issued addresses."""
+    own, found = await asyncio.to_thread(brought.addresses), Found()
+    async with _session(url) as payer, _session(url, key) as merchant:
+        ids = list(invoices)
+        if key is not None:
+            ids += [each["id"] async for each in _listed(merchant, "/v1/invoices", most)]
+            await _check_issued(merchant, brought, found)
+        for id_ in dict.fromkeys(ids):
+            # Without the key: a server must not know that it is us.
+            await _check_page(payer, id_, brought, own, found)
+    return found
+
+
+async def _check_issued(merchant: aiohttp.ClientSession, brought: Claim, found: Found) -> None:
+    wallets = [each async for each in _listed(merchant, "/v1/wallets", 1_000)]
+    mine = [each for each in wallets if each["network"] == brought.network]
+    if not mine:
+        found.trouble.append(f"the store has no wallet on {brought.network}")
+    for wallet in mine:
+        async for each in _listed(merchant, f"/v1/wallets/{wallet['id']}/addresses", 2**31):
+            where = f"{wallet['id']} index {each['index']}"
+            if each["address"] is None:
+                found.trouble.append(f"{where}: the server itself withholds this address")
+                continue
+            right = brought.chain.addresses.derive(brought.descriptor, each["index"]).text
+            _note(found, where, each["address"], good=each["address"] == right)
+
+
+async def _check_page(
+    payer: aiohttp.ClientSession, invoice: str, brought: Claim, own: frozenset[bytes], found: Found
+) -> None:
+    public = await _first_event(payer, f"/i/{invoice}/stream")
+    options = [] if public is None else [o for o in public["payment_options"] if o["network"] == brought.network]
+    if not options:
+        found.trouble.append(f"{invoice}: nothing is offered on {brought.network}")
+    for option in options:
+        if option["address"] is None:
+            found.trouble.append(f"{invoice}: the address is withheld ({option.get('withheld')})")
+            continue
+        status, text = await _text(payer, f"/i/{invoice}", {"asset": option["asset"]})
+        shown = list(_addresses_in(text, brought))
+        if status != 200 or (public is not None and public["status"] == "new" and not shown):
+            found.trouble.append(f"{invoice}: the page shows no address (status {status})")
+        for address in dict.fromkeys([option["address"], *shown]):
+            _note(found, invoice, address, good=brought.parsed(address) in own)
+
+
+def _addresses_in(page: str, brought: Claim) -> Iterable[str]:
+    """Return every text on a page that is an address of the network, wherever it stands."""
+    words = _WORD.findall(_TAG.sub("", page))
+    places = [next(filter(None, match.groups())) for match in _PLACES.finditer(page)]
+    places = [f"0x{place}" if re.fullmatch(r"[0-9a-fA-F]{40}", place) else place for place in places]
+    return [word for word in dict.fromkeys([*words, *places]) if brought.parsed(word) is not None]
+
+
+def _note(found: Found, where: str, address: str, *, good: bool) -> None:
+    found.checked += 1
+    if not good:
+        found.foreign.append(f"{where}: {address}")
+
+
+@asynccontextmanager
+async def _session(url: str, key: str | None = None) -> AsyncIterator[aiohttp.ClientSession]:
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    limit = aiohttp.ClientTimeout(total=SECONDS)
+    async with aiohttp.ClientSession(url.rstrip("/") + "/", headers=headers, timeout=limit) as session:
+        yield session
+
+
+async def _listed(session: aiohttp.ClientSession, path: str, most: int) -> AsyncIterator[dict[str, Any]]:  # JSON
+    cursor, given = "", 0
+    while True:
+        status, text = await _text(session, path, {"limit": str(PAGE)} | ({"cursor": cursor} if cursor else {}))
+        if status != 200:
+            raise Invalid(FieldFault("url", f"{path} answered {status}; with --key, it must be a key that may read it"))
+        page = msgspec.json.decode(text)
+        for each in page["data"]:
+            if given == most:
+                return
+            given += 1
+            yield each
+        cursor = page["next_cursor"]
+        if not cursor:
+            return
+
+
+async def _text(session: aiohttp.ClientSession, path: str, query: dict[str, str]) -> tuple[int, str]:
+    try:
+        async with session.get(path.lstrip("/"), params=query, allow_redirects=False) as answer:
+            body = await answer.content.read(MAX_ANSWER)
+            while not answer.content.at_eof() and len(body) < MAX_ANSWER:
+                body += await answer.content.read(MAX_ANSWER - len(body))
+            return answer.status, body.decode("utf-8", "replace")
+    except (aiohttp.ClientError, TimeoutError) as fault:
+        raise Invalid(FieldFault("url", f"{path} cannot be read: {type(fault).__name__}")) from fault
+
+
+async def _first_event(session: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:  # JSON
+    try:
+        async with session.get(path.lstrip("/"), allow_redirects=False) as answer:
+            async for line in answer.content:
+                if line.startswith(b"data:"):
+                    told: dict[str, Any] = msgspec.json.decode(line[5:])
+                    return told
+    except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.DecodeError):
+        return None
+    return None

@@ -1,0 +1,86 @@
+"""F9, E28, E29: another machine, with the merchant's own descriptor, finds every address that is not the merchant's."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kassa.auditing.remote import Claim, Found, audit, claim
+from kassa.checkout.pages import handlers
+from kassa.core.errors import Invalid
+from kassa.db.pool import Database
+from kassa.wallets import store as wallets
+from kassa.wallets.seal_store import seal_all
+from tests.api.conftest import follow
+from tests.api.served import Served, serve
+from tests.faults.test_addresses import THIEF
+from tests.house import BITCOIN, TPUB, XPUB, add_store, anvil_network, build_house, regtest
+
+OWN = claim(BITCOIN, BITCOIN, TPUB, 50)
+ETHER = claim("anvil", "31337", XPUB, 50)
+
+
+@pytest.fixture
+async def served(database: Database, tmp_path: Path) -> AsyncIterator[Served]:
+    """A shop that takes bitcoin and ether."""
+    house = await build_house(database, tmp_path, {BITCOIN: regtest(), "anvil": anvil_network("http://127.0.0.1:1")})
+    for network in (BITCOIN, "anvil"):
+        await follow(house, network)
+    async with database.transaction() as tx:
+        store = await add_store(tx, house)
+        chain, now = house.chains["anvil"], house.clock.now()
+        account = chain.addresses.account(XPUB)
+        await wallets.add_wallet(tx, store.id, "anvil", chain.space, account, house.seal, now)
+    async with serve(house, store, handlers(house)) as running:
+        yield running
+    await house.marks.close()
+
+
+async def look(served: Served, brought: Claim, *invoices: str, key: bool = True) -> Found:
+    return await audit(served.all.base, brought, key=served.all.key if key else None, invoices=invoices, most=50)
+
+
+async def take_over(served: Served) -> None:
+    """Do what only somebody with the database and the key of the seals can do: nothing here finds them."""
+    house = served.house
+    async with house.database.transaction() as tx:
+        await tx.execute("alter table keychains disable trigger keychains_grow")
+        descriptor = house.chains[BITCOIN].addresses.account(THIEF).descriptor
+        await tx.execute("update keychains set descriptor = $1 where space = $2", descriptor, BITCOIN)
+        await seal_all(tx, house.seal, house.derived)
+
+
+async def test_f9_every_address_that_payers_see_is_proven_to_be_the_merchants(served: Served) -> None:
+    made = [await served.all.invoice() for _ in range(3)]
+    for brought in (OWN, ETHER):
+        found = await look(served, brought)
+        assert (found.foreign, found.trouble) == ([], [])
+        assert found.checked == 6  # three in the list, three on pages
+    only = await look(served, OWN, made[0]["id"], key=False)
+    assert (only.checked, only.foreign, only.trouble) == (1, [], [])
+
+
+async def test_e29_a_wallet_that_was_replaced_with_every_seal_right_is_found_from_outside(served: Served) -> None:
+    before = await served.all.invoice()
+    await take_over(served)
+    after = await served.all.invoice()
+    address = next(o["address"] for o in after["payment_options"] if o["network"] == BITCOIN)
+
+    found = await look(served, OWN)
+    assert [line for line in found.foreign if address in line] != []
+    assert any(before["id"] in line for line in found.trouble)  # Kassa itself withholds what was sealed for another key
+    unseen = await look(served, OWN, after["id"], key=False)
+    assert unseen.foreign == [f"{after['id']}: {address}"]
+
+
+async def test_e28_an_address_beside_the_right_one_on_the_page_is_found(served: Served) -> None:
+    invoice = await served.all.invoice(description="pay to bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080 instead")
+    found = await look(served, OWN, invoice["id"], key=False)
+    assert found.foreign == [f"{invoice['id']}: bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"]
+
+
+async def test_nothing_to_look_at_proves_nothing(served: Served) -> None:
+    found = await look(served, OWN, f"inv_{'0' * 29}", key=False)
+    assert (found.checked, len(found.trouble)) == (0, 1)
+    with pytest.raises(Invalid, match="chain"):
+        claim("x", "no-such-chain", TPUB, 10)
