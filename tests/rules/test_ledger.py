@@ -54,6 +54,26 @@ def test_what_is_accepted_as_missing_is_sold_against_a_shortage() -> None:
     }
 
 
+def test_of_three_parts_with_values_the_last_takes_the_rest() -> None:
+    books = moved(ASSET, WALLET, [("sales", 30), ("over", 50), ("customer:cus_ada", 50)], WORTH)  # 1.5, 2.5, 2.5 of 6.5
+    assert [books[account, ASSET].value for account in ("sales", "over", "customer:cus_ada")] == [-2, -2, -2]
+    books = moved(ASSET, WALLET, [("sales", 30), ("over", 30), ("customer:cus_ada", 40)], WORTH)
+    assert [books[account, ASSET].value for account in ("sales", "over", "customer:cus_ada")] == [-2, -2, -1]
+
+
+def test_where_an_account_is_on_both_sides_nothing_moved() -> None:
+    assert moved(ASSET, "customer:cus_ada", [("customer:cus_ada", 700)], WORTH) == {}
+    assert moved(ASSET, "customer:cus_ada", [("customer:cus_ada", 700), ("sales", 1)], Worth(None, 8, 2)) == {
+        ("customer:cus_ada", ASSET): Amount(1),
+        ("sales", ASSET): Amount(-1),
+    }
+
+
+def test_a_shortage_is_sold_at_its_value() -> None:
+    books = with_shortage({}, ASSET, 100, WORTH)
+    assert books == {("under", ASSET): Amount(100, 5), ("sales", ASSET): Amount(-100, -5)}
+
+
 def test_without_a_rate_there_is_no_value() -> None:
     books = moved(ASSET, WALLET, SALES, Worth(None, 8, 2))
     assert {amount.value for amount in books.values()} == {0}

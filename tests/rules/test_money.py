@@ -96,6 +96,17 @@ def test_products_beyond_28_digits_stay_exact() -> None:
     assert value_units(2**256 - 1, 18, Fraction(3), 18) == 3 * (2**256 - 1)
 
 
+def test_a_number_may_have_sixty_digits_and_no_more() -> None:
+    most = "9" * 60
+    assert (parse_amount(most, 0), parse_rate(most)) == (int(most), int(most))
+    with pytest.raises(Invalid) as refused:
+        parse_amount(most + "9", 0)
+    said = 'must be a decimal string such as "49.90" of at most 60 characters'
+    assert [(fault.field, fault.message) for fault in refused.value.faults] == [("amount", said)]
+    with pytest.raises(ValueError, match="positive"):
+        parse_rate(most + "9")
+
+
 @pytest.mark.parametrize("text", ["0", "0.0", "-1", "NaN", "Infinity", "", "1e5", "6,000"])
 def test_a_rate_that_is_no_price_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="positive"):

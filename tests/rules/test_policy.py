@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kassa.core.errors import Invalid
-from kassa.core.ids import CustomerId, InvoiceId, SpendId, StoreId
+from kassa.core.ids import CustomerId, InvoiceId, PaymentId, SpendId, StoreId
 from kassa.core.money import Asset, currency
 from kassa.customers.model import Spend
-from kassa.invoices.model import Decision, Flag, Rule, Standing, Status, View
+from kassa.invoices.model import Decision, Flag, Rule, Split, Standing, Status, View
 from kassa.invoices.parts import parts_of
-from kassa.invoices.policy import Over, Policy, Short, agreed, changed, policy_resource
+from kassa.invoices.policy import Over, Policy, Short, agreed, changed, percent, policy_resource, read_percent
 from kassa.invoices.rules import evaluate, fresh, option_due, option_paid
 from kassa.payments.model import Payment, Sight, Tier
 from kassa.payments.model import Status as PaymentStatus
@@ -197,7 +197,19 @@ def test_only_who_marks_it_settled_takes_back_what_was_given() -> None:
 
 
 def test_what_is_not_settled_is_promised_and_not_yet_given() -> None:
-    assert stands(CREDITING, payment(40_000)).given_back == ()
+    standing = stands(CREDITING, payment(40_000))
+    assert (standing.given_back, standing.rules) == ((), (Rule.SHORT_CREDIT,))
+    assert standing.splits == (Split(PaymentId("pay_1"), 0, 0, 40_000),)
+
+
+def test_what_was_given_back_is_no_part_of_what_is_accepted_as_missing() -> None:
+    policy = Policy(tolerance_ppm=20_000, short=Short.CREDIT)
+    rest = payment(98_000, number=2, seen=5, block=100)
+    standing = evaluate(terms(policy=policy), [GIVEN, rest], (), view(1_000), (), (GIVEN.id,))
+    assert {split.id: (split.price, split.short) for split in standing.splits} == {
+        GIVEN.id: (0, 0),
+        rest.id: (98_000, 2_000),
+    }
 
 
 def test_a_spend_that_was_given_back_stays_so() -> None:
@@ -305,6 +317,11 @@ def test_an_accepted_late_payment_is_worth_its_own_rate_and_completes_by_the_loc
     assert standing.splits[0].short == 1_011  # 50 cents, at the rate of that moment, rounded up
 
 
+def test_a_part_that_is_accepted_late_completes_no_more_than_itself() -> None:
+    standing = stands(GRACE, payment(40_000, seen=950, block=100, late_rate=Fraction(LOCKED)))
+    assert (standing.status, standing.due_units) == (Status.EXPIRED, 3_000)
+
+
 def test_without_a_grace_time_a_late_payment_waits_for_a_person() -> None:
     standing = stands(Policy(), payment(seen=901, block=100, late_rate=Fraction(LOCKED)))
     assert told(standing) == (Status.EXPIRED, (Rule.LATE_FLAG,))
@@ -317,6 +334,7 @@ def test_a_spend_is_a_settled_part_in_time() -> None:
     standing = stands(Policy(), payment(60_000, block=100), now=20, spends=[spend(40_000)])
     assert (standing.status, standing.due_units, standing.rules) == (Status.SETTLED, 0, ())
     assert option_paid(option(), [payment(60_000)], [spend(40_000)], standing) == 100_000
+    assert stands(Policy(), now=20, spends=[spend(100_000)]).flags == ()
 
 
 @pytest.mark.parametrize("over", list(Over))
@@ -333,6 +351,40 @@ def test_a_spend_on_an_invoice_that_was_never_completed_goes_back_by_the_same_po
 
 
 # ---------------------------------------------------------------- where a policy comes from
+
+
+@pytest.mark.parametrize(("ppm", "text"), [(0, "0"), (1, "0.0001"), (5_000, "0.5"), (100_000, "10"), (105_000, "10.5")])
+def test_a_share_is_written_with_no_more_decimals_than_it_has(ppm: int, text: str) -> None:
+    assert (percent(ppm), read_percent(text, ppm, "field")) == (text, ppm)
+    if ppm:
+        with pytest.raises(Invalid) as refused:
+            read_percent(text, ppm - 1, "field")
+        (fault,) = refused.value.faults
+        said = f'is a share in percent, such as "0.5", of at most {percent(ppm - 1)}'
+        assert (fault.field, fault.message) == ("field", said)
+
+
+@pytest.mark.parametrize("short", list(Short))
+@pytest.mark.parametrize("over", list(Over))
+def test_without_a_customer_only_what_credits_falls_back(short: Short, over: Over) -> None:
+    default = Policy(short=short, over=over, tolerance_units=3)
+    found = agreed(default, {"tolerance_amount": "0.07"}, EUR, default_currency="EUR", for_customer=False)
+    expected = Short.FLAG if short is Short.CREDIT else short
+    assert found == replace(default, short=expected, over=Over.FLAG, tolerance_units=7)
+
+
+@pytest.mark.parametrize(
+    ("given_", "said"),
+    [
+        ({"over": "credit"}, "credit needs an invoice with a customer_id"),
+        ({"short": "lend"}, "must be one of flag, accept, credit"),
+        ({"late_grace_seconds": -1}, "must be 0 to 604800 seconds"),
+    ],
+)
+def test_a_refusal_says_what_is_possible(given_: dict[str, object], said: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        agreed(Policy(), given_, EUR, default_currency="EUR", for_customer=False)
+    assert [fault.message for fault in refused.value.faults] == [said]
 
 
 def test_an_order_overrides_only_what_it_names() -> None:

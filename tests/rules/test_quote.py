@@ -102,6 +102,8 @@ def test_a_bound_in_a_currency_rounds_down_and_one_that_cannot_be_valued_is_left
     valued = {"EUR": rate(30_000)}
     assert tiers_of(limits, BTC, valued) == (Tier(33_333, 1), Tier(None, 6, True))
     assert tiers_of([Limit(1, Fraction(3), "EUR", final=True)], BTC, valued) == (Tier(10_000, 1, True),)
+    assert tiers_of([Limit(4, Fraction(1), None)], BTC, valued) == (Tier(None, 4),)
+    assert quote(Price(1, EUR), BTC, rate(), limits, valued).tiers == tiers_of(limits, BTC, valued)
 
 
 def test_a_policy_survives_the_database() -> None:

@@ -265,6 +265,32 @@ def test_each_change_of_status_has_one_event(before: Status, after: Status, expe
     assert changes(announced, changed) == (expected,)
 
 
+def test_what_changes_without_the_status_is_an_update_and_a_new_invoice_was_created() -> None:
+    half = evaluate(terms(), [payment(40_000)], (), view())
+    assert changes(None, half) == ("invoice.created",)
+    assert changes(said(evaluate(terms(), (), (), view())), half) == ("invoice.updated",)
+    assert changes(said(half), half) == ()
+
+
+def test_a_payment_says_only_what_is_new() -> None:
+    known = payment(status=PaymentStatus.DETECTED)
+    (waiting,) = evaluate(terms(), [known], (), view()).payments
+    (mined,) = evaluate(terms(), [payment(block=100)], (), view(height=100)).payments
+    assert payment_changes(known, waiting) == ()
+    assert payment_changes(known, mined) == ("payment.settled",)
+
+
+def test_a_person_who_decides_before_the_end_sees_what_was_missing() -> None:
+    half = [payment(40_000, block=100)]
+    assert evaluate(terms(), half, (), view()).flags == ()
+    assert evaluate(terms(), half, (Decision.SETTLED,), view()).flags == (Flag.UNDERPAID, Flag.MARKED)
+
+
+def test_what_is_on_its_way_keeps_a_standing_from_being_final() -> None:
+    assert evaluate(terms(), [payment(block=100)], (), view()).is_final
+    assert not evaluate(terms(), [payment(block=100), payment(1, number=2)], (), view()).is_final
+
+
 histories = st.lists(
     st.builds(
         payment,
