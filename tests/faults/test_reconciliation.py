@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from kassa.chains.base import Connection
+from kassa.chains.bitcoin import audit
 from kassa.chains.bitcoin.audit import BitcoinAuditor
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.core.audits import Claim, Movement, Received
-from kassa.core.errors import ChainMoved
+from kassa.core.errors import ChainMoved, ChainUnavailable
 from kassa.core.facts import BlockRef
+from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.house import House
 from kassa.settings import Books, Confirmations
@@ -21,6 +23,7 @@ from kassa.workers.reconcile import reconcile, reconcile_network
 from tests.evmshop import PRICE_USDC, PRICE_WEI, EvmShop, open_evm_shop
 from tests.house import BITCOIN
 from tests.shop import Json, Shop, address, open_shop
+from tests.tools.liar import Liar
 
 SIGNALS_COUNT = "-mempoolfullrbf=0"
 
@@ -191,6 +194,77 @@ async def test_spent_outputs_count_by_the_block_that_holds_them(bitcoind: DevNod
     with pytest.raises(ChainMoved):
         await found(movement, at=BlockRef(tip.height, block))
     await auditor.close()
+
+
+async def test_a_pruned_node_tells_only_of_too_much(bitcoind: DevNode) -> None:
+    """What was spent in a block that the node has dropped can be shown by nobody: it is no difference."""
+    await bitcoind.restart("-txindex=0", "-fastprune", "-prune=1")
+    rpc, auditor = bitcoind.rpc, BitcoinAuditor(Connection(bitcoind.rpc_url))
+    scripts, movements = [], []
+    for units in (50_000, 60_000):
+        ours = await bitcoind.address()
+        scripts.append(bytes.fromhex((await rpc.call("getaddressinfo", ours))["scriptPubKey"]))
+        txid = await bitcoind.fund(ours, units)
+        (block,) = await bitcoind.mine()
+        paid = (await rpc.call("getblock", block, 2))["tx"][1]["vout"]
+        place = next(out["n"] for out in paid if out["scriptPubKey"]["hex"] == scripts[-1].hex())
+        movements.append(Movement(txid, f"out:{place}", units, block))
+    spent = {"txid": movements[0].txid, "vout": int(movements[0].position.removeprefix("out:"))}
+    await rpc.named("sendall", recipients=[await bitcoind.address()], options={"inputs": [spent]})
+    await bitcoind.mine(700)
+    tip = await bitcoind.tip()
+    claims = [Claim(script, "BTC", (each,)) for script, each in zip(scripts, movements, strict=True)]
+
+    async def told() -> list[Received]:
+        return list(await auditor.received(tip, 1, claims, lambda _done, _of: None))
+
+    assert await told() == [Received(50_000), Received(60_000)]
+    pruned = await rpc.call("pruneblockchain", tip.height - 300)
+    assert pruned >= 0, (pruned, tip)
+    assert await told() == [Received(0, exact=False), Received(60_000)]
+    await auditor.close()
+
+
+async def test_a_node_that_refuses_the_scan_tells_only_what_the_books_name(shop: Shop) -> None:
+    invoice = await shop.invoice("8.00")
+    await shop.pay(invoice, 16_000)
+    await shop.node.mine()
+    await shop.until(invoice, status="settled")
+    async with Liar(shop.node.rpc_url) as liar:
+        behind = replace(shop.house.settings.networks[shop.network], rpc_url=Secret(liar.url))
+        settings = replace(shop.house.settings, networks={shop.network: behind})
+        house = replace(shop.house, settings=settings)
+
+        async def compared() -> Json:
+            return await reconcile_network(house, shop.network, lambda _done, _of: None)
+
+        liar.on("scantxoutset").error(-32601, "Method not found")
+        told = await compared()
+        assert (told["differences"], told["bounded"]) == ([], told["compared"])
+        liar.honest()
+        told = await compared()
+        assert (told["differences"], told["bounded"]) == ([], 0)
+
+
+async def test_a_scan_that_is_already_running_is_waited_for(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "BUSY_PAUSE_SECONDS", 0.01)
+    await shop.caught_up()
+    async with Liar(shop.node.rpc_url) as liar:
+        auditor = BitcoinAuditor(Connection(liar.url))
+        tip = await shop.node.tip()
+
+        async def told() -> list[Received]:
+            return list(await auditor.received(tip, 1, [Claim(bytes(22), "BTC")], lambda _done, _of: None))
+
+        said = 'Scan already in progress, use action "abort" or "status"'
+        liar.on("scantxoutset").after(1).times(3).error(-8, said)
+        assert await told() == [Received(0)]
+        liar.honest()
+        liar.on("scantxoutset").after(1).error(-8, said)
+        monkeypatch.setattr(audit, "BUSY_SECONDS", 0.05)
+        with pytest.raises(ChainUnavailable, match="already in progress"):
+            await told()
+        await auditor.close()
 
 
 async def test_unspent_outputs_outside_of_the_blocks_asked_for_do_not_count(bitcoind: DevNode) -> None:

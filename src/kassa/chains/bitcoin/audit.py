@@ -1,5 +1,6 @@
 """What reached our addresses, from the node's set of unspent outputs and its blocks, by none of the follower's code."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
@@ -16,8 +17,12 @@ from kassa.core.facts import BlockRef
 SCRIPTS_AT_ONCE = 5_000  # each scan reads the whole set, however many it looks for
 PROOFS_AT_ONCE = 100
 SCAN_SECONDS = 3_600.0
+BUSY_SECONDS = 1_800.0
+BUSY_PAUSE_SECONDS = 5.0
+"""A node scans for one caller at a time: how long, and in which rhythm, the end of another's scan is waited for."""
 _COIN = 100_000_000
 _NOT_FOUND = -5  # no such block, or no such transaction in it
+_BUSY = -8, "already in progress"
 
 T = TypeVar("T")
 Outpoint = tuple[str, str]
@@ -109,7 +114,7 @@ class BitcoinAuditor:
         found: dict[str, dict[Outpoint, tuple[int, int]]] = {}
         for done, part in enumerate(_parts(scripts, SCRIPTS_AT_ONCE)):
             tell(done * SCRIPTS_AT_ONCE, len(scripts))
-            scan = await self._rpc.call(_Scan, "scantxoutset", "start", [f"raw({script})" for script in part])
+            scan = await self._scan(part)
             if not scan.success:
                 raise ChainUnavailable(f"{self._rpc.node} broke off a scan of its unspent outputs")
             await self._check(scan.bestblock, scan.height)
@@ -118,6 +123,19 @@ class BitcoinAuditor:
                 place[output.txid, f"out:{output.vout}"] = _units(output.amount), output.height
         tell(len(scripts), len(scripts))
         return found
+
+    async def _scan(self, scripts: Sequence[str]) -> _Scan:
+        clock = asyncio.get_running_loop().time
+        until = clock() + BUSY_SECONDS
+        while True:
+            asked = "scantxoutset", ("start", [f"raw({script})" for script in scripts])
+            (answer,) = await self._rpc.batch(_Scan, [asked])
+            if not isinstance(answer, Fault):
+                return answer
+            busy = answer.code == _BUSY[0] and _BUSY[1] in answer.message
+            if not busy or clock() >= until:
+                raise self._rpc.refused("scantxoutset", answer)
+            await asyncio.sleep(BUSY_PAUSE_SECONDS)
 
     async def _spent(
         self, gone: Sequence[tuple[str, Movement]], tip: BlockRef, tell: Tell
