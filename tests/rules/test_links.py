@@ -222,8 +222,8 @@ def attempt(n: int = 0, *, mine: bool = True, status: InvoiceStatus = NEW, paid:
         (attempt(status=EXPIRED), False, False),
         (attempt(status=PROCESSING, paid=5000), True, False),
         (attempt(left=30), False, False),
-        (attempt(left=30, paid=10), False, True),
-        (attempt(left=0, paid=10), False, False),
+        (attempt(left=30, paid=10), True, True),
+        (attempt(left=0, paid=10), True, False),
     ],
 )
 def test_an_attempt_goes_on_with_its_open_invoice(begun: Attempt, reusable: bool, goes_on: bool) -> None:
@@ -231,6 +231,13 @@ def test_an_attempt_goes_on_with_its_open_invoice(begun: Attempt, reusable: bool
 
     assert (found is not None) == goes_on
     assert continued(link(reusable=reusable), [begun], 4999, NOW) is None
+
+
+def test_what_an_open_invoice_still_lacks_is_paid_there() -> None:
+    begun = attempt(paid=2000)
+
+    assert continued(link(), [begun], 3000, NOW) == begun.invoice
+    assert continued(link(), [begun], 5000, NOW) is None  # what came was taken back: another price
 
 
 @pytest.mark.parametrize("reusable", [False, True])

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
-from kassa.checkout.languages import language
+from kassa.checkout.languages import SPOKEN, Language, language
 from kassa.checkout.page import REFRESH_SECONDS, TEMPLATES, layout
 from kassa.checkout.words import shop, state
-from kassa.flow import PayerView
+from kassa.flow import LinkView, PayerView
+from kassa.stores.branding import logo_path
 
 Json = Mapping[str, Any]
 
@@ -15,7 +17,25 @@ _TEMPLATE = TEMPLATES.get_template("link.html")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Filled:
+    """What the page knows of its reader: the form's token, what they entered, whether it was wrong, their language.
+
+    `lang` is set where the address asks for the language.
+    """
+
+    said: Language
+    token: str
+    lang: str | None = None
+    given: str = ""
+    wrong: bool = False
+
+    @property
+    def query(self) -> str:
+        return "" if self.lang is None else "?" + urlencode({"lang": self.lang})
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
     """What to tell a payer. `payable`: the form is shown. `waiting`: look again soon."""
 
     title: str
@@ -25,68 +45,84 @@ class Said:
     waiting: bool = False
 
 
-def said(link: Json) -> Said:
+def link_state(link: Json, said: Language) -> LinkState:
     """Say where a link stands and what its payer can do."""
-    paid = link["amount_paid"] is not None and link["amount_paid"].strip("0.") != ""
-    single = not link["reusable"]
-    undone = single and "reversed" in link["flags"]
+    single, say = not link["reusable"], said.say
+    paid = single and _is_paid(link)
     match link["status"]:
-        case "open" if undone:
-            return Said("A payment was undone", "The network took a payment back. Please pay what is due.", "bad", True)
-        case "open" if single and paid and link["amount_due"] is not None:
-            return Said("Part of it has been paid", f"{_money(link, 'amount_due')} are still to be paid.", "open", True)
+        case "open" if single and "reversed" in link["flags"]:
+            text = say("The network took a payment back. Please pay what is still due.")
+            return LinkState(say("A payment was undone"), text, "bad", True)
+        case "open" if paid and link["amount_due"] is not None:
+            rest = said.money(link["amount_due"], link["currency"])
+            return LinkState(
+                say("Part of it has been paid"), say("{rest} is still to be paid.", rest=rest), "open", True
+            )
         case "open":
-            return Said("", "", "open", True)
+            return LinkState("", "", "open", True)
         case "processing" if "late" in link["flags"]:
-            text = "The payment came after its time was over. Please do not pay again: the shop will decide."
-            return Said("A payment came late", text, "bad", waiting=True)
+            text = say("Please do not pay again: the shop decides about it.")
+            return LinkState(say("A payment came too late"), text, "bad", waiting=True)
         case "processing":
-            text = "The payment was seen and is being confirmed. You need not do anything."
-            return Said("Payment received", text, "good", waiting=True)
+            text = say("It is being confirmed. You need do nothing more.")
+            return LinkState(say("Payment received"), text, "good", waiting=True)
         case "completed":
-            over = " More was sent than was asked for: please contact the shop." if "overpaid" in link["flags"] else ""
-            return Said("Paid", f"Thank you. The payment is complete.{over}", "good")
-        case "expired":
-            return Said("This link has expired", _ended(single and paid), "bad")
-        case _:
-            return Said("This link was closed", _ended(single and paid), "bad")
+            over = say("More was sent than was asked for; please contact the shop.")
+            text = say("Thank you. The payment is complete.") + (f" {over}" if "overpaid" in link["flags"] else "")
+            return LinkState(say("Paid"), text, "good")
+    title = say("This link has expired") if link["status"] == "expired" else say("This link was closed")
+    recorded = say("What you have sent was recorded; please contact the shop.")
+    text = say("Please do not pay any more; ask the shop for a new link.")
+    return LinkState(title, f"{text} {recorded}" if paid else text, "bad")
 
 
-def link_page(link: Json, token: str, mine: PayerView | None = None, *, given: str = "", fault: str = "") -> bytes:
-    """Draw a link for its payer; `mine` is the invoice they were given last, `fault` what was wrong in the form."""
-    now = said(link)
-    spoken = language("en")  # these texts stand in no catalogue yet
-    own = None if mine is None else state(mine.public, mine.terms, spoken)
+def link_page(view: LinkView, filled: Filled, mine: PayerView | None = None) -> bytes:
+    """Draw a link for its payer; `mine` is the invoice that they were given last."""
+    link, said, branding = view.public, filled.said, view.store.branding
+    now = link_state(link, said)
+    own = None if mine is None else state(mine.public, mine.terms, said)
+    bounds = _bounds(link, said)
+    due = link["amount_due"] or link["amount"]
     return _TEMPLATE.render(
-        **layout(spoken, None),
+        **layout(said, branding.colour),
         link=link,
+        store=view.store.name,
+        logo=None if branding.logo_hash is None else logo_path(branding.logo_hash),
         state=now,
         title=link["title"],
-        ask=_ask(link),
-        token=token,
-        given=given,
-        fault=fault,
+        bounds=bounds,
+        due=None if due is None else said.money(due, link["currency"]),
+        sums=_sums(link, said) if _is_paid(link) or link["status"] == "completed" else [],
+        filled=filled,
         mine=None if mine is None else mine.public,
         own=own,
+        # The same invoice would be gone on with: one button is enough.
+        begins=now.payable and not (own and mine and own.payable and mine.public["amount_due"] == link["amount_due"]),
+        own_price=None if mine is None else said.money(mine.public["amount"], mine.public["currency"]),
         waiting=now.waiting or (own is not None and own.waiting and not now.payable),
         refresh_seconds=REFRESH_SECONDS,
-        until=None if link["expires_at"] is None else link["expires_at"][:16].replace("T", " "),
+        until=None if view.expires_at is None else said.moment(view.expires_at),
         shop=shop(link["redirect_url"]),
+        languages=[(one.code, one.name, "?" + urlencode({"lang": one.code})) for one in map(language, SPOKEN)],
     ).encode()
 
 
-def _ended(paid: bool) -> str:
-    recorded = " What has been sent was recorded: please contact the shop."
-    return "Please do not pay it any more; ask the shop for a new one." + (recorded if paid else "")
+def _is_paid(link: Json) -> bool:
+    return link["amount_paid"] is not None and link["amount_paid"].strip("0.") != ""
 
 
-def _ask(link: Json) -> str:
+def _bounds(link: Json, said: Language) -> str:
     if link["amount"] is not None:
-        return _money(link, "amount")
+        return said.money(link["amount"], link["currency"])
+    least = said.money(link["min_amount"], link["currency"])
     if link["max_amount"] is None:
-        return f"at least {_money(link, 'min_amount')}"
-    return f"{link['min_amount']} to {_money(link, 'max_amount')}"
+        return said.say("at least {amount}", amount=least)
+    return said.say("{least} to {most}", least=least, most=said.money(link["max_amount"], link["currency"]))
 
 
-def _money(link: Json, name: str) -> str:
-    return f"{link[name]} {link['currency']}"
+def _sums(link: Json, said: Language) -> list[tuple[str, str]]:
+    if link["amount_paid"] is None:
+        return []
+    sums = [(said.say("Received"), link["amount_paid"]), (said.say("Of this confirmed"), link["amount_settled"])]
+    sums += [] if link["amount_due"] is None else [(said.say("Still due"), link["amount_due"])]
+    return [(name, said.money(amount, link["currency"])) for name, amount in sums]

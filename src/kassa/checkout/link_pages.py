@@ -20,8 +20,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from kassa import flow
 from kassa.checkout.answers import html
-from kassa.checkout.languages import language
-from kassa.checkout.link_page import link_page
+from kassa.checkout.languages import Language, choose, later
+from kassa.checkout.link_page import Filled, link_page
 from kassa.checkout.page import notice_page
 from kassa.core.errors import Conflict, Forbidden, Invalid, NotFound, Throttled, Unavailable
 from kassa.core.ids import InvoiceId, is_id
@@ -32,6 +32,16 @@ AnyRequest = Request[Any, Any, Any]
 
 MAX_FORM = 4_096
 KEPT_SECONDS = 30 * 86_400
+_GONE = (later("There is no such payment link"), later("Please check the link, or ask the shop."))
+_TOO_MANY = (
+    later("Please try again later"),
+    later("Too many payments of this link were begun and not made. Try again in an hour, or ask the shop."),
+)
+_NOT_OURS = (
+    later("Please load the page again"),
+    later("Your browser did not send this form from our page. Allow cookies, and load the link again."),
+)
+_NOT_NOW = (later("Please try again in a moment"), later("This payment cannot be begun now."))
 _TOKEN = re.compile(r"[0-9A-Za-z_-]{32}\Z")
 _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 """Pauses while another request of the same payer makes the invoice."""
@@ -54,36 +64,44 @@ async def _guarded(request: AnyRequest, serving: Any) -> Response[bytes]:  # a c
     try:
         return await serving  # type: ignore[no-any-return]
     except NotFound:
-        return _notice(request, 404, "There is no such payment link", "Please check the link, or ask the shop.")
+        return _notice(request, 404, _GONE)
     except Throttled:
-        text = "Too many payments of this link were begun and not made. Please try again in an hour, or ask the shop."
-        return _notice(request, 429, "Please try again later", text, {"retry-after": "3600"})
+        return _notice(request, 429, _TOO_MANY, {"retry-after": "3600"})
     except Forbidden:
-        text = "Your browser did not send this form from our page. Please allow cookies, and load the link again."
-        return _notice(request, 403, "Please load the page again", text)
+        return _notice(request, 403, _NOT_OURS)
     except (Unavailable, *DATABASE_AWAY):
-        text = "This payment cannot be begun now. Please try again in a moment."
-        return _notice(request, 503, "Please try again in a moment", text, {"retry-after": "5"})
+        return _notice(request, 503, _NOT_NOW, {"retry-after": "5"})
 
 
 def _notice(
-    request: AnyRequest, status: int, title: str, text: str, more: Mapping[str, str] | None = None
+    request: AnyRequest, status: int, words: tuple[str, str], more: Mapping[str, str] | None = None
 ) -> Response[bytes]:
-    return html(status, notice_page(title, text, language("en")), request.headers, more=more)
+    return html(status, notice_page(*words, _spoken(request)), request.headers, more=more)
 
 
-async def _page(house: House, request: AnyRequest, link_id: str, given: str = "", fault: str = "") -> Response[bytes]:
+def _spoken(request: AnyRequest) -> Language:
+    return choose(request.query_params.get("lang"), request.headers.get("accept-language"))
+
+
+def _lang(request: AnyRequest) -> str | None:
+    asked = request.query_params.get("lang")
+    return asked if asked == _spoken(request).code else None
+
+
+async def _page(
+    house: House, request: AnyRequest, link_id: str, given: str = "", *, wrong: bool = False
+) -> Response[bytes]:
     if not is_id("lnk", link_id):
         raise NotFound("there is no such payment link")
     payer = _payer(house, request)
     async with house.database.pool.acquire(timeout=5) as connection:
         now = house.clock.now()
-        link = await flow.public_link_of(connection, house, link_id, now)
+        view = await flow.link_view(connection, house, link_id, now)
         last = None if payer is None else await flow.last_attempt(connection, link_id, payer)
         mine = None if last is None else await flow.payer_view(connection, house, last, now)
     token = payer or secrets.token_urlsafe(24)
-    body = link_page(link, token, mine, given=given, fault=fault)
-    answer = html(422 if fault else 200, body, request.headers, form=True)
+    body = link_page(view, Filled(_spoken(request), token, _lang(request), given, wrong), mine)
+    answer = html(422 if wrong else 200, body, request.headers, form=True)
     secure = _is_secure(house)
     answer.set_cookie(
         Cookie(
@@ -103,10 +121,12 @@ async def _begin(house: House, request: AnyRequest, link_id: str) -> Response[by
     try:
         invoice = await _attempt(house, link_id, payer, form.get("amount"))
     except Invalid as invalid:
-        return await _page(house, request, link_id, form.get("amount", "")[:60], invalid.faults[0].message)
+        if "amount" not in form or invalid.faults[0].field != "amount":
+            raise Unavailable("this store cannot take the payment now") from invalid
+        return await _page(house, request, link_id, form.get("amount", "")[:60], wrong=True)
     except Conflict:
-        return _see(f"/l/{link_id}")
-    return _see(f"/i/{invoice}")
+        return _see(f"/l/{link_id}", _lang(request))
+    return _see(f"/i/{invoice}", _lang(request))
 
 
 async def _attempt(house: House, link_id: str, payer: str, amount: str | None) -> InvoiceId:
@@ -157,5 +177,5 @@ def _is_secure(house: House) -> bool:
     return house.settings.http.public_url.startswith("https://")
 
 
-def _see(path: str) -> Response[bytes]:
-    return html(303, b"", {}, more={"location": path})
+def _see(path: str, lang: str | None) -> Response[bytes]:
+    return html(303, b"", {}, more={"location": path if lang is None else f"{path}?lang={lang}"})

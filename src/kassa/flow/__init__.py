@@ -34,12 +34,13 @@ from kassa.flow.finding import find_invoices
 from kassa.flow.guarding import check_addresses, check_deposits, check_wallets
 from kassa.flow.linking import (
     LinkOrder,
+    LinkView,
     change_link,
     link_list,
     link_resource_of,
+    link_view,
     make_link,
     on_link_deadlines,
-    public_link_of,
 )
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
 from kassa.flow.opinions import on_second_opinion
@@ -66,6 +67,7 @@ from kassa.flow.verifying import verify
 __all__ = [
     "Issuing",
     "LinkOrder",
+    "LinkView",
     "Opening",
     "PayerView",
     "add_wallet",
@@ -90,6 +92,7 @@ __all__ = [
     "last_attempt",
     "link_list",
     "link_resource_of",
+    "link_view",
     "make_link",
     "mark_invoice",
     "note_node",
@@ -112,7 +115,6 @@ __all__ = [
     "priced_pairs",
     "public_invoice",
     "public_invoices",
-    "public_link_of",
     "quote_invoice",
     "rate_alarms",
     "rates_at",

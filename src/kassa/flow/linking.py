@@ -42,6 +42,15 @@ class LinkOrder:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """What a link's page is made of: its public part, who asks for the money, and until when."""
+
+    public: dict[str, Any]  # JSON
+    store: Store
+    expires_at: datetime | None
+
+
 async def make_link(tx: Tx, house: House, store: Store, order: LinkOrder, now: datetime) -> dict[str, Any]:  # JSON
     """Write a payment link with its `payment_link.created`; return its resource. Raises `Invalid`."""
     priced = _currency(house, store, order)
@@ -105,11 +114,11 @@ async def link_list(
     return [_resource(house, store, link, evaluate(link, stand[link.id], now)) for link in found]
 
 
-async def public_link_of(tx: Tx, house: House, link_id: str, now: datetime) -> dict[str, Any]:  # JSON
+async def link_view(tx: Tx, house: House, link_id: str, now: datetime) -> LinkView:
     """Return what its payers may see of a link; raises `NotFound`."""
     link = await links.get(tx, link_id)
     store = await get_store(tx, link.store_id)
-    return public_link(_resource(house, store, link, await _standing(tx, link, now)), store.name)
+    return LinkView(public_link(_resource(house, store, link, await _standing(tx, link, now))), store, link.expires_at)
 
 
 async def follow_links(tx: Tx, house: House, touched: Sequence[LinkId], now: datetime) -> None:

@@ -51,9 +51,9 @@ def link_resource(link: Link, standing: Standing, url: str, *, livemode: bool) -
     }
 
 
-def public_link(resource: dict[str, Any], store_name: str) -> dict[str, Any]:  # JSON
+def public_link(resource: dict[str, Any]) -> dict[str, Any]:  # JSON
     """Return what a payer may see of a link: not what all payers together paid, where the merchant keeps that."""
     public = {name: value for name, value in resource.items() if name not in _PRIVATE}
     if not resource["show_received"]:
         public |= {"amount_paid": None, "amount_settled": None}
-    return public | {"store_name": store_name}
+    return public

@@ -113,11 +113,13 @@ def bounds_text(ask: Chosen, currency: Currency) -> str:
 def continued(link: Link, attempts: Sequence[Attempt], units: int, now: datetime) -> InvoiceId | None:
     """Return the open invoice with which an attempt to pay `units` goes on, if there is one.
 
-    Of a reusable link each payer has their own; of another anybody goes on with what is open: it is paid once.
+    Of a reusable link each payer has their own; of another anybody goes on with what is open: it is paid once. Where an
+    amount is due, it is what an invoice still lacks that must be that; where it was chosen, the invoice's price.
     """
+    due = isinstance(link.ask, Fixed) and not link.reusable
     for attempt in attempts:
-        mine = attempt.mine or not link.reusable
-        if mine and attempt.invoice is not None and _is_open(attempt, now) and attempt.asked_units == units:
+        mine, asked_ = attempt.mine or not link.reusable, attempt.asked_units - (attempt.paid_units if due else 0)
+        if mine and attempt.invoice is not None and _is_open(attempt, now) and asked_ == units:
             return attempt.invoice
     return None
 
