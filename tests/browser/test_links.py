@@ -1,0 +1,163 @@
+"""Payment links in a browser: a payer at the link's page, and the merchant's pages about all that comes of it."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import pyotp
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page, expect
+
+from kassa.chains.bitcoin.devnode import DevNode
+from tests.browser.conftest import DESKTOP, Faults, OpenPage
+from tests.e2e.program import Json, Program, installed
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
+PASSWORD = "correct horse battery staple"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def kassa(
+    shared_bitcoind: DevNode, shared_database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Program]:
+    folder = tmp_path_factory.mktemp("links") / "kassa"
+    async with installed(folder, shared_bitcoind, shared_database_url) as program:
+        await program.start("up")
+        await program.ready()
+        await program.open_store()
+        yield program
+
+
+async def make(kassa: Program, **more: object) -> Json:
+    status, made = await kassa.call("POST", "/v1/payment-links", {"title": "Two coffees", "amount": "50.00"} | more)
+    assert status == 201, made
+    return made
+
+
+async def sound(page: Page) -> None:
+    """Check the page by the rules of WCAG that a machine can check."""
+    found = await Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+async def owner_of(kassa: Program, page: Page) -> str:
+    """Let the first owner in through the invitation; return where the store's pages are."""
+    _, told = await kassa.run(
+        "user", "invite", "--store", kassa.store, "--email", "olga@shop.example", "--role", "owner"
+    )
+    link = re.search(r"/dashboard/invitation/\S+", told)
+    assert link is not None, told
+    await page.goto(kassa.url + link[0])
+    await page.get_by_label("Name").fill("Olga")
+    await page.locator("input[name=password]").fill(PASSWORD)
+    await page.locator("form:has(input[name=password]) button").click()
+    secret = await page.locator("input[name=secret]").first.get_attribute("value")
+    await page.locator("input[name=code]").fill(pyotp.TOTP(secret or "").now())
+    await page.locator("form:has(input[name=code]) button").click()
+    await expect(page.get_by_text("Recovery codes")).to_be_visible()
+    return f"{kassa.url}/dashboard/stores/{kassa.store}"
+
+
+async def test_a_payer_pays_a_link_in_parts_and_sees_what_came(
+    kassa: Program, shared_bitcoind: DevNode, page: Page
+) -> None:
+    link = await make(kassa)
+    await page.goto(link["url"])
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Two coffees")
+    await sound(page)
+    await page.get_by_role("button", name="Pay €50.00").click()
+    await page.wait_for_url("**/i/inv_*")
+    invoice = (await kassa.call("GET", f"/v1/invoices/{page.url.rpartition('/')[2]}"))[1]
+    await shared_bitcoind.fund(invoice["payment_options"][0]["address"], 40_000)
+    await kassa.until_invoice(invoice, payments=["detected"])
+    await page.goto(f"{link['url']}?lang=ar")
+    await expect(page.get_by_role("link", name="متابعة هذه الدفعة")).to_be_visible()
+    await sound(page)
+    await page.goto(link["url"])
+    await expect(page.get_by_text("Part of it has been paid")).to_be_visible()
+    await expect(page.get_by_role("button")).to_have_count(0)
+    await sound(page)
+    await page.get_by_role("link", name="Go on with this payment").click()
+    await page.wait_for_url(f"**/i/{invoice['id']}")
+    await shared_bitcoind.fund(invoice["payment_options"][0]["address"], 60_000)
+    await kassa.until_invoice(invoice, payments=["detected"] * 2)
+    await page.goto(link["url"])
+    await expect(page.get_by_role("heading", name="Payment received")).to_be_visible()
+    await shared_bitcoind.mine()
+    # Without any script, the page loads itself again.
+    await expect(page.get_by_role("heading", name="Paid", exact=True)).to_be_visible(timeout=30_000)
+    await sound(page)
+
+
+async def test_e16_e19_e20_hostile_words_stay_words_and_no_other_site_begins_a_payment(
+    kassa: Program, page: Page, faults: Faults
+) -> None:
+    link = await make(kassa, amount=None, min_amount="1", title=HOSTILE, description=HOSTILE)
+    await page.goto(link["url"])
+    await expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    await page.locator("#amount").fill('"><script>alert(3)</script>')
+    await page.get_by_role("button", name="Pay").click()
+    await expect(page.get_by_role("alert")).to_contain_text("Please enter an amount: at least €1.00")
+    await sound(page)
+    await page.emulate_media(color_scheme="dark")
+    await sound(page)
+
+    # The same browser, with its cookie, on a page of somebody else's that sends the form or frames the page.
+    strange = await page.context.new_page()
+    await strange.set_content(f'<form method="post" action="{link["url"]}"><input name="token" value="x"></form>')
+    await strange.evaluate("document.forms[0].submit()")
+    await expect(strange.get_by_text("Please load the page again")).to_be_visible()
+    await strange.goto("about:blank")
+    await strange.set_content(f'<iframe src="{link["url"]}"></iframe>')
+    await expect(strange.frame_locator("iframe").locator("#amount")).to_have_count(0)
+    assert (await kassa.call("GET", f"/v1/invoices?payment_link_id={link['id']}"))[1]["data"] == []
+    _expected(faults, "422", "403", "frame-ancestors", "X-Frame-Options")
+
+
+async def test_every_page_of_the_merchant_about_it_is_sound(
+    kassa: Program, open_page: OpenPage, faults: Faults
+) -> None:
+    page = await open_page(viewport=DESKTOP)
+    home = await owner_of(kassa, page)
+    await _make_by_hand(page, home)
+    await kassa.call("POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/hook", "events": ["*"]})
+    _, customer = await kassa.call("POST", "/v1/customers", {"reference": "user-17", "name": HOSTILE})
+    webhook = (await kassa.call("GET", "/v1/webhooks"))[1]["data"][0]
+    await kassa.call("POST", f"/v1/webhooks/{webhook['id']}/test")
+    wallet = (await kassa.call("GET", "/v1/wallets"))[1]["data"][0]
+    for path in (
+        "links", "links/new", "customers", f"customers/{customer['id']}", "books", "reports?report=sales", "wallets",
+        f"wallets/{wallet['id']}", "wallets/new", "webhooks", f"webhooks/{webhook['id']}", "events", "networks",
+        "alerts", "audit",
+    ):  # fmt: skip
+        await page.goto(f"{home}/{path}")
+        await expect(page.get_by_role("heading", level=1)).to_be_visible()
+        await sound(page)
+    await _take_home(page, home)
+    _expected(faults, "404")  # the icon that browsers ask for unasked
+
+
+async def _make_by_hand(page: Page, home: str) -> None:
+    await page.goto(f"{home}/links/new")
+    await page.get_by_label("Title").fill(HOSTILE)
+    await page.get_by_label("Amount").fill("12.00")
+    await page.get_by_role("button", name="Make the link").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text(HOSTILE)
+    await sound(page)
+
+
+async def _take_home(page: Page, home: str) -> None:
+    await page.goto(f"{home}/books")
+    for form, begins in (("csv", "entry_id,"), ("jsonl", '{"object"'), ("beancount", "option ")):
+        await page.get_by_label("As", exact=True).select_option(form)
+        async with page.expect_download() as coming:
+            await page.get_by_role("button", name="Download every entry").click()
+        file = await (await coming.value).path()
+        assert (await asyncio.to_thread(file.read_text)).startswith(begins), form
+
+
+def _expected(faults: Faults, *words: str) -> None:
+    """Take what a browser says of answers that were meant to refuse."""
+    faults.seen[:] = [fault for fault in faults.seen if not any(word in fault for word in words)]
