@@ -104,9 +104,11 @@ async def _interact(folder: Folder, screen: Screen) -> None:
     feed = _Feed(screen)
     async with start.opened(folder, screen, feed.hear) as sandbox:
         invoice = await sandbox.client.post("/v1/invoices", _DEMO)
-        screen.tell(_document(folder, sandbox.state) | {"invoice": invoice})
+        screen.tell(_document(folder, sandbox.state) | {"dashboard_url": sandbox.dashboard, "invoice": invoice})
         screen.heading("An invoice is waiting")
         show_invoice(screen, invoice)
+        screen.heading("The merchant's dashboard", "this link signs you in as the owner, once")
+        screen.field("dashboard", sandbox.dashboard, "bold cyan")
         _show_ways(folder, screen, sandbox.state)
         screen.heading("Webhooks", "as the shop receives and verifies them; Ctrl-C ends everything")
         feed.open()

@@ -12,11 +12,14 @@ from urllib.parse import urlsplit
 
 import uvloop
 
+import kassa.people.store as people
 from kassa import flow, logs
-from kassa.audit.model import Actor
+from kassa.audit.model import KASSA, Actor
 from kassa.chains.devprocess import free_port
 from kassa.house import House
 from kassa.main import ROLES, open_house, serve
+from kassa.people import membership
+from kassa.people.model import Role
 from kassa.sandbox import chains
 from kassa.sandbox.chains import Chains
 from kassa.sandbox.client import Client, Json
@@ -28,6 +31,7 @@ from kassa.settings import read_settings
 
 BY = Actor("sandbox")
 CURRENCY = "EUR"
+_OWNER = "owner@sandbox.example"
 READY_SECONDS = 60
 """Longer than a lease: a follower that was killed keeps its network for some seconds."""
 _API_PORT, _RECEIVER_PORT, _OPS_PORT = 8080, 8081, 9464
@@ -60,6 +64,8 @@ class Sandbox:
     client: Client
     chains: Chains
     receiver: Receiver
+    dashboard: str
+    """A link that signs in as the store's owner, once."""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T | None:
@@ -113,7 +119,7 @@ async def opened(folder: Folder, screen: Screen, hear: Hear) -> AsyncIterator[Sa
                 state = await _state(folder, house, running, receiver, earlier)
                 tell(f"API, follower, webhooks on {state.api_url}")
             async with Client(state.api_url, state.api_key) as client:
-                yield Sandbox(state, client, running, receiver)
+                yield Sandbox(state, client, running, receiver, await _dashboard(house, state.store_id))
 
 
 @asynccontextmanager
@@ -159,6 +165,16 @@ async def _open_store(house: House) -> tuple[str, str]:
         store = await flow.create_store(tx, BY, "Demo shop", CURRENCY, False, now)
         _, key = await flow.create_key(tx, BY, store, now, label="sandbox")
     return store.id, key
+
+
+async def _dashboard(house: House, store_id: str) -> str:
+    """Make the demo store's owner, if there is none yet, and a link that signs them in."""
+    now = house.clock.now()
+    async with house.database.transaction() as tx:
+        owner = await people.create(tx, _OWNER, "Demo owner", now)
+        await people.put_member(tx, store_id, owner.id, Role.OWNER, now)
+        token = await membership.invite(tx, KASSA, _OWNER, None, now)
+    return f"{house.settings.http.public_url}/dashboard/invitation/{token}"
 
 
 async def _furnish(client: Client, store_id: str, key: str, running: Chains, receiver: Receiver) -> State:
