@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 720, 200
+WIDTH, HEIGHT = 960, 180
 _LEFT, _TOP, _BOTTOM = 8, 18, 24
 
 

@@ -18,6 +18,7 @@ from kassa.core.ids import PersonId, StoreId
 from kassa.dashboard.browser import Browser, new_token
 from kassa.db.pool import Tx
 from kassa.house import House
+from kassa.limits.rules import bucket
 from kassa.people import membership, proofs
 from kassa.people.model import Invitation, Person, Session, Stage
 from kassa.people.rules import checked_email, is_open, recovery_hash
@@ -80,7 +81,8 @@ async def by_passkey(house: House, browser: Browser, session: Session, answer: s
 async def ask_passkey(house: House, browser: Browser, session: Session | None, site: proofs.Site) -> str:
     """Return what a passkey must sign, as JSON for the browser, and remember it."""
     now = house.clock.now()
-    await _take_try(house, {"asks": browser.address}, now)
+    if address := bucket(browser.address):
+        await _take_try(house, {"asks": address}, now)
 
     async def work(tx: Tx) -> str:
         known = await people.passkeys(tx, session.person.id) if session and session.person else []
@@ -180,8 +182,10 @@ async def enter(tx: Tx, browser: Browser, person: Person, now: datetime) -> str:
 
 
 def tries_of(browser: Browser, email: str) -> dict[str, str]:
-    """Return at whose expense a try is made."""
-    return {"person": email, "place": f"{email} {browser.address}", "address": browser.address}
+    """Return at whose expense a try is made. An address that may be everybody's is not counted by itself."""
+    address = bucket(browser.address)
+    counted = {} if address is None else {"address": address}
+    return {"person": email, "place": f"{email} {address or 'here'}"} | counted
 
 
 async def note(tx: Tx, browser: Browser, person: PersonId, kind: str, now: datetime, told: Shown | None = None) -> None:

@@ -1,0 +1,287 @@
+"""The dashboard of the real program in a real browser: sign-in, passkeys, every page, what hostile texts can do."""
+
+import json
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pyotp
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from kassa.chains.bitcoin.devnode import DevNode
+from kassa.core.ids import is_id
+from kassa.dashboard.pages import PAGES
+from tests.browser.conftest import DESKTOP, PHONE, Faults, OpenPage
+from tests.e2e.program import Program, installed
+from tests.house import BITCOIN
+
+PASSWORD = "correct horse battery staple"
+HOSTILE = (
+    "\"'><img src=x onerror=alert(1)><script>alert(2)</script><svg/onload=alert(3)>{{7*7}}${7*7}=cmd|' /C calc'!A0"
+)
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+DOWNLOADS = ("books/export", "reports/file")
+SCREENS = os.environ.get("SCREENS")
+"""A folder to write pictures of the main pages to, to be looked at."""
+
+
+class Office:
+    """The program with a store in which things happened, and its owner's browser."""
+
+    def __init__(self, program: Program, url: str) -> None:
+        self.program, self.url = program, url
+        self.secret = ""
+        self.ids: dict[str, str] = {}
+        self.state: object = None
+
+    def at(self, path: str) -> str:
+        return f"{self.url}/dashboard/stores/{self.program.store}/{path}"
+
+    def path(self, pattern: str, id_of: str | None) -> str:
+        return self.at(pattern.replace("{id}", self.ids.get(id_of or "", "")))
+
+    def code(self) -> str:
+        return pyotp.TOTP(self.secret).now()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def office(
+    shared_bitcoind: DevNode, shared_database_url: str, tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> AsyncIterator[Office]:
+    """The program, with an owner who accepted the invitation that the command line printed."""
+    folder = tmp_path_factory.mktemp("dashboard") / "kassa"
+    async with installed(folder, shared_bitcoind, shared_database_url) as program:
+        url = f"http://localhost:{program.port}"
+        # Passkeys need a name: browsers make none for a bare address.
+        environment = {"KASSA_HTTP__PUBLIC_URL": url}
+        await program.start("up", environment=environment)
+        await program.ready()
+        await program.open_store()
+        office = Office(program, url)
+        await furnish(office, shared_bitcoind)
+        invite = ("user", "invite", "--store", program.store, "--email", "owner@shop.example", "--json")
+        code, told = await program.run(*invite, environment=environment)
+        assert code == 0, told
+        context = await browser.new_context(viewport=DESKTOP)
+        await enter(office, await context.new_page(), json.loads(told.splitlines()[-1])["link"])
+        office.state = await context.storage_state()
+        await context.close()
+        yield office
+
+
+async def furnish(office: Office, node: DevNode) -> None:
+    """Let something happen in the store: payments in full, in part and too much, hostile texts in every field."""
+    program = office.program
+    paid = await program.invoice(reference="order-1001", description="2 x coffee")
+    short = await program.invoice(reference="order-1002", description="A grinder")
+    over = await program.invoice(reference="order-1003")
+    await program.invoice(reference=HOSTILE[:200], description=HOSTILE, metadata={HOSTILE: HOSTILE})
+    for invoice, units in ((paid, 100_000), (short, 40_000), (over, 150_000)):
+        await node.fund(invoice["payment_options"][0]["address"], units)
+    await node.mine()
+    shown = await program.until_invoice(paid, status="settled")
+    await program.until_invoice(over, flags=["overpaid"])
+    _, hook = await program.call("POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/'\"><img>", "events": ["*"]})
+    if "id" not in hook:
+        _, hook = await program.call("POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/hook", "events": ["*"]})
+    _, customer = await program.call("POST", "/v1/customers", {"reference": HOSTILE[:200], "name": HOSTILE[:200]})
+    _, link = await program.call(
+        "POST", "/v1/payment-links", {"title": HOSTILE[:100], "amount": "5", "currency": "EUR"}
+    )
+    _, wallets = await program.call("GET", "/v1/wallets")
+    _, events = await program.call("GET", "/v1/events")
+    found = [shown, shown["payments"][0], hook, customer, link, wallets["data"][0], events["data"][0]]
+    office.ids = {one["id"].partition("_")[0]: one["id"] for one in found if "id" in one}
+
+
+async def enter(office: Office, page: Page, link: str) -> None:
+    """Accept an invitation and set up the second step, as its reader would."""
+    await page.goto(link)
+    await page.get_by_label("Your name").fill("Olga Owner")
+    await page.get_by_label("A new password").fill(PASSWORD)
+    await page.get_by_role("button", name="Join").click()
+    office.secret = await page.locator("code").inner_text()
+    await page.get_by_role("textbox", name="Code").fill(office.code())
+    await page.get_by_role("button", name="Turn on").click()
+    await expect(page.locator(".codes li")).to_have_count(10)
+    await page.get_by_role("link", name="I have kept them").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mine(office: Office, open_page: OpenPage) -> Page:
+    """The owner's page, signed in, on a desktop."""
+    return await open_page(viewport=DESKTOP, storage_state=office.state)
+
+
+async def prove(office: Office) -> None:
+    """Let the owner have proved just now who they are."""
+    connection = await asyncpg.connect(office_database(office))
+    try:
+        await connection.execute("update sessions set proven_at = now() where stage = 'open'")
+    finally:
+        await connection.close()
+
+
+async def age(office: Office) -> None:
+    """Let the proof of who one is be older than what sensitive changes take."""
+    connection = await asyncpg.connect(office_database(office))
+    try:
+        await connection.execute("update sessions set proven_at = now() - interval '11 minutes'")
+        await connection.execute("update people set totp_step = 0")  # instead of waiting for the next code
+    finally:
+        await connection.close()
+
+
+def office_database(office: Office) -> str:
+    match = re.search(r'database_url = "(.*)"', office.program.config.read_text())
+    assert match is not None
+    return match[1]
+
+
+@pytest.mark.parametrize("look", [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
+async def test_every_page_is_accessible_fits_and_runs_nothing_of_anyones(
+    office: Office, open_page: OpenPage, look: tuple[dict[str, int], str]
+) -> None:
+    viewport, scheme = look
+    page = await open_page(viewport=viewport, color_scheme=scheme, storage_state=office.state)
+    await prove(office)
+    foreign: list[str] = []
+    page.on("request", lambda asked: foreign.append(asked.url) if not asked.url.startswith(office.url) else None)
+    wrong: list[str] = []
+    for one in PAGES:
+        if one.path in DOWNLOADS or (one.id_of is not None and one.id_of not in office.ids):
+            continue
+        answer = await page.goto(office.path(one.path, one.id_of))
+        assert answer is not None
+        if answer.status != 200:
+            wrong.append(f"{one.path}: {answer.status}")
+            continue
+        found = await Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
+        wrong += [f"{one.path}: {each['id']} {each['nodes'][0]['html'][:160]}" for each in found.response["violations"]]
+        wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        wrong += [f"{one.path}: {wide} px too wide"] if wide > 0 else []
+        if SCREENS:
+            name = one.path.replace("/", "-").replace("{id}", "one")
+            await page.screenshot(path=Path(SCREENS) / f"{name}-{scheme}.png")
+    assert wrong == []
+    assert foreign == []
+
+
+async def test_a_passkey_signs_in_and_confirms(office: Office, mine: Page) -> None:
+    await authenticator(mine.context, mine)
+    await prove(office)
+    await mine.goto(office.at("account/passkey"))
+    await mine.get_by_label("What you call it").fill("My phone")
+    await mine.get_by_role("button", name="Make the passkey").click()
+    await expect(mine.get_by_role("status")).to_have_text("The passkey was added.")
+    await expect(mine.get_by_text("My phone")).to_be_visible()
+
+    await mine.context.clear_cookies()
+    await mine.goto(office.at("payments"))
+    await mine.get_by_role("button", name="Use a passkey").click()
+    await expect(mine.get_by_role("heading", level=1)).to_have_text("Payments")
+
+    await age(office)
+    await mine.goto(office.at("keys/new"))
+    await expect(mine.get_by_role("heading", level=1)).to_have_text("Confirm that it is you")
+    await mine.get_by_role("button", name="Use a passkey").click()
+    await expect(mine.get_by_role("heading", level=1)).to_have_text("New API key")
+    await mine.get_by_label("invoices:read").check()
+    await mine.get_by_role("button", name="Make the key").click()
+    key = await mine.locator(".once").inner_text()
+    office.program.key, kept = key, office.program.key
+    status, _ = await office.program.call("GET", "/v1/invoices")
+    refused, _ = await office.program.call("GET", "/v1/wallets")
+    office.program.key = kept
+    assert (status, refused) == (200, 403)
+
+    await mine.goto(office.at("account"))
+    await mine.get_by_role("button", name="Remove the passkey My phone").click()
+    await expect(mine.get_by_role("status")).to_have_text("The passkey was removed.")
+
+
+async def test_a_passkey_of_nobody_here_opens_nothing(office: Office, open_page: OpenPage, faults: Faults) -> None:
+    page = await open_page()
+    await authenticator(page.context, page)
+    await page.goto(f"{office.url}/dashboard/sign-in")
+    await page.evaluate("document.querySelector('form.passkey').elements.credential.value = '{}'")
+    await page.evaluate("document.querySelector('form.passkey').submit()")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("You may not do this")
+    faults.seen.clear()  # the refusal itself
+
+
+async def test_one_signs_in_with_password_and_code_and_is_led_to_what_was_asked(
+    office: Office, open_page: OpenPage
+) -> None:
+    page = await open_page()
+    await page.goto(office.at("invoices?flag=overpaid"))
+    await page.get_by_label("E-mail").fill("owner@shop.example")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Continue").click()
+    await age(office)
+    await page.get_by_role("textbox", name="Code").fill(office.code())
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("link", name="order-1003")).to_be_visible()
+    await expect(page.get_by_role("link", name="order-1001")).to_have_count(0)
+
+
+async def test_a_payment_is_found_by_its_transaction_and_a_short_one_decided_on(
+    office: Office, mine: Page, shared_bitcoind: DevNode
+) -> None:
+    invoice = await office.program.invoice(reference="order-2001")
+    address = invoice["payment_options"][0]["address"]
+    txid = await shared_bitcoind.fund(address, 30_000)
+    await shared_bitcoind.mine()
+    await office.program.until_invoice(invoice, payments=["settled"])
+    for text in (txid, address, "order-2001", invoice["id"]):
+        await mine.goto(office.at("invoices"))
+        await mine.get_by_label("Id, reference, address or transaction").fill(text)
+        await mine.get_by_role("button", name="Find").click()
+        await expect(mine.locator("tbody tr")).to_have_count(1)
+    await mine.get_by_role("link", name="order-2001").click()
+    await expect(mine.get_by_text("1 of 1").first).to_be_visible()
+    await mine.get_by_role("button", name="Mark as settled").click()
+    await expect(mine.get_by_role("status")).to_have_text("Your decision was written down.")
+    await expect(mine.get_by_text("by Olga Owner")).to_be_visible()
+    shown = await office.program.until_invoice(invoice, status="settled", flags=["underpaid", "marked"])
+    assert is_id("inv", shown["id"])
+
+
+async def test_an_invoice_is_made_by_hand(office: Office, mine: Page, faults: Faults) -> None:
+    await mine.goto(office.at("overview"))
+    await mine.get_by_role("link", name="New invoice").click()
+    await mine.get_by_label("Amount").fill("12,50")
+    await mine.get_by_role("button", name="Create").click()
+    await expect(mine.get_by_role("alert")).to_contain_text("decimal string")
+    faults.seen.clear()  # the refusal itself
+    await mine.get_by_label("Amount").fill("12.50")
+    await mine.get_by_label("Reference").fill("by hand")
+    await mine.get_by_role("button", name="Create").click()
+    await expect(mine.get_by_role("status")).to_have_text("The invoice was created.")
+    await expect(mine.get_by_text(f"BTC {BITCOIN}").first).to_be_visible()
+
+
+async def test_e19_nobody_frames_the_dashboard(office: Office, mine: Page, faults: Faults) -> None:
+    await mine.route("http://elsewhere.localhost/", lambda route: route.fulfill(
+        body=f"<iframe src='{office.at('overview')}'></iframe>", content_type="text/html"))  # fmt: skip
+    await mine.goto("http://elsewhere.localhost/")
+    await mine.wait_for_load_state("networkidle")
+    assert len(mine.frames) == 2
+    shown = await mine.frames[-1].content()
+    assert not any(word in shown for word in ("Overview", "Sign in", "Kassa"))
+    faults.seen.clear()  # that it was refused
+
+
+async def authenticator(context: BrowserContext, page: Page) -> None:
+    """Give a browser an authenticator that is always willing (CDP's WebAuthn domain)."""
+    session = await context.new_cdp_session(page)
+    await session.send("WebAuthn.enable")
+    options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
+    options |= {"isUserVerified": True, "automaticPresenceSimulation": True}
+    await session.send("WebAuthn.addVirtualAuthenticator", {"options": options})

@@ -1,0 +1,244 @@
+"""Whoever guesses is slowed down; what was used once is used up; sessions end when they should."""
+
+import asyncio
+import re
+
+import pytest
+
+import kassa.people.session_store as sessions
+from kassa.dashboard.door import place
+from kassa.db.pool import Tx
+from kassa.people.model import Role
+from kassa.people.rules import FREE_TRIES
+from kassa.stores import store as stores
+from kassa.stores.model import Store
+from tests.dashboard.visitor import PASSWORD, Premises, Visitor
+
+
+async def begin(premises: Premises, email: str = "owner@shop.example", password: str = PASSWORD) -> Visitor:
+    visitor = premises.visitor()
+    await visitor.open("/dashboard/sign-in")
+    await visitor.submit("/sign-in", email=email, password=password)
+    return visitor
+
+
+async def tries(premises: Premises, subject: dict[str, str], count: int) -> int:
+    """Try so often, side by side; return how many of the tries would have been looked at."""
+    now, run = premises.clock.now(), premises.house.database.run
+    waits = await asyncio.gather(*[run(lambda tx: sessions.take_try(tx, subject, now)) for _ in range(count)])
+    return sum(not wait for wait in waits)
+
+
+async def test_e24_wrong_passwords_are_slowed_down_also_side_by_side(premises: Premises) -> None:
+    assert await tries(premises, {"person": "a@b.example"}, 60) == FREE_TRIES["person"]
+    premises.clock.move(1)
+    assert await tries(premises, {"person": "a@b.example"}, 60) == 1
+    premises.clock.move(2)
+    assert await tries(premises, {"person": "a@b.example"}, 60) <= 1
+
+
+async def test_e24_ten_thousand_tries_from_a_thousand_addresses_in_an_hour_are_a_few(premises: Premises) -> None:
+    looked_at = 0
+    for second in range(0, 3600, 9):
+        premises.clock.move(9)
+        at = premises.clock.now()
+        for number in range(2):
+            email, address = "a@b.example", f"192.0.{second % 250}.{number}"
+            subjects = {"person": email, "place": f"{email} {address}", "address": address}
+            wait = await premises.house.database.run(lambda tx, s=subjects, t=at: sessions.take_try(tx, s, t))  # type: ignore[misc]
+            looked_at += not wait
+    assert looked_at < 40
+
+
+async def test_e24_the_right_password_does_not_help_while_an_account_is_slowed_down(premises: Premises) -> None:
+    await premises.member(Role.OWNER)
+    visitor = premises.visitor()
+    for number in range(FREE_TRIES["place"] + 1):
+        await visitor.open("/dashboard/sign-in")
+        seen = await visitor.submit("/sign-in", email="owner@shop.example", password=f"wrong password {number}")
+        assert seen.status == (422 if number < FREE_TRIES["place"] else 429)
+    assert int(seen.headers["retry-after"]) >= 1
+    assert (await begin(premises)).seen.status == 429
+    premises.clock.move(60)
+    assert "Second step" in (await begin(premises)).seen.words
+
+
+async def test_an_unknown_account_looks_like_a_wrong_password(premises: Premises) -> None:
+    await premises.member(Role.OWNER)
+    known = (await begin(premises, password="wrong password 1")).seen
+    unknown = (await begin(premises, email="nobody@shop.example")).seen
+    assert (known.status, known.words.replace("owner@", "")) == (unknown.status, unknown.words.replace("nobody@", ""))
+
+
+async def test_e24_a_code_counts_once_and_so_does_a_recovery_code(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    recovery = re.findall(r"<code>([0-9a-z-]{19})</code>", owner.seen.text)[0]
+    code = owner.code(premises.clock.now())
+    for given, status in ((code, 200), (code, 422), (recovery.upper(), 200), (recovery, 422)):
+        visitor = await begin(premises)
+        seen = await visitor.submit("/code", code=given)
+        assert seen.status == status, given
+        premises.clock.move(2)
+
+
+async def test_e24_codes_are_slowed_down_although_the_password_is_right(premises: Premises) -> None:
+    await premises.member(Role.OWNER)
+    seen = []
+    for number in range(FREE_TRIES["place"]):
+        visitor = await begin(premises)
+        if visitor.seen.status == 429:
+            break
+        seen.append((await visitor.submit("/code", code=f"00000{number}")).status)
+    assert 0 < len(seen) < FREE_TRIES["place"]
+
+
+async def test_e25_a_session_gets_new_bits_at_every_step_and_none_after_its_end(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    visitor = premises.visitor()
+    await visitor.open("/dashboard/sign-in")
+    tokens = [visitor.cookies["kassa"]]
+    await visitor.submit("/sign-in", email="owner@shop.example", password=PASSWORD)
+    tokens.append(visitor.cookies["kassa"])
+    await visitor.submit("/code", code=owner.code(premises.clock.now()))
+    tokens.append(visitor.cookies["kassa"])
+    assert len(set(tokens)) == 3
+    # A token that somebody planted beforehand opens nothing.
+    for token, opens in zip(tokens, (False, False, True), strict=True):
+        other = premises.visitor(cookie=f"kassa={token}")
+        assert (await other.open(premises.at("account"))).url.startswith(premises.at("account")) is opens
+    await visitor.open()
+    await visitor.submit("/sign-out")
+    other = premises.visitor(cookie=f"kassa={tokens[-1]}")
+    assert (await other.open(premises.at("account"))).url.startswith("/dashboard/sign-in")
+
+
+@pytest.mark.parametrize(("seconds", "opens"), [(11 * 3600, True), (12 * 3600 + 60, False)])
+async def test_a_session_that_is_not_used_ends(premises: Premises, seconds: int, opens: bool) -> None:
+    owner = await premises.member(Role.OWNER)
+    await owner.open()
+    premises.clock.move(seconds)
+    assert (await owner.open(premises.at("invoices"))).url.startswith(premises.at("invoices")) is opens
+
+
+async def test_e25_a_new_password_app_or_role_ends_the_other_sessions(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    member = await premises.member(Role.VIEWER)
+    await owner.open(premises.at("members"))
+    form = next(line for line in owner.seen.text.split("<tr>") if "viewer@shop.example" in line)
+    path = re.search(r'action="([^"]*/role)"', form)
+    assert path is not None
+    await owner.submit(path[1], role="support")
+    assert "The role was changed" in owner.seen.words
+    assert (await member.open(premises.at("invoices"))).url.startswith("/dashboard/sign-in")
+
+    second = await begin(premises)
+    await second.submit("/code", code=owner.code(premises.clock.now()))
+    premises.clock.move(60)
+    assert (await second.open(premises.at("invoices"))).status == 200
+    await owner.open(premises.at("account/password"))
+    await owner.submit("account/password", password="another long password")
+    assert "Your password was changed" in owner.seen.words
+    assert (await second.open(premises.at("invoices"))).url.startswith("/dashboard/sign-in")
+    assert (await owner.open(premises.at("invoices"))).url == premises.at("invoices")
+
+
+async def test_the_last_owner_stays(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    await owner.open(premises.at("members"))
+    assert (await owner.submit("/remove")).status == 422
+    assert "keeps at least one owner" in owner.seen.words
+
+
+async def test_a_link_lets_in_once_and_only_whom_it_is_for(premises: Premises) -> None:
+    link = await premises.invited("anna@shop.example", Role.ADMIN)
+    anna, thief = premises.visitor(), premises.visitor()
+    await anna.open(link)
+    await thief.open(link)
+    await anna.submit(link, name="Anna", password=PASSWORD)
+    assert "second step" in anna.seen.words
+    assert (await thief.submit(link, name="Thief", password=PASSWORD)).status == 400
+    # Without a second factor nothing is shown.
+    assert (await anna.open(premises.at("invoices"))).url == "/dashboard/enrol"
+    owner = await premises.member(Role.OWNER)
+    await owner.open(await premises.invited("else@shop.example", Role.VIEWER))
+    assert "You are signed in as owner@shop.example" in owner.seen.words
+
+
+async def test_an_invitation_does_not_open_an_account_that_exists(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    other = await premises.house.database.run(lambda tx: _second_store(tx, premises))
+    link = await premises.invited("owner@shop.example", Role.VIEWER, other)
+    stranger = premises.visitor()
+    await stranger.open(link)
+    assert "You have an account already" in stranger.seen.words
+    await owner.open(link)
+    await owner.submit(link)
+    assert owner.seen.url.startswith(f"/dashboard/stores/{other.id}/overview")
+    assert (await owner.open(f"/dashboard/stores/{other.id}/keys")).status == 403
+    assert (await owner.open(premises.at("keys"))).status == 200
+
+
+async def _second_store(tx: Tx, premises: Premises) -> Store:
+    return await stores.create_store(tx, "Second", "EUR", False, premises.clock.now())
+
+
+async def test_a_foreign_store_looks_like_one_that_does_not_exist(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    other = await premises.house.database.run(lambda tx: _second_store(tx, premises))
+    foreign = await owner.open(f"/dashboard/stores/{other.id}/invoices")
+    unknown = await owner.open(f"/dashboard/stores/sto_{'0' * 29}/invoices")
+    assert (foreign.status, foreign.text) == (unknown.status, unknown.text)
+    assert foreign.status == 404
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "//evil.example", "/\\evil.example", "\\evil", "https://evil.example", "javascript:alert(1)", "/../../evil",
+        "/stores/..", "///evil", "/@evil.example:80/\n", "/\u2215evil", "/ evil", "/%0d%0aset-cookie:x"[:7] + "\r\n",
+    ],
+)  # fmt: skip
+def test_e21_one_is_led_on_within_the_dashboard_alone(text: str) -> None:
+    assert place(text) == ""
+
+
+def test_one_is_led_back_to_the_page_that_was_asked_for() -> None:
+    assert place("/stores/sto_0/invoices?status=new&cursor=inv_0") == "/stores/sto_0/invoices?status=new&cursor=inv_0"
+
+
+async def test_sign_ins_and_refusals_are_in_the_audit_log(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    await begin(premises, password="wrong password 1")
+    kinds = [row["kind"] for row in await premises.house.database.pool.fetch("select kind from acts order by number")]
+    assert {"member.joined", "session.opened", "session.refused"} <= set(kinds)
+    await owner.open(premises.at("keys/new"))
+    await owner.submit("keys/new", label="till", scopes=["invoices:read"])
+    key = re.search(r"kassa_test_[0-9A-Za-z]{43}", owner.seen.text)
+    assert key is not None
+    kept = str(await premises.house.database.pool.fetch("select * from acts"))
+    assert "api_key.created" in kept
+    assert key[0] not in kept
+    assert PASSWORD not in kept
+    assert key[0] not in (await owner.open(premises.at("keys"))).text
+
+
+async def test_nobody_gives_a_key_what_their_role_lacks(premises: Premises) -> None:
+    await premises.member(Role.OWNER)
+    admin = await premises.member(Role.ADMIN)
+    await admin.open(premises.at("keys/new"))
+    assert 'value="wallets:write"' not in admin.seen.text
+    assert (await admin.submit("keys/new", label="x", scopes=["wallets:write"])).status == 403
+    await admin.open(premises.at("keys/new"))
+    assert (await admin.submit("keys/new", label="x", scopes=[])).status == 422
+
+
+async def test_a_link_of_the_operator_lets_somebody_back_in_once(premises: Premises) -> None:
+    await premises.member(Role.OWNER)
+    link = await premises.link("owner@shop.example")
+    back, second = premises.visitor(), premises.visitor()
+    await back.open(link)
+    await second.open(link)
+    await back.submit(link)
+    assert back.seen.url == premises.at("overview")
+    assert (await back.open(premises.at("account/app"))).status == 200  # so lately let in that the app can be replaced
+    assert (await second.submit(link)).status == 400
