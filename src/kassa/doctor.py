@@ -16,10 +16,13 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+import kassa.alerts.detector_store as detectors
+import kassa.alerts.store as alerts
 import kassa.audit.store as audit
 import kassa.rates.store as rates
 import kassa.wallets.store as wallets
 from kassa import flow
+from kassa.alerts.service_rules import silent
 from kassa.audit.anchor import read_anchor
 from kassa.audit.model import Break
 from kassa.chains.base import Chain, ChainSource, Keys, Probe
@@ -30,7 +33,7 @@ from kassa.core.money import format_rate
 from kassa.db.migrate import missing
 from kassa.db.pool import Database
 from kassa.db.server import weak_settings
-from kassa.house import connection_of
+from kassa.house import connection_of, second_connection_of
 from kassa.invoices.store import faults
 from kassa.main import build_chains, open_server
 from kassa.rates.model import NoRate
@@ -75,6 +78,7 @@ async def examine(settings: Settings) -> list[Finding]:
             findings += await _database(database, settings)
             findings += await _follow_up(database)
             findings += await _rates(database, settings)
+            findings += await _watchers(database, settings)
     except DatabaseError as fault:
         findings.append(Finding("database", Verdict.FAIL, str(fault), "start it, or correct database_url"))
     try:
@@ -202,6 +206,20 @@ async def _follow_up(database: Database) -> list[Finding]:
     return findings
 
 
+async def _watchers(database: Database, settings: Settings) -> list[Finding]:
+    pool, now = database.pool, SystemClock().now()
+    try:
+        quiet = silent(flow.expected(settings), await detectors.beats(pool), now)
+        counts = await alerts.open_counts(pool)
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+        return []  # said elsewhere
+    detail = f"{', '.join(quiet)} did not look of late" if quiet else "every one has looked of late"
+    found = [Finding("detectors", Verdict.FAIL if quiet else Verdict.OK, detail, "run `kassa work`, and see its log")]
+    told = ", ".join(f"{count} {severity}" for severity, count in sorted(counts.items())) or "none"
+    verdict = Verdict.FAIL if counts.get("critical") else Verdict.WARN if counts.get("warning") else Verdict.OK
+    return [*found, Finding("alerts", verdict, f"open: {told}", "see `kassa alert list`, and docs/alerts.md")]
+
+
 async def _rates(database: Database, settings: Settings) -> list[Finding]:
     pool, now = database.pool, SystemClock().now()
     try:
@@ -239,7 +257,17 @@ async def _network(network: Network, chain: Chain) -> list[Finding]:
         if findings[0].verdict is Verdict.OK:
             findings += await _tip(network, chain, source)
             findings += await _contracts(chain, source)
-        return findings + await _closer(network, chain)
+        return findings + await _second(network, chain) + await _closer(network, chain)
+    finally:
+        await source.close()
+
+
+async def _second(network: Network, chain: Chain) -> list[Finding]:
+    if network.second_rpc_url is None:
+        return []
+    source = chain.connect(second_connection_of(network))
+    try:
+        return [await _look(f"{network.name} second node", source.check, "start it, or correct second_rpc_url")]
     finally:
         await source.close()
 

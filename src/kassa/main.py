@@ -15,6 +15,7 @@ import structlog
 import uvloop
 from uvicorn import Server
 
+import kassa.alerts.detector_store as detectors
 from kassa import __version__, measures, tracing
 from kassa.api.app import create_app
 from kassa.api.server import make_server
@@ -28,6 +29,7 @@ from kassa.db import embedded
 from kassa.db.migrate import migrate, missing
 from kassa.db.pool import Database
 from kassa.db.server import open_database, weak_settings
+from kassa.flow import DETECTORS, expected
 from kassa.house import House, derived_text, limits_of
 from kassa.limits.limiter import Limiter
 from kassa.metrics.serve import serve_metrics
@@ -37,6 +39,7 @@ from kassa.wallets.mark import AddressMarks
 from kassa.wallets.seal import Seal, read_or_make
 from kassa.watch.store import network_rows
 from kassa.workers.check_addresses import check_addresses
+from kassa.workers.detect import detect
 from kassa.workers.fetch_rates import fetch_rates
 from kassa.workers.follow_chain import follow_chain
 from kassa.workers.keep_audit import keep_audit
@@ -185,6 +188,8 @@ async def _prepare(database: Database, *, migrating: bool) -> None:
 
 async def serve(house: House, roles: Sequence[str], stop: asyncio.Event) -> None:
     """Run roles until `stop` is set, then let answers be finished and loops end their work or undo it whole."""
+    if "work" in roles:
+        await house.database.run(lambda tx: detectors.enlist(tx, expected(house.settings), house.clock.now()))
     try:
         async with asyncio.TaskGroup() as group:
             if "api" in roles:
@@ -222,6 +227,7 @@ def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
             "keep_audit": partial(keep_audit, house),
             "send_webhooks": partial(send_webhooks, house),
         }
+        loops |= {f"detect {each.name}": partial(detect, house, each) for each in DETECTORS}
         if house.settings.rates.sources:
             loops["fetch_rates"] = partial(fetch_rates, house)
         if house.settings.books.reconcile_seconds:

@@ -38,7 +38,11 @@ async def test_g9_every_route_declares_its_access(house: House) -> None:
 
     assert {(path, method) for method, path, _ in OPERATIONS} <= declared.keys()
     assert {access for access in declared.values() if access not in SCOPES} <= {ANY_KEY, PUBLIC}
-    assert {path for (path, _), access in declared.items() if access == PUBLIC} == {"/health/live", "/health/ready"}
+    assert {path for (path, _), access in declared.items() if access == PUBLIC} == {
+        "/health/live",
+        "/health/monitor",
+        "/health/ready",
+    }
     assert {path for (path, _), access in declared.items() if access == ANY_KEY} == {
         "/v1/openapi.json", "/v1/assets", "/v1/networks", "/v1/rates", "/v1/rates/history",
     }  # fmt: skip

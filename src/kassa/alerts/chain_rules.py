@@ -1,13 +1,21 @@
 """What is wrong with a network and its nodes. Pure."""
 
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
+from kassa.alerts.seen import Followed, Reorganised
 from kassa.watch.model import Opinion
 
 SILENT_POLLS = 3
 """A second node that answers none of so many questions is silent."""
 _BEHIND_BLOCKS, _BEHIND_SECONDS = 3, 180
+_SYNCING_FOR = timedelta(minutes=10)
+_DEEP_BLOCKS, _DEEP_SECONDS = 2, 24
+_CONDITIONS = {
+    "stalled": (Kind.NODE_STALLED, "shows no new block"),
+    "unreachable": (Kind.NODE_UNREACHABLE, "does not answer"),
+}
 
 
 def on_opinion(
@@ -27,6 +35,62 @@ def on_opinion(
     }
     findings = [each for each in (_behind(opinion, block_seconds), _parted(opinion)) if each is not None]
     return tuple(kind for kind, known in judged.items() if known), findings
+
+
+def on_nodes(seen: Sequence[Followed], configured: Collection[str], now: datetime) -> list[Finding]:
+    """Judge how the configured networks are followed.
+
+    What follows by itself needs no action of its own: in each of these states nobody is asked to pay on the network,
+    and nothing there expires.
+    """
+    known = {each.network: each for each in seen}
+    found = []
+    for network in configured:
+        each = known.get(network)
+        if each is None or not each.followed:
+            found.append(_node(Kind.NOT_FOLLOWED, network, f"no process follows {network}", "run `kassa watch`"))
+        elif each.refused:
+            said = f"the node of {network} is not a node of this network"
+            found.append(_node(Kind.NODE_REFUSED, network, said, each.detail))
+        elif each.state in _CONDITIONS:
+            kind, words = _CONDITIONS[each.state]
+            found.append(_node(kind, network, f"the node of {network} {words}", each.detail))
+        elif each.state == "syncing" and each.observed_at is not None and now - each.observed_at > _SYNCING_FOR:
+            said = f"{network} has been catching up for more than ten minutes"
+            found.append(_node(Kind.NODE_SYNCING, network, said, each.detail, Severity.WARNING))
+    return found
+
+
+def on_reorganisations(
+    seen: Sequence[Reorganised], required: Mapping[str, Sequence[int]], block_seconds: Mapping[str, int]
+) -> list[Finding]:
+    """Judge the reorganisations of late. `required` are the confirmations that a network's tiers ask for.
+
+    One block is every day's; what undid more may undo more, so twice as much is asked for while it is fresh.
+    """
+    found = []
+    for each in seen:
+        deep = max(_DEEP_BLOCKS, _DEEP_SECONDS // max(1, block_seconds.get(each.network, 1)))
+        if each.depth < deep:
+            continue
+        most = max(required.get(each.network, ()), default=0)
+        found.append(
+            Finding(
+                Kind.DEEP_REORGANISATION,
+                each.network,
+                Severity.CRITICAL if each.depth >= most else Severity.WARNING,
+                f"{each.network} undid {each.depth} blocks within a day: payments need {2 * each.depth} confirmations",
+                network=each.network,
+                about={"depth": each.depth, "count": each.count},
+                actions=(Action(Deed.RAISED, each.network, 2 * each.depth),),
+                measure=each.depth,
+            )
+        )
+    return found
+
+
+def _node(kind: Kind, network: str, reason: str, detail: str, severity: Severity = Severity.CRITICAL) -> Finding:
+    return Finding(kind, network, severity, reason, network=network, detail=detail)
 
 
 def _parted(opinion: Opinion) -> Finding | None:

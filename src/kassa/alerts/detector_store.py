@@ -1,21 +1,11 @@
 """When each detector last looked: what says that somebody is watching."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from kassa.alerts.seen import Beat
 from kassa.db.pool import Tx
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """A detector's last run."""
-
-    name: str
-    every_seconds: int
-    begun_at: datetime
-    ended_at: datetime | None
-    findings: int | None
 
 
 async def begin(tx: Tx, name: str, every_seconds: int, now: datetime) -> bool:
@@ -32,6 +22,18 @@ async def begin(tx: Tx, name: str, every_seconds: int, now: datetime) -> bool:
     return taken is not None
 
 
+async def enlist(tx: Tx, expected: Mapping[str, int], now: datetime) -> None:
+    """Note that detectors begin to be run, as a process does once at its start: none is silent yet."""
+    await tx.execute(
+        """insert into detectors (name, every_seconds, begun_at, enlisted_at)
+           select n, e, '-infinity', $3 from unnest($1::text[], $2::int[]) as d (n, e) order by n
+           on conflict (name) do update set enlisted_at = excluded.enlisted_at""",
+        list(expected),
+        list(expected.values()),
+        now,
+    )
+
+
 async def end(tx: Tx, name: str, every_seconds: int, findings: int, now: datetime) -> None:
     """Note that a detector has looked, with what it found committed in the same transaction."""
     await tx.execute(
@@ -46,5 +48,5 @@ async def end(tx: Tx, name: str, every_seconds: int, findings: int, now: datetim
 
 async def beats(tx: Any) -> dict[str, Beat]:  # a transaction or the pool
     """Return the last run of every detector that ever ran, by name."""
-    rows = await tx.fetch("select name, every_seconds, begun_at, ended_at, findings from detectors order by name")
+    rows = await tx.fetch("select name, begun_at, enlisted_at, ended_at, findings from detectors order by name")
     return {row["name"]: Beat(**row) for row in rows}

@@ -196,6 +196,11 @@ async def page(
     return await _with_decisions(tx, rows)
 
 
+async def open_counts(tx: Any) -> dict[str, int]:  # a transaction or the pool
+    """Return how many alerts are open, by severity."""
+    return dict(await tx.fetch("select severity, count(*) from alerts where closed_at is null group by 1"))
+
+
 async def _tell(tx: Tx, type_: str, alert: Alert, now: datetime) -> None:
     found, body = alert.finding, alert_resource(alert)
     stores: Sequence[StoreId] = ()

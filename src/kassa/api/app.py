@@ -124,6 +124,7 @@ def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
         _document_route(desk, document(ENDPOINTS, house.settings.http.public_url)),
         _public_route("/health/live", health.live),
         _public_route("/health/ready", health.ready),
+        _public_route("/health/monitor", health.monitor),
         *pages,
     ]
     for route in routes:

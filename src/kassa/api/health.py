@@ -1,13 +1,18 @@
 """Liveness and readiness, without a key and without detail: they say whether, never why."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
 import asyncpg
 
+import kassa.alerts.detector_store as detectors
+from kassa import flow
+from kassa.alerts.service_rules import silent
 from kassa.api.reply import Reply, json_reply
 from kassa.db.faults import DATABASE_AWAY
 from kassa.db.migrate import missing
+from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.watch.store import network_rows
 
@@ -18,12 +23,12 @@ LOOK_SECONDS = 2
 
 
 class Health:
-    """Answers the two questions an orchestrator has."""
+    """Answers the two questions an orchestrator has, and that of a watcher elsewhere: does anybody here watch?"""
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._asked = float("-inf")
-        self._ready = False
+        self._ready = _Kept(house, self._look)
+        self._monitor = _Kept(house, self._look_for_watchers)
 
     async def live(self) -> Reply:
         """Answer that this process answers."""
@@ -31,20 +36,43 @@ class Health:
 
     async def ready(self) -> Reply:
         """Answer 200 when the database is migrated and every configured network has a living, unhalted follower."""
-        if monotonic() - self._asked > KEPT_SECONDS:
-            self._asked = monotonic()
-            self._ready = await self._look()
-        return json_reply(200, {"status": "ok"}) if self._ready else json_reply(503, {"status": "unavailable"})
+        return await self._ready.reply()
 
-    async def _look(self) -> bool:
-        try:
-            async with asyncio.timeout(LOOK_SECONDS), self._house.database.pool.acquire() as connection:
-                if await missing(connection):
-                    return False
-                rows = {row.name: row for row in await network_rows(connection)}
-        except (*DATABASE_AWAY, asyncpg.UndefinedTableError):
+    async def monitor(self) -> Reply:
+        """Answer 200 when every detector has looked of late. A dead one opens no alert, so ask from elsewhere."""
+        return await self._monitor.reply()
+
+    async def _look(self, connection: Tx) -> bool:
+        if await missing(connection):
             return False
+        rows = {row.name: row for row in await network_rows(connection)}
         return all(
             (row := rows.get(name)) is not None and row.followed and row.state != "halted"
             for name in self._house.chains
         )
+
+    async def _look_for_watchers(self, connection: Tx) -> bool:
+        beats = await detectors.beats(connection)
+        return not silent(flow.expected(self._house.settings), beats, self._house.clock.now())
+
+
+class _Kept:
+    """A question to the database, and its last answer for those who ask again at once."""
+
+    def __init__(self, house: House, look: Callable[[Tx], Awaitable[bool]]) -> None:
+        self._house, self._look = house, look
+        self._asked = float("-inf")
+        self._well = False
+
+    async def reply(self) -> Reply:
+        if monotonic() - self._asked > KEPT_SECONDS:
+            self._asked = monotonic()
+            self._well = await self._ask()
+        return json_reply(200, {"status": "ok"}) if self._well else json_reply(503, {"status": "unavailable"})
+
+    async def _ask(self) -> bool:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS), self._house.database.pool.acquire() as connection:
+                return await self._look(connection)
+        except (*DATABASE_AWAY, asyncpg.UndefinedTableError):
+            return False

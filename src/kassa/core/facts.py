@@ -43,7 +43,8 @@ class Transaction:
 
     `replaceable` is true when another may take its place: it, or an unconfirmed ancestor, signals so, the node lets any
     be replaced, or it pays too little or hangs on too many others to stay in mempools. `first_seen_at` is the time at
-    which the node says it took the transaction into its mempool, if it says so.
+    which the node says it took the transaction into its mempool, if it says so. `empty` counts its transfers of nothing
+    to watched addresses: they are none, but somebody sends them.
     """
 
     txid: str
@@ -51,6 +52,7 @@ class Transaction:
     inputs: tuple[Input, ...]
     replaceable: bool = False
     first_seen_at: datetime | None = None
+    empty: int = 0
 
 
 @dataclass(frozen=True, slots=True)

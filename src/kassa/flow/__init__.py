@@ -30,6 +30,7 @@ from kassa.flow.assigning import assign_payment, unassigned
 from kassa.flow.attempting import attempt_link, last_attempt
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
 from kassa.flow.contracts import on_contracts, thaw_asset
+from kassa.flow.detecting import DETECTORS, Detector, detect, expected, note_round
 from kassa.flow.finding import find_invoices
 from kassa.flow.guarding import check_addresses, check_deposits, check_wallets
 from kassa.flow.linking import (
@@ -65,6 +66,8 @@ from kassa.flow.timeline import timeline
 from kassa.flow.verifying import verify
 
 __all__ = [
+    "DETECTORS",
+    "Detector",
     "Issuing",
     "LinkOrder",
     "LinkView",
@@ -84,6 +87,8 @@ __all__ = [
     "decide_alert",
     "decimals",
     "delete_endpoint",
+    "detect",
+    "expected",
     "find_invoices",
     "halt_network",
     "invoice_list",
@@ -96,6 +101,7 @@ __all__ = [
     "make_link",
     "mark_invoice",
     "note_node",
+    "note_round",
     "on_chain_update",
     "on_contracts",
     "on_deadlines",

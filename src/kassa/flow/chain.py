@@ -55,6 +55,7 @@ async def on_chain_update(
     if update.undo:
         touched |= await payments.undo(tx, network, update.undo[-1].height - 1)
         crashpoint("chain.undone")
+        await watch.note_reorganisation(tx, network, update.undo, now)
     tip = await watch.put_update(tx, network, update)
     crashpoint("chain.blocks")
     touched |= await _put_found(tx, house, network, found_in_blocks(update.apply, held.observed_at, now), now, ahead)
@@ -65,6 +66,8 @@ async def on_chain_update(
     # What another block's execution of the same transaction had paid, and this one's does not: it waits nowhere.
     touched |= await payments.put_missing(tx, network, sorted({said.txid for said, _ in spenders}), now)
     crashpoint("chain.conflicts")
+    if empty := sum(transaction.empty for block in update.apply for transaction in block.transactions):
+        await watch.note_empty(tx, network, empty, now)
     await post_unowned(tx, network, update.apply[0].ref.height - 1, now)
     final = held.final if held.final is None or not update.undo else min(held.final, update.undo[-1].height - 1)
     touched |= await payments.ripe(tx, network, tip.height, final)
@@ -142,9 +145,11 @@ async def on_final(
     return replace(held, final=final)
 
 
-async def note_node(tx: Tx, position: Position, tip: Tip | None, state: str, detail: str, now: datetime) -> bool:
+async def note_node(
+    tx: Tx, position: Position, tip: Tip | None, state: str, detail: str, now: datetime, *, refused: bool = False
+) -> bool:
     """Note what a network's node says of itself; return whether the network's state changed by it."""
-    return await watch.note_node(tx, position.network, position.fence, tip, state, detail, now)
+    return await watch.note_node(tx, position.network, position.fence, tip, state, detail, now, refused=refused)
 
 
 async def halt_network(tx: Tx, position: Position, reason: str, now: datetime) -> None:

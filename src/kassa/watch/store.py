@@ -1,6 +1,6 @@
 """Where we stand on each network, in the database; and who may move it: one holder of a lease, fenced by a number."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -137,16 +137,49 @@ async def note_left(tx: Tx, networks: Collection[str], now: datetime) -> None:
         await tx.execute("update networks set left_until = $2 where id = any($1)", list(networks), now)
 
 
-async def note_node(tx: Tx, network: str, fence: int, tip: Tip | None, state: str, detail: str, now: datetime) -> bool:
+async def note_reorganisation(tx: Tx, network: str, undone: Sequence[BlockRef], now: datetime) -> None:
+    """Keep that blocks were undone, the highest first."""
+    await tx.execute(
+        "insert into reorganisations (network, at, depth, height) values ($1, $2, $3, $4)",
+        network,
+        now,
+        len(undone),
+        undone[-1].height,
+    )
+
+
+async def note_empty(tx: Tx, network: str, count: int, now: datetime) -> None:
+    """Count transfers of nothing to our addresses."""
+    await tx.execute(
+        """insert into empty_transfers as e (network, hour, count) values ($1, date_trunc('hour', $2::timestamptz), $3)
+           on conflict (network, hour) do update set count = e.count + excluded.count""",
+        network,
+        now,
+        count,
+    )
+
+
+async def note_node(
+    tx: Tx,
+    network: str,
+    fence: int,
+    tip: Tip | None,
+    state: str,
+    detail: str,
+    now: datetime,
+    *,
+    refused: bool = False,
+) -> bool:
     """Note what the node says of itself (None: nothing was heard) and the state that follows.
 
-    Returns whether the state changed; raises `LeaseLost` when another process follows the network.
+    `refused`: it is no node of this network. Returns whether the state changed; raises `LeaseLost` when another process
+    follows the network.
     """
     row = await tx.fetchrow(
         """update networks n set state = $4, detail = $5, node_height = coalesce($3, n.node_height),
                node_time = coalesce($6, n.node_time),
                contacted_at = case when $3::bigint is null then n.contacted_at else $7 end,
-               node_behind = coalesce($8, n.node_behind)
+               node_behind = coalesce($8, n.node_behind), node_refused = $9
            from (select state from networks where id = $1 for update) as before
            where n.id = $1 and n.fence = $2 returning before.state is distinct from n.state as changed""",
         network,
@@ -157,6 +190,7 @@ async def note_node(tx: Tx, network: str, fence: int, tip: Tip | None, state: st
         None if tip is None else tip.time,
         now,
         None if tip is None else tip.behind,
+        refused,
     )
     if row is None:
         raise LeaseLost(f"another process follows {network} now")

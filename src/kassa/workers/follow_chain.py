@@ -316,10 +316,10 @@ class Follower:
         state, detail = self._state(tip)
         await self._put_state(tip, state, detail)
 
-    async def _put_state(self, tip: Tip | None, state: str, detail: str) -> None:
+    async def _put_state(self, tip: Tip | None, state: str, detail: str, *, refused: bool = False) -> None:
         now = self._house.clock.now()
         async with self._house.database.transaction() as tx:
-            changed = await flow.note_node(tx, self._position, tip, state, detail, now)
+            changed = await flow.note_node(tx, self._position, tip, state, detail, now, refused=refused)
         self._position = replace(self._position, state=state)
         if changed:
             log.info("network", network=self._network.name, state=state, detail=detail)
@@ -340,7 +340,7 @@ class Follower:
         self._checked = False
         self._pause = _MAX_PAUSE_SECONDS
         log.error("this node is refused", network=self._network.name, fault=str(fault))
-        await self._put_state(None, "unreachable", f"the node is refused: {fault}")
+        await self._put_state(None, "unreachable", f"the node is refused: {fault}", refused=True)
 
     async def _halt(self, reason: str) -> None:
         log.error("halted", network=self._network.name, reason=reason)

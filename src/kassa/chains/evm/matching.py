@@ -154,11 +154,14 @@ def describe(fetched: Fetched, place: int, destinations: Keys, names: Names) -> 
         raise ChainUnavailable(f"the node gave no receipt for transaction {tx.hash[:80]}")
     data(tx.hash, 32)
     transfers: list[Transfer] = []
+    empty = 0
     if receipt.status == SUCCEEDED:
+        logged = _token_transfers(receipt, destinations, names)
+        empty = sum(not transfer.units for transfer in logged)
         transfers += coin_transfers(tx, destinations, names)
-        transfers += _token_transfers(receipt, destinations, names)
+        transfers += [transfer for transfer in logged if transfer.units]
         transfers += _inner_transfers(tx.hash, fetched.frames.get(tx.hash, ()), destinations, names)
-    return Transaction(tx.hash, tuple(transfers), (spent(tx),))
+    return Transaction(tx.hash, tuple(transfers), (spent(tx),), empty=empty)
 
 
 def upgrades(fetched: Fetched, names: Names) -> bool:
@@ -187,8 +190,7 @@ def _token_transfers(receipt: Receipt, destinations: Keys, names: Names) -> list
         if is_transfer(log, names.tokens) and log.topics[1] != log.topics[2]:
             units = int.from_bytes(data(log.data, 32))
             to, asset = "0x" + log.topics[2][26:], names.tokens[log.address.lower()]
-            if units:
-                found += _to_watched(receipt.txid, f"log:{place}", to, units, asset, destinations, names)
+            found += _to_watched(receipt.txid, f"log:{place}", to, units, asset, destinations, names)
     return found
 
 

@@ -1,0 +1,154 @@
+"""What is wrong with payments and with the books. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
+from kassa.alerts.seen import Dust, Held, Overtaken, Reversed, Unowned, Volume
+from kassa.core.ids import StoreId
+
+MOST_OVERTAKEN = 3
+"""Of a store's payments on a network within a day; of one payer's, one less."""
+MOST_DUST = 20
+KNOWN_PAYMENTS = 20
+"""A store that had fewer in 30 days has no history to be compared with."""
+UNUSUAL_AMOUNT, UNUSUAL_BURST = 10, 5
+"""Times the largest payment, and times the busiest hour, of the 30 days before."""
+_LISTED = 20
+
+
+def on_reversed(seen: Iterable[Reversed]) -> list[Finding]:
+    """Judge settled payments that were taken back: each is one loss, and a warning to the others of its store."""
+    return [
+        Finding(
+            Kind.SETTLED_REVERSED,
+            each.payment_id,
+            Severity.CRITICAL,
+            f"{each.payment_id} had settled after {each.required} confirmations, and the chain took it back",
+            store_id=StoreId(each.store_id),
+            network=each.network,
+            about={
+                "payment_id": each.payment_id,
+                "invoice_id": each.invoice_id,
+                "customer_id": each.customer_id,
+                "asset": each.asset,
+            },
+            actions=(Action(Deed.RAISED, each.network, 2 * max(1, each.required)),),
+        )
+        for each in seen
+    ]
+
+
+def on_overtaken(seen: Iterable[Overtaken], strictest: Mapping[str, int]) -> list[Finding]:
+    """Judge payments that were overtaken: many of a store's, or several by one payer, are attempts to cheat it.
+
+    `strictest` are the confirmations that a network asks for the largest amounts: now for every amount.
+    """
+    found = []
+    for each in seen:
+        if each.count < MOST_OVERTAKEN - (each.payer is not None):
+            continue
+        whose = "payments" if each.payer is None else f"payments of {each.payer}"
+        found.append(
+            Finding(
+                Kind.DOUBLE_SPENDS if each.payer is None else Kind.DOUBLE_SPENDING_PAYER,
+                "/".join(part for part in (each.store_id, each.network, each.payer) if part is not None),
+                Severity.WARNING,
+                f"{each.count} {whose} on {each.network} were spent again elsewhere within a day",
+                store_id=StoreId(each.store_id),
+                network=each.network,
+                about={"count": each.count, "payer": each.payer},
+                actions=(Action(Deed.RAISED, each.network, max(1, strictest.get(each.network, 1))),),
+                measure=each.count,
+            )
+        )
+    return found
+
+
+def on_dust(seen: Iterable[Dust], empty: Mapping[str, int]) -> list[Finding]:
+    """Judge floods of payments worth nothing, and of transfers of nothing (address poisoning)."""
+    return [
+        *(
+            Finding(
+                Kind.DUST_FLOOD,
+                each.store_id,
+                Severity.WARNING,
+                f"{each.count} payments of hardly any value came within an hour",
+                store_id=StoreId(each.store_id),
+                about={"count": each.count},
+                measure=each.count,
+            )
+            for each in seen
+            if each.count >= MOST_DUST
+        ),
+        *(
+            Finding(
+                Kind.EMPTY_TRANSFERS,
+                network,
+                Severity.WARNING,
+                f"{count} transfers of nothing came to our addresses on {network}: do not copy addresses from them",
+                network=network,
+                about={"count": count},
+                measure=count,
+            )
+            for network, count in empty.items()
+            if count >= MOST_DUST
+        ),
+    ]
+
+
+def on_unowned(seen: Sequence[Unowned]) -> list[Finding]:
+    """Judge money that nobody owns: one alert for each network, with whose it may be."""
+    found = []
+    for network in sorted({each.network for each in seen}):
+        here = [each for each in seen if each.network == network]
+        listed = [
+            {"payment_id": each.payment_id, "asset": each.asset, "address": each.address, "stores": list(each.stores)}
+            for each in here[:_LISTED]
+        ]
+        said = f"{len(here)} payments on {network} came to addresses of ours that nobody owns"
+        about = {"payments": listed}
+        found.append(Finding(Kind.MONEY_UNOWNED, network, Severity.WARNING, said, about=about, measure=len(here)))
+    return found
+
+
+def on_volumes(seen: Iterable[Volume]) -> list[Finding]:
+    """Judge a store's last hour against its own 30 days before."""
+    found = []
+    for each in seen:
+        if each.before_count < KNOWN_PAYMENTS:
+            continue
+        subject, about = f"{each.store_id}/{each.currency}", {"currency": each.currency}
+        if each.largest >= UNUSUAL_AMOUNT * each.before_largest:
+            said = f"a payment is more than {UNUSUAL_AMOUNT} times the largest of 30 days"
+            found.append(_volume(Kind.AMOUNT_UNUSUAL, each, subject, said, about, each.largest))
+        if each.count >= max(KNOWN_PAYMENTS, UNUSUAL_BURST * each.before_busiest_hour):
+            said = f"{each.count} payments within an hour, and {each.before_busiest_hour} in the busiest of 30 days"
+            found.append(_volume(Kind.PAYMENTS_UNUSUAL, each, subject, said, about | {"count": each.count}, each.count))
+    return found
+
+
+def on_held(seen: Iterable[Held]) -> list[Finding]:
+    """Judge whether the books hold what customers are owed; an asset of which they do not is held until a person looks.
+
+    Customers' credit comes from what reached our addresses, so this can only be a fault or a theft.
+    """
+    return [
+        Finding(
+            Kind.BOOKS_INSOLVENT,
+            each.asset,
+            Severity.CRITICAL,
+            f"customers are owed more {each.asset} than the books hold: nothing more settles in it",
+            about={"asset": each.asset, "holdings_units": str(each.holdings), "owed_units": str(each.owed)},
+            actions=(Action(Deed.HELD, each.asset),),
+            lasting=True,
+        )
+        for each in seen
+        if each.owed > each.holdings
+    ]
+
+
+def _volume(kind: Kind, seen: Volume, subject: str, reason: str, about: Mapping[str, object], measure: int) -> Finding:
+    store = StoreId(seen.store_id)
+    # The column holds 64 bits; what is beyond them is unusual enough.
+    bounded = min(measure, 2**63 - 1)
+    return Finding(kind, subject, Severity.WARNING, reason, store_id=store, about=about, measure=bounded)

@@ -1,0 +1,150 @@
+"""What detectors see: values only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """How a configured network is followed. `observed_at` is up to when everything was seen."""
+
+    network: str
+    state: str
+    detail: str
+    followed: bool
+    refused: bool
+    observed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reorganised:
+    """The deepest reorganisation of a network of late, and how many there were."""
+
+    network: str
+    depth: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reversed:
+    """A settled payment that the chain took back. `required` are the confirmations that had been enough for it."""
+
+    payment_id: str
+    store_id: str
+    invoice_id: str | None
+    customer_id: str | None
+    network: str
+    asset: str
+    required: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Payments of late that another transaction overtook without paying the same: by store, network and payer.
+
+    `payer` is a customer, or a coin that was sent to several invoices; None: all of a store's on the network.
+    """
+
+    store_id: str
+    network: str
+    payer: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dust:
+    """How many payments of hardly any value came to a store within the hour."""
+
+    store_id: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unowned:
+    """Money on an address of ours that nobody owns, since when, and the stores whose wallet it is."""
+
+    payment_id: str
+    network: str
+    asset: str
+    address: str
+    first_seen_at: datetime
+    stores: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A store's payments in one currency, of the last hour and of the 30 days before; values in its smallest units."""
+
+    store_id: str
+    currency: str
+    count: int
+    largest: int
+    before_count: int
+    before_largest: int
+    before_busiest_hour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A store's invoices of the last ten minutes, how many of them somebody paid, and how many the day before had."""
+
+    store_id: str
+    made: int
+    paid: int
+    day_before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the books say of an asset: what reached our addresses, and what is owed to customers."""
+
+    asset: str
+    holdings: int
+    owed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits for one receiver, for how long, and how often the most tried was tried."""
+
+    store_id: str
+    webhook_id: str | None
+    waiting: int
+    oldest_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Whether anybody sends: the oldest event that has no number yet, and the longest overdue delivery."""
+
+    unnumbered_at: datetime | None
+    overdue_at: datetime | None
+    given_up: Mapping[str, int]
+    """Deliveries that were given up of late, by store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """When the books of a network were last compared with its node."""
+
+    network: str
+    begun_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A detector's last run, and since when some process means to run it."""
+
+    name: str
+    begun_at: datetime
+    enlisted_at: datetime | None
+    ended_at: datetime | None
+    findings: int | None
+
+    @property
+    def last_at(self) -> datetime | None:
+        """The last moment at which nothing was wrong with it."""
+        return max((at for at in (self.enlisted_at, self.ended_at) if at is not None), default=None)

@@ -1,0 +1,125 @@
+"""What is wrong with orders, rates, deliveries and with who should watch over it all. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from kassa.alerts.model import Finding, Kind, Severity
+from kassa.alerts.seen import Beat, Compared, Ordered, Queue, Sending
+from kassa.core.ids import StoreId
+from kassa.rates.model import Alarm
+
+MOST_UNPAID, UNUSUAL_ORDERS = 100, 10
+"""Invoices within ten minutes, and times as many as the ten minutes of the day before had."""
+PAID_SHARE = 20  # one of so many is paid where customers order
+WAITS_AFTER = timedelta(minutes=15)
+_TEN_MINUTES_OF_A_DAY = 144
+_SENDS_WITHIN = timedelta(minutes=5)
+_FEW_ATTEMPTS = 4
+_LATE_RUNS, _LATE_BY = 3, timedelta(seconds=60)
+_OF_RATES = {
+    "no_rate": (Kind.RATE_MISSING, Severity.CRITICAL),
+    "rate_ageing": (Kind.RATE_AGEING, Severity.WARNING),
+    "quote_dropped": (Kind.RATE_OUTLIER, Severity.WARNING),
+    "source_failed": (Kind.RATE_SOURCE_FAILED, Severity.INFO),
+    "answer_refused": (Kind.RATE_SOURCE_FAILED, Severity.INFO),
+}
+
+
+def on_orders(seen: Iterable[Ordered]) -> list[Finding]:
+    """Judge whether somebody orders invoices that nobody means to pay: each uses up an address."""
+    return [
+        Finding(
+            Kind.INVOICES_UNPAID,
+            each.store_id,
+            Severity.WARNING,
+            f"{each.made} invoices were made within ten minutes, and {each.paid} of them paid",
+            store_id=StoreId(each.store_id),
+            about={"made": each.made, "paid": each.paid},
+            measure=each.made,
+        )
+        for each in seen
+        if each.made >= MOST_UNPAID
+        and each.paid * PAID_SHARE < each.made
+        and each.made * _TEN_MINUTES_OF_A_DAY >= UNUSUAL_ORDERS * each.day_before
+    ]
+
+
+def on_rates(alarms: Iterable[Alarm]) -> list[Finding]:
+    """Judge the open alarms about rates. A pair without a rate is not offered in any case."""
+    found = []
+    for alarm in alarms:
+        kind, severity = _OF_RATES[alarm.kind]
+        what = " ".join(part for part in (alarm.source, alarm.pair) if part)
+        about = {"source": alarm.source or None, "pair": alarm.pair or None}
+        subject = f"{alarm.kind} {what}"
+        found.append(Finding(kind, subject, severity, f"{what}: {alarm.kind.replace('_', ' ')}", detail=alarm.detail,
+                             about=about))  # fmt: skip
+    return found
+
+
+def on_queues(seen: Iterable[Queue], sending: Sending, now: datetime) -> list[Finding]:
+    """Judge what waits to be delivered, whether anybody sends at all, and what was given up."""
+    found = [
+        Finding(
+            Kind.RECEIVER_FAILING,
+            each.webhook_id or f"{each.store_id}/webhook_url",
+            Severity.WARNING,
+            f"{each.waiting} deliveries wait, the oldest for {_minutes(now - each.oldest_at)} minutes, after up to "
+            f"{each.attempts} attempts",
+            store_id=StoreId(each.store_id),
+            about={"webhook_id": each.webhook_id},
+        )
+        for each in seen
+        if each.attempts >= _FEW_ATTEMPTS
+    ]
+    found += [
+        Finding(
+            Kind.DELIVERIES_GIVEN_UP,
+            store,
+            Severity.WARNING,
+            f"{count} deliveries were given up of late: send them again or read the events",
+            store_id=StoreId(store),
+            about={"count": count},
+            measure=count,
+        )
+        for store, count in sending.given_up.items()
+    ]
+    late = [at for at in (sending.unnumbered_at, sending.overdue_at) if at is not None and now - at > _SENDS_WITHIN]
+    if late:
+        said = f"events have waited for {_minutes(now - min(late))} minutes and nobody sends them"
+        found.append(Finding(Kind.NOBODY_SENDS, "queue", Severity.CRITICAL, said, detail="run `kassa work`"))
+    return found
+
+
+def on_watch(
+    expected: Mapping[str, int], beats: Mapping[str, Beat], compared: Sequence[Compared], every: int, now: datetime
+) -> list[Finding]:
+    """Judge whether the watchers watch. `expected` are the detectors there must be, with how often each looks.
+
+    `every`: after how many seconds books are compared again (0: only by hand).
+    """
+    found = [
+        Finding(Kind.DETECTOR_SILENT, name, Severity.CRITICAL, f"nobody has looked for {name} of late")
+        for name in silent(expected, beats, now)
+    ]
+    for each in compared:
+        last = each.ended_at or each.begun_at
+        if every and now - last > _LATE_RUNS * timedelta(seconds=every) + _LATE_BY:
+            said = f"the books of {each.network} were not compared with its node for {_minutes(now - last)} minutes"
+            found.append(Finding(Kind.BOOKS_UNCOMPARED, each.network, Severity.WARNING, said))
+    return found
+
+
+def silent(expected: Mapping[str, int], beats: Mapping[str, Beat], now: datetime) -> list[str]:
+    """Return the detectors that have not looked for three times as long as they should, or never."""
+    missing = []
+    for name, every in sorted(expected.items()):
+        beat = beats.get(name)
+        last = None if beat is None else beat.last_at
+        if last is None or now - last > _LATE_RUNS * timedelta(seconds=every) + _LATE_BY:
+            missing.append(name)
+    return missing
+
+
+def _minutes(age: timedelta) -> int:
+    return age // timedelta(minutes=1)

@@ -1,0 +1,143 @@
+"""The detectors: what each looks at, how often, and which kinds of alert it opens and closes."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import kassa.alerts.detector_store as detectors
+import kassa.alerts.seen_store as seen
+import kassa.alerts.service_seen_store as services
+import kassa.rates.store as rates
+from kassa.alerts import chain_rules, money_rules, service_rules
+from kassa.alerts.model import Finding, Kind
+from kassa.alerts.seen import Beat
+from kassa.db.pool import Tx
+from kassa.flow.alerting import on_findings
+from kassa.flow.opinions import opinion_detector
+from kassa.house import House
+from kassa.settings import Settings
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+_WATCH = "watch"
+ADDRESSES = "addresses"
+"""The name under which it is noted that a round over the addresses of open invoices ended; see `guarding`."""
+ADDRESSES_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """Looks every so many seconds, and answers for some kinds of alert: what it does not find of them is over."""
+
+    name: str
+    every_seconds: int
+    kinds: tuple[Kind, ...]
+    look: Callable[[Tx, House, datetime], Awaitable[list[Finding]]]
+
+
+async def detect(tx: Tx, house: House, detector: Detector, now: datetime) -> None:
+    """Let a detector look once and do what follows; doing it again changes nothing."""
+    findings = await detector.look(tx, house, now)
+    await on_findings(tx, house, detector.kinds, findings, now)
+    await detectors.end(tx, detector.name, detector.every_seconds, len(findings), now)
+
+
+async def note_round(tx: Tx, now: datetime) -> None:
+    """Note that the addresses of every open invoice were derived again and compared."""
+    await detectors.end(tx, ADDRESSES, ADDRESSES_SECONDS, 0, now)
+
+
+def expected(settings: Settings) -> dict[str, int]:
+    """Return the detectors that must be running somewhere, each with the seconds from look to look."""
+    second = {
+        opinion_detector(name): network.poll_seconds
+        for name, network in settings.networks.items()
+        if network.second_rpc_url is not None
+    }
+    return {each.name: each.every_seconds for each in DETECTORS} | {ADDRESSES: ADDRESSES_SECONDS} | second
+
+
+async def _nodes(tx: Tx, house: House, now: datetime) -> list[Finding]:
+    return chain_rules.on_nodes(await seen.followed(tx), list(house.chains), now)
+
+
+async def _reorganisations(tx: Tx, house: House, now: datetime) -> list[Finding]:
+    block_seconds = {name: chain.block_seconds for name, chain in house.chains.items()}
+    return chain_rules.on_reorganisations(await seen.reorganised(tx, now - DAY), _tiers(house), block_seconds)
+
+
+async def _reversed(tx: Tx, _house: House, _now: datetime) -> list[Finding]:
+    return money_rules.on_reversed(await seen.reversed_payments(tx))
+
+
+async def _overtaken(tx: Tx, house: House, now: datetime) -> list[Finding]:
+    strictest = {network: max(blocks, default=1) for network, blocks in _tiers(house).items()}
+    return money_rules.on_overtaken(await seen.overtaken(tx, now - DAY), strictest)
+
+
+async def _dust(tx: Tx, _house: House, now: datetime) -> list[Finding]:
+    return money_rules.on_dust(await seen.dust(tx, now - HOUR), await seen.empty_transfers(tx, now - HOUR))
+
+
+async def _unowned(tx: Tx, _house: House, now: datetime) -> list[Finding]:
+    return money_rules.on_unowned(await seen.unowned(tx, now - HOUR))
+
+
+async def _volumes(tx: Tx, _house: House, now: datetime) -> list[Finding]:
+    return money_rules.on_volumes(await seen.volumes(tx, now))
+
+
+async def _held(tx: Tx, _house: House, _now: datetime) -> list[Finding]:
+    return money_rules.on_held(await seen.held(tx))
+
+
+async def _orders(tx: Tx, _house: House, now: datetime) -> list[Finding]:
+    return service_rules.on_orders(await services.ordered(tx, now))
+
+
+async def _rates(tx: Tx, house: House, _now: datetime) -> list[Finding]:
+    asked = house.settings.rates.sources
+    alarms = [each.alarm for each in await rates.open_alarms(tx)]
+    # Of a source that is asked no more nobody ends the alarm.
+    return service_rules.on_rates(alarm for alarm in alarms if asked and alarm.source in ("", *asked))
+
+
+async def _queues(tx: Tx, _house: House, now: datetime) -> list[Finding]:
+    waiting = await services.queues(tx, now - service_rules.WAITS_AFTER)
+    return service_rules.on_queues(waiting, await services.sending(tx, now), now)
+
+
+async def _watch(tx: Tx, house: House, now: datetime) -> list[Finding]:
+    beats, compared = await detectors.beats(tx), await services.compared(tx)
+    mine = [each for each in compared if each.network in house.chains]
+    every = house.settings.books.reconcile_seconds
+    return service_rules.on_watch(expected(house.settings), beats | _just_now(now), mine, every, now)
+
+
+def _just_now(now: datetime) -> dict[str, Beat]:
+    # Who looks whether all look is looking: its own last run is this one.
+    return {_WATCH: Beat(_WATCH, now, None, now, None)}
+
+
+def _tiers(house: House) -> dict[str, list[int]]:
+    return {name: [tier.blocks for tier in network.confirmations] for name, network in house.settings.networks.items()}
+
+
+DETECTORS = (
+    Detector(
+        "nodes",
+        10,
+        (Kind.NODE_STALLED, Kind.NODE_UNREACHABLE, Kind.NODE_REFUSED, Kind.NODE_SYNCING, Kind.NOT_FOLLOWED),
+        _nodes,
+    ),
+    Detector("reorganisations", 10, (Kind.DEEP_REORGANISATION,), _reorganisations),
+    Detector("reversals", 10, (Kind.SETTLED_REVERSED,), _reversed),
+    Detector("double_spends", 30, (Kind.DOUBLE_SPENDS, Kind.DOUBLE_SPENDING_PAYER), _overtaken),
+    Detector("dust", 60, (Kind.DUST_FLOOD, Kind.EMPTY_TRANSFERS), _dust),
+    Detector("unowned_money", 60, (Kind.MONEY_UNOWNED,), _unowned),
+    Detector("volumes", 300, (Kind.AMOUNT_UNUSUAL, Kind.PAYMENTS_UNUSUAL), _volumes),
+    Detector("solvency", 60, (Kind.BOOKS_INSOLVENT,), _held),
+    Detector("orders", 60, (Kind.INVOICES_UNPAID,), _orders),
+    Detector("rates", 10, (Kind.RATE_MISSING, Kind.RATE_AGEING, Kind.RATE_OUTLIER, Kind.RATE_SOURCE_FAILED), _rates),
+    Detector("queues", 30, (Kind.RECEIVER_FAILING, Kind.DELIVERIES_GIVEN_UP, Kind.NOBODY_SENDS), _queues),
+    Detector(_WATCH, 30, (Kind.DETECTOR_SILENT, Kind.BOOKS_UNCOMPARED), _watch),
+)

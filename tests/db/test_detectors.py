@@ -1,0 +1,181 @@
+"""Detectors on a real PostgreSQL: histories, orders, rates, queues, and who watches the watchers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import kassa.alerts.detector_store as detectors
+import kassa.rates.store as rates
+from kassa import flow
+from kassa.alerts.model import Kind, Verdict
+from kassa.core.ids import new_id
+from kassa.core.secret import Secret
+from kassa.db.pool import Database
+from kassa.doctor import Verdict as Said
+from kassa.doctor import examine
+from kassa.events import store as events
+from kassa.events.model import NewEvent
+from kassa.house import House
+from kassa.invoices.model import Order
+from kassa.rates.model import Alarm
+from kassa.settings import Rates, Settings
+from kassa.stores.model import Store
+from kassa.webhooks import store as webhooks
+from kassa.workers.detect import detect
+from tests.api.conftest import follow
+from tests.api.served import serve, until
+from tests.detecting import BY_NAME, look, undo
+from tests.house import BITCOIN, RATES, add_store, build_house
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def house(database: Database, tmp_path: Path) -> AsyncIterator[House]:
+    built = await build_house(database, tmp_path, rates=Rates(sources=("kraken", "coinbase"), fixed=RATES))
+    await follow(built)
+    yield built
+    await built.marks.close()
+
+
+@pytest.fixture
+async def store(house: House) -> Store:
+    async with house.database.transaction() as tx:
+        return await add_store(tx, house)
+
+
+async def order(house: House, store: Store) -> str:
+    opening = await flow.quote_invoice(house, store, Order("50.00", "EUR"), house.clock.now())
+    async with house.database.transaction() as tx:
+        return str((await flow.open_invoice(tx, house, opening, house.clock.now()))["id"])
+
+
+async def paid(house: House, store: Store, invoice: str, at: datetime, value: int) -> None:
+    """Write a payment as it stands in the database once it was announced."""
+    id_ = new_id("pay", at)
+    await house.database.pool.execute(
+        """insert into payments (id, network, txid, position, asset, units, maturity, address_id, store_id, invoice_id,
+               first_seen_at, replaceable, block_height, block_hash, status, value_units)
+           select $1, $2, $1, 'out:0', 'BTC@' || $2, 100000, 0, address_id, $3, $4, $5, false, 7, 'x', 'settled', $6
+           from payment_options where invoice_id = $4""",
+        id_, BITCOIN, store.id, invoice, at, value,
+    )  # fmt: skip
+
+
+async def test_an_hour_that_is_unlike_the_thirty_days_before_it(house: House, store: Store) -> None:
+    invoice, now = await order(house, store), house.clock.now()
+    for day in range(1, 21):
+        await paid(house, store, invoice, now - timedelta(days=day), 5_000)
+    await paid(house, store, invoice, now - timedelta(days=40), 10**9)  # too long ago to be usual
+    for minute in range(19):
+        await paid(house, store, invoice, now - timedelta(minutes=minute), 4_000)
+    assert await look(house, "volumes") == {}
+    await paid(house, store, invoice, now, 50_000)
+    found = await look(house, "volumes")
+    assert set(found) == {Kind.AMOUNT_UNUSUAL, Kind.PAYMENTS_UNUSUAL}
+
+    # Closed by a person: silent while it is so, told again when there is more of it, over an hour later.
+    await undo(house, found[Kind.AMOUNT_UNUSUAL][0], Verdict.CLOSED)
+    assert set(await look(house, "volumes")) == {Kind.PAYMENTS_UNUSUAL}
+    await paid(house, store, invoice, now, 60_000)
+    assert set(await look(house, "volumes")) == {Kind.AMOUNT_UNUSUAL, Kind.PAYMENTS_UNUSUAL}
+    assert await look(house, "volumes", now=now + 2 * HOUR) == {}
+
+
+async def test_orders_that_nobody_pays_are_told_and_end(house: House, store: Store) -> None:
+    for _ in range(99):
+        await order(house, store)
+    assert await look(house, "orders") == {}
+    await order(house, store)
+    [flood] = (await look(house, "orders"))[Kind.INVOICES_UNPAID]
+    assert (flood.finding.store_id, flood.finding.about) == (store.id, {"made": 100, "paid": 0})
+    assert await look(house, "orders", now=house.clock.now() + timedelta(minutes=11)) == {}
+
+
+async def test_f12_alarms_about_rates_open_and_close_alerts(house: House) -> None:
+    async def note(*present: Alarm) -> None:
+        async with house.database.transaction() as tx:
+            await rates.note_alarms(tx, ("no_rate", "quote_dropped"), None, present, house.clock.now())
+
+    await note(Alarm("quote_dropped", "kraken", "BTC/EUR", "3 % off"), Alarm("no_rate", "", "BTC/USD", "too few"))
+    assert set(await look(house, "rates")) == {Kind.RATE_OUTLIER, Kind.RATE_MISSING}
+    await note(Alarm("no_rate", "", "BTC/USD", "too few"))
+    assert set(await look(house, "rates")) == {Kind.RATE_MISSING}
+    await note()
+    assert await look(house, "rates") == {}
+
+
+async def test_f14_a_receiver_that_fails_a_queue_that_nobody_sends_and_what_was_given_up(
+    house: House, store: Store
+) -> None:
+    pool, now = house.database.pool, house.clock.now()
+    async with house.database.transaction() as tx:
+        hook = await webhooks.create_endpoint(tx, store.id, "https://shop.example/", ("*",), "whsec_x", now)
+        await events.write(tx, [NewEvent(store.id, "invoice.created", {})], now)
+    assert await look(house, "queues") == {}
+    assert set(await look(house, "queues", now=now + timedelta(minutes=6))) == {Kind.NOBODY_SENDS}
+
+    async with house.database.transaction() as tx:
+        await events.number(tx)
+    await pool.execute("update deliveries set attempts = 4, due_at = $1", now + HOUR)
+    found = await look(house, "queues", now=now + timedelta(minutes=16))
+    assert {kind: each.finding.about for kind, [each] in found.items()} == {
+        Kind.RECEIVER_FAILING: {"webhook_id": hook.id}
+    }
+    await pool.execute("update deliveries set state = 'failed', due_at = null")
+    async with house.database.transaction() as tx:
+        await events.number(tx)  # that alert is an event as well
+    assert set(await look(house, "queues", now=now + HOUR)) == {Kind.DELIVERIES_GIVEN_UP}
+    async with house.database.transaction() as tx:
+        await events.number(tx)
+    assert Kind.DELIVERIES_GIVEN_UP not in await look(house, "queues", now=now + timedelta(days=5))
+
+
+async def test_f16_whoever_asks_from_outside_hears_that_nobody_looks(
+    house: House, store: Store, database_url: str, tmp_path: Path
+) -> None:
+    async with serve(house, store) as served:
+        nobody = served.caller(None)
+
+        async def monitor() -> int:
+            await asyncio.sleep(1)  # an answer is kept so long
+            return (await nobody.get("/health/monitor")).status
+
+        assert await monitor() == 503
+        await house.database.run(lambda tx: detectors.enlist(tx, flow.expected(house.settings), house.clock.now()))
+        assert await monitor() == 200
+        house.clock.move(3_600)  # type: ignore[attr-defined]
+        assert await monitor() == 503
+        every = [name for name in BY_NAME if name not in ("watch", "dust")]
+        await look(house, *every)
+        await house.database.run(lambda tx: flow.note_round(tx, house.clock.now()))
+        # One that was taken away is named by the others, and all of them by whoever asks from outside.
+        found = await look(house, "watch")
+        assert [each.finding.subject for each in found[Kind.DETECTOR_SILENT]] == ["dust"]
+        assert await monitor() == 503
+        await look(house, "dust")
+        assert (await look(house, "watch"), await monitor()) == ({}, 200)
+    settings = Settings(database_url=Secret(database_url), data_dir=tmp_path)
+    said = {each.check: each for each in await examine(settings)}
+    assert said["detectors"].verdict is Said.FAIL  # by this machine's clock, which stands far from the test's
+
+
+async def test_a_detector_is_run_by_one_of_several_processes_and_not_before_its_time(house: House) -> None:
+    loops = [asyncio.create_task(detect(house, BY_NAME["solvency"])) for _ in range(3)]
+    try:
+        await until(lambda: _beats(house, "solvency"))
+        async with house.database.transaction() as tx:
+            assert not await detectors.begin(tx, "solvency", 60, house.clock.now())
+            assert await detectors.begin(tx, "solvency", 60, house.clock.now() + timedelta(seconds=60))
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+
+
+async def _beats(house: House, name: str) -> bool:
+    beat = (await detectors.beats(house.database.pool)).get(name)
+    return beat is not None and beat.ended_at is not None
