@@ -4,10 +4,8 @@ It follows the work of its task by itself, stands in every log line, and is stor
 whoever delivers one takes it up again. It is the trace id of the W3C's trace context as well: 32 hexadecimal digits.
 """
 
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
+from os import urandom
 
 _current: ContextVar[str] = ContextVar("correlation", default="")
 
@@ -17,12 +15,17 @@ def current() -> str:
     return _current.get()
 
 
-@contextmanager
-def correlated(known: str = "") -> Iterator[str]:
-    """Do work under an id: a `known` one, or a new one."""
-    id_ = known or secrets.token_hex(16)
-    token = _current.set(id_)
-    try:
-        yield id_
-    finally:
-        _current.reset(token)
+class correlated:  # noqa: N801 used like a function: `with correlated() as id_`
+    """Do work under an id: a `known` one, or a new one. A class, since a generator costs three times as much."""
+
+    __slots__ = ("_id", "_token")
+
+    def __init__(self, known: str = "") -> None:
+        self._id = known or urandom(16).hex()
+
+    def __enter__(self) -> str:
+        self._token = _current.set(self._id)
+        return self._id
+
+    def __exit__(self, *_fault: object) -> None:
+        _current.reset(self._token)
