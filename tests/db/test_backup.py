@@ -1,4 +1,4 @@
-"""D26, D29: a backup is whole or absent, opens for one key, and a restored database repeats nothing in silence."""
+"""D26: a backup is whole or absent, opens for one key, and a restored database repeats nothing in silence."""
 
 import asyncio
 import subprocess

@@ -126,7 +126,7 @@ allow_private_addresses = true
             except aiohttp.ClientError:
                 return False
 
-        await self.until(look)
+        await self.until(look, seconds=3 * LIMIT_SECONDS)  # several processes may be starting at once
 
     def log(self, role: str) -> str:
         """Return what a role printed so far."""
