@@ -67,6 +67,7 @@ async def test_what_was_backed_up_comes_back_and_what_came_later_is_put_aside(pl
     assert await place.ask("select name from stores") != "later"
     assert await place.ask(f"select name from {told['put_aside']}.stores") == "later"
     assert await place.ask("select count(*) from restores where caught_up_at is null") == 1
+    assert await place.ask("select count(*) from acts where kind = 'database.restored'") == 1
 
 
 async def test_a_backup_says_nothing_without_its_key_and_appears_only_whole(place: Place) -> None:

@@ -70,7 +70,7 @@ allow_private_addresses = true
             stderr=PIPE,
             env=self._environment(environment),
         )
-        out, err = await asyncio.wait_for(process.communicate(), LIMIT_SECONDS)
+        out, err = await asyncio.wait_for(process.communicate(), 3 * LIMIT_SECONDS)
         return process.returncode or 0, (out + err).decode()
 
     async def start(self, *roles: str, environment: Mapping[str, str] | None = None, name: str = "") -> None:

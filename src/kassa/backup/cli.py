@@ -48,6 +48,7 @@ def _lines(told: dict[str, object]) -> list[str]:
     if told["put_aside"]:
         lines.append(f"what it held is kept in the schema {told['put_aside']}; drop it when you need it no more")
     lines += [f"written: {path}" for path in told["files"]]  # type: ignore[attr-defined]  # JSON
+    lines.append("the audit log ends where the backup did: see it, then `kassa audit accept --reason …`")
     lines.append(
         "start Kassa: it reads the chain from there, then `kassa reconcile`. Keys revoked since are valid again"
     )

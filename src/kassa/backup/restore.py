@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 
+import kassa.audit.store as audit
 import kassa.wallets.store as wallets
 from kassa.backup import archive, programs, store
 from kassa.backup.archive import Tell
@@ -19,6 +20,7 @@ from kassa.backup.rules import skipped
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import BackupError, DatabaseError
 from kassa.db.migrate import known_names, migrate
+from kassa.operations import operator
 from kassa.settings import Settings
 from kassa.wallets.mark import FILE as MARKS
 from kassa.wallets.mark import Mark, mark_name, mark_of, parse_marks, raise_marks, read_marks
@@ -62,6 +64,8 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
             raise_marks(settings.data_dir, marks)
             async with connection.transaction():
                 await store.note_restore(connection, now, datetime.fromisoformat(about["at"]))
+                told = {"backup_at": about["at"], "put_aside": aside}
+                await audit.record(connection, operator(), "database.restored", wish.file.name, now, after=told)
         finally:
             await connection.close()
     return {
