@@ -179,8 +179,11 @@ async def caught_up(url: str, node: DevNode) -> None:
 async def truth(house: House, rpc_url: str) -> Truth:
     """Ask the independent checker what the node holds."""
     pool = house.database.pool
-    addresses = {row["address"]: row["script"] for row in await pool.fetch("select address, script from addresses")}
-    first = await pool.fetchval("select min(height) from blocks")
+    addresses = {
+        row["address"]: row["script"]
+        for row in await pool.fetch("select address, script from addresses where network = $1", BITCOIN)
+    }
+    first = await pool.fetchval("select min(height) from blocks where network = $1", BITCOIN)
     seen = await asyncio.to_thread(checker.look, rpc_url, addresses, first)
     outputs = {
         (txid, f"out:{number}"): Output(addresses[address], units, block)

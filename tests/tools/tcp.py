@@ -88,13 +88,15 @@ class Tcp:
             there[1].close()
 
     async def _ask(self, reader: asyncio.StreamReader, there: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        try:
             while data := await reader.read(65_536):
                 await asyncio.sleep(self.latency_seconds)
                 if not self.blackhole:
                     there.write(data)
                     await there.drain()
             there.write_eof()
+        except OSError:
+            there.transport.abort()  # a killed client is gone for the server too
 
     async def _answer(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sent = 0

@@ -23,6 +23,8 @@ IDLE_SECONDS = 20
 """A transaction whose process is silent so long is rolled back: who froze, or lost power, must not keep its locks."""
 END_SECONDS = 5
 """How long a transaction in hand may still take when its process is told to stop: half of what a stop may take."""
+CONNECT_SECONDS = 10
+"""Whoever gets no answer within this time starts anew: what was sent may have been lost on a way that works again."""
 ATTEMPTS = 8  # of a transaction that lost against another one
 _LOST = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
@@ -41,6 +43,7 @@ class Database:
             url,
             min_size=1,
             max_size=connections,
+            timeout=CONNECT_SECONDS,
             command_timeout=60,
             reset=_leave_as_it_is,
             server_settings={
