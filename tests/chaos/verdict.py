@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from kassa.chains.rpc import JsonRpc
 from kassa.house import House
 from kassa.main import open_house
 from kassa.settings.read import read_settings
@@ -77,7 +76,7 @@ async def _orders(house: House, shoppers: Shoppers) -> None:
 async def _ethereum(house: House, stage: Stage) -> None:
     """O2 on Ethereum: what the node says our addresses hold is what the books say, address by address."""
     pool = house.database.pool
-    tokens = {f"USDC@{stage_name}": stage.anvil.tokens["USDC"] for stage_name in ("anvil",)}
+    tokens = {"USDC@anvil": stage.anvil.tokens["USDC"]}
     addresses = [row["address"] for row in await pool.fetch("select address from addresses where network = 'anvil'")]
     booked = {
         (row["address"], row["asset"]): int(row["units"])
@@ -88,12 +87,12 @@ async def _ethereum(house: House, stage: Stage) -> None:
         )
     }
     held: dict[tuple[str, str], int] = {}
-    async with JsonRpc(stage.anvil.rpc_url) as rpc:
-        for address in addresses:
-            held[address, "ETH@anvil"] = int(await rpc.call("eth_getBalance", address, "latest"), 16)
-            for asset, contract in tokens.items():
-                data = _BALANCE_OF + address[2:].lower().rjust(64, "0")
-                held[address, asset] = int(await rpc.call("eth_call", {"to": contract, "data": data}, "latest"), 16)
+    rpc = stage.anvil.rpc
+    for address in addresses:
+        held[address, "ETH@anvil"] = int(await rpc.call("eth_getBalance", address, "latest"), 16)
+        for asset, contract in tokens.items():
+            data = _BALANCE_OF + address[2:].lower().rjust(64, "0")
+            held[address, asset] = int(await rpc.call("eth_call", {"to": contract, "data": data}, "latest"), 16)
     assert {key: units for key, units in held.items() if units} == booked
 
 
