@@ -70,6 +70,9 @@ async def test_a_customer_is_found_with_balances_and_statement(shop: Premises) -
 
     assert HOSTILE in owner.seen.words
     assert "Nothing was ever to their credit." in owner.seen.words
+    given = (await owner.submit(customer, asset=f"BTC@{BITCOIN}")).words
+    address = await shop.house.database.pool.fetchval("select address from addresses where customer_id = $1", customer)
+    assert address in given
     assert customer in (await owner.open(shop.at("customers?reference=user-17"))).text
 
 
@@ -88,6 +91,7 @@ async def test_a_wallet_is_compared_before_it_counts(shop: Premises) -> None:
     owner.seen.text = page
     added = await owner.submit("wallets/new", compared="yes")
     assert "The wallet was added." in added.words
+    assert "with it your own wallet sees every coin" in added.words
     assert ("First addresses" in added.words, first == "?" or first in added.words) == (True, True)
 
 
@@ -121,6 +125,10 @@ async def test_a_webhook_is_added_tested_and_its_delivery_sent_again(shop: Premi
     assert "webhook.test" in owner.seen.words
     await owner.submit("/retry")
     assert "It is being sent again." in owner.seen.words
+    await owner.open(shop.at(f"webhooks/{webhook}"))
+    first = await shop.house.database.pool.fetchval("select secret from webhooks")
+    assert "The one before signs, too" in (await owner.submit("/secret")).words
+    assert await shop.house.database.pool.fetchval("select secret <> $1 from webhooks", first)
     await owner.open(shop.at(f"webhooks/{webhook}"))
     await owner.submit("/switch")
     assert "disabled" in owner.seen.words

@@ -18,11 +18,19 @@ async def _one(visit: Visit) -> Screen:
         "customer.html",
         {
             "customer": await visit.ask("get_customer", visit.id),
+            "assets": [one["id"] for one in (await visit.ask("list_assets"))["data"] if one["accepted"]],
             "balances": (await visit.ask("list_customer_balances", visit.id))["data"],
             "statement": await visit.ask("get_customer_statement", visit.id, query=asked),
             "invoices": await visit.ask("list_invoices", query={"customer_id": visit.id, "limit": "10"}),
+            "address": None,
         },
     )
+
+
+async def _give(visit: Visit) -> Screen:
+    given = await visit.ask("issue_deposit_address", visit.id, body={"asset": visit.form.get("asset")})
+    shown = (await _one(visit)).shown
+    return Screen("customer.html", {**shown, "address": given})
 
 
 async def _create(visit: Visit) -> Go:
@@ -38,5 +46,13 @@ PAGES: tuple[Page, ...] = (
 ACTIONS: tuple[Action, ...] = (
     Action(
         path="customers", access="customers:write", act=_create, form="customers", fields=("reference", "name", "once")
+    ),
+    Action(
+        path="customers/{id}",
+        access="customers:write",
+        act=_give,
+        form="customers/{id}",
+        id_of="cus",
+        fields=("asset",),
     ),
 )

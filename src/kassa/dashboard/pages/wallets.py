@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import kassa.wallets.store as stored
 from kassa.core.errors import FieldFault, Invalid
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
@@ -14,21 +13,16 @@ FIRST = 5
 
 async def _list(visit: Visit) -> Screen:
     found = (await visit.ask("list_wallets", query={"limit": "100"}))["data"]
-    async with visit.house.database.pool.acquire() as connection:
-        next_of = {wallet.id: wallet.next_index for wallet in await stored.wallets_of(connection, visit.store.id)}
-    return Screen("wallets.html", {"wallets": found, "next_of": next_of})
+    return Screen("wallets.html", {"wallets": [await visit.ask("get_wallet", wallet["id"]) for wallet in found]})
 
 
 async def _one(visit: Visit) -> Screen:
     wallet = await visit.ask("get_wallet", visit.id)
     asked = {"cursor": cursor} if (cursor := visit.query.get("cursor")) else {}
-    async with visit.house.database.pool.acquire() as connection:
-        next_index = (await stored.get_wallet(connection, visit.store.id, visit.id)).next_index
     return Screen(
         "wallet.html",
         {
             "wallet": wallet,
-            "next_index": next_index,
             "first": _first(visit, wallet["network"], wallet["descriptor"]),
             "addresses": await visit.ask("list_addresses", visit.id, query=asked),
         },

@@ -1,9 +1,11 @@
 """Webhooks: receivers, what was sent to them with every attempt, and sending it again."""
 
+from secrets import token_bytes
 from typing import Any
 
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
+from kassa.webhooks.rules import make_secret
 
 
 async def _list(visit: Visit) -> Screen:
@@ -33,6 +35,12 @@ async def _change(visit: Visit) -> Go:
     body = {"url": visit.form.get("url").strip(), "events": _filters(visit.form.get("events"))}
     await visit.ask("change_webhook", visit.id, body=body)
     return Go(f"webhooks/{visit.id}", "saved")
+
+
+async def _renew(visit: Visit) -> Screen:
+    secret = make_secret(token_bytes(32))
+    changed = await visit.ask("change_webhook", visit.id, body={"secret": secret})
+    return Screen("webhook-made.html", {"webhook": changed | {"secret": secret}})
 
 
 async def _switch(visit: Visit) -> Go:
@@ -74,6 +82,9 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         path="webhooks/{id}/switch", access="webhooks:write", act=_switch, form="webhooks/{id}", id_of="whk",
         fields=("disabled",),
+    ),
+    Action(
+        path="webhooks/{id}/secret", access="webhooks:write", act=_renew, form="webhooks/{id}", id_of="whk", fresh=True
     ),
     Action(path="webhooks/{id}/delete", access="webhooks:write", act=_delete, form="webhooks/{id}", id_of="whk"),
     Action(path="webhooks/{id}/test", access="webhooks:write", act=_test, form="webhooks/{id}", id_of="whk"),
