@@ -118,7 +118,10 @@ async def link_view(tx: Tx, house: House, link_id: str, now: datetime) -> LinkVi
     """Return what its payers may see of a link; raises `NotFound`."""
     link = await links.get(tx, link_id)
     store = await get_store(tx, link.store_id)
-    return LinkView(public_link(_resource(house, store, link, await _standing(tx, link, now))), store, link.expires_at)
+    # Sums that are not shown need not be added up for everybody who looks.
+    told = link.show_received or not link.reusable
+    standing = await _standing(tx, link, now) if told else evaluate(link, (), now)
+    return LinkView(public_link(_resource(house, store, link, standing)), store, link.expires_at)
 
 
 async def follow_links(tx: Tx, house: House, touched: Sequence[LinkId], now: datetime) -> None:

@@ -76,7 +76,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """So many invoices of a link that stand alike, each with these amounts in units of the link's currency."""
+    """So many invoices of a link that stand alike, with what they ask for and got together, in the link's currency.
+
+    Of a link that is paid once, they are alike in every amount, too.
+    """
 
     status: InvoiceStatus
     late: bool

@@ -41,9 +41,9 @@ def evaluate(link: Link, invoices: Iterable[Alike], now: datetime) -> Standing:
     """Decide where a link stands, afresh, from where its invoices stand; their order plays no part."""
     alike = tuple(invoices)
     counted = [each for each in alike if each.status is not InvoiceStatus.INVALID]
-    paid = sum(each.paid_units * each.count for each in counted)
+    paid = sum(each.paid_units for each in counted)
     wanted = link.ask.units if isinstance(link.ask, Fixed) and not link.reusable else None
-    covered = sum(_covers(each) * each.count for each in counted)
+    covered = sum(_covers(each) for each in counted)
     status = _status(link, counted, covered, wanted, now)
     due = None if wanted is None else max(0, wanted - covered)
     over = 0 if wanted is None else max(0, paid - wanted)
@@ -57,7 +57,7 @@ def evaluate(link: Link, invoices: Iterable[Alike], now: datetime) -> Standing:
         status=status,
         flags=tuple(flag for flag, raised in flags.items() if raised),
         paid_units=paid,
-        settled_units=sum(each.settled_units * each.count for each in counted),
+        settled_units=sum(each.settled_units for each in counted),
         due_units=due,
         over_units=over,
         invoices={kind: sum(each.count for each in alike if each.status is kind) for kind in InvoiceStatus},
@@ -153,7 +153,7 @@ def _positive(field: str, text: str, currency: Currency) -> int:
 
 def _status(link: Link, counted: Sequence[Alike], covered: int, wanted: int | None, now: datetime) -> Status:
     if not link.reusable:
-        final = sum(_completes(each) * each.count for each in counted)
+        final = sum(_completes(each) for each in counted)
         settled = any(each.status is InvoiceStatus.SETTLED for each in counted)
         if settled if wanted is None else final >= wanted:
             return Status.COMPLETED

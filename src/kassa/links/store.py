@@ -103,11 +103,17 @@ async def announce(tx: Tx, link: LinkId, said: Announced, deadline: datetime | N
 
 
 async def invoices_of(tx: Tx, links: Sequence[LinkId]) -> Mapping[LinkId, list[Alike]]:
-    """Return how the invoices of links stand, as last announced: those that stand alike together."""
+    """Return how the invoices of links stand, as last announced: those that stand alike together.
+
+    Of a reusable link only the sums play a part, and there may be very many.
+    """
     rows = await tx.fetch(
-        """select link_id, status, 'late' = any(flags) as late, 'reversed' = any(flags) as reversed,
-               amount_units as asked_units, paid_units, settled_units, count(*) as count
-           from invoices where link_id = any($1) group by 1, 2, 3, 4, 5, 6, 7""",
+        """select i.link_id, i.status, 'late' = any(i.flags) as late, 'reversed' = any(i.flags) as reversed,
+               sum(i.amount_units) as asked_units, sum(i.paid_units) as paid_units,
+               sum(i.settled_units) as settled_units, count(*) as count
+           from invoices i join payment_links l on l.id = i.link_id where i.link_id = any($1)
+           group by 1, 2, 3, 4, case when not l.reusable then i.amount_units end,
+               case when not l.reusable then i.paid_units end, case when not l.reusable then i.settled_units end""",
         links,
     )
     found: dict[LinkId, list[Alike]] = {link: [] for link in links}

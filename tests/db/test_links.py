@@ -1,0 +1,125 @@
+"""Payment links against a real PostgreSQL."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from kassa.core.errors import NotFound
+from kassa.core.ids import InvoiceId, LinkId, new_id
+from kassa.core.money import currency
+from kassa.db.pool import Database, Tx
+from kassa.invoices.model import Status as InvoiceStatus
+from kassa.links import store as links
+from kassa.links.model import Announced, Ask, Chosen, Fixed, Flag, Link, Status
+from kassa.stores import store as stores
+from kassa.stores.model import Store
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+WEI = 10**40  # far above what 64 bits hold
+
+
+async def store_in(tx: Tx) -> Store:
+    return await stores.create_store(tx, "Shop", "EUR", False, NOW)
+
+
+async def put(tx: Tx, store: Store, ask: Ask = Fixed(5000), **more: object) -> Link:  # noqa: B008  a frozen value
+    made = Link(LinkId(new_id("lnk", NOW)), store.id, "Tea", ask, currency("EUR"), False, NOW)
+    made = replace(made, **more)
+    await links.put(tx, made)
+    return made
+
+
+async def invoice(tx: Tx, link: Link, status: str = "settled", paid: int = 5000, flags: tuple[str, ...] = ()) -> str:
+    id_ = new_id("inv", NOW)
+    await tx.execute(
+        """insert into invoices (id, store_id, amount_units, currency, tolerance_ppm, created_at, expires_at, status,
+               link_id, paid_units, settled_units, flags)
+           values ($1, $2, 5000, 'EUR', 0, $3, $4, $5, $6, $7, $7, $8)""",
+        id_, link.store_id, NOW, NOW + timedelta(minutes=15), status, link.id, paid, list(flags),
+    )  # fmt: skip
+    return id_
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"ask": Chosen(1, None), "reusable": True},
+        {"ask": Chosen(1, WEI), "asset": "ETH@anvil", "payment_options": ("ETH@anvil",), "currency": currency("ETH")},
+        {"description": "d", "reference": "r", "metadata": '{"a":1}', "redirect_url": "https://a.example/",
+         "expires_at": NOW, "closed_at": NOW, "show_received": False, "invoice_seconds": 60},
+    ],
+)  # fmt: skip
+async def test_a_link_comes_back_as_it_was_written(database: Database, more: dict[str, object]) -> None:
+    async with database.transaction() as tx:
+        store = await store_in(tx)
+        made = await put(tx, store, **more)
+        assert await links.get(tx, made.id, store_id=store.id) == made
+        changed = replace(made, title="Coffee", reference="x", closed_at=NOW, expires_at=None)
+        await links.change(tx, changed)
+        assert await links.get(tx, made.id) == changed
+        assert await links.hold(tx, [made.id]) == [(changed, Announced(Status.OPEN, (), 0, 0))]
+        other = await store_in(tx)
+        with pytest.raises(NotFound):
+            await links.get(tx, made.id, store_id=other.id)
+
+
+async def test_an_invoice_cannot_be_for_a_link_of_another_store(database: Database) -> None:
+    async with database.transaction() as tx:
+        link = await put(tx, await store_in(tx))
+        other = await store_in(tx)
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        async with database.transaction() as tx:
+            await invoice(tx, replace(link, store_id=other.id))
+
+
+async def test_links_are_found_by_what_was_announced_and_by_their_deadline(database: Database) -> None:
+    async with database.transaction() as tx:
+        store = await store_in(tx)
+        first, second = await put(tx, store, expires_at=NOW), await put(tx, store, reference="r")
+        await links.announce(tx, second.id, Announced(Status.COMPLETED, (Flag.OVERPAID,), WEI, 1), None)
+        assert (
+            await links.page(tx, store.id, None, None, None, 9)
+            == sorted([first, second], key=lambda link: link.id)[::-1]
+        )
+        assert await links.page(tx, store.id, "completed", "r", None, 9) == [second]
+        assert await links.page(tx, store.id, "open", "r", None, 9) == []
+        assert (await links.hold(tx, [second.id]))[0][1] == Announced(Status.COMPLETED, (Flag.OVERPAID,), WEI, 1)
+        assert await links.due(tx, NOW, 9) == []
+        assert await links.due(tx, NOW + timedelta(seconds=1), 9) == [first.id]
+
+
+async def test_invoices_are_summed_alike_for_one_payment_and_whole_for_many(database: Database) -> None:
+    async with database.transaction() as tx:
+        store = await store_in(tx)
+        once, again = await put(tx, store), await put(tx, store, reusable=True)
+        for link in (once, again):
+            for paid in (5000, 5000, 5001):
+                await invoice(tx, link, paid=paid)
+            await invoice(tx, link, "expired", 10, ("late",))
+        found = await links.invoices_of(tx, [once.id, again.id])
+    assert sorted((each.paid_units, each.count, each.late) for each in found[once.id]) == [
+        (10, 1, True), (5001, 1, False), (10_000, 2, False),
+    ]  # fmt: skip
+    assert sorted((each.status, each.paid_units, each.count) for each in found[again.id]) == [
+        (InvoiceStatus.EXPIRED, 10, 1), (InvoiceStatus.SETTLED, 15_001, 3),
+    ]  # fmt: skip
+
+
+async def test_attempts_are_told_newest_first_and_whose_they_are(database: Database) -> None:
+    async with database.transaction() as tx:
+        link = await put(tx, await store_in(tx))
+        mine = await links.begin_attempt(tx, link.id, b"me", NOW)
+        theirs = await links.begin_attempt(tx, link.id, b"they", NOW)
+        made = InvoiceId(await invoice(tx, link, "new", 0))
+        await links.end_attempt(tx, mine, made)
+        await links.drop_attempt(tx, mine)  # nothing: it led to an invoice
+        found = await links.attempts(tx, link, b"me", NOW)
+        assert [(each.mine, each.invoice, each.asked_units) for each in found] == [(False, None, 0), (True, made, 5000)]
+        assert await links.last_invoice(tx, link.id, b"me") == made
+        assert await links.last_invoice(tx, link.id, b"they") is None
+        await links.drop_attempt(tx, theirs)
+        assert len(await links.attempts(tx, link, b"me", NOW)) == 1
+        assert await links.attempts(tx, link, b"me", NOW + timedelta(hours=1)) == []
