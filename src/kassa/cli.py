@@ -238,6 +238,50 @@ def wallet_add(
     _tell(told, as_json, f"{words}\nCompare fingerprint and addresses with what your signing wallet shows.")
 
 
+@wallet_app.command("change")
+def wallet_change(
+    store: StoreId,
+    network: Annotated[str, typer.Option(help="The network's name in the settings.")],
+    descriptor: Annotated[str, typer.Option(help="The output descriptor or xpub that shall be used from then on.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask that a store's wallet be replaced; it holds once it is confirmed and the delay is over."""
+    from kassa import operations
+
+    told = ask(operations.change_wallet(settings_of(config), store, network, descriptor))
+    first = "\n         ".join(told["first_addresses"])
+    words = f"change   {told['id']}\nkey      {told['fingerprint']}\nfirst    {first}"
+    _tell(told, as_json, f"{words}\nCompare them with your signing wallet; then `kassa wallet confirm`.")
+
+
+@wallet_app.command("confirm")
+def wallet_confirm(
+    change: Annotated[str, typer.Argument(help="The change's id: wch_…")],
+    fingerprint: Annotated[str, typer.Option(help="Of the new key, read from the signing device.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Confirm the change of a wallet."""
+    from kassa import operations
+
+    told = ask(operations.confirm_wallet(settings_of(config), change, fingerprint))
+    _tell(told, as_json, f"{change} holds from {told['due_at']}; until then `kassa wallet cancel {change}`")
+
+
+@wallet_app.command("cancel")
+def wallet_cancel(
+    change: Annotated[str, typer.Argument(help="The change's id: wch_…")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the change of a wallet up."""
+    from kassa import operations
+
+    told = ask(operations.cancel_wallet(settings_of(config), change))
+    _tell(told, as_json, f"{change} is {told['status']}")
+
+
 @webhook_app.command("add")
 def webhook_add(
     store: StoreId,

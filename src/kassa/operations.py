@@ -38,6 +38,7 @@ from kassa.stores.model import Store as StoreValue
 from kassa.stores.resource import store_resource
 from kassa.wallets.resource import wallet_resource
 from kassa.wallets.rules import check_mode
+from kassa.wallets.store import wallets_of
 from kassa.webhooks.resource import endpoint_resource
 from kassa.webhooks.rules import ROTATION, check_filters, check_url, make_secret
 
@@ -151,6 +152,38 @@ async def add_wallet(settings: Settings, store_id: str, network: str, descriptor
         return {"wallet_id": wallet.id} | wallet_resource(wallet) | _first_addresses(chain, wallet.descriptor)
 
     return await _in_house(settings, work)
+
+
+async def change_wallet(settings: Settings, store_id: str, network: str, descriptor: str) -> Told:
+    """Ask that a store's wallet be replaced; tells the new one's first addresses, to be compared before confirming."""
+
+    async def work(tx: Tx, house: House, now: datetime) -> Told:
+        chain, account = _chain(house, network), _chain(house, network).addresses.account(descriptor)
+        mine = {wallet.network: wallet for wallet in await wallets_of(tx, store_id)}
+        if network not in mine:
+            raise NotFound(f"the store has no wallet on {network}: `kassa wallet add` gives it one, at once")
+        asked = await flow.ask_wallet_change(tx, house, operator(), store_id, mine[network].id, account, now)
+        return asked | _first_addresses(chain, account.descriptor)
+
+    return await _in_house(settings, work)
+
+
+async def confirm_wallet(settings: Settings, change_id: str, fingerprint: str) -> Told:
+    """Confirm the change of a wallet as the operator, who may also have asked."""
+
+    async def work(tx: Tx, house: House, now: datetime) -> Told:
+        return await flow.confirm_wallet_change(tx, house, operator(), None, change_id, fingerprint, now)
+
+    return await _in_house(settings, work)
+
+
+async def cancel_wallet(settings: Settings, change_id: str) -> Told:
+    """Give the change of a wallet up."""
+
+    async def work(tx: Tx, now: datetime) -> Told:
+        return await flow.cancel_wallet_change(tx, operator(), None, change_id, now)
+
+    return await _in_transaction(settings, work)
 
 
 async def add_webhook(settings: Settings, store_id: str, url: str, events: Sequence[str]) -> Told:

@@ -16,6 +16,7 @@ from kassa.api.routes import ENDPOINTS
 from kassa.stores import store as stores
 from kassa.stores.model import SCOPES
 from tests.api.served import Answer, Caller, Served
+from tests.faults.test_addresses import THIEF
 from tests.house import BITCOIN
 
 ANY = "any key"
@@ -28,6 +29,7 @@ POLICY = {
     "get_invoice_timeline": "invoices:read",
     "list_payments": "payments:read",
     "get_payment": "payments:read",
+    "assign_payment": "payments:write",
     "create_payment_link": "invoices:write",
     "list_payment_links": "invoices:read",
     "get_payment_link": "invoices:read",
@@ -50,6 +52,10 @@ POLICY = {
     "list_wallets": "wallets:read",
     "get_wallet": "wallets:read",
     "list_addresses": "wallets:read",
+    "ask_wallet_change": "wallets:write",
+    "list_wallet_changes": "wallets:read",
+    "confirm_wallet_change": "wallets:write",
+    "cancel_wallet_change": "wallets:write",
     "create_customer": "customers:write",
     "list_customers": "customers:read",
     "get_customer": "customers:read",
@@ -77,6 +83,9 @@ WRITING = ("POST", "PATCH")
 ASSET = {"asset": f"BTC@{BITCOIN}"}
 BODIES: dict[str, Any] = {
     "mark_invoice": {"as": "invalid"},
+    "assign_payment": {"customer_id": None},
+    "ask_wallet_change": {"descriptor": THIEF},
+    "confirm_wallet_change": {"fingerprint": "00000000"},
     "pay_from_credit": ASSET,
     "issue_deposit_address": ASSET,
     "acknowledge_alert": {"note": "x"},
@@ -148,10 +157,13 @@ async def owned(served: Served) -> dict[str, str]:
                where invoice_id = $4""",
             payment, ASSET["asset"], now, invoice["id"],
         )  # fmt: skip
+    wallet = (await mine.get("/v1/wallets")).json["data"][0]["id"]
+    change = (await mine.post(f"/v1/wallets/{wallet}/change", {"descriptor": THIEF})).json
     return {
+        "wch": change["id"],
         "inv": invoice["id"],
         "cus": customer["id"],
-        "wal": (await mine.get("/v1/wallets")).json["data"][0]["id"],
+        "wal": wallet,
         "whk": hook["id"],
         "dlv": (await mine.post(f"/v1/webhooks/{hook['id']}/test")).json["id"],
         "lnk": link["id"],

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     BOOKS_DIFFER = "books_differ"
     CREDIT_LOST = "credit_lost"
     AUDIT_LOG_BROKEN = "audit_log_broken"
+    WALLET_CHANGE = "wallet_change"
     WEBHOOK_DISABLED = "webhook_disabled"
     CHAIN_DISAGREEMENT = "chain_disagreement"
     NODE_BEHIND = "node_behind"

@@ -33,6 +33,10 @@ TYPES = frozenset(
         "payment_link.updated",
         "alert.opened",
         "alert.closed",
+        "wallet.change_asked",
+        "wallet.change_confirmed",
+        "wallet.change_cancelled",
+        "wallet.changed",
         "webhook.test",
     }
 )

@@ -5,7 +5,8 @@ mempool (`chain`, which fixes by `sighting` what a transfer is worth), the clock
 and credit that is spent (`spending`). All of them end in `standing`, which works out afresh where invoices and
 `deposits` stand and writes the difference: announcements, events, and by `accounts` and `booking` the entries and the
 credit that follow. `contracts` holds back an asset that is in doubt. `pricing` knows what an asset is worth.
-`addresses` gives customers theirs; `administration` changes stores, keys, wallets and webhooks, and records it.
+`addresses` gives customers theirs; `administration` changes stores, keys, wallets and webhooks, and records it;
+`wallet_changes` replaces a wallet, slowly.
 `showing` and `timeline` only read; `guarding` reports what must not be shown, and `reconciling` where the books are not
 what a node shows. `alerting` carries out what people decide about alerts. `verifying` works the books out anew,
 `reporting` sums them up. `linking` says where payment links stand by the invoices that `attempting` made for them.
@@ -64,6 +65,12 @@ from kassa.flow.spending import pay_from_credit
 from kassa.flow.standing import mark_invoice, on_deadlines, reassess
 from kassa.flow.timeline import timeline
 from kassa.flow.verifying import verify
+from kassa.flow.wallet_changes import (
+    ask_wallet_change,
+    cancel_wallet_change,
+    confirm_wallet_change,
+    on_wallet_changes,
+)
 
 __all__ = [
     "DETECTORS",
@@ -74,13 +81,16 @@ __all__ = [
     "Opening",
     "PayerView",
     "add_wallet",
+    "ask_wallet_change",
     "assign_payment",
     "attempt_link",
+    "cancel_wallet_change",
     "change_link",
     "change_store",
     "check_addresses",
     "check_deposits",
     "check_wallets",
+    "confirm_wallet_change",
     "create_endpoint",
     "create_key",
     "create_store",
@@ -111,6 +121,7 @@ __all__ = [
     "on_pending",
     "on_reconciled",
     "on_second_opinion",
+    "on_wallet_changes",
     "open_invoice",
     "overview",
     "pay_from_credit",

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import kassa.customers.store as customers
+import kassa.wallets.deposit_store as deposits
 import kassa.wallets.store as wallets
 from kassa.core.clock import rfc3339
 from kassa.core.errors import FieldFault, Invalid, Unavailable
@@ -15,8 +16,8 @@ from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.limits.model import Kind
 from kassa.stores.model import Store
+from kassa.wallets.deposit_store import Deposited
 from kassa.wallets.model import NewAddress, Place, Wallet
-from kassa.wallets.store import Deposited
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ async def prepare_address(house: House, store: Store, customer_id: str, asset_id
     wallet = mine[asset.network]
     if not house.is_sealed(wallet):
         raise Unavailable(f"the wallet on {asset.network} failed its check", code="wallet_mismatch")
-    if await wallets.deposit_index(pool, customer.id, wallet.keychain_id) is not None:
+    # On the wallet that was there when it was issued, or on another network of this one's keychain.
+    if await deposits.has_deposit(pool, customer.id, asset.network, wallet.keychain_id):
         return Issuing(asset, wallet, None)
     house.limits.check(Kind.ISSUED, store.id, house.clock.now())
     (index,) = await wallets.allocate(pool, [wallet.keychain_id])
@@ -61,15 +63,14 @@ async def issue_address(
     """
     owner, keychain_id = CustomerId(customer_id), issuing.wallet.keychain_id
     await customers.lock(tx, [owner])
-    index = await wallets.deposit_index(tx, owner, keychain_id)
+    index = await deposits.deposit_index(tx, owner, keychain_id)
     if index is None:
         index = issuing.index
-    assert index is not None
-    shared = [w for w in await wallets.wallets_of(tx, store.id) if w.keychain_id == keychain_id]
-    await wallets.put_deposit(
-        tx, store.id, owner, [new_address(house, w, index, owner, now) for w in _known(house, shared)], now
-    )
-    stored = await wallets.deposit_address(tx, owner, issuing.asset.network)
+    if index is not None:
+        shared = [w for w in await wallets.wallets_of(tx, store.id) if w.keychain_id == keychain_id]
+        made = [new_address(house, wallet, index, owner, now) for wallet in _known(house, shared)]
+        await deposits.put_deposit(tx, store.id, owner, made, now)
+    stored = await deposits.deposit_address(tx, owner, issuing.asset.network)
     place = Place(stored.descriptor, stored.index, stored.seal)
     if house.mismatch(issuing.asset.network, place, stored.address, owner) is not False:
         raise Unavailable("the address of this customer failed its check and is not shown", code="address_mismatch")

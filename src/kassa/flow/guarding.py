@@ -11,6 +11,7 @@ import structlog
 
 import kassa.alerts.store as alerts
 import kassa.invoices.store as invoices
+import kassa.wallets.deposit_store as deposits
 import kassa.wallets.store as wallets
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.core.ids import StoreId
@@ -40,7 +41,7 @@ async def check_addresses(tx: Tx, house: House, after: Turn, limit: int, now: da
 
 async def check_deposits(tx: Tx, house: House, after: str, limit: int, now: datetime) -> str | None:
     """Check some of the customers' deposit addresses, those after an id; return where to go on, or None at the end."""
-    page = await wallets.deposits_after(tx, after, limit)
+    page = await deposits.deposits_after(tx, after, limit)
     for each in page:
         if house.mismatch(each.network, each.place, each.address, each.customer_id):
             reason = f"the deposit address of {each.customer_id} on {each.network} is not the one that was issued"

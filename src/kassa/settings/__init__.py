@@ -11,6 +11,7 @@ from kassa.settings.model import (
     Rates,
     Settings,
     Tracing,
+    Wallets,
     Webhooks,
 )
 from kassa.settings.read import read_settings
@@ -26,6 +27,7 @@ __all__ = [
     "Rates",
     "Settings",
     "Tracing",
+    "Wallets",
     "Webhooks",
     "read_settings",
 ]

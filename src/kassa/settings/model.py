@@ -95,6 +95,13 @@ class Books:
 
 
 @dataclass(frozen=True, slots=True)
+class Wallets:
+    """How long after its confirmation the change of a wallet holds."""
+
+    change_delay_seconds: int = 86_400
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How often somebody may ask, in a minute; addresses taken by a store in an hour. 0: no limit."""
 
@@ -139,6 +146,7 @@ class Settings:
     webhooks: Webhooks = Webhooks()
     books: Books = Books()
     limits: Limits = Limits()
+    wallets: Wallets = Wallets()
     backup: Backup = Backup()
     log: Log = Log()
     tracing: Tracing = Tracing()

@@ -20,6 +20,7 @@ class Wallet:
     next_index: int
     created_at: datetime
     seal: bytes | None = None
+    retired_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ def wallet_resource(wallet: Wallet) -> dict[str, Any]:  # JSON
         "descriptor": wallet.descriptor,
         "fingerprint": wallet.fingerprint,
         "created_at": rfc3339(wallet.created_at),
+        "retired_at": None if wallet.retired_at is None else rfc3339(wallet.retired_at),
     }
 
 

@@ -38,6 +38,7 @@ async def seal_all(tx: Tx, seal: Seal, derived: Derived) -> tuple[int, int]:
     """
     for wallet in await tx.fetch(
         "select w.id, w.store_id, w.network, k.descriptor from wallets w join keychains k on k.id = w.keychain_id"
+        " where w.retired_at is null"
     ):
         made = seal.of_wallet(wallet["id"], wallet["store_id"], wallet["network"], wallet["descriptor"])
         await tx.execute("update wallets set seal = $2 where id = $1", wallet["id"], made)

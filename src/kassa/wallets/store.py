@@ -12,11 +12,12 @@ from asyncpg.pool import Pool
 from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import AddressId, CustomerId, InvoiceId, StoreId, WalletId, new_id
 from kassa.db.pool import Tx
-from kassa.wallets.model import NewAddress, Owner, Place, Unissued, Wallet
+from kassa.wallets.model import Owner, Unissued, Wallet
 from kassa.wallets.seal import Seal
 
 _WALLET = (
-    "select w.id, w.store_id, w.network, w.keychain_id, w.created_at, w.seal, k.descriptor, k.fingerprint, k.next_index"
+    "select w.id, w.store_id, w.network, w.keychain_id, w.created_at, w.seal, w.retired_at,"
+    " k.descriptor, k.fingerprint, k.next_index"
     " from wallets w join keychains k on k.id = w.keychain_id"
 )
 
@@ -61,7 +62,10 @@ w.id as wallet_id, w.store_id as wallet_store_id, w.network, w.keychain_id, w.cr
     ) as frozen
 """
 """The columns of `read_receiving`, of `RECEIVING_FROM`."""
-RECEIVING_FROM = "wallets w join keychains k on k.id = w.keychain_id left join networks n on n.id = w.network"
+RECEIVING_FROM = (
+    "(select * from wallets where retired_at is null) w join keychains k on k.id = w.keychain_id"
+    " left join networks n on n.id = w.network"
+)
 _RECEIVING = f"select {RECEIVING} from {RECEIVING_FROM} where w.store_id = any($1::text[]) order by w.id desc"
 
 
@@ -81,18 +85,6 @@ class Issued:
     def owner(self) -> str:
         """Whom it was issued for, as its seal says it."""
         return self.invoice_id or self.customer_id or ""
-
-
-@dataclass(frozen=True, slots=True)
-class Deposited:
-    """A customer's deposit address on one network, and the descriptor that it comes from."""
-
-    id: AddressId
-    address: str
-    index: int
-    created_at: datetime
-    seal: bytes | None
-    descriptor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +140,21 @@ async def add_wallet(
 
 
 async def wallets_of(
-    tx: "Tx | Pool[Any]", store_id: str, *, before: str | None = None, limit: int | None = None
+    tx: "Tx | Pool[Any]",
+    store_id: str,
+    *,
+    before: str | None = None,
+    limit: int | None = None,
+    retired: bool = False,
 ) -> list[Wallet]:
-    """Return a store's wallets, newest first; with `before`, those older than that id."""
+    """Return a store's wallets, newest first, those before an id; `retired` ones too, if told so."""
     rows = await tx.fetch(
-        f"{_WALLET} where w.store_id = $1 and ($2::text is null or w.id < $2) order by w.id desc limit $3",
+        f"{_WALLET} where w.store_id = $1 and ($2::text is null or w.id < $2) and ($4 or w.retired_at is null)"
+        " order by w.id desc limit $3",
         store_id,
         before,
         limit,
+        retired,
     )
     return [_wallet(row) for row in rows]
 
@@ -315,41 +314,6 @@ async def owners(tx: "Tx | Pool[Any]", network: str, scripts: Sequence[bytes]) -
     ]
 
 
-async def deposit_index(tx: "Tx | Pool[Any]", customer_id: CustomerId, keychain_id: int) -> int | None:
-    """Return the index of a customer's deposit addresses of a keychain."""
-    found: int | None = await tx.fetchval(
-        "select index from addresses where customer_id = $1 and keychain_id = $2 limit 1", customer_id, keychain_id
-    )
-    return found
-
-
-async def put_deposit(
-    tx: Tx, store_id: str, customer_id: CustomerId, addresses: Sequence[NewAddress], now: datetime
-) -> None:
-    """Write a customer's deposit addresses, where they have none yet. Hold the customer's lock."""
-    await tx.executemany(
-        """insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, customer_id,
-               created_at, seal)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-           on conflict (customer_id, network) where customer_id is not null do nothing""",
-        [
-            (a.id, a.network, a.script, a.text, a.key, a.keychain_id, a.index, store_id, customer_id, now, a.seal)
-            for a in addresses
-        ],
-    )
-
-
-async def deposit_address(tx: Tx, customer_id: CustomerId, network: str) -> Deposited:
-    """Return a customer's deposit address on a network, which there must be."""
-    row = await tx.fetchrow(
-        "select a.id, a.address, a.index, a.created_at, a.seal, k.descriptor"
-        " from addresses a join keychains k on k.id = a.keychain_id where a.customer_id = $1 and a.network = $2",
-        customer_id,
-        network,
-    )
-    return Deposited(**row)
-
-
 @dataclass(frozen=True, slots=True)
 class Gap:
     """How far a keychain was issued and used. `longest` is the largest step from one used index to the next."""
@@ -366,31 +330,6 @@ class Gap:
         """
         ahead = self.next_index - 1 - (-1 if self.last_used is None else self.last_used)
         return max(self.longest, ahead, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class DepositPlace:
-    """A customer's deposit address, with what it can be checked by."""
-
-    id: AddressId
-    network: str
-    store_id: StoreId
-    customer_id: CustomerId
-    address: str
-    place: Place
-
-
-async def deposits_after(tx: Tx, after: str, limit: int) -> list[DepositPlace]:
-    """Return customers' deposit addresses of every store, in the order of their ids, from after one."""
-    rows = await tx.fetch(
-        "select a.id, a.network, a.store_id, a.customer_id, a.address, a.index, a.seal, k.descriptor"
-        " from addresses a join keychains k on k.id = a.keychain_id"
-        " where a.customer_id is not null and a.id > $1 order by a.id limit $2",
-        after,
-        limit,
-    )
-    found = [(row, Place(row["descriptor"], row["index"], row["seal"])) for row in rows]
-    return [DepositPlace(r["id"], r["network"], r["store_id"], r["customer_id"], r["address"], at) for r, at in found]
 
 
 async def gap_of(tx: "Tx | Pool[Any]", keychain_id: int) -> Gap:
@@ -411,13 +350,13 @@ async def gap_of(tx: "Tx | Pool[Any]", keychain_id: int) -> Gap:
 
 
 async def every_wallet(tx: Tx) -> list[Wallet]:
-    """Return the wallets of every store."""
-    return [_wallet(row) for row in await tx.fetch(f"{_WALLET} order by w.id")]
+    """Return the wallets of every store that still issue addresses."""
+    return [_wallet(row) for row in await tx.fetch(f"{_WALLET} where w.retired_at is null order by w.id")]
 
 
 async def stores_on(tx: Tx, network: str) -> list[StoreId]:
     """Return the stores that have a wallet on a network."""
-    rows = await tx.fetch("select store_id from wallets where network = $1 order by store_id", network)
+    rows = await tx.fetch("select distinct store_id from wallets where network = $1 order by store_id", network)
     return [StoreId(row["store_id"]) for row in rows]
 
 
@@ -445,4 +384,5 @@ def _wallet(row: Record) -> Wallet:
         next_index=row["next_index"],
         created_at=row["created_at"],
         seal=row["seal"],
+        retired_at=row["retired_at"],
     )

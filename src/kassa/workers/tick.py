@@ -23,6 +23,7 @@ async def tick(house: House) -> None:
         with correlated():
             done = await house.database.run_to_end(lambda tx, now=now: flow.on_deadlines(tx, house, now, BATCH))  # type: ignore[misc]
         done = max(done, await house.database.run(lambda tx, now=now: flow.on_link_deadlines(tx, house, now, BATCH)))  # type: ignore[misc]
+        await house.database.run(lambda tx, now=now: flow.on_wallet_changes(tx, house, now))  # type: ignore[misc]
         if now - forgotten_at > _FORGET_EVERY:
             await house.database.run(lambda tx, now=now: stores.forget_answers(tx, now - KEEP_ANSWERS))  # type: ignore[misc]
             await house.database.run(watch.note_caught_up)

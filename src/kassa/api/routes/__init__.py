@@ -15,6 +15,7 @@ from kassa.api.routes import (
     rates,
     reports,
     stores,
+    wallet_changes,
     wallets,
     webhooks,
 )
@@ -27,6 +28,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *webhooks.ENDPOINTS,
     *alerts.ENDPOINTS,
     *wallets.ENDPOINTS,
+    *wallet_changes.ENDPOINTS,
     *customers.ENDPOINTS,
     *ledger.ENDPOINTS,
     *stores.ENDPOINTS,

@@ -41,7 +41,7 @@ async def _add(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.PageQuery = call.query
     before = read_cursor("wal", query.cursor)
-    found = await wallets.wallets_of(tx, call.store.id, before=before, limit=query.limit + 1)
+    found = await wallets.wallets_of(tx, call.store.id, before=before, limit=query.limit + 1, retired=True)
     return page([wallet_resource(wallet) for wallet in found], query.limit)
 
 

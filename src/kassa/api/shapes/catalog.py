@@ -17,6 +17,7 @@ class Wallet(Struct):
     descriptor: str
     fingerprint: Annotated[str, Meta(description="Compare it with what the signing device shows.")]
     created_at: Time
+    retired_at: Annotated[Time | None, Meta(description="Since when another wallet is in its place.")]
 
 
 class WalletInUse(Wallet):
@@ -34,6 +35,37 @@ class WalletOrder(Struct, forbid_unknown_fields=True, frozen=True):
 
     network: Annotated[str, Meta(max_length=60, examples=["bitcoin-regtest"])]
     descriptor: Annotated[str, Meta(max_length=2000)]
+
+
+class WalletChangeOrder(Struct, forbid_unknown_fields=True, frozen=True):
+    """The descriptor or extended PUBLIC key that shall be in a wallet's place."""
+
+    descriptor: Annotated[str, Meta(max_length=2000)]
+
+
+class WalletConfirmation(Struct, forbid_unknown_fields=True, frozen=True):
+    """The fingerprint of the new key, read from the signing device."""
+
+    fingerprint: Annotated[str, Meta(max_length=100)]
+
+
+class WalletChange(Struct):
+    """A wallet on its way to another key."""
+
+    object: Literal["wallet_change"]
+    id: str
+    store_id: str
+    wallet_id: str
+    network: str
+    status: Literal["asked", "confirmed", "applied", "cancelled"]
+    descriptor: str
+    fingerprint: Annotated[str, Meta(description="Compare it with what the signing device shows.")]
+    asked_at: Time
+    asked_by: str
+    confirmed_at: Time | None
+    confirmed_by: str | None
+    due_at: Annotated[Time | None, Meta(description="From when the new wallet issues addresses.")]
+    ended_at: Time | None
 
 
 class Address(Struct):

@@ -1,0 +1,130 @@
+"""Replace a wallet: asked for, confirmed elsewhere, applied after a delay. All of it is told to the store's owners.
+
+Whoever steals one key, or one session, cannot divert money at once and unseen: the confirmation must come from another,
+and until the delay is over everybody who listens can cancel.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import kassa.alerts.store as alerts
+import kassa.audit.store as audit
+import kassa.events.store as events
+import kassa.wallets.replacement_store as changes
+import kassa.wallets.store as wallets
+from kassa.alerts.model import Finding, Kind, Severity
+from kassa.audit.model import KASSA, Actor
+from kassa.chains.base import Account
+from kassa.core.clock import rfc3339
+from kassa.core.errors import Conflict, FieldFault, Invalid
+from kassa.core.ids import new_id
+from kassa.db.pool import Tx
+from kassa.events.model import NewEvent
+from kassa.house import House
+from kassa.wallets.change import Change, asked_seal, change_resource, confirmed_seal, is_sound
+
+
+async def ask_wallet_change(
+    tx: Tx, house: House, by: Actor, store_id: str, wallet_id: str, account: Account, now: datetime
+) -> dict[str, Any]:  # JSON
+    """Ask that a wallet be replaced; nothing changes yet. Raises `NotFound`, `Invalid`, `Conflict`."""
+    wallet = await wallets.get_wallet(tx, store_id, wallet_id)
+    chain = house.chains.get(wallet.network)
+    if wallet.retired_at is not None or chain is None:
+        raise Conflict("this wallet issues no addresses any more", code="wallet_retired")
+    if account.descriptor == wallet.descriptor:
+        raise Invalid(FieldFault("descriptor", "is the one that the wallet has"))
+    asked = Change(
+        id=new_id("wch", now),
+        store_id=wallet.store_id,
+        wallet_id=wallet.id,
+        network=wallet.network,
+        space=chain.space,
+        descriptor=account.descriptor,
+        fingerprint=account.fingerprint,
+        asked_at=now,
+        asked_by=by.name,
+        asked_seal=b"",
+    )
+    asked = replace(asked, asked_seal=asked_seal(house.seal, asked))
+    await changes.put(tx, asked)
+    reason = (
+        f"{by.name} asks that the wallet on {asked.network} be replaced by another key ({asked.fingerprint}): if nobody"
+        " of yours wants that, cancel it, and revoke what it was asked with"
+    )
+    told = {"wallet_change_id": asked.id, "wallet_id": wallet.id, "fingerprint": asked.fingerprint}
+    warning = Finding(Kind.WALLET_CHANGE, asked.id, Severity.WARNING, reason, store_id=asked.store_id, about=told)
+    await alerts.open_alert(tx, warning, now)
+    return await _tell(tx, by, "wallet.change_asked", asked, now)
+
+
+async def confirm_wallet_change(
+    tx: Tx, house: House, by: Actor, store_id: str | None, change_id: str, fingerprint: str, now: datetime
+) -> dict[str, Any]:  # JSON
+    """Confirm a change by repeating the new key's fingerprint, as another than who asked; it holds after the delay.
+
+    Without a `store_id` it is the operator who confirms, who may have asked too. Raises `NotFound`, `Invalid`, or
+    `Conflict` (`same_person`, `change_ended`, `change_confirmed`, `change_mismatch`).
+    """
+    held = await _open(tx, house, store_id, change_id)
+    if held.confirmed_at is not None:
+        raise Conflict("the change is confirmed already", code="change_confirmed")
+    if store_id is not None and by.name == held.asked_by:
+        raise Conflict("another key or person than who asked must confirm", code="same_person")
+    if fingerprint.strip().lower() != held.fingerprint.lower():
+        raise Invalid(FieldFault("fingerprint", "is not that of the new key: read it from your signing device"))
+    due_at = now + timedelta(seconds=house.settings.wallets.change_delay_seconds)
+    made = confirmed_seal(house.seal, held, by.name, due_at)
+    confirmed = await changes.confirm(tx, held, by.name, now, due_at, made)
+    return await _tell(tx, by, "wallet.change_confirmed", confirmed, now)
+
+
+async def cancel_wallet_change(
+    tx: Tx, by: Actor, store_id: str | None, change_id: str, now: datetime
+) -> dict[str, Any]:  # JSON
+    """Give a change up, at any time before it is applied; raises `NotFound`, or `Conflict` (`change_ended`)."""
+    held = await changes.hold(tx, store_id, change_id)
+    if held.ended_at is not None:
+        raise Conflict(f"the change is {held.status} already", code="change_ended")
+    return await _end(tx, by, held, "cancelled", "wallet.change_cancelled", now)
+
+
+async def on_wallet_changes(tx: Tx, house: House, now: datetime) -> bool:
+    """Apply one change whose delay is over; return whether there was one. What was not made through Kassa is ended."""
+    change = await changes.due(tx, now)
+    if change is None:
+        return False
+    if not is_sound(house.seal, change) or change.network not in house.chains:
+        reason = f"the change {change.id} of a wallet was written by nobody who may: it was not carried out"
+        forged = Finding(Kind.ADDRESS_MISMATCH, change.id, Severity.CRITICAL, reason, store_id=change.store_id)
+        await alerts.open_alert(tx, forged, now)
+        await _end(tx, KASSA, change, "cancelled", "wallet.change_cancelled", now)
+        return True
+    await changes.retire(tx, change.wallet_id, now)
+    account = Account(change.descriptor, change.fingerprint)
+    await wallets.add_wallet(tx, change.store_id, change.network, change.space, account, house.seal, now)
+    await _end(tx, KASSA, change, "applied", "wallet.changed", now)
+    return True
+
+
+async def _open(tx: Tx, house: House, store_id: str | None, change_id: str) -> Change:
+    held = await changes.hold(tx, store_id, change_id)
+    if held.ended_at is not None:
+        raise Conflict(f"the change is {held.status} already", code="change_ended")
+    if not is_sound(house.seal, held):
+        raise Conflict("this change was not asked for through Kassa; cancel it", code="change_mismatch")
+    return held
+
+
+async def _end(tx: Tx, by: Actor, held: Change, ended_as: str, deed: str, now: datetime) -> dict[str, Any]:  # JSON
+    ended = await changes.end(tx, held, ended_as, now)
+    await alerts.close_alert(tx, Kind.WALLET_CHANGE, held.id, f"the change was {ended_as} at {rfc3339(now)}", now)
+    return await _tell(tx, by, deed, ended, now)
+
+
+async def _tell(tx: Tx, by: Actor, deed: str, change: Change, now: datetime) -> dict[str, Any]:  # JSON
+    resource = change_resource(change)
+    await events.write(tx, [NewEvent(change.store_id, deed, resource)], now)
+    await audit.record(tx, by, deed, change.id, now, store_id=change.store_id, after=resource)
+    return resource

@@ -1,0 +1,152 @@
+"""E29: nobody diverts money by changing a wallet, neither at once nor unseen; and D-day comes when it should."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from kassa import flow
+from kassa.audit.model import Actor
+from kassa.house import House
+from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
+from tests.api.served import Served, serve
+from tests.faults.test_addresses import THIEF
+from tests.house import BITCOIN, add_store
+
+ASSET = {"asset": f"BTC@{BITCOIN}"}
+DAY = 86_400
+
+
+@pytest.fixture
+async def served(house: House) -> AsyncIterator[Served]:
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(house, store) as running:
+        yield running
+
+
+async def asked(served: Served) -> tuple[Any, Any]:
+    [wallet] = (await served.all.get("/v1/wallets")).json["data"]
+    answer = await served.all.post(f"/v1/wallets/{wallet['id']}/change", {"descriptor": THIEF})
+    assert answer.status == 201, answer.body
+    return wallet, answer.json
+
+
+async def pass_time(served: Served, seconds: float) -> None:
+    served.house.clock.move(seconds)  # type: ignore[attr-defined]
+    await served.house.database.pool.execute("update networks set observed_at = $1", served.house.clock.now())
+    while await served.house.database.run(
+        lambda tx: flow.on_wallet_changes(tx, served.house, served.house.clock.now())
+    ):
+        pass
+
+
+async def key_in_use(served: Served) -> str:
+    found: str = await served.house.database.pool.fetchval(
+        "select k.fingerprint from addresses a join keychains k on k.id = a.keychain_id where a.invoice_id = $1",
+        (await served.all.invoice())["id"],
+    )
+    return found
+
+
+async def test_e29_a_change_needs_another_key_the_fingerprint_and_the_delay(served: Served) -> None:
+    wallet, change = await asked(served)
+    assert (change["status"], change["due_at"]) == ("asked", None)
+    other, path = await served.key("wallets:write"), f"/v1/wallet-changes/{change['id']}"
+    same = await served.all.post(f"{path}/confirm", {"fingerprint": change["fingerprint"]})
+    assert (same.status, same.code) == (409, "same_person")
+    wrong = await other.post(f"{path}/confirm", {"fingerprint": wallet["fingerprint"]})
+    assert (wrong.status, wrong.fields) == (422, ["fingerprint"])
+    await pass_time(served, 30 * DAY)
+    assert await key_in_use(served) == wallet["fingerprint"]  # without a confirmation, no delay ends
+
+    assert (await other.post(f"{path}/confirm", {"fingerprint": change["fingerprint"]})).json["status"] == "confirmed"
+    again = await other.post(f"{path}/confirm", {"fingerprint": change["fingerprint"]})
+    assert (again.status, again.code) == (409, "change_confirmed")
+    await pass_time(served, DAY - 1)
+    assert await key_in_use(served) == wallet["fingerprint"]
+    await pass_time(served, 1)
+    assert await key_in_use(served) == change["fingerprint"]
+    listed = (await served.all.get("/v1/wallets")).json["data"]
+    assert [(one["fingerprint"], one["retired_at"] is None) for one in listed] == [
+        (change["fingerprint"], True),
+        (wallet["fingerprint"], False),
+    ]
+    assert (await served.all.post(f"{path}/cancel")).code == "change_ended"
+
+
+async def test_e29_everybody_is_told_and_anybody_can_cancel(served: Served) -> None:
+    wallet, change = await asked(served)
+    second = await served.all.post(f"/v1/wallets/{wallet['id']}/change", {"descriptor": THIEF})
+    assert (second.status, second.code) == (409, "change_under_way")
+    [alert] = (await served.all.get("/v1/alerts?status=open")).json["data"]
+    assert (alert["kind"], alert["about"]["wallet_change_id"]) == ("wallet_change", change["id"])
+    other = await served.key("wallets:write")
+    await other.post(f"/v1/wallet-changes/{change['id']}/confirm", {"fingerprint": change["fingerprint"]})
+    assert (await other.post(f"/v1/wallet-changes/{change['id']}/cancel")).json["status"] == "cancelled"
+    await pass_time(served, 2 * DAY)
+    assert await key_in_use(served) == wallet["fingerprint"]
+    assert (await served.all.get("/v1/alerts?status=open")).json["data"] == []
+    deeds = ["wallet.change_asked", "wallet.change_confirmed", "wallet.change_cancelled"]
+    events = [e["type"] for e in (await served.all.get("/v1/events?limit=100")).json["data"]]
+    assert [each for each in events if each.startswith("wallet.")] == deeds
+    acts = [act["kind"] for act in (await served.all.get("/v1/audit")).json["data"]]
+    assert acts[:3] == deeds[::-1]
+
+
+async def test_the_operator_may_do_both_at_the_command_line(served: Served) -> None:
+    _, change = await asked(served)
+    house, now = served.house, served.house.clock.now()
+    async with house.database.transaction() as tx:
+        operator, print_ = Actor("operator test"), change["fingerprint"]
+        told = await flow.confirm_wallet_change(tx, house, operator, None, change["id"], print_, now)
+    assert told["status"] == "confirmed"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "confirmed_at = asked_at, confirmed_by = 'key_x', due_at = asked_at",
+        "due_at = asked_at",
+        "confirmed_at = asked_at, confirmed_by = 'key_x', due_at = asked_at, confirmed_seal = asked_seal",
+    ],
+)
+async def test_e29_a_change_that_was_confirmed_in_the_database_is_not_carried_out(served: Served, forged: str) -> None:
+    wallet, change = await asked(served)
+    await served.house.database.pool.execute(f"update wallet_changes set {forged}")
+    await pass_time(served, DAY)
+    assert await key_in_use(served) == wallet["fingerprint"]
+    alerts = (await served.all.get("/v1/alerts?status=open")).json["data"]
+    assert [(each["kind"], change["id"] in each["reason"]) for each in alerts] == [("address_mismatch", True)]
+
+
+async def test_e29_a_delay_that_was_shortened_in_the_database_is_noticed(served: Served) -> None:
+    wallet, change = await asked(served)
+    other = await served.key("wallets:write")
+    await other.post(f"/v1/wallet-changes/{change['id']}/confirm", {"fingerprint": change["fingerprint"]})
+    await served.house.database.pool.execute("update wallet_changes set due_at = asked_at")
+    await pass_time(served, 1)
+    assert await key_in_use(served) == wallet["fingerprint"]
+
+
+async def test_what_the_old_wallet_issued_stays_and_a_retired_one_does_not_come_back_by_itself(served: Served) -> None:
+    invoice, customer = await served.all.invoice(), (await served.all.post("/v1/customers", {})).json["id"]
+    deposit = (await served.all.post(f"/v1/customers/{customer}/addresses", ASSET)).json
+    wallet, change = await asked(served)
+    other = await served.key("wallets:write")
+    await other.post(f"/v1/wallet-changes/{change['id']}/confirm", {"fingerprint": change["fingerprint"]})
+    await pass_time(served, DAY)
+    shown = (await served.all.get(f"/v1/invoices/{invoice['id']}")).json
+    assert shown["payment_options"][0]["address"] == invoice["payment_options"][0]["address"]
+    counters = "select array_agg(next_index order by id) from keychains"
+    before = await served.house.database.pool.fetchval(counters)
+    assert (await served.all.post(f"/v1/customers/{customer}/addresses", ASSET)).json == deposit
+    assert (
+        await served.house.database.pool.fetchval(counters) == before
+    )  # nothing is taken for an address that is there
+    listed = (await served.all.get(f"/v1/wallets/{wallet['id']}/addresses")).json["data"]
+    assert {each["address"] for each in listed} >= {deposit["address"]}
+    await served.house.database.pool.execute("update wallets set retired_at = now() where retired_at is null")
+    await served.house.database.pool.execute("update wallets set retired_at = null where id = $1", wallet["id"])
+    refused = await served.all.post("/v1/invoices", {"amount": "1.00", "currency": "EUR"})
+    assert (refused.status, refused.code) == (503, "network_unavailable")
