@@ -163,6 +163,16 @@ async def test_f16_whoever_asks_from_outside_hears_that_nobody_looks(
     assert said["detectors"].verdict is Said.FAIL  # by this machine's clock, which stands far from the test's
 
 
+async def test_after_a_start_the_others_are_left_a_minute_and_what_is_open_stays_so(house: House) -> None:
+    await house.database.pool.execute("update networks set state = 'stalled'")
+    assert set(await look(house, "nodes")) == {Kind.NODE_STALLED}
+    await house.database.run(lambda tx: detectors.enlist(tx, flow.expected(house.settings), house.clock.now()))
+    await house.database.pool.execute("update networks set state = 'ok', lease_until = now() - interval '1 hour'")
+    assert set(await look(house, "nodes")) == {Kind.NODE_STALLED}
+    house.clock.move(61)  # type: ignore[attr-defined]
+    assert set(await look(house, "nodes")) == {Kind.NOT_FOLLOWED}
+
+
 async def test_a_detector_is_run_by_one_of_several_processes_and_not_before_its_time(house: House) -> None:
     loops = [asyncio.create_task(detect(house, BY_NAME["solvency"])) for _ in range(3)]
     try:

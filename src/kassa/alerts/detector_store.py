@@ -34,6 +34,11 @@ async def enlist(tx: Tx, expected: Mapping[str, int], now: datetime) -> None:
     )
 
 
+async def has_settled_in(tx: Tx, name: str, before: datetime) -> bool:
+    """Tell whether no process has set out to run a detector since a moment."""
+    return not await tx.fetchval("select enlisted_at > $2 from detectors where name = $1", name, before)
+
+
 async def end(tx: Tx, name: str, every_seconds: int, findings: int, now: datetime) -> None:
     """Note that a detector has looked, with what it found committed in the same transaction."""
     await tx.execute(

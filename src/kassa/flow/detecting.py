@@ -18,6 +18,7 @@ from kassa.house import House
 from kassa.settings import Settings
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+PATIENCE = timedelta(minutes=1)
 _WATCH = "watch"
 ADDRESSES = "addresses"
 """The name under which it is noted that a round over the addresses of open invoices ended; see `guarding`."""
@@ -26,18 +27,24 @@ ADDRESSES_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """Looks every so many seconds, and answers for some kinds of alert: what it does not find of them is over."""
+    """Looks every so many seconds, and answers for some kinds of alert: what it does not find of them is over.
+
+    A `patient` one judges other loops of ours, and leaves them a minute after a start to do what was left undone.
+    """
 
     name: str
     every_seconds: int
     kinds: tuple[Kind, ...]
     look: Callable[[Tx, House, datetime], Awaitable[list[Finding]]]
+    patient: bool = False
 
 
 async def detect(tx: Tx, house: House, detector: Detector, now: datetime) -> None:
     """Let a detector look once and do what follows; doing it again changes nothing."""
-    findings = await detector.look(tx, house, now)
-    await on_findings(tx, house, detector.kinds, findings, now)
+    findings: list[Finding] = []
+    if not detector.patient or await detectors.has_settled_in(tx, detector.name, now - PATIENCE):
+        findings = await detector.look(tx, house, now)
+        await on_findings(tx, house, detector.kinds, findings, now)
     await detectors.end(tx, detector.name, detector.every_seconds, len(findings), now)
 
 
@@ -128,6 +135,7 @@ DETECTORS = (
         10,
         (Kind.NODE_STALLED, Kind.NODE_UNREACHABLE, Kind.NODE_REFUSED, Kind.NODE_SYNCING, Kind.NOT_FOLLOWED),
         _nodes,
+        patient=True,
     ),
     Detector("reorganisations", 10, (Kind.DEEP_REORGANISATION,), _reorganisations),
     Detector("reversals", 10, (Kind.SETTLED_REVERSED,), _reversed),
@@ -138,6 +146,6 @@ DETECTORS = (
     Detector("solvency", 60, (Kind.BOOKS_INSOLVENT,), _held),
     Detector("orders", 60, (Kind.INVOICES_UNPAID,), _orders),
     Detector("rates", 10, (Kind.RATE_MISSING, Kind.RATE_AGEING, Kind.RATE_OUTLIER, Kind.RATE_SOURCE_FAILED), _rates),
-    Detector("queues", 30, (Kind.RECEIVER_FAILING, Kind.DELIVERIES_GIVEN_UP, Kind.NOBODY_SENDS), _queues),
+    Detector("queues", 30, (Kind.RECEIVER_FAILING, Kind.DELIVERIES_GIVEN_UP, Kind.NOBODY_SENDS), _queues, patient=True),
     Detector(_WATCH, 30, (Kind.DETECTOR_SILENT, Kind.BOOKS_UNCOMPARED), _watch),
 )
