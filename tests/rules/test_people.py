@@ -77,6 +77,10 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         checked_email(text.replace("\n", "\nx"))
 
 
+def test_a_name_of_one_letter_forbids_nothing() -> None:
+    assert checked_password("correct horse battery staple", "a@shop.example")
+
+
 def test_an_address_has_one_form() -> None:
     assert checked_email("  Anna@Shop.Example ") == "anna@shop.example"
 

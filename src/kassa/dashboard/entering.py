@@ -88,6 +88,7 @@ async def ask_passkey(house: House, browser: Browser, session: Session | None, s
         known = await people.passkeys(tx, session.person.id) if session and session.person else []
         challenge, options = proofs.authentication(site, known)
         if session is None or session.stage is Stage.PASSKEY:
+            await sessions.forget(tx, now)  # nobody needs to be known to get here, so nothing may pile up
             await sessions.begin(tx, browser.token, Stage.PASSKEY, None, browser.seen, now, challenge=challenge)
         else:
             await sessions.ask(tx, session.id, challenge)

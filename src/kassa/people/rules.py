@@ -105,7 +105,9 @@ def checked_password(text: str, email: str) -> str:
     password = password_form(text)
     if len(password) not in PASSWORD_LENGTHS:
         raise Invalid(FieldFault("password", f"must have {PASSWORD_LENGTHS[0]} to {PASSWORD_LENGTHS[-1]} characters"))
-    if len(set(password)) < 6 or email.partition("@")[0] in password.lower():
+    name = email.partition("@")[0]
+    # A name of a letter or two is in every password.
+    if len(set(password)) < 6 or (len(name) > 3 and name in password.lower()):
         raise Invalid(FieldFault("password", "is too easy to guess: use several words, without your name"))
     return password
 
