@@ -349,3 +349,17 @@ def test_the_first_deadline_is_the_expiry() -> None:
     assert evaluate(terms(), (), (), view()).deadline == at(900)
     assert evaluate(terms(), (), (), view(901)).deadline is None
     assert evaluate(terms(), [payment(missing=100)], (), view(120)).deadline == at(160)
+
+
+def test_a_payment_is_worth_its_share_of_the_price_by_the_rate_that_holds_for_it() -> None:
+    (locked,) = evaluate(terms(), [payment(40_000)], (), view()).payments
+    assert (locked.value_units, locked.rate) == (2_000, 50_000)
+    (late,) = evaluate(terms(), [payment(40_000, seen=901, late_rate=Fraction(25_000))], (), view(1_000)).payments
+    assert (late.value_units, late.rate) == (1_000, 25_000)
+    (other,) = evaluate(terms(), [payment(40_000, asset=LTC)], (), view()).payments
+    assert (other.value_units, other.rate) == (0, None)
+
+
+def test_what_is_paid_within_the_tolerance_shows_no_less_than_it_is() -> None:
+    standing = evaluate(terms(amount=1_000, tolerance=Fraction(1, 100)), [payment(99_000)], (), view())
+    assert (standing.paid_units, standing.status) == (990, Status.PROCESSING)
