@@ -72,6 +72,7 @@ class Stand(Collector):
                 *_outbox(await store.outbox(connection), await store.deliveries(connection)),
                 *_faults(await store.faults(connection), await store.reconciled(connection)),
                 _backup(await store.backup_age(connection)),
+                _open_alerts(await store.alerts(connection)),
             ]
             now, demanded = self._house.clock.now(), self._house.settings.rates
             wanted = await flow.wanted_markets(connection, self._house)
@@ -152,6 +153,11 @@ def _faults(row: Any, reconciled: Sequence[Any]) -> list[Family]:
         _one("kassa_db_longest_transaction_seconds", "Age of the oldest transaction.", row["longest"]),
         deadlocks,
     ]
+
+
+def _open_alerts(rows: Sequence[Any]) -> Family:
+    numbers = {(row["kind"], row["severity"]): row["number"] for row in rows}
+    return _gauge("kassa_alerts_open", "Alerts that Kassa opened and nobody closed.", ["kind", "severity"], numbers)
 
 
 def _backup(age: float | None) -> Family:

@@ -42,6 +42,7 @@ select (select count(*) from differences where closed_at is null) as differences
         where datname = current_database() and state <> 'idle' and backend_type = 'client backend') as longest
 """
 _BACKUP = "select extract(epoch from now() - max(made_at))::float8 from backups"
+_ALERTS = "select kind, severity, count(*) as number from alerts where closed_at is null group by 1, 2"
 _RECONCILED = "select network, extract(epoch from now() - ended_at)::float8 as age from reconciliations"
 
 
@@ -76,6 +77,12 @@ async def deliveries(connection: Any) -> Record:
 async def faults(connection: Any) -> Record:
     """Return what is wrong and counted: differences, address faults, frozen assets; deadlocks, longest transaction."""
     return await connection.fetchrow(_FAULTS)
+
+
+async def alerts(connection: Any) -> list[Record]:
+    """Return how many alerts are open, by kind and severity."""
+    found: list[Record] = await connection.fetch(_ALERTS)
+    return found
 
 
 async def backup_age(connection: Any) -> float | None:
