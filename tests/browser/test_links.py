@@ -13,6 +13,7 @@ from playwright.async_api import Page, expect
 from kassa.chains.bitcoin.devnode import DevNode
 from tests.browser.conftest import DESKTOP, Faults, OpenPage
 from tests.e2e.program import Json, Program, installed
+from tests.house import TPUB
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
 PASSWORD = "correct horse battery staple"
@@ -127,10 +128,11 @@ async def test_every_page_of_the_merchant_about_it_is_sound(
     webhook = (await kassa.call("GET", "/v1/webhooks"))[1]["data"][0]
     await kassa.call("POST", f"/v1/webhooks/{webhook['id']}/test")
     wallet = (await kassa.call("GET", "/v1/wallets"))[1]["data"][0]
+    await kassa.call("POST", f"/v1/wallets/{wallet['id']}/change", {"descriptor": f"wpkh({TPUB}/7/*)"})
     for path in (
         "links", "links/new", "customers", f"customers/{customer['id']}", "books", "reports?report=sales", "wallets",
         f"wallets/{wallet['id']}", "wallets/new", "webhooks", f"webhooks/{webhook['id']}", "events", "networks",
-        "alerts", "audit",
+        "alerts", "audit", "wallet-changes",
     ):  # fmt: skip
         await page.goto(f"{home}/{path}")
         await expect(page.get_by_role("heading", level=1)).to_be_visible()

@@ -18,6 +18,7 @@ ACTIONS = tuple(action for module in MODULES for action in module.ACTIONS)
 XPRV = (  # of BIP 32, test vector 1: nobody's money
     "xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi"
 )
+OTHER_TPUB = f"wpkh({TPUB}/7/*)"
 HOSTILE = "<img src=x onerror=alert(1)>{{7*7}}"
 
 
@@ -93,6 +94,27 @@ async def test_a_wallet_is_compared_before_it_counts(shop: Premises) -> None:
     assert "The wallet was added." in added.words
     assert "with it your own wallet sees every coin" in added.words
     assert ("First addresses" in added.words, first == "?" or first in added.words) == (True, True)
+
+
+async def test_a_wallet_is_replaced_by_two_people_and_never_by_one(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    wallet = await shop.house.database.pool.fetchval("select id from wallets")
+    await owner.open(shop.at(f"wallets/{wallet}"))
+    asked = await owner.submit(wallet, descriptor=OTHER_TPUB)
+    assert "Somebody else must confirm it." in asked.words
+    change = (await shop.house.database.pool.fetchrow("select * from wallet_changes")) or {}
+    assert shop.house.derived(BITCOIN, change["descriptor"], 0) in asked.words
+    alone = await owner.submit("/confirm", fingerprint=change["fingerprint"])
+    assert (alone.status, "another key or person" in alone.words) == (409, True)
+
+    second = await shop.member(Role.OWNER, "second@shop.example")
+    await second.open(shop.at("wallet-changes"))
+    wrong = await second.submit("/confirm", fingerprint="00000000")
+    assert wrong.status == 422
+    confirmed = await second.submit("/confirm", fingerprint=change["fingerprint"])
+    assert "The change was confirmed." in confirmed.words
+    await owner.open(shop.at("wallet-changes"))
+    assert "The change was given up." in (await owner.submit("/cancel")).words
 
 
 @pytest.mark.parametrize("text", ["", XPRV, HOSTILE])

@@ -22,6 +22,9 @@ DONE = {
     "tested": "A test event is on its way.",
     "acknowledged": "You look after this alert.",
     "alert_closed": "The alert was closed.",
+    "change_asked": "The change was asked for. Somebody else must confirm it.",
+    "change_confirmed": "The change was confirmed. It is carried out after the delay, unless somebody cancels it.",
+    "change_cancelled": "The change was given up. Nothing changes.",
     "wallet_added": "The wallet was added.",
     "resent": "It is being sent again.",
 }
@@ -33,5 +36,7 @@ TONES = {
     "overpaid": "warn", "late": "warn", "marked": "plain", "delivered": "good", "due": "busy", "failed": "bad",
     "ok": "good", "syncing": "busy", "stalled": "bad", "halted": "bad", "unreachable": "bad", "live": "good",
     "test": "warn", "revoked": "dim", "active": "good",
-    "open": "busy", "completed": "good", "closed": "dim", "critical": "bad", "warning": "warn", "info": "plain",
+    "open": "busy", "completed": "good", "closed": "dim", "asked": "warn", "confirmed": "warn", "applied": "good",
+    "cancelled": "dim",
+    "critical": "bad", "warning": "warn", "info": "plain",
 }  # fmt: skip

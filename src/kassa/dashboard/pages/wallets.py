@@ -52,6 +52,32 @@ async def _add(visit: Visit) -> Go:
     return Go(f"wallets/{made['id']}", "wallet_added")
 
 
+async def _changes(visit: Visit) -> Screen:
+    asked = {"cursor": cursor} if (cursor := visit.query.get("cursor")) else {}
+    found = await visit.ask("list_wallet_changes", query=asked)
+    first = {
+        change["id"]: _first(visit, change["network"], change["descriptor"])
+        for change in found["data"]
+        if change["ended_at"] is None
+    }
+    return Screen("wallet-changes.html", {"list": found, "first": first})
+
+
+async def _ask_change(visit: Visit) -> Go:
+    await visit.ask("ask_wallet_change", visit.id, body={"descriptor": visit.form.get("descriptor").strip()})
+    return Go("wallet-changes", "change_asked")
+
+
+async def _confirm(visit: Visit) -> Go:
+    await visit.ask("confirm_wallet_change", visit.id, body={"fingerprint": visit.form.get("fingerprint").strip()})
+    return Go("wallet-changes", "change_confirmed")
+
+
+async def _cancel(visit: Visit) -> Go:
+    await visit.ask("cancel_wallet_change", visit.id)
+    return Go("wallet-changes", "change_cancelled")
+
+
 async def _account(visit: Visit, network: str, text: str) -> Any:  # chains.base.Account
     chain = visit.house.chains.get(network)
     if chain is None or chain.livemode != visit.store.livemode or len(text) > 2_000:
@@ -69,6 +95,7 @@ PAGES: tuple[Page, ...] = (
     Page(path="wallets", title="Wallets", access="wallets:read", show=_list, nav="Safety"),
     Page(path="wallets/new", title="New wallet", access="wallets:write", show=_new, fresh=True),
     Page(path="wallets/{id}", title="Wallet", access="wallets:read", show=_one, id_of="wal"),
+    Page(path="wallet-changes", title="Wallet changes", access="wallets:read", show=_changes, nav="Safety"),
 )
 ACTIONS: tuple[Action, ...] = (
     Action(
@@ -76,6 +103,18 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         path="wallets/new", access="wallets:write", act=_add, form="wallets/new", fields=(*_WALLET, "compared"),
+        fresh=True,
+    ),
+    Action(
+        path="wallets/{id}", access="wallets:write", act=_ask_change, form="wallets/{id}", id_of="wal",
+        fields=("descriptor",), fresh=True,
+    ),
+    Action(
+        path="wallet-changes/{id}/confirm", access="wallets:write", act=_confirm, form="wallet-changes", id_of="wch",
+        fields=("fingerprint",), fresh=True,
+    ),
+    Action(
+        path="wallet-changes/{id}/cancel", access="wallets:write", act=_cancel, form="wallet-changes", id_of="wch",
         fresh=True,
     ),
 )  # fmt: skip
