@@ -242,3 +242,19 @@ async def test_a_link_of_the_operator_lets_somebody_back_in_once(premises: Premi
     assert back.seen.url == premises.at("overview")
     assert (await back.open(premises.at("account/app"))).status == 200  # so lately let in that the app can be replaced
     assert (await second.submit(link)).status == 400
+
+
+async def test_e24_the_store_is_told_when_somebody_guesses(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    now = premises.clock.now()
+    for email in ("owner@shop.example", "nobody@shop.example"):
+        await premises.house.database.pool.execute(
+            "insert into sign_in_tries values ($1, 40, $2, $2::timestamptz + interval '5 minutes')",
+            f"person {email}",
+            now,
+        )
+        for _ in range(2):
+            assert (await begin(premises, email=email)).seen.status == 429
+    await owner.open(premises.at("overview"))
+    assert owner.seen.words.count("many wrong passwords or codes were tried for owner@shop.example") == 1
+    assert "nobody@shop.example" not in owner.seen.words

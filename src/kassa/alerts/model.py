@@ -64,6 +64,7 @@ class Kind(StrEnum):
     NOBODY_SENDS = "nobody_sends"
     BOOKS_UNCOMPARED = "books_uncompared"
     DETECTOR_SILENT = "detector_silent"
+    SIGN_IN_GUESSED = "sign_in_guessed"
 
 
 class Deed(StrEnum):

@@ -5,13 +5,15 @@ that nobody can hand a victim a token beforehand.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
+import kassa.alerts.store as alerts
 import kassa.audit.store as audit
 import kassa.people.session_store as sessions
 import kassa.people.store as people
+from kassa.alerts.model import Finding, Kind, Severity
 from kassa.audit.model import Actor, Shown
 from kassa.core.errors import FieldFault, Invalid, NotFound, Throttled
 from kassa.core.ids import PersonId, StoreId
@@ -25,6 +27,8 @@ from kassa.people.rules import checked_email, is_open, recovery_hash
 
 log = structlog.get_logger()
 
+_ALARM_AFTER = timedelta(minutes=1)
+"""Who must wait longer than this tried far more often than one mistypes."""
 _WRONG = "E-mail or password is wrong"
 _WRONG_CODE = "This code is wrong, or was used before"
 
@@ -209,7 +213,19 @@ async def _take_try(house: House, subjects: dict[str, str], now: datetime) -> No
     if wait:
         seconds = int(wait.total_seconds()) + 1
         log.warning("sign-in is slowed down", seconds=seconds, **{k: v for k, v in subjects.items() if k == "address"})
+        if wait > _ALARM_AFTER and "person" in subjects:
+            await house.database.run(lambda tx: _alarm(tx, subjects["person"], now))
         raise Throttled(f"There were too many tries. Wait {seconds} seconds, then try again.", seconds=seconds)
+
+
+async def _alarm(tx: Tx, email: str, now: datetime) -> None:
+    """Tell the stores of whoever signs in with an address that somebody guesses at it."""
+    found = await people.secrets_of(tx, email)
+    for store in [] if found is None else await people.stores_of(tx, found.id):
+        reason = f"many wrong passwords or codes were tried for {email}; tries are slowed down"
+        subject = f"{store} {email}"
+        finding = Finding(Kind.SIGN_IN_GUESSED, subject, Severity.WARNING, reason, store_id=store, lasting=True)
+        await alerts.open_alert(tx, finding, now)
 
 
 async def _begin(
