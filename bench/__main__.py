@@ -5,7 +5,17 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("catch_up", "evm_catch_up", "latency", "evm_latency", "invoices", "deliveries", "customer_spend", "export")
+NAMES = (
+    "catch_up",
+    "evm_catch_up",
+    "latency",
+    "evm_latency",
+    "invoices",
+    "deliveries",
+    "customer_spend",
+    "export",
+    "checkout",
+)
 
 
 def main(asked: list[str]) -> int:

@@ -88,6 +88,7 @@ async def test_a_part_asks_for_the_rest_and_too_much_says_what_becomes_of_it(
     await expect(page.locator(".copy").first).to_have_text("0.0006")
     assert "amount=0.0006" in str(await page.get_by_role("link", name="Open in a wallet").get_attribute("href"))
     assert await page.locator(".qr").first.inner_html() != code
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
     await shared_bitcoind.fund(address, 70_000)
     await shows(page, "Payment seen", "You sent €5.00 too much", "ask it to send the rest back")

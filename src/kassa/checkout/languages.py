@@ -21,7 +21,7 @@ _EXACT = Context(prec=100)  # more digits than any amount has
 _MOST_ASKED = 16  # languages that a browser names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Language:
     """One language: its code, how it calls itself, which way it runs, and its words by the English ones."""
 
@@ -48,7 +48,7 @@ class Language:
 
     def moment(self, at: datetime) -> str:
         """Write a moment, in UTC: nobody told us where the payer lives."""
-        return f"{format_datetime(at, 'medium', locale=self.locale)} UTC"
+        return _moment(self.code, at)
 
 
 def later(english: str) -> str:
@@ -93,6 +93,11 @@ def _wishes(header: str) -> list[str]:
         if quality[:1] in ("0", "1") and quality.strip("0."):
             wishes.append((quality, -place, tag.strip().partition("-")[0].lower()))
     return [code for _, _, code in sorted(wishes, reverse=True)]
+
+
+@lru_cache(maxsize=4_000)  # a page that lives is drawn again and again
+def _moment(code: str, at: datetime) -> str:
+    return f"{format_datetime(at, 'medium', locale=code)} UTC"
 
 
 @lru_cache(maxsize=500)

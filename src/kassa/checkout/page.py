@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -91,8 +92,8 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
         shop=shop(invoice["redirect_url"]),
         refresh_seconds=REFRESH_SECONDS,
         script=assets.script(),
-        script_words=json.dumps(_script_words(said)),
-        languages=[(one.code, one.name, wish.url(lang=one.code)) for one in map(language, SPOKEN)],
+        script_words=_script_words(said),
+        languages=_languages(wish),
     ).encode()
 
 
@@ -158,8 +159,18 @@ def _spend(spend: Mapping[str, Any], said: Language) -> dict[str, Any]:
     return {"amount": trimmed(spend["amount"]), "symbol": spend["asset"].partition("@")[0], "words": words}
 
 
-def _script_words(said: Language) -> dict[str, str]:
-    return {
+def _languages(wish: Wish) -> list[tuple[str, str, str]]:
+    """Return the code and name of each language, and the query that speaks it."""
+    kept = wish.url(lang=None)
+    return [
+        (one.code, one.name, f"{kept}&lang={one.code}" if len(kept) > 1 else f"?lang={one.code}")
+        for one in map(language, SPOKEN)
+    ]
+
+
+@lru_cache(maxsize=len(SPOKEN))
+def _script_words(said: Language) -> str:  # JSON
+    words = {
         "copied": said.say("Copied"),
         "lost": said.say("The connection is lost. Trying again…"),
         "pay_with": said.say("Pay with {wallet}"),
@@ -170,3 +181,4 @@ def _script_words(said: Language) -> dict[str, str]:
         "wrong_network": said.say("Your wallet is not on this network. Please switch it by hand and try again."),
         "failed": said.say("Your wallet reported an error. Look there before you try again."),
     }
+    return json.dumps(words)

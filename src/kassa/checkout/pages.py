@@ -19,12 +19,14 @@ from kassa.checkout.page import Wish, invoice_page, notice_page
 from kassa.checkout.stream import Streams, encoded
 from kassa.checkout.words import ways
 from kassa.core.errors import NotFound, Rejected, Unavailable
-from kassa.core.ids import is_id
+from kassa.core.ids import InvoiceId, is_id
+from kassa.db.batch import Batch
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.stores.store import get_logo
 
 AnyRequest = Request[Any, Any, Any]
+Views = Batch[InvoiceId, flow.PayerView | None]
 
 _GONE = (later("There is no such invoice"), later("Please check the link, or ask the shop."))
 _TROUBLE = (
@@ -35,13 +37,14 @@ _TROUBLE = (
 
 def handlers(house: House) -> list[HTTPRouteHandler]:
     """Make the routes, to be handed to `create_app`."""
-    streams = Streams(house)
+    # Pages that are asked for in one moment are read together.
+    streams, views = Streams(house), Batch(partial(_read, house))
 
     async def page(request: AnyRequest) -> Response[bytes]:
-        return await _page(house, request)
+        return await _page(house, views, request)
 
     async def stream(request: AnyRequest) -> Response[Any]:
-        return await _stream(house, streams, request)
+        return await _stream(views, streams, request)
 
     async def asset(request: AnyRequest) -> Response[bytes]:
         found = assets.find(request.path_params["name"])
@@ -64,14 +67,14 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
     ]
 
 
-async def _page(house: House, request: AnyRequest) -> Response[bytes]:
+async def _page(house: House, views: Views, request: AnyRequest) -> Response[bytes]:
     query, headers = request.query_params, request.headers
     lang = query.get("lang")
     said = choose(lang, headers.get("accept-language"))
     wish = Wish(said, query.get("asset"), lang if lang == said.code else None, query.get("embed"))
     ancestors: Sequence[str] = ()
     try:
-        view = await _view(house, request.path_params["invoice_id"])
+        view = await _view(views, request.path_params["invoice_id"])
         ancestors = view.store.branding.frame_ancestors
         if view.public["status"] == "new" and not ways(view.public):
             raise Unavailable("no address of this invoice can be shown")
@@ -83,11 +86,11 @@ async def _page(house: House, request: AnyRequest) -> Response[bytes]:
     return html(status, body, headers, ancestors)
 
 
-async def _stream(house: House, streams: Streams, request: AnyRequest) -> Response[Any]:
+async def _stream(views: Views, streams: Streams, request: AnyRequest) -> Response[Any]:
     invoice_id, seen = request.path_params["invoice_id"], request.headers.get("last-event-id")
     try:
         streams.check_room()
-        public = (await _view(house, invoice_id)).public
+        public = (await _view(views, invoice_id)).public
     except Rejected as error:
         return refused(error.status)
     if public["is_final"] and seen == encoded(public)[1]:
@@ -109,11 +112,19 @@ async def _logo(house: House, name: str) -> Response[bytes]:
         return refused(503)
 
 
-async def _view(house: House, invoice_id: str) -> flow.PayerView:
+async def _view(views: Views, invoice_id: str) -> flow.PayerView:
     if not is_id("inv", invoice_id):
         raise NotFound("there is no such invoice")
     try:
-        async with house.database.pool.acquire(timeout=5) as connection:
-            return await flow.payer_view(connection, house, invoice_id, house.clock.now())
+        view = await views.get(InvoiceId(invoice_id))
     except DATABASE_AWAY as error:
         raise Unavailable("the database cannot be used") from error
+    if view is None:
+        raise NotFound("there is no such invoice")
+    return view
+
+
+async def _read(house: House, ids: Sequence[InvoiceId]) -> list[flow.PayerView | None]:
+    async with house.database.pool.acquire(timeout=5) as connection:
+        found = await flow.payer_views(connection, house, ids, house.clock.now())
+    return [found.get(id_) for id_ in ids]

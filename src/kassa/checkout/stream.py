@@ -1,8 +1,8 @@
 """An invoice as server-sent events (WHATWG HTML, section 9.2): its public part, whenever it changed.
 
-All streams of a process are fed by one look: it reads every invoice that somebody watches, some hundred at a time, and
-wakes the streams of those that changed. So what a look costs does not grow with the number of hints, and who watches
-the same invoice shares its bytes.
+All streams of a process are fed by one look, some hundred invoices at a time: at those that have a new event whenever a
+hint tells of any, at all of them now and then. So what is looked at does not grow with the number of hints, and who
+watches the same invoice shares its bytes.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from kassa import flow
 from kassa.core.errors import Unavailable
 from kassa.core.ids import InvoiceId
 from kassa.db.faults import DATABASE_AWAY
-from kassa.events.store import CHANNEL
+from kassa.events.store import CHANNEL, last_places
 from kassa.house import House
 
 POLL_SECONDS = 3.0
-"""Between two looks when nobody gave a hint: confirmations and clocks move without one."""
+"""Between two looks at all: confirmations and clocks move without an event."""
 REST_SECONDS = 0.1
-"""At least this long between two looks, however many hints come; also the second look that a hint calls for."""
+"""Between two looks at what has changed, however many hints come."""
 REST_SHARE = 4
-"""A look that took long is followed by a rest of so many times its length: the API shares the process."""
+"""A look at all that took long is followed by so many times its length without one: the API shares the process."""
 AT_ONCE = 100
 """Invoices that are read in one go; other requests run between two."""
 LONGEST_SECONDS = 900
@@ -49,6 +49,7 @@ class _Topic:
 
     def __init__(self) -> None:
         self.watchers = 0
+        self.place = -1  # of its last event that was looked at
         self.version = ""
         self.news = b""
         self.is_final = False
@@ -126,23 +127,45 @@ class Streams:
             self._looking = asyncio.create_task(self._look_always())
 
     async def _look_always(self) -> None:
+        all_due = 0.0
         async with self._listening():
             while True:
-                began, hint = monotonic(), self._hint
-                hinted = hint.is_set()
-                if hinted:
-                    hint.clear()
-                await self._look_at_all()
-                # A hint calls for a second look: others may have committed in silence beside its sender.
-                await asyncio.sleep(max(REST_SECONDS, (monotonic() - began) * REST_SHARE))
-                if not hinted:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(hint.wait(), POLL_SECONDS)
+                await self._look_where_hinted()
+                if monotonic() >= all_due:
+                    began = monotonic()
+                    await self._look_at_all()
+                    all_due = monotonic() + max(POLL_SECONDS, (monotonic() - began) * REST_SHARE)
+                await asyncio.sleep(REST_SECONDS)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._hint.wait(), max(0.0, all_due - monotonic()))
+
+    async def _look_where_hinted(self) -> None:
+        if self._hint.is_set():
+            self._hint.clear()
+            await self._look_at_changed()
+            # Others may have committed in silence beside the sender of the hint.
+            await asyncio.sleep(REST_SECONDS)
+            await self._look_at_changed()
+
+    async def _look_at_changed(self) -> None:
+        try:
+            async with self._house.database.pool.acquire() as connection:
+                places = await last_places(connection, list(self._topics))
+        except DATABASE_AWAY:
+            return
+        changed = []
+        for id_, topic in self._topics.items():
+            if topic.place != places.get(id_, 0):
+                topic.place = places.get(id_, 0)
+                changed.append(id_)
+        for first in range(0, len(changed), AT_ONCE):
+            await self._look(changed[first : first + AT_ONCE])
 
     async def _look_at_all(self) -> None:
-        ids = sorted(self._topics, key=lambda id_: self._topics[id_].version != "")  # who has seen nothing yet, first
+        ids = list(self._topics)
         for first in range(0, len(ids), AT_ONCE):
             await self._look(ids[first : first + AT_ONCE])
+            await self._look_where_hinted()
 
     async def _look(self, ids: Sequence[InvoiceId]) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from kassa.core.errors import FieldFault, Invalid
-from kassa.core.ids import EventId, StoreId, WebhookId, new_id
+from kassa.core.ids import EventId, InvoiceId, StoreId, WebhookId, new_id
 from kassa.db.pool import Tx
 from kassa.db.rows import as_json
 from kassa.events.model import Event, NewEvent, Published, Written
@@ -102,6 +102,14 @@ async def write(tx: Tx, events: Sequence[NewEvent], now: datetime, *, only: Webh
     ids, values = arguments(events, now, only=only)
     await tx.fetch(_WRITE, *values)
     return ids
+
+
+async def last_places(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, int]:
+    """Return the position of the last event of each invoice; those of one invoice are in order, for it is locked."""
+    rows = await tx.fetch(
+        "select invoice_id, max(position) as place from events where invoice_id = any($1::text[]) group by 1", invoices
+    )
+    return {InvoiceId(row["invoice_id"]): row["place"] for row in rows}
 
 
 async def number(tx: Tx, store_id: StoreId | None = None) -> list[Published]:

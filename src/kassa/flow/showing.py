@@ -89,11 +89,20 @@ async def public_invoices(
 
 async def payer_view(tx: Tx, house: House, invoice_id: str, now: datetime) -> PayerView:
     """Return an invoice with what its payer's page says about it; raises `NotFound`."""
-    taken = await pictures.take(tx, house, [InvoiceId(invoice_id)], now)
-    if not taken:
+    found = await payer_views(tx, house, [InvoiceId(invoice_id)], now)
+    if not found:
         raise NotFound("there is no such invoice")
-    terms = taken[0].terms
-    return PayerView(_public(house, taken[0]), await stores.get_store(tx, terms.store_id), terms)
+    return found[InvoiceId(invoice_id)]
+
+
+async def payer_views(tx: Tx, house: House, ids: Sequence[InvoiceId], now: datetime) -> dict[InvoiceId, PayerView]:
+    """Return invoices with what their payers' pages say about them, by id; unknown ones are left out."""
+    taken = await pictures.take(tx, house, ids, now)
+    owners = await stores.get_stores(tx, sorted({picture.terms.store_id for picture in taken}))
+    return {
+        picture.terms.id: PayerView(_public(house, picture), owners[picture.terms.store_id], picture.terms)
+        for picture in taken
+    }
 
 
 def _public(house: House, picture: Picture) -> dict[str, Any]:

@@ -118,6 +118,12 @@ async def get_store(tx: Tx, store_id: str) -> Store:
     return _store(row)
 
 
+async def get_stores(tx: Tx, store_ids: Sequence[StoreId]) -> dict[StoreId, Store]:
+    """Return some stores, by id; unknown ones are left out."""
+    rows = await tx.fetch(f"{_STORES} where id = any($1::text[])", store_ids)
+    return {StoreId(row["id"]): _store(row) for row in rows}
+
+
 async def rotate_webhook_secret(tx: Tx, store_id: str, secret: str, until: datetime) -> None:
     """Sign deliveries to invoices' own receivers with a new secret, and with the one before it too until a moment.
 
