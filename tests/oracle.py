@@ -21,6 +21,7 @@ from tests.sim.reference import expected_payment
 
 Rows = list[Any]  # asyncpg records
 _PROGRESS = {"new": 0, "expired": 0, "invalid": 0, "processing": 1, "settled": 2}
+_DEAD = ("replaced", "dropped", "reversed")
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -183,7 +184,10 @@ class Oracle:
                     said = payment["status"], payment["confirmations_required"]
                     before = facts.given.get(each.terms.id, ())
                     sight = facts.networks[option["network"]]
-                    assert said == expected_payment(payment, option, *sight, arrived, before)
+                    expected = expected_payment(payment, option, *sight, arrived, before)
+                    # What an alert asks for is written down when a payment is looked at again; a dead one is not.
+                    compared = 1 if payment["raised"] and said[0] in _DEAD else 2
+                    assert said[:compared] == expected[:compared], f"{payment['id']}: {said}, not {expected}"
                 assert set(given) <= set(facts.given.get(each.terms.id, ())), "given back, and not written down"
                 current.append((each.terms.id, money))
         await check_credit(pool, facts, current)
@@ -234,6 +238,13 @@ def _told_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["status"], tuple(row["flags"]), tuple(row["rules"]), row["is_final"], *sums
 
 
+_PAYMENTS = """
+select p.*, (select max(r.blocks) from restraints r where r.kind = 'raised' and r.lifted_at is null
+    and r.network = p.network and (r.store_id is null or r.store_id = p.store_id)) as raised
+from payments p
+"""
+
+
 async def _facts(house: House) -> Facts:
     pool = house.database.pool
     facts = Facts({}, {}, {}, {}, [], {}, {}, {})
@@ -243,9 +254,9 @@ async def _facts(house: House) -> Facts:
         decimals = next(a.decimals for a in house.chains[row["network"]].assets if a.id == row["asset"])
         option = {**row, "tiers": json.loads(row["confirmations"]), "decimals": decimals}
         facts.options.setdefault(row["invoice_id"], {})[row["asset"]] = option
-    for row in await pool.fetch("select * from payments where invoice_id is not null order by id"):
+    for row in await pool.fetch(f"{_PAYMENTS} where p.invoice_id is not null order by p.id"):
         facts.payments.setdefault(row["invoice_id"], []).append(row)
-    facts.deposits.extend(await pool.fetch("select * from payments where customer_id is not null order by id"))
+    facts.deposits.extend(await pool.fetch(f"{_PAYMENTS} where p.customer_id is not null order by p.id"))
     for row in await pool.fetch("select * from spends order by id"):
         facts.spends.setdefault(row["invoice_id"], []).append(row)
     for row in await pool.fetch("select invoice_id, decision from invoice_decisions order by id"):

@@ -121,8 +121,9 @@ async def _check_alerts(pool: Pool, owing: set[Purse]) -> None:
     for row in await pool.fetch(
         "select type, object from events where type in ('alert.opened', 'alert.closed') order by position"
     ):
-        alert = json.loads(row["object"])["about"]
-        if "customer_id" in alert:
+        said = json.loads(row["object"])
+        alert = said["about"]
+        if said["kind"] == "credit_lost":
             purse = alert["customer_id"], alert["asset"]
             told[purse] = told.get(purse, 0) + (1 if row["type"] == "alert.opened" else -1)
             assert told[purse] in (0, 1), f"an alert about {purse} was opened or closed twice"

@@ -22,7 +22,8 @@ def expected_payment(
 ) -> tuple[str, int]:
     """Return a payment's status and the confirmations that it needs.
 
-    `beside` are all payments of its invoice, `given` the ids of those that were given back, which go before the others.
+    `raised` of a payment are the confirmations that an alert asks for, of whatever has not settled. `beside` are all
+    payments of its invoice, `given` the ids of those that were given back, which go before the others.
     """
     mine, earlier = _turn(payment, given), 0
     for other in beside:
@@ -38,6 +39,8 @@ def expected_payment(
         needed = max([blocks for _, blocks in option["tiers"]] or [1])
     if payment["replaceable"] and needed < 1:
         needed = 1
+    if payment["status"] != "settled":
+        needed = max(needed, payment.get("raised") or 0)
     needed = max(needed, payment["maturity"])
     if payment["block_height"] is not None and height >= payment["block_height"]:
         deep_enough = height - payment["block_height"] + 1 >= needed
