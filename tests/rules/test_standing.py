@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kassa.invoices.model import Announced, Decision, Flag, Standing, Status
+from kassa.invoices.model import Announced, Decision, Flag, Rule, Standing, Status
 from kassa.invoices.rules import changes, evaluate, option_due, option_paid, payment_changes
 from kassa.payments.model import Payment, Sight, Tier
 from kassa.payments.model import Status as PaymentStatus
@@ -363,3 +363,9 @@ def test_a_payment_is_worth_its_share_of_the_price_by_the_rate_that_holds_for_it
 def test_what_is_paid_within_the_tolerance_shows_no_less_than_it_is() -> None:
     standing = evaluate(terms(amount=1_000, tolerance=Fraction(1, 100)), [payment(99_000)], (), view())
     assert (standing.paid_units, standing.status) == (990, Status.PROCESSING)
+
+
+def test_what_is_paid_exactly_shows_exactly_and_a_late_surplus_decides_nothing() -> None:
+    standing = evaluate(terms(), [payment(), payment(1_000, number=2, seen=901)], (), view(1_000))
+    assert Rule.LATE_FLAG not in standing.rules
+    assert evaluate(terms(), [payment()], (), view()).paid_units == 5_000
