@@ -207,8 +207,10 @@ async def test_a_410_disables_the_endpoint_and_puts_the_rest_aside(shop: Shop, s
         async with shop.database.transaction() as tx:
             await store.update_endpoint(tx, shop.store_id, hook.id, Change(disabled=False), shop.clock.now())
         await shop.until_states(failed=1, delivered=3)
-    # The opening of the alert, 4, came while it was disabled; it hears of the closing.
-    assert [e["sequence"] for e in sink.bodies()] == [1, 2, 3, 5]
+    # The opening of the alert, 4, came while it was disabled. Its closing, 5, is of no invoice and may overtake.
+    sent = [e["sequence"] for e in sink.bodies()]
+    assert sorted(sent) == [1, 2, 3, 5]
+    assert [sequence for sequence in sent if sequence != 5] == [1, 2, 3]
 
 
 async def test_a_receiver_that_takes_nothing_for_72_hours_is_disabled(shop: Shop, sink: Sink) -> None:
