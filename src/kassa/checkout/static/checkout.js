@@ -113,14 +113,14 @@
 
   const follow = () => {
     stream = new EventSource(`/i/${main.dataset.invoice}/stream`);
-    stream.onopen = () => { clearTimeout(silent); silent = 0; trouble(false); };
+    stream.onopen = () => { clearInterval(silent); silent = 0; trouble(false); };
     stream.onmessage = (event) => {
       if (event.lastEventId !== main.dataset.version) refresh();
       if (JSON.parse(event.data).is_final) stream.close();
     };
     stream.onerror = () => {
-      // The browser asks again by itself, and mostly is back before anyone need know.
-      if (stream.readyState === EventSource.CONNECTING) silent ||= setTimeout(() => trouble(true), 4000);
+      // The browser asks for the stream again by itself; until it is back, the page is asked, which tells of trouble.
+      if (stream.readyState === EventSource.CONNECTING) silent ||= setInterval(refresh, 4000);
       // Closed for good: refused, or over. The page itself still tells, asked now and then.
       if (stream.readyState === EventSource.CLOSED && main.dataset.waiting === "1" && !polling) {
         polling = setInterval(() => { if (main.dataset.waiting === "1") refresh(); else clearInterval(polling); }, 10000);
