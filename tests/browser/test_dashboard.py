@@ -102,7 +102,7 @@ async def furnish(office: Office, node: DevNode) -> None:
 async def enter(office: Office, page: Page, link: str) -> None:
     """Accept an invitation and set up the second step, as its reader would."""
     await page.goto(link)
-    await page.get_by_label("Your name").fill("Olga Owner")
+    await page.get_by_label("Your name").fill("The owner")
     await page.get_by_label("A new password").fill(PASSWORD)
     await page.get_by_role("button", name="Join").click()
     office.secret = await page.locator("code").inner_text()
@@ -248,7 +248,7 @@ async def test_a_payment_is_found_by_its_transaction_and_a_short_one_decided_on(
     await expect(mine.get_by_text("1 of 1").first).to_be_visible()
     await mine.get_by_role("button", name="Mark as settled").click()
     await expect(mine.get_by_role("status")).to_have_text("Your decision was written down.")
-    await expect(mine.get_by_text("by Olga Owner")).to_be_visible()
+    await expect(mine.get_by_text("by The owner")).to_be_visible()
     shown = await office.program.until_invoice(invoice, status="settled", flags=["underpaid", "marked"])
     assert is_id("inv", shown["id"])
 

@@ -46,12 +46,12 @@ async def sound(page: Page) -> None:
 async def owner_of(kassa: Program, page: Page) -> str:
     """Let the first owner in through the invitation; return where the store's pages are."""
     _, told = await kassa.run(
-        "user", "invite", "--store", kassa.store, "--email", "olga@shop.example", "--role", "owner"
+        "user", "invite", "--store", kassa.store, "--email", "owner@shop.example", "--role", "owner"
     )
     link = re.search(r"/dashboard/invitation/\S+", told)
     assert link is not None, told
     await page.goto(kassa.url + link[0])
-    await page.get_by_label("Name").fill("Olga")
+    await page.get_by_label("Name").fill("The owner")
     await page.locator("input[name=password]").fill(PASSWORD)
     await page.locator("form:has(input[name=password]) button").click()
     secret = await page.locator("input[name=secret]").first.get_attribute("value")
