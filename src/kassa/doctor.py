@@ -23,7 +23,7 @@ import kassa.rates.store as rates
 import kassa.wallets.store as wallets
 from kassa import flow
 from kassa.alerts.service_rules import silent
-from kassa.audit.anchor import read_anchor
+from kassa.audit.anchor import read_anchor, read_start
 from kassa.audit.model import Break
 from kassa.chains.base import Chain, ChainSource, Keys, Probe
 from kassa.core.clock import SystemClock, rfc3339
@@ -141,12 +141,12 @@ async def _database(database: Database, settings: Settings) -> list[Finding]:
 
 async def _audit(database: Database, settings: Settings) -> Finding:
     try:
-        found = await audit.verify(database.pool, read_anchor(settings.data_dir), whole=False)
+        found = await audit.verify(database.pool, read_anchor(settings.data_dir), read_start(settings.data_dir))
     except DatabaseError as fault:
         return Finding("audit log", Verdict.FAIL, str(fault), "see the message")
     if isinstance(found, Break):
         return Finding("audit log", Verdict.FAIL, found.words, "see docs/audit.md: a restored backup, or an intruder")
-    return Finding("audit log", Verdict.OK, f"{found.number} acts, whole since its anchor")
+    return Finding("audit log", Verdict.OK, f"{found.number} acts, whole")
 
 
 async def _counters(database: Database, settings: Settings) -> list[Finding]:

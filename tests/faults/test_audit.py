@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ from kassa.audit import anchor
 from kassa.audit.model import START, Actor, Break, Head
 from kassa.audit.resource import link_resource
 from kassa.audit.rules import NOT_KEPT, line, shown_text
+from kassa.auditing import log
+from kassa.core.secret import Secret
 from kassa.db.pool import Database, Tx
+from kassa.doctor import examine
 from kassa.house import House
-from tests.api.served import serve
+from kassa.workers import keep_audit
+from tests.api.served import serve, until
 from tests.house import BITCOIN, TPUB, add_store, build_house
 
 BY = Actor("operator test", "192.0.2.7")
@@ -103,6 +108,38 @@ async def test_o10_a_log_written_anew_with_right_hashes_is_found_by_its_anchor(
     found = await anchor.advance(database.pool, tmp_path)
     assert isinstance(found, Break)
     assert found.number == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["update acts set actor = 'person', address = null where number = 2", "delete from acts where number = 3"],
+)
+async def test_o10_an_edit_behind_the_anchor_is_told_by_the_watch_until_it_is_accepted(
+    database: Database, database_url: str, house: House, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    settings = replace(house.settings, database_url=Secret(database_url), networks={})
+    monkeypatch.setattr(keep_audit, "WHOLE_SECONDS", 0.05)
+    monkeypatch.setattr(keep_audit, "BROKEN_SECONDS", 0.05)
+    await acts(database, house, "a.a", "b.b", "c.c", "d.d", "e.e")
+    data_dir, pool = house.settings.data_dir, database.pool
+    assert (await anchor.advance(pool, data_dir)) == anchor.read_anchor(data_dir)
+    watch = asyncio.create_task(keep_audit.prove_audit(house))
+    try:
+        await tamper(database, statement)
+        assert isinstance(await anchor.advance(pool, data_dir), Head)  # the new is whole, and closes no alert
+
+        async def is_told(reasons: str) -> bool:
+            return reasons in str(await pool.fetch("select reason from alerts where closed_at is null"))
+
+        await until(lambda: is_told("act 2 (b.b)" if "number = 2" in statement else "act 3 is missing"))
+        assert [each.verdict for each in await examine(settings) if each.check == "audit log"] == ["fail"]
+        await log.accept(settings, BY, "looked into")
+        await until(lambda: is_told("[]"))
+        assert (await log.verify(settings, None))["since"] == 5
+        await tamper(database, "update acts set subject = 'other' where number = 6")
+        await until(lambda: is_told("act 6"))
+    finally:
+        watch.cancel()
 
 
 async def test_an_act_that_is_rolled_back_leaves_no_trace_and_no_gap(database: Database, house: House) -> None:

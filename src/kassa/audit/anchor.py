@@ -1,7 +1,8 @@
 """The anchor: the end of the audit log as it was last seen whole, kept outside the database.
 
 Whoever can write to the database can make a new chain whose hashes are right. It will not contain the act that the
-anchor names, unless they can write to the data folder as well.
+anchor names, unless they can write to the data folder as well. A second line in its file is the head from which on this
+machine checks the log: the one that an operator accepted when the chain before it was broken for good.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ async def advance(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
     A broken log leaves the anchor where it is. Raises `DatabaseError` when the file cannot be used.
     """
     anchor = await asyncio.to_thread(read_anchor, data_dir)
-    found = await audit.verify(pool, anchor, whole=False)
+    found = await audit.verify(pool, anchor, anchor)
     if isinstance(found, Head) and found.number > anchor.number:
         await asyncio.to_thread(_raise, data_dir / FILE, found)
     return found
@@ -33,29 +34,44 @@ async def advance(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
 
 def read_anchor(data_dir: Path) -> Head:
     """Return the anchor; the start of the log when there is none yet. Raises `DatabaseError`."""
+    return _read(data_dir)[0]
+
+
+def read_start(data_dir: Path) -> Head:
+    """Return the head from which the log has to be whole. Raises `DatabaseError`."""
+    return _read(data_dir)[1]
+
+
+def _read(data_dir: Path) -> tuple[Head, Head]:
     path = data_dir / FILE
     try:
-        return read_head(path.read_text("utf-8"))
+        anchor, _, start = path.read_text("utf-8").partition("\n")
+        return read_head(anchor), read_head(start) if start.strip() else START
     except FileNotFoundError:
-        return START
+        return START, START
     except (OSError, ValueError, Invalid) as fault:
         raise DatabaseError(
             f"{path} cannot be read ({fault}): look who changed it; put back the line NUMBER:HASH that you kept"
         ) from fault
 
 
-def accept(data_dir: Path, head: Head) -> None:
+def accept(data_dir: Path, head: Head, start: Head) -> None:
     """Put the anchor at a head whatever it was: an operator has decided that the log, as it is now, is the log."""
     path = data_dir / FILE
     with locked(path):
-        write_whole(path, f"{head}\n")
+        _write(path, head, start)
+
+
+def _write(path: Path, anchor: Head, start: Head) -> None:
+    write_whole(path, "".join(f"{head}\n" for head in (anchor, start) if head.number > 0))
 
 
 def _raise(path: Path, head: Head) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(path):
-            if read_anchor(path.parent).number < head.number:
-                write_whole(path, f"{head}\n")
+            anchor, start = _read(path.parent)
+            if anchor.number < head.number:
+                _write(path, head, start)
     except OSError as fault:
         raise DatabaseError(f"{path} cannot be written ({fault.strerror}): let this user write to data_dir") from fault

@@ -1,5 +1,6 @@
 """The audit log: the SQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -83,16 +84,20 @@ async def links(tx: "Tx | Pool[Any]", after: int = 0, store_id: str | None = Non
         after = rows[-1]["number"]
 
 
-async def verify(tx: "Tx | Pool[Any]", anchor: Head = START, *, whole: bool = True) -> Head | Break:
-    """Check the chain, from its start or (not `whole`) from the anchor, and that the anchor is a part of it."""
-    if broken := compare(anchor, await hash_at(tx, anchor.number)):
-        return broken
-    head = START if whole else anchor
+async def verify(
+    tx: "Tx | Pool[Any]", anchor: Head = START, start: Head = START, *, rest_seconds: float = 0
+) -> Head | Break:
+    """Check the chain from a head on, with a rest after each part, and that the anchor is a part of it."""
+    for kept in (anchor, start):
+        if broken := compare(kept, await hash_at(tx, kept.number)):
+            return broken
+    head = start
     async for part in links(tx, head.number):
         found = follow(head, part)
         if isinstance(found, Break):
             return found
         head = found
+        await asyncio.sleep(rest_seconds)
     return head
 
 

@@ -23,7 +23,8 @@ def verify(
     from kassa.auditing import log
 
     told = ask(log.verify(settings_of(config), head))
-    words = f"the audit log is whole; keep its head somewhere else:\n{told['head']}"
+    since = f" after act {told['since']}, up to which it was accepted" if told["since"] else ""
+    words = f"the audit log is whole{since}; keep its head somewhere else:\n{told['head']}"
     if told["reason"] is not None:
         said = "See docs/audit.md; `kassa audit accept` after you have looked."
         words = f"the audit log is BROKEN: {told['reason']}\n{said}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import kassa.audit.store as audit
 from kassa.audit.anchor import accept as put_anchor
-from kassa.audit.anchor import read_anchor
+from kassa.audit.anchor import read_anchor, read_start
 from kassa.audit.model import START, Actor, Break, Head
 from kassa.audit.resource import link_resource
 from kassa.audit.rules import compare, read_head
@@ -23,29 +23,33 @@ Told = dict[str, Any]  # JSON for programs, lines for people
 
 async def verify(settings: Settings, kept: str | None) -> Told:
     """Check the whole chain against the anchor in data_dir, and against a head that somebody kept."""
-    anchor = read_anchor(settings.data_dir)
+    anchor, start = read_anchor(settings.data_dir), read_start(settings.data_dir)
     wanted = START if kept is None else read_head(kept)
     async with open_books(settings) as database:
-        found = await audit.verify(database.pool, anchor)
+        found = await audit.verify(database.pool, anchor, start)
         if isinstance(found, Head):
             found = compare(wanted, await audit.hash_at(database.pool, wanted.number)) or found
-    told: Told = {"anchor": str(anchor), "head": None, "broken_at": None, "reason": None}
+    told: Told = {"anchor": str(anchor), "since": start.number, "head": None, "broken_at": None, "reason": None}
     if isinstance(found, Break):
         return told | {"broken_at": found.number, "reason": found.words}
     return told | {"head": str(found)}
 
 
 async def accept(settings: Settings, by: Actor, reason: str) -> Told:
-    """Take the log as it is from now on: after a backup was restored, or its loss was looked into. Recorded in it."""
-    anchor = read_anchor(settings.data_dir)
+    """Take the log as it is from now on: after a backup was restored, or its loss was looked into. Recorded in it.
+
+    Only where its chain is broken does it start anew before this act: what is whole stays watched.
+    """
+    anchor, start = read_anchor(settings.data_dir), read_start(settings.data_dir)
     async with open_books(settings) as database:
+        found = await audit.verify(database.pool, start=start)
         async with database.transaction() as tx:
             was = await audit.last(tx)
             told = {"anchor": str(anchor)}, {"head": str(was), "reason": reason}
             now = SystemClock().now()
             await audit.record(tx, by, "audit_log.accepted", "audit log", now, before=told[0], after=told[1])
         head = await audit.last(database.pool)
-    put_anchor(settings.data_dir, head)
+    put_anchor(settings.data_dir, head, was if isinstance(found, Break) else start)
     return {"head": str(head)}
 
 
