@@ -149,11 +149,17 @@ def test_e43_addresses_without_number_are_counted_in_bounded_memory(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kassa.limits.store.MOST", 100)
-    limiter, now = Limiter({Kind.ADDRESS: Limit(10, 60)}), house.clock.now()
-    for number in range(100):
-        limiter.check(Kind.ADDRESS, str(number), now)
-    for number in range(100, 110):
-        limiter.check(Kind.ADDRESS, str(number), now)
+    limiter, now = Limiter(dict.fromkeys((Kind.ADDRESS, Kind.REFUSED), Limit(10, 60))), house.clock.now()
+    payer = "198.51.100.1"
+    for _ in range(10):
+        limiter.check(Kind.ADDRESS, payer, now)
+    for number in range(1_000):  # of one IPv6 /48
+        limiter.check(Kind.ADDRESS, f"2001:db8:0:{number:x}::/64", now)
     with pytest.raises(Throttled, match="too many requests from this address"):
-        limiter.check(Kind.ADDRESS, "110", now)
-    assert len(limiter._tallies) <= 101
+        limiter.check(Kind.ADDRESS, payer, now)  # whose count was not crowded out
+    for number in range(300):
+        limiter.check(Kind.ADDRESS, f"203.0.113.{number}", now)
+    limiter.check(Kind.REFUSED, payer, now)
+    assert len(limiter._unsent) <= 100
+    assert sorted(map(len, limiter._rooms.values())) == [1, 100, 100]
+    assert list(limiter._rooms[Kind.ADDRESS, False])[-1] == "203.0.113.299"

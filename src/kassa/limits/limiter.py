@@ -5,6 +5,7 @@ processes let in. A restart goes on from the database.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from kassa.core.errors import Throttled
 from kassa.db.faults import DATABASE_AWAY
 from kassa.db.pool import Database
 from kassa.limits.model import Kind, Limit, Tally
-from kassa.limits.rules import rolled, wait_seconds
+from kassa.limits.rules import Room, rolled, room_of, wait_seconds
 from kassa.limits.store import Window
 
 FLUSH_SECONDS = 1.0
@@ -40,7 +41,7 @@ class Limiter:
 
     def __init__(self, limits: Mapping[Kind, Limit] | None = None) -> None:
         self._limits = limits or {}
-        self._tallies: dict[tuple[Kind, str], Tally] = {}
+        self._rooms: dict[Room, OrderedDict[str, Tally]] = {}
         self._unsent: dict[Window, int] = {}
 
     def check(self, kind: Kind, subject: str | None, now: datetime, *, count: bool = True) -> None:
@@ -48,20 +49,27 @@ class Limiter:
         limit = self._limits.get(kind)
         if limit is None or limit.most == 0 or subject is None:
             return
-        second, place = int(now.timestamp()), (kind, subject)
-        tally = self._tallies.get(place)
-        if tally is None:
-            if len(self._tallies) >= counts.MOST:
-                # Too many different ones to tell apart: the rest share one.
-                place = (kind, "")
-            tally = self._tallies.get(place) or Tally(second - second % limit.seconds)
-        tally = rolled(tally, limit, second)
+        second = int(now.timestamp())
+        tally = rolled(self._known(kind, subject) or Tally(second - second % limit.seconds), limit, second)
         if wait := wait_seconds(tally, limit, second):
             raise Throttled(f"{_WORDS[kind]}; try again in {wait} seconds", seconds=wait, code="rate_limited")
         if count:
-            self._tallies[place] = Tally(tally.start, tally.current + 1, tally.previous)
-            window = (kind.value, place[1], tally.start)
-            self._unsent[window] = self._unsent.get(window, 0) + 1
+            self._keep(kind, subject, Tally(tally.start, tally.current + 1, tally.previous))
+            window = (kind.value, subject, tally.start)
+            if window in self._unsent or len(self._unsent) < counts.MOST:  # the database may be away for long
+                self._unsent[window] = self._unsent.get(window, 0) + 1
+
+    def _known(self, kind: Kind, subject: str) -> Tally | None:
+        room = self._rooms.get(room_of(kind, subject))
+        return None if room is None else room.get(subject)
+
+    def _keep(self, kind: Kind, subject: str, tally: Tally) -> None:
+        """Put a tally last in its room; where that is full, the first goes, which was counted longest ago."""
+        room = self._rooms.setdefault(room_of(kind, subject), OrderedDict())
+        if subject not in room and len(room) >= counts.MOST:
+            room.popitem(last=False)
+        room[subject] = tally
+        room.move_to_end(subject)
 
     @asynccontextmanager
     async def keeping(self, database: Database, clock: Clock) -> AsyncIterator[None]:
@@ -85,9 +93,8 @@ class Limiter:
         for (kind, subject, start), count in sorted(known.items(), key=lambda each: each[0][2]):
             limit = self._limits.get(Kind(kind)) if kind in _NAMES else None
             if limit is not None:
-                place = (Kind(kind), subject)
-                tally = rolled(self._tallies.get(place) or Tally(start), limit, start)
-                self._tallies[place] = rolled(Tally(start, count, tally.previous), limit, second)
+                tally = rolled(self._known(Kind(kind), subject) or Tally(start), limit, start)
+                self._keep(Kind(kind), subject, rolled(Tally(start, count, tally.previous), limit, second))
 
     async def _loop(self, database: Database, clock: Clock) -> None:
         rounds = 0
@@ -110,18 +117,17 @@ class Limiter:
                 self._unsent[window] = self._unsent.get(window, 0) + count
             return
         for window, total in totals.items():
-            place = (Kind(window[0]), window[1])
-            tally = self._tallies.get(place)
+            kind, subject = Kind(window[0]), window[1]
+            tally = self._known(kind, subject)
             if tally is not None and tally.start == window[2]:
-                self._tallies[place] = Tally(tally.start, total + self._unsent.get(window, 0), tally.previous)
+                self._keep(kind, subject, Tally(tally.start, total + self._unsent.get(window, 0), tally.previous))
 
     async def _forget(self, database: Database, now: datetime) -> None:
         second = int(now.timestamp())
-        old = [
-            place for place, tally in self._tallies.items() if second - tally.start > 2 * self._limits[place[0]].seconds
-        ]
-        for place in old:
-            del self._tallies[place]
+        for (kind, _), room in self._rooms.items():
+            old = [who for who, tally in room.items() if second - tally.start > 2 * self._limits[kind].seconds]
+            for subject in old:
+                del room[subject]
         reach = max((limit.seconds for limit in self._limits.values()), default=0)
         try:
             await counts.forget(database.pool, now - timedelta(seconds=3 * reach))

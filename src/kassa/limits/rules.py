@@ -4,9 +4,11 @@ import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
 
-from kassa.limits.model import Limit, Tally
+from kassa.limits.model import Kind, Limit, Tally
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Room = tuple[Kind, bool]
+"""What is counted side by side: the subjects of one kind, IPv6 networks apart from all others."""
 
 
 def rolled(tally: Tally, limit: Limit, now: int) -> Tally:
@@ -48,6 +50,11 @@ def bucket(address: str | None) -> str | None:
     if parsed is None or parsed.is_loopback:
         return None
     return str(parsed) if parsed.version == 4 else str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def room_of(kind: Kind, subject: str) -> Room:
+    """Return where a subject is counted: whoever has a million IPv6 networks can crowd out nobody on IPv4."""
+    return kind, ":" in subject
 
 
 def caller(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:
