@@ -146,8 +146,9 @@ async def add_wallet(settings: Settings, store_id: str, network: str, descriptor
     async def work(tx: Tx, house: House, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
         chain = _chain(house, network)
-        check_mode(network, chain.livemode, store.livemode)
+        # First of all: whoever gave a private key must hear of that, whatever else is wrong.
         account = chain.addresses.account(descriptor)
+        check_mode(network, chain.livemode, store.livemode)
         wallet = await flow.add_wallet(tx, operator(), store.id, network, chain.space, account, house.seal, now)
         return {"wallet_id": wallet.id} | wallet_resource(wallet) | _first_addresses(chain, wallet.descriptor)
 
