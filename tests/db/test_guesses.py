@@ -18,6 +18,9 @@ from kassa.wallets import store as wallets
 from tests.house import BITCOIN, SetClock, add_store, build_house
 
 ORDER = Order("50.00", "EUR")
+OTHER = (
+    "tpubDD7tXK8KeQ3YY83yWq755fHY2JW8Ha8Q765tknUM5rSvjPcGWfUppDFMpQ1ScziKfW3ZNtZvAD7M3u7bSs7HofjTD3KP3YxPK7X6hwV8Rk2"
+)
 
 
 @pytest.fixture
@@ -99,6 +102,23 @@ async def test_what_was_refused_left_nothing(house: House, store: Store) -> None
         " (select count(*) from events) as e, (select count(*) from payment_options) as o"
     )
     assert tuple(left) == (0, 0, 0, 0)
+
+
+async def test_a_refused_guess_moves_no_other_wallets_counter(house: House, store: Store) -> None:
+    async with house.database.transaction() as tx:
+        other = await add_store(tx, house, key=OTHER)
+    mine, theirs = await guessed(house, store), await guessed(house, other)
+    await wallets.allocate(house.database.pool, [mine.addresses[0].keychain_id])
+
+    made = await asyncio.gather(
+        *(flow.open_invoice(None, house, opening, house.clock.now()) for opening in (mine, theirs))
+    )
+
+    counters = await house.database.pool.fetch("select next_index from keychains order by id")
+    # One handed out beside, one for the invoice that was refused; and one for the other store, whose guess, in the same
+    # statement, was refused with it and is free again.
+    assert [row["next_index"] for row in counters] == [2, 1]
+    assert len({one["payment_options"][0]["address"] for one in made}) == 2
 
 
 async def test_two_processes_never_show_the_same_address(

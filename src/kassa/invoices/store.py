@@ -55,17 +55,21 @@ def _putting(guard: str = "") -> str:
 
 
 _PUT = f"with {_putting()} {WAKING}"
-# An index is free as long as its keychain's counter has not passed it. All that is wanted is taken, or nothing written.
+# An index is free as long as its keychain's counter has not passed it. All that is wanted is taken and written, or
+# nothing is. Counters are locked in the order of their ids, as wherever indexes are handed out.
 _PUT_GUESSED = f"""
 with wanted as (
     select keychain_id, min(index) as first, max(index) + 1 as next
     from json_populate_recordset(null::addresses, $2) group by keychain_id
+), held as materialized (
+    select k.id, k.next_index, wanted.first, wanted.next from keychains k join wanted on wanted.keychain_id = k.id
+    order by k.id for update of k
+), whole as materialized (
+    select from (select count(*) as n, bool_and(next_index <= first) as free from held) h
+        join (select count(*) as n from wanted) w on w.n = h.n
+    where h.free
 ), taken as (
-    update keychains k set next_index = wanted.next from wanted
-    where k.id = wanted.keychain_id and k.next_index <= wanted.first
-    returning k.id
-), whole as (
-    select from (select count(*) as n from taken) t join (select count(*) as n from wanted) w on w.n = t.n
+    update keychains k set next_index = held.next from held cross join whole where k.id = held.id
 ), {_putting("whole")}
 select {WAKING_ONCE} from whole
 """

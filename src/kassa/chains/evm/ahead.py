@@ -28,19 +28,23 @@ class Ahead:
         self._next = 0
 
     async def groups(self, reader: Reader, first: int, last: int, end: int) -> AsyncGenerator[list[Fetched], None]:
-        """Yield the blocks first..last, several at a time; leave some of those up to `end` on their way."""
+        """Yield the blocks first..last, several at a time; leave some of those up to `end` on their way.
+
+        Who asks for fewer than one request holds gets just these: the node was too slow for more.
+        """
+        end = max(last, end) if last - first + 1 >= HEIGHTS_AT_ONCE else last
         if not self._running or self._running[0][0] != first:
             await self.drop()
             self._next = first
         done = False
         try:
             while first <= last:
-                self._ask(reader, max(last, end))
+                self._ask(reader, end)
                 group = await self._running[0][1]
                 self._running.popleft()
                 if first + len(group) > last + 1:
                     group = self._kept(group, first, last)
-                self._ask(reader, max(last, end))
+                self._ask(reader, end)
                 first += len(group)
                 yield group
             done = True
