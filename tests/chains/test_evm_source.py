@@ -46,12 +46,22 @@ async def test_what_follows_is_on_its_way_while_the_caller_commits(anvil: AnvilN
         await anvil.mine(60)
         end = (await bench.source.tip()).ref.height
         first = end - 55
-        await bench.source.blocks(first, first + 4, Watched())  # not a whole number of groups
+        await bench.source.blocks(first, first + 14, Watched())  # not a whole number of groups
         proxy.forget()
-        blocks = await bench.source.blocks(first + 5, end, Watched())
+        blocks = await bench.source.blocks(first + 15, end, Watched())
         asked = {call.params[0] for call in proxy.calls if call.method == "eth_getBlockByNumber" and call.params[1]}
-        assert hex(first + 12) not in asked
-        assert [block.ref.height for block in blocks] == list(range(first + 5, end + 1))
+        assert hex(first + 22) not in asked
+        assert [block.ref.height for block in blocks] == list(range(first + 15, end + 1))
+
+
+async def test_who_asks_for_little_gets_no_more(anvil: AnvilNode) -> None:
+    """A node that is too slow for many blocks at once is asked for fewer, until it is caught up with."""
+    async with Proxy(anvil.rpc_url) as proxy, watching(ANVIL, anvil, Connection(proxy.url)) as bench:
+        await anvil.mine(60)
+        end = (await bench.source.tip()).ref.height
+        await bench.source.blocks(end - 50, end - 49, Watched())
+        asked = {call.params[0] for call in proxy.calls if call.method == "eth_getBlockByNumber" and call.params[1]}
+        assert asked == {hex(end - 50), hex(end - 49)}
 
 
 async def test_what_was_fetched_of_a_branch_that_lost_is_not_believed(anvil: AnvilNode) -> None:  # A34
