@@ -210,14 +210,14 @@ class Door:
                     lambda tx: entering.check_passkey(tx, session, form.get("credential"), self._site, now)
                 )
             else:
-                await entering.check_password(self._house, browser, person, form.get("password"))
+                await entering.check_password(self._house, browser, session, form.get("password"))
                 if person.has_totp:
-                    await entering.check_code(self._house, browser, person, form.get("code"))
+                    await entering.check_code(self._house, browser, session, form.get("code"))
         except Invalid as error:
             return self._draw(request, "confirm.html", error, next=to, session=session)
 
         async def work(tx: Any) -> None:
-            await sessions.right(tx, entering.tries_of(browser, person.email))
+            await sessions.right(tx, entering.tries_in(browser, session))
             await sessions.note_proven(tx, session.id, now)
 
         await self._house.database.run(work)

@@ -40,7 +40,7 @@ async def by_password(house: House, browser: Browser, email: str, password: str)
         email = checked_email(email)
     except Invalid:
         raise Invalid(FieldFault("password", _WRONG)) from None
-    await _take_try(house, tries_of(browser, email), now)
+    await _take_try(house, tries_of(browser, email), now, email)
     async with house.database.pool.acquire() as connection:
         found = await people.secrets_of(connection, email)
     if not await proofs.is_password(password, found.password_hash if found else None) or found is None:
@@ -61,7 +61,7 @@ async def by_password(house: House, browser: Browser, email: str, password: str)
 async def by_code(house: House, browser: Browser, session: Session, code: str) -> str:
     """Check the second factor of a sign-in; return the token of an open session. Raises `Invalid`."""
     now, person = house.clock.now(), _person(session)
-    await check_code(house, browser, person, code)
+    await check_code(house, browser, session, code)
 
     async def work(tx: Tx) -> str:
         await sessions.end(tx, session.id)
@@ -92,6 +92,7 @@ async def ask_passkey(house: House, browser: Browser, session: Session | None, s
         known = await people.passkeys(tx, session.person.id) if session and session.person else []
         challenge, options = proofs.authentication(site, known)
         if session is None or session.stage is Stage.PASSKEY:
+            await sessions.end_dead(tx, browser.token, now)
             await sessions.forget(tx, now)  # nobody needs to be known to get here, so nothing may pile up
             await sessions.begin(tx, browser.token, Stage.PASSKEY, None, browser.seen, now, challenge=challenge)
         else:
@@ -114,10 +115,10 @@ async def check_passkey(tx: Tx, session: Session, answer: str, site: proofs.Site
     return await people.get(tx, passkey.person)
 
 
-async def check_code(house: House, browser: Browser, person: Person, code: str) -> None:
+async def check_code(house: House, browser: Browser, session: Session, code: str) -> None:
     """Check a code of an app or a recovery code, which is used up by that; raises `Invalid`."""
-    now, plain = house.clock.now(), code.replace(" ", "")
-    await _take_try(house, tries_of(browser, person.email), now)
+    now, plain, person = house.clock.now(), code.replace(" ", ""), _person(session)
+    await _take_try(house, tries_in(browser, session), now, person.email)
 
     async def work(tx: Tx) -> bool:
         secrets = await people.secrets_of(tx, person.email)
@@ -132,9 +133,10 @@ async def check_code(house: House, browser: Browser, person: Person, code: str) 
         raise Invalid(FieldFault("code", _WRONG_CODE))
 
 
-async def check_password(house: House, browser: Browser, person: Person, password: str) -> None:
+async def check_password(house: House, browser: Browser, session: Session, password: str) -> None:
     """Check the password of somebody who is signed in; raises `Invalid`."""
-    await _take_try(house, tries_of(browser, person.email), house.clock.now())
+    person = _person(session)
+    await _take_try(house, tries_in(browser, session), house.clock.now(), person.email)
     async with house.database.pool.acquire() as connection:
         found = await people.secrets_of(connection, person.email)
     if not await proofs.is_password(password, found.password_hash if found else None):
@@ -179,8 +181,12 @@ async def join(tx: Tx, browser: Browser, invitation: Invitation, person: Person,
 
 async def enter(tx: Tx, browser: Browser, person: Person, now: datetime) -> str:
     """Open a session for somebody who proved who they are; return its token."""
-    missed = await sessions.right(tx, tries_of(browser, person.email))
+    tries = tries_of(browser, person.email)
+    missed = await sessions.right(tx, tries)
     await sessions.forget(tx, now)
+    await people.note_entered(tx, person.id, now)
+    if "address" in tries:  # else the place may be everybody's
+        await sessions.note_place(tx, tries["place"], now)
     token = await _begin(tx, browser, Stage.OPEN, person.id, now, proven=True)
     await note(tx, browser, person.id, "session.opened", now, {"agent": browser.agent, "wrong_tries_before": missed})
     return token
@@ -191,6 +197,15 @@ def tries_of(browser: Browser, email: str) -> dict[str, str]:
     address = bucket(browser.address)
     counted = {} if address is None else {"address": address}
     return {"person": email, "place": f"{email} {address or 'here'}"} | counted
+
+
+def tries_in(browser: Browser, session: Session) -> dict[str, str]:
+    """Return at whose expense a try is made in a session; in an open one not the account's, at which strangers try."""
+    tries = tries_of(browser, _person(session).email)
+    if session.stage is Stage.OPEN:
+        del tries["person"]
+        tries["session"] = session.id
+    return tries
 
 
 async def note(tx: Tx, browser: Browser, person: PersonId, kind: str, now: datetime, told: Shown | None = None) -> None:
@@ -208,13 +223,13 @@ async def _refused(house: House, browser: Browser, person: PersonId | None, what
         await house.database.run(lambda tx: note(tx, browser, known, "session.refused", now, {"wrong": what}))
 
 
-async def _take_try(house: House, subjects: dict[str, str], now: datetime) -> None:
+async def _take_try(house: House, subjects: dict[str, str], now: datetime, email: str = "") -> None:
     wait = await house.database.run(lambda tx: sessions.take_try(tx, subjects, now))
     if wait:
         seconds = int(wait.total_seconds()) + 1
         log.warning("sign-in is slowed down", seconds=seconds, **{k: v for k, v in subjects.items() if k == "address"})
-        if wait > _ALARM_AFTER and "person" in subjects:
-            await house.database.run(lambda tx: _alarm(tx, subjects["person"], now))
+        if wait > _ALARM_AFTER and email:
+            await house.database.run(lambda tx: _alarm(tx, email, now))
         raise Throttled(f"There were too many tries. Wait {seconds} seconds, then try again.", seconds=seconds)
 
 

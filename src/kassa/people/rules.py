@@ -21,10 +21,14 @@ FRESH = timedelta(minutes=10)
 INVITED = timedelta(days=3)
 """A link that nobody used for so long is void."""
 
-FREE_TRIES = {"person": 20, "place": 5, "address": 30, "asks": 60}
-"""So many tries in a row cost nothing yet: at an account, at an account from one address, from one address; and so
-often an address may ask for what a passkey shall sign."""
+FREE_TRIES = {"person": 20, "place": 5, "session": 5, "address": 30, "asks": 60}
+"""So many tries in a row cost nothing yet: at an account, at an account from one address, in an open session, from one
+address; and so often an address may ask for what a passkey shall sign."""
 LONGEST_PAUSE = timedelta(minutes=15)
+LONGEST_PAUSE_OF_PERSON = timedelta(minutes=7)
+"""Shorter than that of a place: so one address alone leaves gaps in which the person gets in from elsewhere."""
+KNOWN = timedelta(days=30)
+"""Where somebody signed in so lately, tries from elsewhere do not keep them out."""
 FORGOTTEN = timedelta(hours=24)
 """Tries this old play no part any more."""
 
@@ -150,10 +154,11 @@ def is_totp(text: str) -> bool:
     return _TOTP.match(text) is not None
 
 
-def pause(tries: int, free: int) -> timedelta:
+def pause(tries: int, kind: str) -> timedelta:
     """Return how long after so many wrong tries in a row no further one is looked at."""
-    over = tries - free
-    return timedelta(0) if over < 0 else min(timedelta(seconds=2 ** min(over, 20)), LONGEST_PAUSE)
+    over = tries - FREE_TRIES[kind]
+    longest = LONGEST_PAUSE_OF_PERSON if kind == "person" else LONGEST_PAUSE
+    return timedelta(0) if over < 0 else min(timedelta(seconds=2 ** min(over, 20)), longest)
 
 
 def is_alive(session: Session, now: datetime) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from kassa.core.ids import PersonId, StoreId, new_id
 from kassa.db.pool import Tx
 from kassa.people.model import Person, Role, Session, Stage
-from kassa.people.rules import FORGOTTEN, FREE_TRIES, IDLE, LONGEST, UNFINISHED, pause, token_hash
+from kassa.people.rules import FORGOTTEN, IDLE, KNOWN, LONGEST, UNFINISHED, is_alive, pause, token_hash
 from kassa.people.store import PERSON, read_person
 
 _SESSION = """s.id as session_id, s.stage, s.person_id, s.challenge, s.created_at, s.last_seen_at,
@@ -60,7 +60,13 @@ async def find(tx: Tx, token: str) -> Session | None:
 
 async def note_seen(tx: Tx, id_: str, address: str, now: datetime) -> None:
     """Note that a session was used."""
-    await tx.execute("update sessions set last_seen_at = $3, address = $2 where id = $1", id_, address, now)
+    await tx.execute(
+        """with used as (update sessions set last_seen_at = $3, address = $2 where id = $1 returning person_id)
+           update people set last_seen_at = $3 from used where id = used.person_id""",
+        id_,
+        address,
+        now,
+    )
 
 
 async def note_proven(tx: Tx, id_: str, now: datetime) -> None:
@@ -76,6 +82,13 @@ async def ask(tx: Tx, id_: str, challenge: bytes | None) -> None:
 async def end(tx: Tx, id_: str) -> None:
     """End a session."""
     await tx.execute("delete from sessions where id = $1", id_)
+
+
+async def end_dead(tx: Tx, token: str, now: datetime) -> None:
+    """End the session of a token if it is over, so that its browser can begin another one."""
+    session = await find(tx, token)
+    if session is not None and not is_alive(session, now):
+        await end(tx, session.id)
 
 
 async def end_others(tx: Tx, person: PersonId, keep: str = "") -> int:
@@ -104,8 +117,11 @@ async def sessions(tx: Tx, person: Person, now: datetime) -> list[Session]:
 
 async def forget(tx: Tx, now: datetime) -> None:
     """Delete sessions that are over, and tries so old that they play no part."""
-    await tx.execute("delete from sessions where expires_at < $1", now)
+    await tx.execute(
+        "delete from sessions where expires_at < $1 or (stage = 'open' and last_seen_at < $2)", now, now - IDLE
+    )
     await tx.execute("delete from sign_in_tries where last_at < $1", now - FORGOTTEN)
+    await tx.execute("delete from sign_in_places where last_at < $1", now - KNOWN)
 
 
 # ---------------------------------------------------------------- tries
@@ -114,30 +130,54 @@ async def forget(tx: Tx, now: datetime) -> None:
 async def take_try(tx: Tx, subjects: Mapping[str, str], now: datetime) -> timedelta:
     """Take one try at a secret, before it is looked at: `subjects` by kind (see `FREE_TRIES`).
 
-    Returns how long to wait when there is none to take now. Each try counts as wrong until `right` is called: so tries
-    side by side are as slow as one after the other. Must be committed whatever comes of the try.
+    Returns how long to wait when there is none to take now; such a try is not counted, or one address could keep an
+    account shut. Each try counts as wrong until `right` is called: so tries side by side are as slow as one after the
+    other. Must be committed whatever comes of the try.
     """
-    waits = [timedelta(0)]
-    for kind, subject in sorted(subjects.items()):
-        row = await tx.fetchrow(
-            """insert into sign_in_tries as t (subject, tries, last_at, free_at) values ($1, 0, $2, $2)
-               on conflict (subject) do update set
-                   tries = case when t.last_at < $3 then 0 else t.tries end
-               returning tries, free_at""",
-            _subject(kind, subject), now, now - FORGOTTEN,
+    rows = {kind: await _held(tx, _subject(kind, subject), now) for kind, subject in sorted(subjects.items())}
+    # What strangers try elsewhere must not keep somebody out where they come from: their place slows down by itself.
+    spared = {"person"} if "place" in subjects and await _is_known(tx, subjects["place"], now) else set()
+    wait: timedelta = max(row["free_at"] - now for kind, row in rows.items() if kind not in spared)
+    if wait > timedelta(0):
+        return wait
+    for kind, row in rows.items():
+        await tx.execute(
+            "update sign_in_tries set tries = tries + 1, last_at = $2, free_at = $3 where subject = $1",
+            row["subject"], now, now + pause(row["tries"] + 1, kind),
         )  # fmt: skip
-        waits.append(row["free_at"] - now)
-        if row["free_at"] <= now:
-            await tx.execute(
-                "update sign_in_tries set tries = tries + 1, last_at = $2, free_at = $3 where subject = $1",
-                _subject(kind, subject), now, now + pause(row["tries"] + 1, FREE_TRIES[kind]),
-            )  # fmt: skip
-    return max(waits)
+    return timedelta(0)
+
+
+async def note_place(tx: Tx, place: str, now: datetime) -> None:
+    """Note that somebody signed in from a place."""
+    await tx.execute(
+        """insert into sign_in_places (place, last_at) values ($1, $2)
+           on conflict (place) do update set last_at = excluded.last_at""",
+        place,
+        now,
+    )
+
+
+async def _held(tx: Tx, subject: str, now: datetime) -> Any:  # asyncpg's record
+    """Return the tries of a subject, locked."""
+    return await tx.fetchrow(
+        """insert into sign_in_tries as t (subject, tries, last_at, free_at) values ($1, 0, $2, $2)
+           on conflict (subject) do update set tries = case when t.last_at < $3 then 0 else t.tries end
+           returning subject, tries, free_at""",
+        subject,
+        now,
+        now - FORGOTTEN,
+    )
+
+
+async def _is_known(tx: Tx, place: str, now: datetime) -> bool:
+    found = await tx.fetchval("select true from sign_in_places where place = $1 and last_at > $2", place, now - KNOWN)
+    return found is not None
 
 
 async def right(tx: Tx, subjects: Mapping[str, str]) -> int:
     """Forget the tries of who proved right, and return how many wrong ones there were at the person's account."""
-    mine = [_subject(kind, subject) for kind, subject in subjects.items() if kind in ("person", "place")]
+    mine = [_subject(kind, subject) for kind, subject in subjects.items() if kind in ("person", "place", "session")]
     missed = await tx.fetch("delete from sign_in_tries where subject = any($1) returning subject, tries", mine)
     if "address" in subjects:
         # Only this one try: who has an account of their own must not buy more tries at those of others by it.

@@ -53,6 +53,11 @@ async def set_name(tx: Tx, person: PersonId, name: str) -> None:
     await tx.execute("update people set name = $2 where id = $1", person, name)
 
 
+async def note_entered(tx: Tx, person: PersonId, now: datetime) -> None:
+    """Note that a person signed in."""
+    await tx.execute("update people set last_seen_at = $2 where id = $1", person, now)
+
+
 async def secrets_of(tx: Tx, email: str) -> Secrets | None:
     """Return what the person of an address is checked against."""
     row = await tx.fetchrow("select id, password_hash, totp_secret from people where email = $1", email)
@@ -171,7 +176,7 @@ async def members(tx: Tx, store: StoreId, *, hold: bool = False) -> list[Member]
     rows = await tx.fetch(
         """select m.person_id, p.email, p.name, m.role, m.added_at,
                p.totp_secret is not null or exists (select from passkeys k where k.person_id = p.id) as second_factor,
-               (select max(last_seen_at) from sessions s where s.person_id = p.id and stage = 'open') as last_seen_at
+               p.last_seen_at
            from members m join people p on p.id = m.person_id where m.store_id = $1 order by m.added_at, p.id""",
         store,
     )
