@@ -271,7 +271,7 @@ async def test_sign_ins_and_refusals_are_in_the_audit_log(premises: Premises) ->
     owner = await premises.member(Role.OWNER)
     await begin(premises, password="wrong password 1")
     kinds = [row["kind"] for row in await premises.house.database.pool.fetch("select kind from acts order by number")]
-    assert {"member.joined", "session.opened", "session.refused"} <= set(kinds)
+    assert {"member.joined", "person.app_set", "session.opened", "session.refused"} <= set(kinds)
     await owner.open(premises.at("keys/new"))
     await owner.submit("keys/new", label="till", scopes=["invoices:read"])
     key = re.search(r"kassa_test_[0-9A-Za-z]{43}", owner.seen.text)

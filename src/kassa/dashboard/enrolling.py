@@ -12,6 +12,7 @@ import kassa.people.session_store as sessions
 import kassa.people.store as people
 from kassa.core.errors import FieldFault, Invalid
 from kassa.dashboard.browser import Browser
+from kassa.dashboard.entering import note
 from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.people import proofs
@@ -60,6 +61,7 @@ async def confirm_totp(
     async def work(tx: Tx) -> list[str]:
         await people.set_totp(tx, person.id, secret, step)
         await sessions.end_others(tx, person.id, session)
+        await note(tx, browser, person.id, "person.app_set", now, {"replaced": person.has_totp})
         return await new_recovery_codes(tx, person)
 
     return await house.database.run(work)
