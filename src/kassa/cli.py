@@ -400,13 +400,16 @@ def user_invite(
 @user_app.command("link")
 def user_link(
     email: Annotated[str, typer.Option(help="What they sign in with.")],
+    lost: Annotated[
+        bool, typer.Option("--lost", help="Their phone is gone: old app, codes, passkeys and sessions become void.")
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a link that signs somebody in once, without password or code: for who has lost them."""
     from kassa import operations
 
-    told = ask(operations.link_user(settings_of(config), email))
+    told = ask(operations.link_user(settings_of(config), email, lost=lost))
     _tell(told, as_json, f"link     {told['link']}\nvalid until {told['expires_at']}, once")
 
 

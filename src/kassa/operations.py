@@ -228,20 +228,25 @@ async def invite_user(settings: Settings, store_id: str, email: str, role: str) 
     return await _in_transaction(settings, work)
 
 
-async def link_user(settings: Settings, email: str) -> Told:
-    """Make a link that signs a known person in, once, without password or code: for who has lost them."""
+async def link_user(settings: Settings, email: str, *, lost: bool = False) -> Told:
+    """Make a link that signs a known person in, once, without password or code: for who has lost them.
+
+    `lost`: their app, recovery codes, passkeys and sessions are void once it is used, and they set up a new app.
+    """
     address = checked_email(email)
 
     async def work(tx: Tx, now: datetime) -> Told:
         if await people.find(tx, address) is None:
             raise NotFound(f"nobody signs in with {address!r}; see `kassa user invite`")
-        return await _link(tx, settings, address, None, now)
+        return await _link(tx, settings, address, None, now, voids=lost)
 
     return await _in_transaction(settings, work)
 
 
-async def _link(tx: Tx, settings: Settings, email: str, place: tuple[StoreId, Role] | None, now: datetime) -> Told:
-    token = await membership.invite(tx, operator(), email, place, now)
+async def _link(
+    tx: Tx, settings: Settings, email: str, place: tuple[StoreId, Role] | None, now: datetime, *, voids: bool = False
+) -> Told:
+    token = await membership.invite(tx, operator(), email, place, now, voids=voids)
     link = f"{settings.http.public_url}/dashboard/invitation/{token}"
     return {"email": email, "link": link, "expires_at": rfc3339(now + INVITED)}
 

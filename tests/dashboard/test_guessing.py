@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 import kassa.people.session_store as sessions
+import kassa.people.store as people
 from kassa.dashboard.door import place
 from kassa.db.pool import Tx
 from kassa.people.model import Role
@@ -319,3 +320,27 @@ async def test_e24_the_store_is_told_when_somebody_guesses(premises: Premises) -
     await owner.open(premises.at("overview"))
     assert owner.seen.words.count("many wrong passwords or codes were tried for owner@shop.example") == 1
     assert "nobody@shop.example" not in owner.seen.words
+
+
+async def test_a_link_for_a_lost_phone_voids_what_was_on_it_and_asks_for_a_new_app(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    link, back = await premises.link("owner@shop.example", lost=True), premises.visitor()
+    await back.open(link)
+    await back.submit(link)
+    assert back.seen.url == "/dashboard/enrol"
+    assert (await back.open(premises.at("invoices"))).url == "/dashboard/enrol"
+    assert (await owner.open(premises.at("invoices"))).url.startswith("/dashboard/sign-in")
+    pool = premises.house.database.pool
+    assert await pool.fetchval("select totp_secret from people") is None
+    assert await pool.fetchval("select count(*) from recovery_codes") == 0
+
+
+async def test_who_has_a_passkey_and_no_app_does_not_confirm_by_password_alone(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    async with premises.house.database.transaction() as tx:
+        person = await tx.fetchval("update people set totp_secret = null returning id")
+        await people.put_passkey(tx, person, ("credential", b"key", 0), "phone", premises.clock.now())
+    premises.clock.move(660)
+    await owner.open(premises.at("keys/new"))
+    assert (await owner.submit("/confirm", password=PASSWORD)).status == 422
+    assert (await owner.open(premises.at("keys/new"))).url.startswith("/dashboard/confirm")

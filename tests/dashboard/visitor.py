@@ -128,10 +128,12 @@ class Premises:
             await people.invite(tx, token, email, ((store or self.store).id, role), "operator", self.clock.now())
         return f"/dashboard/invitation/{token}"
 
-    async def link(self, email: str) -> str:
+    async def link(self, email: str, *, lost: bool = False) -> str:
         """Return the path of a link that lets a known person in again."""
         run, now = self.house.database.run, self.clock.now()
-        return f"/dashboard/invitation/{await run(lambda tx: membership.invite(tx, KASSA, email, None, now))}"
+        return (
+            f"/dashboard/invitation/{await run(lambda tx: membership.invite(tx, KASSA, email, None, now, voids=lost))}"
+        )
 
     async def member(self, role: Role, email: str = "", store: Store | None = None) -> Visitor:
         """Return a visitor who accepted an invitation, set up an app and is signed in."""

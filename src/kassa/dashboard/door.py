@@ -211,7 +211,7 @@ class Door:
                 )
             else:
                 await entering.check_password(self._house, browser, session, form.get("password"))
-                if person.has_totp:
+                if person.has_second_factor:
                     await entering.check_code(self._house, browser, session, form.get("code"))
         except Invalid as error:
             return self._draw(request, "confirm.html", error, next=to, session=session)

@@ -164,6 +164,12 @@ async def by_invitation(house: House, browser: Browser, token: str, name: str, h
             await membership.join(tx, Actor(person.id, browser.address), invitation, person, now)
             stage = Stage.OPEN if person.has_second_factor else Stage.ENROL
             return await _begin(tx, browser, stage, person.id, now, proven=True)
+        if invitation.voids:
+            await people.void_factors(tx, person.id)
+            await sessions.end_others(tx, person.id)
+            await note(tx, browser, person.id, "person.factors_voided", now, {"invitation": invitation.id})
+        if invitation.voids or not person.has_second_factor:
+            return await _begin(tx, browser, Stage.ENROL, person.id, now, proven=True)
         return await enter(tx, browser, person, now)
 
     return await house.database.run(work)

@@ -15,11 +15,13 @@ from kassa.people.model import Invitation, Person, Role
 _TOKEN_BYTES = 32
 
 
-async def invite(tx: Tx, by: Actor, email: str, place: tuple[StoreId, Role] | None, now: datetime) -> str:
+async def invite(
+    tx: Tx, by: Actor, email: str, place: tuple[StoreId, Role] | None, now: datetime, *, voids: bool = False
+) -> str:
     """Make the token of a link that lets somebody in once: to a store in a role, or a known person again."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
-    made = await people.invite(tx, token, email, place, by.name, now)
-    told = {"email": email, "role": made.role, "expires_at": made.expires_at.isoformat()}
+    made = await people.invite(tx, token, email, place, by.name, now, voids=voids)
+    told = {"email": email, "role": made.role, "expires_at": made.expires_at.isoformat(), "voids": voids}
     await audit.record(tx, by, "invitation.made", made.id, now, store_id=made.store, after=told)
     return token
 

@@ -102,7 +102,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """A link that lets somebody in once; without a store it lets a known person in again."""
+    """A link that lets somebody in once; without a store it lets a known person in again.
+
+    `voids`: then what they proved themselves by is void, for they lost it.
+    """
 
     id: str
     email: str
@@ -113,3 +116,4 @@ class Invitation:
     expires_at: datetime
     used_at: datetime | None
     revoked_at: datetime | None
+    voids: bool

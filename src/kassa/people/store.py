@@ -14,7 +14,7 @@ from kassa.people.rules import INVITED, token_hash
 
 PERSON = """p.id, p.email, p.name, p.password_hash is not null as has_password, p.totp_secret is not null as has_totp,
     (select count(*) from passkeys k where k.person_id = p.id) as passkeys"""
-_INVITATION = "id, email, store_id, role, made_by, created_at, expires_at, used_at, revoked_at"
+_INVITATION = "id, email, store_id, role, made_by, created_at, expires_at, used_at, revoked_at, voids"
 
 
 async def find(tx: Tx, email: str) -> Person | None:
@@ -145,6 +145,13 @@ async def drop_passkey(tx: Tx, person: PersonId, id_: str) -> None:
         raise NotFound("there is no such passkey")
 
 
+async def void_factors(tx: Tx, person: PersonId) -> None:
+    """Delete a person's app, recovery codes and passkeys."""
+    await tx.execute("update people set totp_secret = null where id = $1", person)
+    await tx.execute("delete from recovery_codes where person_id = $1", person)
+    await tx.execute("delete from passkeys where person_id = $1", person)
+
+
 # ---------------------------------------------------------------- members and invitations
 
 
@@ -190,14 +197,14 @@ async def members(tx: Tx, store: StoreId, *, hold: bool = False) -> list[Member]
 
 
 async def invite(
-    tx: Tx, token: str, email: str, place: tuple[StoreId, Role] | None, by: str, now: datetime
+    tx: Tx, token: str, email: str, place: tuple[StoreId, Role] | None, by: str, now: datetime, *, voids: bool = False
 ) -> Invitation:
     """Keep an invitation, to a store in a role or (without a place) for a known person to come in again."""
     row = await tx.fetchrow(
-        f"""insert into invitations (id, hash, email, store_id, role, made_by, created_at, expires_at)
-            values ($1, $2, $3, $4, $5, $6, $7, $8) returning {_INVITATION}""",
+        f"""insert into invitations (id, hash, email, store_id, role, made_by, created_at, expires_at, voids)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning {_INVITATION}""",
         new_id("ivt", now), token_hash(token), email, place[0] if place else None, place[1].value if place else None,
-        by, now, now + INVITED,
+        by, now, now + INVITED, voids,
     )  # fmt: skip
     return _invitation(row)
 
@@ -258,4 +265,5 @@ def _invitation(row: Any) -> Invitation:  # asyncpg's record
         expires_at=row["expires_at"],
         used_at=row["used_at"],
         revoked_at=row["revoked_at"],
+        voids=row["voids"],
     )
