@@ -1,7 +1,7 @@
 // Wallets in the payer's browser: found by EIP-6963, asked by EIP-1193 to be on the right network and to send what is due.
 (() => {
   const MOST = 8, found = new Map();
-  let redraw = () => {}, sending = false;
+  let redraw = () => {}, sending = false, paid = null;
 
   const announce = (name, provider, key) => {
     if (found.size < MOST && !found.has(key) && typeof provider?.request === "function") {
@@ -49,7 +49,8 @@
         const button = document.createElement("button");
         button.type = "button";
         button.textContent = words.pay_with.replace("{wallet}", () => name);
-        button.disabled = sending;
+        // Until the network shows what was sent, a second click would pay it twice, however often the page is drawn.
+        button.disabled = sending || place.dataset.wallets === paid;
         button.addEventListener("click", () => start(provider, place));
         return button;
       }));
@@ -57,7 +58,7 @@
 
     const start = async (provider, place) => {
       // What is asked for is what the page shows at this moment.
-      const request = JSON.parse(place.dataset.wallets);
+      const shown = place.dataset.wallets, request = JSON.parse(shown);
       const say = (text) => { const line = main.querySelector("[data-said]"); if (line) line.textContent = text; };
       sending = true;
       redraw();
@@ -68,9 +69,9 @@
         outcome = fault?.code === 4001 ? words.declined : words.failed;
       }
       say(outcome);
-      // Once sent, a second click would pay twice: the page is drawn anew when the network shows it.
       sending = false;
-      if (outcome !== words.sent) redraw();
+      if (outcome === words.sent) paid = shown;
+      redraw();
     };
 
     redraw();
