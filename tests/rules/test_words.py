@@ -9,7 +9,7 @@ import pytest
 from kassa.checkout.languages import SPOKEN, language
 from kassa.checkout.words import State, payment_words, state, trimmed
 from kassa.invoices.policy import Over, Policy, Short
-from tests.rules.build import terms
+from tests.rules.build import at, terms
 
 INVOICE: dict[str, Any] = {
     "status": "new", "amount": "50.00", "currency": "EUR", "amount_paid": "0.00", "amount_due": "50.00",
@@ -21,8 +21,8 @@ def payment(status: str, confirmations: int = 0, required: int = 2) -> dict[str,
     return {"status": status, "confirmations": confirmations, "confirmations_required": required}
 
 
-def said(policy: Policy | None = None, lang: str = "en", **change: Any) -> State:
-    return state(INVOICE | change, replace(terms(), policy=policy or Policy()), language(lang))
+def said(policy: Policy | None = None, lang: str = "en", moment: float = 900, **change: Any) -> State:
+    return state(INVOICE | change, replace(terms(), policy=policy or Policy()), at(moment), language(lang))
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,17 @@ def test_each_state_has_plain_words(change: dict[str, Any], title: str, tone: st
         assert said(lang=lang, **change).title != title
 
 
+@pytest.mark.parametrize("change", [{}, {"amount_paid": "10.00"}, {"payments": [payment("dropped")]}])
+@pytest.mark.parametrize("lang", SPOKEN)
+def test_nobody_is_asked_to_pay_when_the_time_is_over_though_a_network_holds_up_the_end(
+    change: dict[str, Any], lang: str
+) -> None:
+    shown = said(lang=lang, moment=901, **change)
+    assert (shown.payable, shown.waiting, shown.tone) == (False, True, "bad")
+    assert shown.title == said(status="expired", lang=lang).title
+    assert shown.texts[-2:] == said(status="expired", is_final=True, lang=lang).texts
+
+
 def test_what_becomes_of_too_much_is_what_the_policy_says() -> None:
     over = {"status": "settled", "flags": ["overpaid"], "amount_over": "5.00"}
     assert said(**over).texts[1:] == (
@@ -71,9 +82,9 @@ def test_what_becomes_of_too_little_is_what_the_policy_says() -> None:
 def test_a_grace_time_is_told_while_it_runs() -> None:
     graceful = replace(terms(), policy=Policy(late_grace_seconds=600))
     until = language("en").moment(graceful.expires_at + timedelta(seconds=600))
-    running = state(INVOICE | {"status": "expired"}, graceful, language("en"))
+    running = state(INVOICE | {"status": "expired"}, graceful, at(901), language("en"))
     assert f"before {until} may still be accepted" in running.texts[-1]
-    over = state(INVOICE | {"status": "expired", "is_final": True}, graceful, language("en"))
+    over = state(INVOICE | {"status": "expired", "is_final": True}, graceful, at(901), language("en"))
     assert "the shop decides" in over.texts[-1]
 
 

@@ -80,7 +80,7 @@ def link_page(view: LinkView, filled: Filled, mine: PayerView | None = None) -> 
     """Draw a link for its payer; `mine` is the invoice that they were given last."""
     link, said, branding = view.public, filled.said, view.store.branding
     now = link_state(link, said)
-    own = None if mine is None else state(mine.public, mine.terms, said)
+    own = None if mine is None else state(mine.public, mine.terms, mine.now, said)
     bounds = _bounds(link, said)
     due = link["amount_due"] or link["amount"]
     return _TEMPLATE.render(

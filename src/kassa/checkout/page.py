@@ -14,6 +14,7 @@ from kassa.checkout import assets
 from kassa.checkout.drawing import qr
 from kassa.checkout.languages import SPOKEN, Language, language
 from kassa.checkout.words import payment_words, shop, state, trimmed, ways
+from kassa.core.errors import Unavailable
 from kassa.core.money import parse_amount
 from kassa.flow import PayerView
 from kassa.stores.branding import logo_path
@@ -63,12 +64,15 @@ class _Way:
 def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, version: str) -> bytes:
     """Draw an invoice for its payer, showing how to pay in `wish.asset` (or else in the first one that is offered).
 
-    While it may be paid, there must be a way to pay it. `version` is that of its public part, as the stream names it.
+    Raises `Unavailable` when it may be paid and there is no way to pay it. `version` is that of its public part, as the
+    stream names it.
     """
     invoice, said, branding = view.public, wish.said, view.store.branding
-    now = state(invoice, view.terms, said)
+    now = state(invoice, view.terms, view.now, said)
     embed = wish.embed if wish.embed in branding.frame_ancestors else None
     payable = ways(invoice)
+    if now.payable and not payable:
+        raise Unavailable("no address of this invoice can be shown")
     offered = invoice["payment_options"] if now.payable else []
     # The choice is in the address of the page, so that loading it again keeps it.
     chosen = next((one for one in payable if one["asset"] == wish.asset), payable[0] if payable else None)

@@ -17,7 +17,6 @@ from kassa.checkout.languages import choose, later
 from kassa.checkout.link_pages import link_handlers
 from kassa.checkout.page import Wish, invoice_page, notice_page
 from kassa.checkout.stream import Streams, encoded
-from kassa.checkout.words import ways
 from kassa.core.errors import NotFound, Rejected, Unavailable
 from kassa.core.ids import InvoiceId, is_id
 from kassa.db.batch import Batch
@@ -76,8 +75,6 @@ async def _page(house: House, views: Views, request: AnyRequest) -> Response[byt
     try:
         view = await _view(views, request.path_params["invoice_id"])
         ancestors = view.store.branding.frame_ancestors
-        if view.public["status"] == "new" and not ways(view.public):
-            raise Unavailable("no address of this invoice can be shown")
         body, status = invoice_page(view, house.chains, wish, encoded(view.public)[1]), 200
     except NotFound:
         body, status = notice_page(*_GONE, said), 404

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,9 +26,11 @@ class State:
     waiting: bool
 
 
-def state(invoice: Json, terms: Terms, said: Language) -> State:
-    """Say where an invoice stands and what its payer should do."""
+def state(invoice: Json, terms: Terms, now: datetime, said: Language) -> State:
+    """Say where an invoice stands at a moment and what its payer should do."""
     match invoice["status"]:
+        case "new" if now > terms.expires_at:
+            return _undecided(invoice, said)
         case "new":
             return _open(invoice, said)
         case "processing":
@@ -103,6 +106,18 @@ def _open(invoice: Json, said: Language) -> State:
             title = said.say("Waiting for your payment")
             text = said.say("Send the exact amount below in one payment.")
     return State(title, (text,), "open" if lost is None else "bad", True, True)
+
+
+def _undecided(invoice: Json, said: Language) -> State:
+    """Say that the time is over, of an invoice that cannot expire yet: a network may still show what came in time."""
+    texts: tuple[str, ...] = (
+        said.say("Please do not pay any more; ask the shop for a new invoice."),
+        said.say("If you have sent something already, it is not lost: it is recorded, and the shop decides."),
+    )
+    if _is_paid(invoice):
+        paid = said.money(invoice["amount_paid"], invoice["currency"])
+        texts = (said.say("{paid} of {price} arrived.", paid=paid, price=_price(invoice, said)), *texts)
+    return State(said.say("The time is over"), texts, "bad", False, True)
 
 
 def _processing(invoice: Json, terms: Terms, said: Language) -> State:

@@ -26,11 +26,12 @@ _PRIVATE = ("store_id", "metadata", "customer_id", "payment_link_id", "reference
 
 @dataclass(frozen=True, slots=True)
 class PayerView:
-    """What a payer's page is made of: the public invoice, who asks for the money, and by which terms."""
+    """What a payer's page is made of: the public invoice, who asks for the money, by which terms, as of when."""
 
     public: dict[str, Any]  # JSON
     store: Store
     terms: Terms
+    now: datetime
 
 
 async def invoice_resource(
@@ -100,7 +101,7 @@ async def payer_views(tx: Tx, house: House, ids: Sequence[InvoiceId], now: datet
     taken = await pictures.take(tx, house, ids, now)
     owners = await stores.get_stores(tx, sorted({picture.terms.store_id for picture in taken}))
     return {
-        picture.terms.id: PayerView(_public(house, picture), owners[picture.terms.store_id], picture.terms)
+        picture.terms.id: PayerView(_public(house, picture), owners[picture.terms.store_id], picture.terms, now)
         for picture in taken
     }
 

@@ -48,7 +48,8 @@
     const clock = [minutes, seconds].map((part) => String(part).padStart(2, "0")).join(":");
     line.hidden = left < 0;
     line.textContent = hours > 0 ? `${hours}:${clock}` : clock;
-    if (left === -1) refresh();
+    // Until the server's clock, too, says that the time is over.
+    if (left % 10 === -1) refresh();
   };
 
   const dress = () => {
