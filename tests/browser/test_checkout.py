@@ -168,10 +168,11 @@ async def test_a_wallet_in_the_browser_is_asked_for_the_right_chain_and_the_exac
     await button.click()
     await expect(page.locator("[data-said]")).to_contain_text("Sent.")
     await expect(button).to_be_disabled()
-    async with page.expect_response(invoice["checkout_url"]):  # the page is drawn again, and still asks for no more
+    async with page.expect_response(invoice["checkout_url"]):
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await page.wait_for_timeout(300)
-    await expect(button).to_be_disabled()
+    # Drawn again, it offers no second payment, whether or not the network has shown the first by now.
+    assert await page.locator("[data-wallets] button:enabled").count() == 0
     await shared_anvil.mine(2)
     await shows(page, "Paid")
 
