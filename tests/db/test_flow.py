@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kassa import flow
+from kassa.alerts.model import Kind
 from kassa.audit.model import Actor
 from kassa.core.errors import Unavailable
 from kassa.core.facts import Block, BlockRef, Input, Pending, Tip, Transaction, Transfer, TransferKey
@@ -27,6 +28,7 @@ from kassa.stores.model import Store
 from kassa.wallets import store as wallets
 from kassa.watch import store as watch
 from kassa.watch.model import ChainUpdate, Position
+from tests.detecting import look
 from tests.house import BITCOIN, SEAL, TPUB, SetClock, add_store, build_house, regtest
 
 LEASE = 60
@@ -221,6 +223,17 @@ async def test_a_double_spend_in_a_block_reverses_a_settled_payment(world: World
     assert (await world.events())[-2:] == ["payment.reversed", "invoice.reopened"]
     assert await world.books() == {}
     assert await world.house.database.pool.fetchval("select count(*) from postings") == 4
+
+
+async def test_a_reversal_asks_twice_what_was_enough_however_often_it_is_looked_at(world: World) -> None:
+    invoice = await world.invoice()
+    await world.mine(world.paying("a", invoice, spends="coin:0"))
+    await world.mine(world.paying("b", spends="coin:0"), undo=1, empty=1)
+    await world.look(world.paying("again", invoice))
+    for _ in range(3):
+        [reversal] = (await look(world.house, "reversals"))[Kind.SETTLED_REVERSED]
+        assert [action.blocks for action in reversal.finding.actions] == [2]
+        assert [each["confirmations_required"] for each in (await world.shown(invoice))["payments"]] == [1, 2]
 
 
 async def test_a_replacement_in_the_mempool_takes_the_payment_back_at_once(world: World) -> None:

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kassa.alerts.model import OPERATOR, Action, Alert, Deed, Finding, Kind, Severity
+from kassa.alerts.money_rules import MOST_BLOCKS, on_reversed
 from kassa.alerts.rules import steps
+from kassa.alerts.seen import Reversed
 from kassa.core.ids import AlertId
-from kassa.payments.model import Sight, Status, Tier
+from kassa.payments.model import Payment, Sight, Status, Tier
 from kassa.payments.settling import judge, required
 from tests.rules.build import at, payment
 
@@ -108,3 +110,23 @@ def test_a_payment_taken_without_a_block_waits_for_one_while_more_is_asked_for_o
     paid, free = payment(), Tier(None, 0)
     for seen, expected in ((sight(), "settled"), (sight(raised={"": 1}), "detected"), (sight(held=True), "detected")):
         assert judge(paid, required(paid, free, seen), seen, 0, None).status == expected
+
+
+@pytest.mark.parametrize(
+    ("paid", "needed"),
+    [
+        (payment(status=Status.REVERSED, settled=20, conflict="b"), 1),
+        (payment(status=Status.REVERSED, settled=20, missing=-60), 1),
+        (payment(status=Status.REPLACED, conflict="b"), 1),
+        (payment(status=Status.DROPPED, missing=-60), 1),
+        (payment(status=Status.DETECTED, missing=-59), 7),
+        (payment(status=Status.REVERSED, settled=20), 7),
+    ],
+)
+def test_more_is_asked_of_what_lives_and_nothing_of_the_dead(paid: Payment, needed: int) -> None:
+    assert required(paid, Tier(None, 1), sight(raised={"": 7})).blocks == needed
+
+
+def test_a_reversal_asks_for_a_bounded_number_of_confirmations() -> None:
+    [found] = on_reversed([Reversed("pay_1", "sto_1", "inv_1", None, "n", "BTC@n", 2**30)])
+    assert found.actions[0].blocks == MOST_BLOCKS

@@ -22,8 +22,8 @@ def expected_payment(
 ) -> tuple[str, int]:
     """Return a payment's status and the confirmations that it needs.
 
-    `raised` of a payment are the confirmations that an alert asks for, of whatever has not settled. `beside` are all
-    payments of its invoice, `given` the ids of those that were given back, which go before the others.
+    `raised` of a payment are the confirmations that an alert asks for, of whatever lives and has not settled.
+    `beside` are all payments of its invoice, `given` the ids of those that were given back, which go before the others.
     """
     mine, earlier = _turn(payment, given), 0
     for other in beside:
@@ -39,7 +39,7 @@ def expected_payment(
         needed = max([blocks for _, blocks in option["tiers"]] or [1])
     if payment["replaceable"] and needed < 1:
         needed = 1
-    if payment["status"] != "settled":
+    if payment["status"] != "settled" and not _dead(payment, height, observed_at, drop_after):
         needed = max(needed, payment.get("raised") or 0)
     needed = max(needed, payment["maturity"])
     if payment["block_height"] is not None and height >= payment["block_height"]:
@@ -53,6 +53,15 @@ def expected_payment(
     if observed_at >= payment["missing_since"] + timedelta(seconds=drop_after):
         return ("dropped" if lost == "replaced" else "reversed"), needed
     return "detected", needed
+
+
+def _dead(payment: Row, height: int, observed_at: datetime, drop_after: int) -> bool:
+    if payment["block_height"] is not None and height >= payment["block_height"]:
+        return False
+    missing = payment["missing_since"]
+    return bool(payment["conflict_txid"]) or (
+        missing is not None and observed_at >= missing + timedelta(seconds=drop_after)
+    )
 
 
 def expected_deposit(payment: Row, tiers: Sequence[Any], height: int, observed_at: datetime, drop_after: int) -> str:

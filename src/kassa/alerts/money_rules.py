@@ -13,6 +13,8 @@ KNOWN_PAYMENTS = 20
 """A store that had fewer in 30 days has no history to be compared with."""
 UNUSUAL_AMOUNT, UNUSUAL_BURST = 10, 5
 """Times the largest payment, and times the busiest hour, of the 30 days before."""
+MOST_BLOCKS = 1000
+"""What a reversal asks for at most, however many confirmations its payment had needed."""
 _LISTED = 20
 
 
@@ -32,7 +34,7 @@ def on_reversed(seen: Iterable[Reversed]) -> list[Finding]:
                 "customer_id": each.customer_id,
                 "asset": each.asset,
             },
-            actions=(Action(Deed.RAISED, each.network, 2 * max(1, each.required)),),
+            actions=(Action(Deed.RAISED, each.network, min(2 * max(1, each.required), MOST_BLOCKS)),),
         )
         for each in seen
     ]

@@ -10,8 +10,7 @@ from kassa.payments.model import Payment, PaymentStanding, Sight, Status, Tier
 
 def judge(payment: Payment, tier: Tier, sight: Sight, value_units: int, rate: Fraction | None) -> PaymentStanding:
     """Decide where a payment stands that its amount puts in a tier (see `required`), and what it is worth."""
-    block = payment.sighting.block
-    depth = 0 if block is None else max(0, sight.height - block.height + 1)
+    depth = _depth(payment, sight)
     return PaymentStanding(
         id=payment.id,
         status=_status(payment, depth, tier, sight),
@@ -26,10 +25,11 @@ def judge(payment: Payment, tier: Tier, sight: Sight, value_units: int, rate: Fr
 def required(payment: Payment, tier: Tier, sight: Sight) -> Tier:
     """Return what a payment needs in its tier: one block where it can be replaced, and what the chain demands.
 
-    What is asked for beyond that since a danger was seen is asked of what has not settled yet.
+    What is asked for beyond that since a danger was seen is asked of what is alive and has not settled yet: what is
+    dead keeps saying how much had been enough for it.
     """
     needed = 1 if tier.blocks == 0 and payment.replaceable else tier.blocks
-    if payment.status is not Status.SETTLED:
+    if payment.status is not Status.SETTLED and _status(payment, _depth(payment, sight), tier, sight).alive:
         needed = max(needed, sight.least(payment.store_id))
     return replace(tier, blocks=max(needed, payment.maturity))
 
@@ -58,6 +58,11 @@ def strictest(tiers: Sequence[Tier]) -> Tier:
 def drops_at(missing_since: datetime, sight: Sight) -> datetime:
     """Return when a payment that no look finds counts as dropped."""
     return missing_since + timedelta(seconds=sight.drop_after_seconds)
+
+
+def _depth(payment: Payment, sight: Sight) -> int:
+    block = payment.sighting.block
+    return 0 if block is None else max(0, sight.height - block.height + 1)
 
 
 def _status(payment: Payment, depth: int, tier: Tier, sight: Sight) -> Status:
