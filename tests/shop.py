@@ -10,6 +10,7 @@ from typing import Any
 from kassa import flow
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.core.clock import Clock, SystemClock
+from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.house import House
 from kassa.invoices.model import Order
@@ -163,10 +164,16 @@ async def open_shop(
     *,
     clock: Clock | None = None,
     network: str = BITCOIN,
+    rpc_url: str | None = None,
     **settings: object,
 ) -> AsyncIterator[Shop]:
-    """Run a shop on a node. `settings` are those of the network (`rpc_url`, `zmq`, `confirmations`, `max_reorg`, …)."""
+    """Run a shop on a node, asked by way of `rpc_url` if given.
+
+    `settings` are those of the network (`zmq`, `confirmations`, `max_reorg`, …).
+    """
     configured = regtest(network, node.rpc_url, zmq=node.push, poll_seconds=1, drop_after_seconds=2)
+    if rpc_url is not None:
+        configured = replace(configured, rpc_url=Secret(rpc_url))
     configured = replace(configured, **settings)  # type: ignore[arg-type]
     house = await build_house(database, data_dir, {network: configured}, clock or SystemClock())  # type: ignore[arg-type]
     async with database.transaction() as tx:

@@ -153,6 +153,8 @@ class Exchanges:
 
     def _body(self, source: str, pair: Pair, price: Decimal, fault: str) -> bytes:
         at = datetime.now(UTC)
+        if source == "ecb":
+            at -= timedelta(days=1)  # today's file comes in the afternoon
         if fault in ("stale", "future"):
             far = timedelta(days=8) if source == "ecb" else timedelta(minutes=10)
             at = at - far if fault == "stale" else at + far
