@@ -152,9 +152,8 @@ class Exchanges:
         return web.Response(body=body, content_type="application/json")
 
     def _body(self, source: str, pair: Pair, price: Decimal, fault: str) -> bytes:
-        at = datetime.now(UTC)
-        if source == "ecb":
-            at -= timedelta(days=1)  # today's file comes in the afternoon
+        # Today's file of reference rates comes in the afternoon.
+        at = datetime.now(UTC) - timedelta(days=1 if source == "ecb" else 0)
         if fault in ("stale", "future"):
             far = timedelta(days=8) if source == "ecb" else timedelta(minutes=10)
             at = at - far if fault == "stale" else at + far
