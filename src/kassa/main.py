@@ -36,6 +36,7 @@ from kassa.metrics.serve import serve_metrics
 from kassa.settings import Listen, Settings
 from kassa.wallets import seal_store as seals
 from kassa.wallets.mark import AddressMarks
+from kassa.wallets.seal import FILE as KEY_FILE
 from kassa.wallets.seal import Seal, read_or_make
 from kassa.watch.store import network_rows
 from kassa.workers.check_addresses import check_addresses
@@ -115,15 +116,23 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
 async def open_seal(settings: Settings, database: Database, chains: Mapping[str, Chain]) -> Seal:
     """Read the key that seals addresses, or make it at first start; what was issued before there was one is sealed now.
 
-    Raises `DatabaseError` when the key is not the one that sealed what the database holds.
+    Raises `DatabaseError` when the key is not the one that sealed what the database holds, or nothing says that it is:
+    whoever can write to the database could else have everything in it sealed by removing one row.
     """
-    seal = await read_or_make(settings.data_dir, await seals.fingerprint(database.pool))
+    seal, made = await read_or_make(settings.data_dir, await seals.fingerprint(database.pool))
     async with database.transaction() as tx:
         if await seals.adopt_key(tx, seal):
+            if not made and await seals.is_needed(tx):
+                raise DatabaseError(
+                    "the database does not say any more which key sealed its addresses, though"
+                    f" {settings.data_dir / KEY_FILE} is there: somebody removed the row of seal_keys, or the database"
+                    " is older than the key; compare every wallet's fingerprint, then run `kassa address-key renew`"
+                )
             done, left = await seals.seal_all(tx, seal, partial(derived_text, chains))
             log.info("addresses sealed", addresses=done, left=left, key=seal.fingerprint.hex()[:8])
     # Another process may have made one at the same moment, elsewhere.
-    return await read_or_make(settings.data_dir, await seals.fingerprint(database.pool))
+    seal, _ = await read_or_make(settings.data_dir, await seals.fingerprint(database.pool))
+    return seal
 
 
 def build_chains(settings: Settings) -> Mapping[str, Chain]:

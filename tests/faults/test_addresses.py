@@ -280,6 +280,30 @@ async def test_the_key_is_made_once_and_another_one_stops_the_start(database_url
             pass
 
 
+async def test_e28_a_key_that_the_database_forgot_seals_nothing_until_the_operator_says_so(
+    served: Served, database_url: str, tmp_path: Path
+) -> None:
+    settings = replace(served.house.settings, database_url=Secret(database_url), data_dir=tmp_path / "own")
+    async with open_house(settings):
+        pass
+    await served.house.database.pool.execute("update wallets set seal = null")
+    await served.house.database.pool.execute("delete from seal_keys")
+    for _ in range(2):  # a refusal leaves nothing that the next start would believe
+        with pytest.raises(DatabaseError, match="kassa address-key renew"):
+            async with open_house(settings):
+                pass
+    assert await served.house.database.pool.fetchval("select seal from wallets") is None
+    await renew_key(settings, Actor("operator test"), "compared")
+    async with open_house(settings) as house:
+        assert await house.database.pool.fetchval("select seal from wallets") is not None
+
+
+async def test_a_fresh_database_beside_an_old_key_takes_it(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "address-key").write_text("ab" * 32)
+    async with open_house(Settings(database_url=Secret(database_url), data_dir=tmp_path)) as house:
+        assert house.seal.fingerprint == await house.database.pool.fetchval("select fingerprint from seal_keys")
+
+
 async def test_what_was_issued_before_there_were_seals_is_sealed_at_the_first_start(
     served: Served, database_url: str, tmp_path: Path
 ) -> None:

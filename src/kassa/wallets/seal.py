@@ -49,17 +49,17 @@ def fits(seal: bytes | None, made: bytes) -> bool:
     return seal is not None and hmac.compare_digest(seal, made)
 
 
-async def read_or_make(data_dir: Path, fingerprint: bytes | None) -> Seal:
-    """Return the seal of the key in a data folder, made at first start.
+async def read_or_make(data_dir: Path, fingerprint: bytes | None) -> tuple[Seal, bool]:
+    """Return the seal of the key in a data folder, made at first start, and whether it was made by this call.
 
     `fingerprint` is of the key that made the seals in the database, if any: none is made then, and no other is taken.
     Raises `DatabaseError`.
     """
     path = data_dir / FILE
     try:
-        key = await asyncio.to_thread(_read, path)
+        key, made = await asyncio.to_thread(_read, path), False
         if key is None and fingerprint is None:
-            key = await asyncio.to_thread(_make, path)
+            key, made = await asyncio.to_thread(_make, path)
     except (OSError, ValueError) as fault:
         raise DatabaseError(
             f"{path} cannot be used ({fault}): it holds 64 hexadecimal digits, for this user alone"
@@ -71,14 +71,15 @@ async def read_or_make(data_dir: Path, fingerprint: bytes | None) -> Seal:
             f"{path} {what} that sealed the addresses in this database: copy it from the machine that made it; if it is"
             " lost for ever, see `kassa address-key renew`"
         )
-    return seal
+    return seal, made
 
 
 async def make_another(data_dir: Path) -> Seal:
     """Replace the key in a data folder by a new one; raises `OSError`."""
     path = data_dir / FILE
     await asyncio.to_thread(path.unlink, missing_ok=True)
-    return Seal(await asyncio.to_thread(_make, path))
+    key, _ = await asyncio.to_thread(_make, path)
+    return Seal(key)
 
 
 def _read(path: Path) -> bytes | None:
@@ -91,7 +92,7 @@ def _read(path: Path) -> bytes | None:
     return key
 
 
-def _make(path: Path) -> bytes:
+def _make(path: Path) -> tuple[bytes, bool]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     key, new = secrets.token_bytes(_BYTES), path.with_suffix(f".{os.getpid()}")
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
@@ -103,7 +104,7 @@ def _make(path: Path) -> bytes:
     except FileExistsError:
         made = _read(path)
         assert made is not None
-        return made
+        return made, False
     finally:
         new.unlink()
-    return key
+    return key, True

@@ -31,6 +31,11 @@ async def adopt_key(tx: Tx, seal: Seal, *, renew: bool = False) -> bool:
     return bool(done == "INSERT 0 1")
 
 
+async def is_needed(tx: Tx) -> bool:
+    """Tell whether there is anything that a seal protects: a wallet, or an address."""
+    return bool(await tx.fetchval("select exists (select from wallets) or exists (select from addresses)"))
+
+
 async def seal_all(tx: Tx, seal: Seal, derived: Derived) -> tuple[int, int]:
     """Seal every wallet and every owned address anew; return how many addresses were, and how many were not.
 
