@@ -16,7 +16,7 @@ from kassa.core.errors import BackupError, DatabaseError, SettingsError
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.settings import Settings
-from kassa.wallets.mark import read_marks
+from kassa.wallets.mark import Mark, raise_marks, read_marks
 from tests.house import add_store, build_house
 
 KEY = pyrage.x25519.Identity.generate()
@@ -120,6 +120,42 @@ async def test_d26_a_machine_that_lost_its_marks_passes_over_what_may_have_been_
     assert [mark.index for mark in read_marks(elsewhere.data_dir).values()] == [20]
     await restore(elsewhere, Wish(file, place.identity, replace=True, skip=500), quiet)
     assert [mark.index for mark in read_marks(elsewhere.data_dir).values()] == [500]
+
+
+async def test_d26_a_stale_mark_is_believed_no_more_than_none(place: Place) -> None:
+    await place.ask("update keychains set next_index = 500 returning 1")
+    file = await place.backup()
+    nowhere = Settings(database_url=place.settings.database_url, data_dir=place.folder / "none")
+    await restore(nowhere, Wish(file, place.identity, replace=True), quiet)
+    [(name, none)] = read_marks(nowhere.data_dir).items()
+    assert none.index == 520
+    for folder, own, reached in (("stale", 100, 520), ("little", 501, 520), ("fresh", 900, 900)):
+        settings = Settings(database_url=place.settings.database_url, data_dir=place.folder / folder)
+        raise_marks(settings.data_dir, {name: Mark(own, "earlier")})
+        await restore(settings, Wish(file, place.identity, replace=True), quiet)
+        assert read_marks(settings.data_dir)[name].index == reached
+
+
+async def test_e29_a_restore_ends_wallet_changes_sessions_and_invitations(place: Place) -> None:
+    await place.ask(
+        "insert into wallet_changes (id, store_id, wallet_id, network, space, descriptor, fingerprint, asked_at,"
+        " asked_by, asked_seal) select 'wch_1', store_id, id, network, 's', 'd', 'f', now(), 'key_x', '' from wallets"
+        " returning 1"
+    )
+    await place.ask(
+        "insert into sessions (id, hash, stage, created_at, last_seen_at, expires_at, address, agent)"
+        " values ('ses_1', 'x', 'passkey', now(), now(), now() + interval '1 day', '', '') returning 1"
+    )
+    await place.ask(
+        "insert into invitations (id, hash, email, made_by, created_at, expires_at)"
+        " values ('inv_1', 'x', 'a@b.example', 'x', now(), now() + interval '1 day') returning 1"
+    )
+    file = await place.backup()
+    await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
+    assert await place.ask("select ended_as from wallet_changes") == "cancelled"
+    assert await place.ask("select count(*) from acts where kind = 'wallet.change_cancelled'") == 1
+    assert await place.ask("select count(*) from sessions") == 0
+    assert await place.ask("select count(*) from invitations where revoked_at is null") == 0
 
 
 async def test_without_a_public_key_there_is_no_backup(place: Place) -> None:

@@ -129,6 +129,32 @@ async def test_e29_a_delay_that_was_shortened_in_the_database_is_noticed(served:
     assert await key_in_use(served) == wallet["fingerprint"]
 
 
+async def confirmed(served: Served) -> tuple[Any, str]:
+    """Ask for a change and confirm it; return the wallet that is to go, and the path of the change."""
+    wallet, change = await asked(served)
+    other, path = await served.key("wallets:write"), f"/v1/wallet-changes/{change['id']}"
+    answer = await other.post(f"{path}/confirm", {"fingerprint": change["fingerprint"]})
+    assert answer.json["status"] == "confirmed"
+    return wallet, path
+
+
+async def test_e29_a_cancelled_change_is_not_revived_in_the_database(served: Served) -> None:
+    wallet, path = await confirmed(served)
+    await served.all.post(f"{path}/cancel")
+    await served.house.database.pool.execute("update wallet_changes set ended_at = null, ended_as = null")
+    await pass_time(served, DAY)
+    assert await key_in_use(served) == wallet["fingerprint"]
+
+
+async def test_e29_a_change_that_is_overdue_by_more_than_a_day_is_given_up(served: Served) -> None:
+    wallet, _ = await confirmed(served)
+    await pass_time(served, 2 * DAY + 1)
+    assert await key_in_use(served) == wallet["fingerprint"]
+    [listed] = (await served.all.get("/v1/wallet-changes")).json["data"]
+    assert listed["status"] == "cancelled"
+    assert (await served.all.get("/v1/alerts?status=open")).json["data"] == []
+
+
 async def test_what_the_old_wallet_issued_stays_and_a_retired_one_does_not_come_back_by_itself(served: Served) -> None:
     invoice, customer = await served.all.invoice(), (await served.all.post("/v1/customers", {})).json["id"]
     deposit = (await served.all.post(f"/v1/customers/{customer}/addresses", ASSET)).json

@@ -12,7 +12,11 @@ from typing import Any
 import asyncpg
 
 import kassa.audit.store as audit
+import kassa.people.session_store as sessions
+import kassa.people.store as people
+import kassa.wallets.replacement_store as changes
 import kassa.wallets.store as wallets
+from kassa import flow
 from kassa.backup import archive, programs, store
 from kassa.backup.archive import Tell
 from kassa.backup.make import BESIDE, FORMAT, SETTINGS, url_of
@@ -64,7 +68,7 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
             raise_marks(settings.data_dir, marks)
             async with connection.transaction():
                 await store.note_restore(connection, now, datetime.fromisoformat(about["at"]))
-                told = {"backup_at": about["at"], "put_aside": aside}
+                told = {"backup_at": about["at"], "put_aside": aside, **await _disarm(connection, now)}
                 await audit.record(connection, operator(), "database.restored", wish.file.name, now, after=told)
         finally:
             await connection.close()
@@ -127,10 +131,25 @@ def _put_beside(data_dir: Path, members: Mapping[str, bytes]) -> list[str]:
     return written
 
 
+async def _disarm(connection: Any, now: datetime) -> dict[str, int]:
+    """End what somebody may have ended since the backup; return how many of each."""
+    under_way = await changes.under_way(connection)
+    for change_id in under_way:
+        await flow.cancel_wallet_change(connection, operator(), None, change_id, now)
+    return {
+        "wallet_changes_cancelled": len(under_way),
+        "sessions_ended": await sessions.end_all(connection),
+        "invitations_voided": await people.void_invitations(connection, now),
+    }
+
+
 async def _marks(
     connection: Any, settings: Settings, about: Json, members: Mapping[str, bytes], skip: int | None, now: datetime
 ) -> dict[str, Mark]:
-    """Return the mark of each keychain: this machine's, which saw every address, else what pace and age suggest."""
+    """Return the mark of each keychain: what pace and age suggest, or this machine's where that is higher.
+
+    This machine's alone proves nothing: it may have stood aside since another one issued addresses.
+    """
     age = now - datetime.fromisoformat(about["at"])
     pace = {(space, descriptor): issued for space, descriptor, _, issued in about["counters"]}
     here, there = read_marks(settings.data_dir), parse_marks(members.get(BESIDE + MARKS, b"{}"))
@@ -139,8 +158,8 @@ async def _marks(
         name = mark_name(keychain)
         issued = skipped(pace.get((keychain.space, keychain.descriptor), 0), age) if skip is None else skip
         reached = max([keychain.next_index, *(mark.index for mark in (there.get(name),) if mark is not None)])
-        own = here.get(name) if skip is None else None
-        marks[name] = mark_of(keychain, reached + issued if own is None else max(reached, own.index))
+        own = here[name].index if skip is None and name in here else 0
+        marks[name] = mark_of(keychain, max(reached + issued, own))
     return marks
 
 

@@ -24,6 +24,9 @@ from kassa.events.model import NewEvent
 from kassa.house import House
 from kassa.wallets.change import Change, asked_seal, change_resource, confirmed_seal, is_sound
 
+LONGEST_OVERDUE = timedelta(days=1)
+"""A change that comes later is given up: it stems from a restored backup, or was revived in the database."""
+
 
 async def ask_wallet_change(
     tx: Tx, house: House, by: Actor, store_id: str, wallet_id: str, account: Account, now: datetime
@@ -91,7 +94,9 @@ async def cancel_wallet_change(
 
 
 async def on_wallet_changes(tx: Tx, house: House, now: datetime) -> bool:
-    """Apply one change whose delay is over; return whether there was one. What was not made through Kassa is ended."""
+    """Apply one change whose delay is over; return whether there was one. What was not made through Kassa, or is
+    overdue by more than `LONGEST_OVERDUE`, is ended.
+    """
     change = await changes.due(tx, now)
     if change is None:
         return False
@@ -99,6 +104,9 @@ async def on_wallet_changes(tx: Tx, house: House, now: datetime) -> bool:
         reason = f"the change {change.id} of a wallet was written by nobody who may: it was not carried out"
         forged = Finding(Kind.ADDRESS_MISMATCH, change.id, Severity.CRITICAL, reason, store_id=change.store_id)
         await alerts.open_alert(tx, forged, now)
+        await _end(tx, KASSA, change, "cancelled", "wallet.change_cancelled", now)
+        return True
+    if change.due_at is not None and now - change.due_at > LONGEST_OVERDUE:
         await _end(tx, KASSA, change, "cancelled", "wallet.change_cancelled", now)
         return True
     await changes.retire(tx, change.wallet_id, now)

@@ -102,6 +102,12 @@ async def end_one(tx: Tx, person: PersonId, id_: str) -> bool:
     return bool(await tx.execute("delete from sessions where person_id = $1 and id = $2", person, id_) == "DELETE 1")
 
 
+async def end_all(tx: Tx) -> int:
+    """End every session of everybody; return how many."""
+    done: str = await tx.execute("delete from sessions")
+    return int(done.removeprefix("DELETE "))
+
+
 async def sessions(tx: Tx, person: Person, now: datetime) -> list[Session]:
     """Return the open sessions of a person, the last used first."""
     rows = await tx.fetch(

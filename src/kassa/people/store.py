@@ -232,6 +232,14 @@ async def invitations(tx: Tx, store: StoreId, now: datetime) -> list[Invitation]
     return [_invitation(row) for row in rows]
 
 
+async def void_invitations(tx: Tx, now: datetime) -> int:
+    """Revoke every invitation that nobody used; return how many."""
+    done: str = await tx.execute(
+        "update invitations set revoked_at = $1 where used_at is null and revoked_at is null", now
+    )
+    return int(done.removeprefix("UPDATE "))
+
+
 async def revoke_invitation(tx: Tx, store: StoreId, id_: str, now: datetime) -> None:
     """Make an invitation to a store void; raises `NotFound`."""
     done = await tx.execute(

@@ -66,9 +66,10 @@ async def confirm(tx: Tx, change: Change, by: str, now: datetime, due_at: dateti
 
 
 async def end(tx: Tx, change: Change, ended_as: str, now: datetime) -> Change:
-    """Write that a change that is held was applied or cancelled."""
+    """Write that a change that is held was applied or cancelled: without its seal the database cannot revive it."""
     row = await tx.fetchrow(
-        f"update wallet_changes set ended_at = $2, ended_as = $3 where id = $1 returning {_COLUMNS}",
+        "update wallet_changes set ended_at = $2, ended_as = $3, confirmed_seal = null where id = $1"
+        f" returning {_COLUMNS}",
         change.id,
         now,
         ended_as,
@@ -84,6 +85,11 @@ async def due(tx: Tx, now: datetime) -> Change | None:
         now,
     )
     return None if row is None else _change(row)
+
+
+async def under_way(tx: Tx) -> list[str]:
+    """Return the ids of every store's changes that have not ended."""
+    return [row["id"] for row in await tx.fetch("select id from wallet_changes where ended_at is null order by id")]
 
 
 async def retire(tx: Tx, wallet_id: str, now: datetime) -> None:
