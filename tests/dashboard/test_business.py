@@ -92,7 +92,7 @@ async def test_a_wallet_is_compared_before_it_counts(shop: Premises) -> None:
     owner.seen.text = page
     added = await owner.submit("wallets/new", compared="yes")
     assert "The wallet was added." in added.words
-    assert "with it your own wallet sees every coin" in added.words
+    assert "Set it in your own wallet, so that it shows every coin" in added.words
     assert ("First addresses" in added.words, first == "?" or first in added.words) == (True, True)
 
 

@@ -11,7 +11,6 @@ from kassa.alerts.model import Alert, Kind, Severity
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.core.errors import Unavailable
 from kassa.core.ids import CustomerId
-from kassa.core.secret import Secret
 from kassa.customers import store as customers
 from kassa.customers.model import Customer
 from kassa.db.pool import Database
@@ -167,7 +166,7 @@ async def test_f4_a_node_that_is_stalled_of_another_chain_or_followed_by_nobody(
     bitcoind: DevNode, database: Database, tmp_path: Path
 ) -> None:
     async with Liar(bitcoind.rpc_url) as liar:
-        settings: dict[str, Any] = {"rpc_url": Secret(liar.url), "stalled_after_seconds": 3600}
+        settings: dict[str, Any] = {"rpc_url": liar.url, "stalled_after_seconds": 3600}
         async with open_shop(bitcoind, database, tmp_path, **settings) as shop:
             assert await look(shop.house, "nodes") == {}
             liar.on("getblockchaininfo").mutate(lambda info: {**info, "time": info["time"] - 7200})
