@@ -36,7 +36,7 @@ from kassa.db.server import weak_settings
 from kassa.house import connection_of, second_connection_of
 from kassa.invoices.store import faults
 from kassa.main import build_chains, open_server
-from kassa.rates.model import NoRate
+from kassa.rates.model import AlarmKind, NoRate
 from kassa.settings import Network, Settings
 from kassa.wallets.mark import mark_name, read_marks
 from kassa.watch import contract_store
@@ -241,7 +241,7 @@ async def _rates(database: Database, settings: Settings) -> list[Finding]:
             detail = f"{format_rate(rate.value)} by {rate.source}"
             findings.append(Finding(f"rate {base}/{quote}", Verdict.OK, detail))
     for each in alarms:
-        if each.alarm.kind != "no_rate" and each.alarm.source in settings.rates.sources:
+        if each.alarm.kind is not AlarmKind.NO_RATE and each.alarm.source in settings.rates.sources:
             check = f"source {each.alarm.source} {each.alarm.pair}".rstrip()
             detail = f"{each.alarm.kind} since {rfc3339(each.opened_at)}: {each.alarm.detail}"
             findings.append(

@@ -20,7 +20,7 @@ from kassa.events import store as events
 from kassa.events.model import NewEvent
 from kassa.house import House
 from kassa.invoices.model import Order
-from kassa.rates.model import Alarm
+from kassa.rates.model import Alarm, AlarmKind
 from kassa.settings import Rates, Settings
 from kassa.stores.model import Store
 from kassa.webhooks import store as webhooks
@@ -98,11 +98,14 @@ async def test_orders_that_nobody_pays_are_told_and_end(house: House, store: Sto
 async def test_f12_alarms_about_rates_open_and_close_alerts(house: House) -> None:
     async def note(*present: Alarm) -> None:
         async with house.database.transaction() as tx:
-            await rates.note_alarms(tx, ("no_rate", "quote_dropped"), None, present, house.clock.now())
+            await rates.note_alarms(tx, tuple(AlarmKind), None, present, house.clock.now())
 
-    await note(Alarm("quote_dropped", "kraken", "BTC/EUR", "3 % off"), Alarm("no_rate", "", "BTC/USD", "too few"))
-    assert set(await look(house, "rates")) == {Kind.RATE_OUTLIER, Kind.RATE_MISSING}
-    await note(Alarm("no_rate", "", "BTC/USD", "too few"))
+    every = [Alarm(kind, "kraken", "BTC/EUR", "why") for kind in AlarmKind]  # the table takes each
+    await note(*every)
+    told = await look(house, "rates")
+    assert sum(len(each) for each in told.values()) == len(every)
+    missing = Alarm(AlarmKind.NO_RATE, "", "BTC/USD", "too few")
+    await note(missing)
     assert set(await look(house, "rates")) == {Kind.RATE_MISSING}
     await note()
     assert await look(house, "rates") == {}

@@ -16,7 +16,7 @@ from kassa.db.pool import Database
 from kassa.doctor import Verdict
 from kassa.rates import store as rates
 from kassa.rates.board import Board
-from kassa.rates.model import Alarm, Pair, Quote
+from kassa.rates.model import Alarm, AlarmKind, Pair, Quote
 from kassa.settings import Rates
 from kassa.stores import store as stores
 from kassa.watch import store as watch
@@ -206,12 +206,15 @@ async def test_an_invoice_is_priced_by_what_is_new_within_a_second(database: Dat
 
 
 async def test_an_alarm_is_one_row_from_its_opening_to_its_end(database: Database) -> None:
-    now, kinds = SetClock().now(), ("source_failed", "answer_refused")
-    one, other = Alarm("source_failed", "kraken", "", "500"), Alarm("source_failed", "coinbase", "", "429")
+    now, kinds = SetClock().now(), (AlarmKind.SOURCE_FAILED, AlarmKind.ANSWER_REFUSED)
+    one, other = (
+        Alarm(AlarmKind.SOURCE_FAILED, "kraken", "", "500"),
+        Alarm(AlarmKind.SOURCE_FAILED, "coinbase", "", "429"),
+    )
     async with database.transaction() as tx:
         assert await rates.note_alarms(tx, kinds, "kraken", [one], now) == ([one], [])
         assert await rates.note_alarms(tx, kinds, "coinbase", [other], now) == ([other], [])
-        again = Alarm("source_failed", "kraken", "", "502")
+        again = Alarm(AlarmKind.SOURCE_FAILED, "kraken", "", "502")
         assert await rates.note_alarms(tx, kinds, "kraken", [again], now) == ([], [])
         assert await rates.note_alarms(tx, kinds, "kraken", [], now) == ([], [one])
         assert [each.alarm for each in await rates.open_alarms(tx)] == [other]
@@ -223,9 +226,9 @@ async def test_the_doctor_says_which_pair_has_no_rate_and_which_source_fails(
     database: Database, database_url: str, world: World
 ) -> None:
     await put(database, 50_000, datetime.now(world.clock.now().tzinfo) - timedelta(hours=1))
-    alarm = Alarm("source_failed", "kraken", "", "it answers with status 451")
+    alarm = Alarm(AlarmKind.SOURCE_FAILED, "kraken", "", "it answers with status 451")
     async with database.transaction() as tx:
-        await rates.note_alarms(tx, ("source_failed",), "kraken", [alarm], world.clock.now())
+        await rates.note_alarms(tx, (AlarmKind.SOURCE_FAILED,), "kraken", [alarm], world.clock.now())
     found = {finding.check: finding for finding in await doctor._rates(database, world.house.settings)}
 
     assert found["rates"].detail == "no process asks the sources"

@@ -23,7 +23,7 @@ from kassa.alerts.seen import (
     Unowned,
     Volume,
 )  # fmt: skip
-from kassa.rates.model import Alarm
+from kassa.rates.model import Alarm, AlarmKind
 from kassa.watch.model import Opinion
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -172,12 +172,13 @@ def test_orders_that_nobody_pays(made: int, paid: int, day_before: int, expected
 
 
 def test_f12_every_alarm_about_rates_is_an_alert_of_the_operator() -> None:
-    names = ("no_rate", "rate_ageing", "quote_dropped", "source_failed", "answer_refused")
-    found = service_rules.on_rates([Alarm(kind, "kraken", "BTC/EUR", "why") for kind in names])
-    assert kinds(found) == [
-        Kind.RATE_MISSING, Kind.RATE_AGEING, Kind.RATE_OUTLIER, Kind.RATE_SOURCE_FAILED, Kind.RATE_SOURCE_FAILED,
-    ]  # fmt: skip
-    assert len({each.subject for each in found}) == 5
+    found = service_rules.on_rates([Alarm(kind, "kraken", "BTC/EUR", "why") for kind in AlarmKind])
+    assert dict(zip(AlarmKind, kinds(found), strict=True)) == {
+        "source_failed": Kind.RATE_SOURCE_FAILED, "answer_refused": Kind.RATE_SOURCE_FAILED,
+        "quote_dropped": Kind.RATE_OUTLIER, "rate_ageing": Kind.RATE_AGEING, "rate_jumped": Kind.RATE_JUMPED,
+        "depegged": Kind.RATE_DEPEGGED, "no_rate": Kind.RATE_MISSING,
+    }  # fmt: skip
+    assert len({each.subject for each in found}) == len(AlarmKind)
     assert all(each.store_id is None and each.network is None for each in found)
 
 

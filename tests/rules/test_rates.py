@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kassa.core.money import due_units, format_rate
 from kassa.rates.markets import is_fiat, market, needed
-from kassa.rates.model import Alarm, Lack, NoRate, Pair, Policy, Quote, Quotes, Rate, Reason, Ticker
+from kassa.rates.model import Alarm, AlarmKind, Lack, NoRate, Pair, Policy, Quote, Quotes, Rate, Reason, Ticker
 from kassa.rates.rules import PLACES, alarms, backoff_seconds, depegs, fault_of, find, with_spread
 from tests.rules.build import at
 
@@ -320,8 +320,8 @@ def test_a_slow_source_is_not_asked_more_often_because_it_failed() -> None:
 def test_f12_what_an_operator_should_know() -> None:
     told = alarms([Pair("LTC", "EUR"), BTC_EUR, BTC_EUR], {BTC_EUR: quotes(100, 100, 300)}, POLICY, NOW)
     assert told == [
-        Alarm("no_rate", "", "LTC/EUR", "too few fresh sources"),
-        Alarm("quote_dropped", "bitstamp", "BTC/EUR", "outlier"),
+        Alarm(AlarmKind.NO_RATE, "", "LTC/EUR", "too few fresh sources"),
+        Alarm(AlarmKind.QUOTE_DROPPED, "bitstamp", "BTC/EUR", "outlier"),
     ]
 
 

@@ -58,6 +58,8 @@ class Kind(StrEnum):
     RATE_MISSING = "rate_missing"
     RATE_AGEING = "rate_ageing"
     RATE_OUTLIER = "rate_outlier"
+    RATE_JUMPED = "rate_jumped"
+    RATE_DEPEGGED = "rate_depegged"
     RATE_SOURCE_FAILED = "rate_source_failed"
     RECEIVER_FAILING = "receiver_failing"
     DELIVERIES_GIVEN_UP = "deliveries_given_up"

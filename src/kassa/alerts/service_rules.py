@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.alerts.seen import Beat, Compared, Ordered, Queue, Sending
 from kassa.core.ids import StoreId
-from kassa.rates.model import Alarm
+from kassa.rates.model import Alarm, AlarmKind
 
 MOST_UNPAID, UNUSUAL_ORDERS = 100, 10
 """Invoices within ten minutes, and times as many as the ten minutes of the day before had."""
@@ -16,13 +17,6 @@ _TEN_MINUTES_OF_A_DAY = 144
 _SENDS_WITHIN = timedelta(minutes=5)
 _FEW_ATTEMPTS = 4
 _LATE_RUNS, _LATE_BY = 3, timedelta(seconds=60)
-_OF_RATES = {
-    "no_rate": (Kind.RATE_MISSING, Severity.CRITICAL),
-    "rate_ageing": (Kind.RATE_AGEING, Severity.WARNING),
-    "quote_dropped": (Kind.RATE_OUTLIER, Severity.WARNING),
-    "source_failed": (Kind.RATE_SOURCE_FAILED, Severity.INFO),
-    "answer_refused": (Kind.RATE_SOURCE_FAILED, Severity.INFO),
-}
 
 
 def on_orders(seen: Iterable[Ordered]) -> list[Finding]:
@@ -48,13 +42,32 @@ def on_rates(alarms: Iterable[Alarm]) -> list[Finding]:
     """Judge the open alarms about rates. A pair without a rate is not offered in any case."""
     found = []
     for alarm in alarms:
-        kind, severity = _OF_RATES[alarm.kind]
+        kind, severity = alert_of(alarm.kind)
         what = " ".join(part for part in (alarm.source, alarm.pair) if part)
         about = {"source": alarm.source or None, "pair": alarm.pair or None}
         subject = f"{alarm.kind} {what}"
         found.append(Finding(kind, subject, severity, f"{what}: {alarm.kind.replace('_', ' ')}", detail=alarm.detail,
                              about=about))  # fmt: skip
     return found
+
+
+def alert_of(kind: AlarmKind) -> tuple[Kind, Severity]:
+    """Return the kind of alert that an alarm opens."""
+    # A match, so that no alarm can be added without saying here what becomes of it.
+    match kind:
+        case AlarmKind.NO_RATE:
+            return Kind.RATE_MISSING, Severity.CRITICAL
+        case AlarmKind.RATE_AGEING:
+            return Kind.RATE_AGEING, Severity.WARNING
+        case AlarmKind.RATE_JUMPED:
+            return Kind.RATE_JUMPED, Severity.WARNING
+        case AlarmKind.DEPEGGED:
+            return Kind.RATE_DEPEGGED, Severity.WARNING
+        case AlarmKind.QUOTE_DROPPED:
+            return Kind.RATE_OUTLIER, Severity.WARNING
+        case AlarmKind.SOURCE_FAILED | AlarmKind.ANSWER_REFUSED:
+            return Kind.RATE_SOURCE_FAILED, Severity.INFO
+    assert_never(kind)
 
 
 def on_queues(seen: Iterable[Queue], sending: Sending, now: datetime) -> list[Finding]:

@@ -15,11 +15,13 @@ from kassa.db.pool import Tx
 from kassa.flow.alerting import on_findings
 from kassa.flow.opinions import opinion_detector
 from kassa.house import House
+from kassa.rates.model import AlarmKind
 from kassa.settings import Settings
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 PATIENCE = timedelta(minutes=1)
 _WATCH = "watch"
+_OF_RATES = tuple(dict.fromkeys(service_rules.alert_of(kind)[0] for kind in AlarmKind))
 ADDRESSES = "addresses"
 """The name under which it is noted that a round over the addresses of open invoices ended; see `guarding`."""
 ADDRESSES_SECONDS = 600
@@ -145,7 +147,7 @@ DETECTORS = (
     Detector("volumes", 300, (Kind.AMOUNT_UNUSUAL, Kind.PAYMENTS_UNUSUAL), _volumes),
     Detector("solvency", 60, (Kind.BOOKS_INSOLVENT,), _held),
     Detector("orders", 60, (Kind.INVOICES_UNPAID,), _orders),
-    Detector("rates", 10, (Kind.RATE_MISSING, Kind.RATE_AGEING, Kind.RATE_OUTLIER, Kind.RATE_SOURCE_FAILED), _rates),
+    Detector("rates", 10, _OF_RATES, _rates),
     Detector("queues", 30, (Kind.RECEIVER_FAILING, Kind.DELIVERIES_GIVEN_UP, Kind.NOBODY_SENDS), _queues, patient=True),
     Detector(_WATCH, 30, (Kind.DETECTOR_SILENT, Kind.BOOKS_UNCOMPARED), _watch),
 )

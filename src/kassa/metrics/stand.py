@@ -17,7 +17,7 @@ from kassa import __version__, flow
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.metrics import store
-from kassa.rates.model import Pair, Quote
+from kassa.rates.model import AlarmKind, Pair, Quote
 
 log = structlog.get_logger()
 
@@ -178,8 +178,8 @@ def _rates(quotes: Mapping[Pair, Sequence[Quote]], now: datetime, max_age_second
     ]
 
 
-def _alarms(kinds: Sequence[str]) -> Family:
-    numbers = {(kind,): kinds.count(kind) for kind in rates.KINDS}
+def _alarms(kinds: Sequence[AlarmKind]) -> Family:
+    numbers = {(kind.value,): kinds.count(kind) for kind in AlarmKind}
     return _gauge("kassa_rate_alarms_open", "Alarms about sources and rates.", ["kind"], numbers)
 
 

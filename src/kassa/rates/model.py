@@ -132,11 +132,23 @@ Quotes = Mapping[Pair, tuple[Quote, ...]]
 """Quotes by market pair."""
 
 
+class AlarmKind(StrEnum):
+    """What is wrong with a source, a quote or a rate. The table of alarms takes these and no others."""
+
+    SOURCE_FAILED = "source_failed"
+    ANSWER_REFUSED = "answer_refused"
+    QUOTE_DROPPED = "quote_dropped"
+    RATE_AGEING = "rate_ageing"
+    RATE_JUMPED = "rate_jumped"
+    DEPEGGED = "depegged"
+    NO_RATE = "no_rate"
+
+
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """What an operator should know; '' where no source or pair is meant."""
 
-    kind: str
+    kind: AlarmKind
     source: str
     pair: str
     detail: str

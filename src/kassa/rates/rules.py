@@ -10,7 +10,21 @@ from fractions import Fraction
 
 from kassa.core.money import format_rate
 from kassa.rates.markets import ANCHOR, PEGS, REFERENCE, is_fiat, market
-from kassa.rates.model import Alarm, Dropped, Lack, Leg, NoRate, Pair, Policy, Quote, Quotes, Rate, Reason, Ticker
+from kassa.rates.model import (
+    Alarm,
+    AlarmKind,
+    Dropped,
+    Lack,
+    Leg,
+    NoRate,
+    Pair,
+    Policy,
+    Quote,
+    Quotes,
+    Rate,
+    Reason,
+    Ticker,
+)
 
 PLACES = 10**18
 """A rate has at most this fine a grain: what is shown is then exactly what was reckoned with."""
@@ -89,14 +103,14 @@ def alarms(asked: Iterable[Pair], quotes: Quotes, policy: Policy, now: datetime)
     for pair in asked:
         rate = find(pair.base, pair.quote, quotes, policy, now)
         if isinstance(rate, NoRate):
-            found.add(Alarm("no_rate", "", str(pair), _lack(rate)))
+            found.add(Alarm(AlarmKind.NO_RATE, "", str(pair), _lack(rate)))
             if rate.lack is Lack.JUMP:
-                found.add(Alarm("rate_jumped", "", str(pair), _lack(rate)))
+                found.add(Alarm(AlarmKind.RATE_JUMPED, "", str(pair), _lack(rate)))
         elif isinstance(ageing := find(pair.base, pair.quote, quotes, earlier, now), NoRate):
-            found.add(Alarm("rate_ageing", "", str(pair), f"half of max_age has passed: {_lack(ageing)}"))
+            found.add(Alarm(AlarmKind.RATE_AGEING, "", str(pair), f"half of max_age has passed: {_lack(ageing)}"))
         dropped = rate.dropped if isinstance(rate, NoRate) else [each for leg in rate.legs for each in leg.dropped]
         found |= {
-            Alarm("quote_dropped", each.quote.source, str(each.quote.pair), each.reason.value)
+            Alarm(AlarmKind.QUOTE_DROPPED, each.quote.source, str(each.quote.pair), each.reason.value)
             for each in dropped
             if each.reason not in (Reason.STALE, Reason.JUMPED)
         }
@@ -109,7 +123,9 @@ def depegs(symbols: Iterable[str], quotes: Quotes, policy: Policy, now: datetime
     for coin in sorted(PEGS.keys() & set(symbols)):
         rate = find(coin, PEGS[coin], quotes, policy, now)
         if isinstance(rate, Rate) and abs(rate.value - 1) > policy.max_depeg:
-            found.append(Alarm("depegged", "", f"{coin}/{PEGS[coin]}", f"{format_rate(rate.value)} instead of 1"))
+            found.append(
+                Alarm(AlarmKind.DEPEGGED, "", f"{coin}/{PEGS[coin]}", f"{format_rate(rate.value)} instead of 1")
+            )
     return found
 
 

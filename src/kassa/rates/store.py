@@ -10,10 +10,8 @@ from asyncpg.pool import Pool
 
 from kassa.core.errors import LeaseLost
 from kassa.db.pool import Tx
-from kassa.rates.model import Alarm, Pair, Quote
+from kassa.rates.model import Alarm, AlarmKind, Pair, Quote
 
-KINDS = ("source_failed", "answer_refused", "quote_dropped", "rate_ageing", "rate_jumped", "depegged", "no_rate")
-"""Of alarms, as the table takes them."""
 _MOST_PLACES = 150  # of a number as `reading.number` takes it, and of the middle of two
 _QUOTE = "q.base, q.quote, q.source, q.bid, q.ask, q.price, q.at, q.fetched_at"
 
@@ -168,7 +166,7 @@ async def open_alarms(tx: "Tx | Pool[Any]") -> list[OpenAlarm]:
 
 
 async def note_alarms(
-    tx: Tx, kinds: Sequence[str], source: str | None, present: Sequence[Alarm], now: datetime
+    tx: Tx, kinds: Sequence[AlarmKind], source: str | None, present: Sequence[Alarm], now: datetime
 ) -> tuple[list[Alarm], list[Alarm]]:
     """Bring the open alarms of some kinds (and of one source, if given) in line; return those opened and closed.
 
@@ -199,7 +197,7 @@ def _place(alarm: Alarm) -> tuple[str, str, str]:
 
 
 def _alarm(row: Mapping[str, Any]) -> Alarm:
-    return Alarm(row["kind"], row["source"], row["pair"], row["detail"])
+    return Alarm(AlarmKind(row["kind"]), row["source"], row["pair"], row["detail"])
 
 
 def _read(row: Mapping[str, Any]) -> Quote:

@@ -14,7 +14,7 @@ from kassa import flow
 from kassa.core.errors import LeaseLost
 from kassa.house import House
 from kassa.rates.client import Client, Report
-from kassa.rates.model import Alarm, Pair
+from kassa.rates.model import Alarm, AlarmKind, Pair
 from kassa.rates.rules import backoff_seconds
 from kassa.rates.sources import SOURCES, Source
 
@@ -25,8 +25,8 @@ TAKE_OVER_SECONDS = 1
 ABSENT_SECONDS = 3_600
 """For so long a source is not asked again for a pair that it does not trade."""
 THINNED_AT_ONCE = 10_000
-_OF_SOURCES: tuple[str, ...] = ("source_failed", "answer_refused")
-_OF_PAIRS = ("quote_dropped", "rate_ageing", "rate_jumped", "depegged", "no_rate")
+_OF_SOURCES: tuple[AlarmKind, ...] = (AlarmKind.SOURCE_FAILED, AlarmKind.ANSWER_REFUSED)
+_OF_PAIRS = tuple(kind for kind in AlarmKind if kind not in _OF_SOURCES)
 
 
 async def fetch_rates(house: House) -> None:
@@ -113,10 +113,12 @@ class _Fetcher:
     async def _store(self, source: Source, report: Report) -> None:
         now = self._house.clock.now()
         kinds = _OF_SOURCES
-        present = [Alarm("answer_refused", source.name, str(pair), said) for pair, said in report.refused.items()]
+        present = [
+            Alarm(AlarmKind.ANSWER_REFUSED, source.name, str(pair), said) for pair, said in report.refused.items()
+        ]
         if report.failed is not None:
             # Not everything was asked: what was said of other answers stands.
-            kinds, present = _OF_SOURCES[:1], [Alarm("source_failed", source.name, "", report.failed)]
+            kinds, present = _OF_SOURCES[:1], [Alarm(AlarmKind.SOURCE_FAILED, source.name, "", report.failed)]
         async with self._house.database.transaction() as tx:
             await rates.hold(tx, self._fence, LEASE_SECONDS)
             await rates.put_quotes(tx, report.quotes)
