@@ -58,12 +58,15 @@ async def patched(kassa: Program, **change: Any) -> Json:
 
 
 async def ends_soon(database_url: str, invoice: Json, seconds: float) -> None:
-    """Let an invoice end in so many seconds: the API takes no time below a minute."""
+    """Let an invoice end in at most so many seconds: the API takes no time below a minute.
+
+    Just before a whole second: the node dates what it sees in whole seconds, rounded down.
+    """
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute(
-            "update invoices set expires_at = now() + make_interval(secs => $2),"
-            " deadline = now() + make_interval(secs => $2) where id = $1",
+            "update invoices set expires_at = ending.at, deadline = ending.at from (select date_trunc('second', now()"
+            " + make_interval(secs => $2)) - interval '1 millisecond' as at) as ending where id = $1",
             invoice["id"],
             seconds,
         )

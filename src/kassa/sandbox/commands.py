@@ -10,7 +10,7 @@ from kassa.core.errors import SandboxError
 from kassa.core.money import format_units, parse_amount
 from kassa.sandbox.chains import ANVIL, BITCOIN, COIN, Chains, attach
 from kassa.sandbox.client import Client, Json
-from kassa.sandbox.screen import Screen, program, short, summary
+from kassa.sandbox.screen import Screen, program, relative, short, summary
 from kassa.sandbox.state import DEFAULT, Folder, State
 
 LIMIT_SECONDS = 30
@@ -50,6 +50,7 @@ async def make_invoice(bench: Bench, amount: str, currency: str) -> None:
     invoice = await bench.client.post("/v1/invoices", {"amount": amount, "currency": currency, "expires_in": 3600})
     bench.screen.tell({"invoice": invoice})
     show_invoice(bench.screen, invoice)
+    await _say_why_more(bench)
     bench.screen.line(f"\nPay it:  {bench.command('pay')}", "dim")
 
 
@@ -81,6 +82,7 @@ async def pay(bench: Bench, wanted: str, amount: str | None, asset: str | None) 
         missing = payment["confirmations_required"] - payment["confirmations"]
         blocks = "a block" if missing == 1 else f"{missing} blocks"
         words = ["mine"] if missing == 1 else ["mine", str(missing)]
+        await _say_why_more(bench, option["network"])
         screen.line(f"\nThe payment settles with {blocks}:  {bench.command(*words)}", "dim")
     screen.tell({"txid": txid, "amount": paid, "seen_ms": round(took * 1000), "invoice": seen})
 
@@ -97,6 +99,8 @@ async def mine(bench: Bench, count: int, network: str | None) -> None:
     took = await _followed(bench, {name: mined[-1] for name, mined in blocks.items()})
     bench.screen.done("Kassa follows", ", ".join(f"{name} at height {at}" for name, at in heights.items()), took)
     invoice = await _compared(bench, before)
+    if invoice is not None and not invoice["is_final"]:
+        await _say_why_more(bench, network)
     bench.screen.tell({"blocks": blocks, "heights": heights, "invoice": invoice})
 
 
@@ -163,6 +167,22 @@ async def _compared(bench: Bench, before: Json | None) -> Json | None:
     change = "" if now["status"] == before["status"] else f"  (was {before['status']})"
     bench.screen.done("invoice", summary(now) + change)
     return now
+
+
+async def _say_why_more(bench: Bench, network: str | None = None) -> None:
+    """Say which alerts ask for more confirmations (of one network, or of any), and how to end them."""
+    alerts = (await bench.client.get("/v1/alerts", status="open"))["data"]
+    for alert in alerts:
+        for action in alert["actions"]:
+            if action["action"] == "raised" and network in (None, action["target"]):
+                least = f"payments on {action['target']} need at least {action['blocks']} confirmations now"
+                bench.screen.line(f"\n{least}: {alert['reason']}", "yellow")
+                bench.screen.line(f"end that:  {_closing(bench, alert['id'])}", "dim")
+
+
+def _closing(bench: Bench, alert: str) -> str:
+    settings = relative(bench.folder.settings)
+    return program("alert", "close", alert, "--undo", "--note", "tried", "--config", settings)
 
 
 def _payment(invoice: Json, txid: str) -> dict[str, Any] | None:

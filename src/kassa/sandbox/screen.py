@@ -129,12 +129,13 @@ def symbol(asset: str) -> str:
 
 def program(*words: str, folder: Path | None = None) -> str:
     """Write a command as it must be typed here: the way this program was started, with the folder if it is not ours."""
-    name = "kassa" if shutil.which("kassa") == shutil.which(sys.argv[0]) else _relative(Path(sys.argv[0]))
-    more = [] if folder is None else ["--data-dir", _relative(folder)]
+    name = "kassa" if shutil.which("kassa") == shutil.which(sys.argv[0]) else relative(Path(sys.argv[0]))
+    more = [] if folder is None else ["--data-dir", relative(folder)]
     return shlex.join([name, *words, *more])
 
 
-def _relative(path: Path) -> str:
+def relative(path: Path) -> str:
+    """Write a path as it is typed here."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
