@@ -3,7 +3,9 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from html import unescape
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from kassa import flow
 from kassa.checkout.pages import handlers
 from kassa.house import House
+from kassa.links.rules import UNPAID_PER_ADDRESS
 from tests.api.served import Answer, Caller, Served, serve
 from tests.house import BITCOIN, SetClock, add_store
 
@@ -36,7 +39,8 @@ async def make(served: Served, **more: Any) -> Any:
 class Payer:
     """A browser: it keeps its cookie, and sends the form that it was given."""
 
-    def __init__(self, served: Served, link: Any) -> None:
+    def __init__(self, served: Served, link: Any, address: str | None = None) -> None:
+        self.address = address
         self.caller: Caller = served.caller(None)
         self.path = f"/l/{link['id']}"
         self.cookie: str | None = None
@@ -60,7 +64,8 @@ class Payer:
         return str(answer.headers["location"]).removeprefix("/i/")  # type: ignore[index,call-overload]
 
     def headers(self) -> dict[str, str]:
-        return {} if self.cookie is None else {"cookie": self.cookie}
+        known = {} if self.cookie is None else {"cookie": self.cookie}
+        return known if self.address is None else known | {"x-forwarded-for": self.address}
 
 
 async def test_a_link_is_made_read_listed_and_found_by_its_status(served: Served) -> None:
@@ -238,6 +243,22 @@ async def test_one_payer_cannot_take_address_after_address(served: Served) -> No
 
     assert [answer.status for answer in answers] == [303] * 6 + [429] * 2
     assert await served.house.database.pool.fetchval("select max(next_index) from keychains") == 6
+
+
+async def test_one_address_with_many_browsers_shuts_nobody_out(house: House) -> None:
+    http = replace(house.settings.http, trusted_proxies=(ip_network("127.0.0.1"),))
+    house = replace(house, settings=replace(house.settings, http=http))
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(house, store, handlers(house)) as served:
+        made = await make(served, reusable=True)
+        statuses = []
+        for number in range(UNPAID_PER_ADDRESS + 2):
+            payer = Payer(served, made, f"2001:db8:0:{number:x}::1")  # all within one /56
+            statuses.append((await payer.pay(await payer.look())).status)
+        await Payer(served, made, "192.0.2.7").begin()
+
+    assert statuses == [303] * UNPAID_PER_ADDRESS + [429] * 2
 
 
 async def test_e20_only_our_own_form_begins_a_payment(served: Served) -> None:

@@ -12,7 +12,7 @@ from kassa.core.money import currency
 from kassa.db.pool import Database, Tx
 from kassa.invoices.model import Status as InvoiceStatus
 from kassa.links import store as links
-from kassa.links.model import Announced, Ask, Chosen, Fixed, Flag, Link, Status
+from kassa.links.model import Announced, Ask, Chosen, Fixed, Flag, Link, Payer, Status
 from kassa.stores import store as stores
 from kassa.stores.model import Store
 
@@ -111,15 +111,18 @@ async def test_invoices_are_summed_alike_for_one_payment_and_whole_for_many(data
 async def test_attempts_are_told_newest_first_and_whose_they_are(database: Database) -> None:
     async with database.transaction() as tx:
         link = await put(tx, await store_in(tx))
-        mine = await links.begin_attempt(tx, link.id, b"me", NOW)
-        theirs = await links.begin_attempt(tx, link.id, b"they", NOW)
+        me, they = Payer(b"me", b"here"), Payer(b"they", b"here")
+        mine = await links.begin_attempt(tx, link.id, me, NOW)
+        theirs = await links.begin_attempt(tx, link.id, they, NOW)
         made = InvoiceId(await invoice(tx, link, "new", 0))
         await links.end_attempt(tx, mine, made)
         await links.drop_attempt(tx, mine)  # nothing: it led to an invoice
-        found = await links.attempts(tx, link, b"me", NOW)
+        found = await links.attempts(tx, link, me, NOW)
+        assert [each.near for each in found] == [True, True]
+        assert [each.near for each in await links.attempts(tx, link, Payer(b"me"), NOW)] == [False, False]
         assert [(each.mine, each.invoice, each.asked_units) for each in found] == [(False, None, 0), (True, made, 5000)]
         assert await links.last_invoice(tx, link.id, b"me") == made
         assert await links.last_invoice(tx, link.id, b"they") is None
         await links.drop_attempt(tx, theirs)
-        assert len(await links.attempts(tx, link, b"me", NOW)) == 1
-        assert await links.attempts(tx, link, b"me", NOW + timedelta(hours=1)) == []
+        assert len(await links.attempts(tx, link, me, NOW)) == 1
+        assert await links.attempts(tx, link, me, NOW + timedelta(hours=1)) == []

@@ -14,6 +14,7 @@ from kassa.core.money import currency
 from kassa.invoices.model import Status as InvoiceStatus
 from kassa.links.model import MAKING, Alike, Ask, Attempt, Chosen, Fixed, Flag, Link, Status
 from kassa.links.rules import (
+    UNPAID_PER_ADDRESS,
     UNPAID_PER_HOUR,
     UNPAID_PER_PAYER,
     announced,
@@ -260,6 +261,16 @@ def test_unpaid_attempts_are_bounded_and_paid_ones_are_not(reusable: bool) -> No
         check_room(here, others, NOW)
     with pytest.raises(Throttled):
         check_room(here, [attempt(n) for n in range(UNPAID_PER_PAYER)], NOW)
+
+
+def test_one_address_cannot_use_up_a_link_and_what_died_does_not_count() -> None:
+    stranger = [replace(attempt(n, mine=False), near=True) for n in range(UNPAID_PER_ADDRESS)]
+
+    with pytest.raises(Throttled):
+        check_room(link(reusable=True), stranger, NOW)
+    check_room(link(reusable=True), [replace(each, near=False) for each in stranger], NOW)
+    died = [replace(each, invoice=None, status=None) for each in [*stranger, *[attempt()] * 60]]
+    check_room(link(reusable=True), died, NOW + MAKING)
 
 
 def test_one_invoice_at_a_time_is_made_for_a_payer() -> None:

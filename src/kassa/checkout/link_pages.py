@@ -27,6 +27,7 @@ from kassa.core.errors import Conflict, Forbidden, Invalid, NotFound, Throttled,
 from kassa.core.ids import InvoiceId, is_id
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
+from kassa.limits.rules import bucket
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -119,7 +120,7 @@ async def _begin(house: House, request: AnyRequest, link_id: str) -> Response[by
     _check_origin(request, payer, form.get("token", ""))
     assert payer is not None
     try:
-        invoice = await _attempt(house, link_id, payer, form.get("amount"))
+        invoice = await _attempt(house, link_id, payer, form.get("amount"), _address(request))
     except Invalid as invalid:
         if "amount" not in form or invalid.faults[0].field != "amount":
             raise Unavailable("this store cannot take the payment now") from invalid
@@ -129,10 +130,10 @@ async def _begin(house: House, request: AnyRequest, link_id: str) -> Response[by
     return _see(f"/i/{invoice}", _lang(request))
 
 
-async def _attempt(house: House, link_id: str, payer: str, amount: str | None) -> InvoiceId:
+async def _attempt(house: House, link_id: str, payer: str, amount: str | None, address: str | None) -> InvoiceId:
     for wait in _WAITS:
         try:
-            return await flow.attempt_link(house, link_id, payer, amount, house.clock.now())
+            return await flow.attempt_link(house, link_id, payer, amount, house.clock.now(), address=address)
         except Conflict as conflict:
             if conflict.code != "attempt_in_progress":
                 raise
@@ -161,6 +162,11 @@ def _check_origin(request: AnyRequest, payer: str | None, token: str) -> None:
     agrees = payer is not None and hmac.compare_digest(payer.encode(), token.encode())
     if not agrees or site != "same-origin":
         raise Forbidden("this form was not sent from our page")
+
+
+def _address(request: AnyRequest) -> str | None:
+    # Coarser than requests are counted: many a subscriber has a /56, and each attempt takes an address for ever.
+    return None if request.client is None else bucket(request.client.host, 56)
 
 
 def _payer(house: House, request: AnyRequest) -> str | None:

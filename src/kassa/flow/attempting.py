@@ -12,19 +12,23 @@ from kassa.db.pool import Tx
 from kassa.flow.opening import open_invoice, quote_invoice
 from kassa.house import House
 from kassa.invoices.model import Order
-from kassa.links.model import Link
+from kassa.links.model import Link, Payer
 from kassa.links.rules import asked, check_room, continued, evaluate
 from kassa.stores.store import get_store
 
 
-async def attempt_link(house: House, link_id: str, payer: str, amount: str | None, now: datetime) -> InvoiceId:
+async def attempt_link(
+    house: House, link_id: str, payer: str, amount: str | None, now: datetime, *, address: str | None = None
+) -> InvoiceId:
     """Return the invoice by which a payer may pay a link now.
 
-    `payer` is what only their browser holds; `amount` what they chose. Not to be called within a transaction. Raises
-    `NotFound`, `Invalid`, `Conflict` (`link_not_open`, `attempt_in_progress`), `Throttled`, or `Unavailable`.
+    `payer` is what only their browser holds; `amount` what they chose; `address` what their network address is counted
+    as, if it is. Not to be called within a transaction. Raises `NotFound`, `Invalid`, `Conflict` (`link_not_open`,
+    `attempt_in_progress`), `Throttled`, or `Unavailable`.
     """
-    mark = hashlib.sha256(payer.encode()).digest()
-    link, units, found = await house.database.run(lambda tx: _begin(tx, link_id, mark, amount, now))
+    origin = None if address is None else house.seal.of_origin(link_id, address)
+    who = Payer(_mark(payer), origin)
+    link, units, found = await house.database.run(lambda tx: _begin(tx, link_id, who, amount, now))
     if not isinstance(found, int):
         return found
     try:
@@ -38,11 +42,15 @@ async def attempt_link(house: House, link_id: str, payer: str, amount: str | Non
 async def last_attempt(tx: Tx, link_id: str, payer: str) -> InvoiceId | None:
     """Return the invoice that a payer was given last for a link; raises `NotFound`."""
     link = await links.get(tx, link_id)
-    return await links.last_invoice(tx, link.id, hashlib.sha256(payer.encode()).digest())
+    return await links.last_invoice(tx, link.id, _mark(payer))
+
+
+def _mark(payer: str) -> bytes:
+    return hashlib.sha256(payer.encode()).digest()
 
 
 async def _begin(
-    tx: Tx, link_id: str, payer: bytes, amount: str | None, now: datetime
+    tx: Tx, link_id: str, payer: Payer, amount: str | None, now: datetime
 ) -> tuple[Link, int, InvoiceId | int]:
     # Under the link's lock: however many ask at once, one of them makes the invoice and no limit is passed.
     link = await links.get(tx, link_id, lock=True)

@@ -41,15 +41,15 @@ def _decay(previous: int, room: int, limit: Limit, left: int) -> int:
 
 
 @lru_cache(maxsize=10_000)
-def bucket(address: str | None) -> str | None:
-    """Return what an address is counted as: an IPv6 one by its /64, which one subscriber has; None: not counted.
+def bucket(address: str | None, prefix: int = 64) -> str | None:
+    """Return what an address is counted as: an IPv6 one by its /64 at least, which one subscriber has.
 
-    Not counted are this machine's own, which may be everybody behind a proxy that was not named, and what is none.
+    None: not counted, as this machine's own, which may be everybody behind a proxy that was not named, and what is none.
     """
     parsed = _parsed(address or "")
     if parsed is None or parsed.is_loopback:
         return None
-    return str(parsed) if parsed.version == 4 else str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed) if parsed.version == 4 else str(ipaddress.ip_network((parsed, prefix), strict=False))
 
 
 def room_of(kind: Kind, subject: str) -> Room:

@@ -119,8 +119,19 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True)
+class Payer:
+    """Who pays: a hash of what only their browser holds, and one of the address that it asks from, where it has one."""
+
+    mark: bytes
+    origin: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
-    """Someone began to pay a link. `invoice` is None while it is being made, or if it could not be."""
+    """Someone began to pay a link: the payer in question (`mine`), or somebody at the same address (`near`).
+
+    `invoice` is None while it is being made, or if it could not be.
+    """
 
     mine: bool
     began_at: datetime
@@ -129,6 +140,7 @@ class Attempt:
     asked_units: int = 0
     paid_units: int = 0
     expires_at: datetime | None = None
+    near: bool = False
 
 
 MAKING = timedelta(seconds=20)

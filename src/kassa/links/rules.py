@@ -16,6 +16,8 @@ UNPAID_PER_HOUR = {False: 20, True: 60}
 Each takes an address for ever, and a wallet looks only so far beyond the last address that was used.
 """
 UNPAID_PER_PAYER = 6
+UNPAID_PER_ADDRESS = 12
+"""Whoever has one network address cannot use up what a link allows, and shut out all others."""
 _HOUR = timedelta(hours=1)
 _SPARE = timedelta(seconds=30)
 _PROGRESS = {Status.OPEN: 0, Status.EXPIRED: 0, Status.CLOSED: 0, Status.PROCESSING: 1, Status.COMPLETED: 2}
@@ -129,9 +131,12 @@ def check_room(link: Link, attempts: Sequence[Attempt], now: datetime) -> None:
     making = [each for each in attempts if each.invoice is None and now - each.began_at < MAKING]
     if any(each.mine or not link.reusable for each in making):
         raise Conflict("the invoice is just being made", code="attempt_in_progress")
-    recent = [each for each in attempts if now - each.began_at < _HOUR and _is_unpaid(each)]
-    mine = [each for each in recent if each.mine]
-    if len(mine) >= UNPAID_PER_PAYER or len(recent) >= UNPAID_PER_HOUR[link.reusable]:
+    # An attempt that ended without an invoice, whatever ended it, showed no address to anybody.
+    begun = [each for each in attempts if each.invoice is not None or each in making]
+    recent = [each for each in begun if now - each.began_at < _HOUR and _is_unpaid(each)]
+    mine, near = sum(each.mine for each in recent), sum(each.near for each in recent)
+    full = mine >= UNPAID_PER_PAYER or near >= UNPAID_PER_ADDRESS
+    if full or len(recent) >= UNPAID_PER_HOUR[link.reusable]:
         raise Throttled("too many payments of this link were begun and not made; try again later")
 
 

@@ -12,7 +12,7 @@ from kassa.core.ids import InvoiceId, LinkId, StoreId
 from kassa.core.money import currency
 from kassa.db.pool import Tx
 from kassa.invoices.model import Status as InvoiceStatus
-from kassa.links.model import Alike, Announced, Attempt, Chosen, Fixed, Flag, Link, Status
+from kassa.links.model import Alike, Announced, Attempt, Chosen, Fixed, Flag, Link, Payer, Status
 
 _KEPT = timedelta(hours=1)  # so far back the rules look
 _MOST_ATTEMPTS = 500
@@ -122,35 +122,41 @@ async def invoices_of(tx: Tx, links: Sequence[LinkId]) -> Mapping[LinkId, list[A
     return found
 
 
-async def attempts(tx: Tx, link: Link, payer: bytes, now: datetime) -> list[Attempt]:
+async def attempts(tx: Tx, link: Link, payer: Payer, now: datetime) -> list[Attempt]:
     """Return the attempts to pay a link that may matter now, newest first."""
     rows = await tx.fetch(
-        """select a.payer = $2 as mine, a.began_at, a.invoice_id, i.status, i.amount_units, i.paid_units, i.expires_at
+        """select a.payer = $2 as mine, coalesce(a.origin = $5, false) as near, a.began_at,
+               a.invoice_id, i.status, i.amount_units, i.paid_units, i.expires_at
            from link_attempts a left join invoices i on i.id = a.invoice_id
            where a.link_id = $1 and a.began_at > $3 order by a.id desc limit $4""",
         link.id,
-        payer,
+        payer.mark,
         now - max(_KEPT, timedelta(seconds=link.invoice_seconds)),
         _MOST_ATTEMPTS,
+        payer.origin,
     )
     return [_attempt(row) for row in rows]
 
 
-async def last_invoice(tx: Tx, link: LinkId, payer: bytes) -> InvoiceId | None:
+async def last_invoice(tx: Tx, link: LinkId, mark: bytes) -> InvoiceId | None:
     """Return the invoice that a payer was given last."""
     found = await tx.fetchval(
         "select invoice_id from link_attempts where link_id = $1 and payer = $2 and invoice_id is not null"
         " order by id desc limit 1",
         link,
-        payer,
+        mark,
     )
     return None if found is None else InvoiceId(found)
 
 
-async def begin_attempt(tx: Tx, link: LinkId, payer: bytes, now: datetime) -> int:
+async def begin_attempt(tx: Tx, link: LinkId, payer: Payer, now: datetime) -> int:
     """Note that an invoice is being made for a payer; return the attempt's number."""
     number: int = await tx.fetchval(
-        "insert into link_attempts (link_id, payer, began_at) values ($1, $2, $3) returning id", link, payer, now
+        "insert into link_attempts (link_id, payer, origin, began_at) values ($1, $2, $3, $4) returning id",
+        link,
+        payer.mark,
+        payer.origin,
+        now,
     )
     return number
 
@@ -207,7 +213,7 @@ def _alike(row: Mapping[str, Any]) -> Alike:
 
 
 def _attempt(row: Record) -> Attempt:
-    begun = Attempt(row["mine"], row["began_at"])
+    begun = Attempt(row["mine"], row["began_at"], near=row["near"])
     if row["invoice_id"] is None:
         return begun
     return replace(

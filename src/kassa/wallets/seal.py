@@ -39,6 +39,10 @@ class Seal:
         """Seal what was asked, or decided, about the change of a wallet."""
         return self._seal("change", change_id, *parts)
 
+    def of_origin(self, link_id: str, address: str) -> bytes:
+        """Hash a network address for one link: who reads the database cannot try out which it was."""
+        return self._seal("origin", link_id, address)
+
     def _seal(self, *parts: str) -> bytes:
         # PostgreSQL's text cannot hold the separator.
         return hmac.digest(self._key, "\0".join(parts).encode(), "sha256")
