@@ -44,7 +44,7 @@ def _decay(previous: int, room: int, limit: Limit, left: int) -> int:
 def bucket(address: str | None, prefix: int = 64) -> str | None:
     """Return what an address is counted as: an IPv6 one by its /64 at least, which one subscriber has.
 
-    None: not counted, as this machine's own, which may be everybody behind a proxy that was not named, and what is none.
+    None: not counted, as this machine's own, which is everybody behind a proxy that was not named, and what is none.
     """
     parsed = _parsed(address or "")
     if parsed is None or parsed.is_loopback:
