@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from kassa import flow
 from kassa.audit.model import Actor
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.chains.rpc import JsonRpc
+from kassa.checkout.languages import language
+from kassa.checkout.page import Wish, invoice_page
 from kassa.core.errors import Conflict, Invalid, Unavailable
 from kassa.db.pool import Database
 from tests.contracts.deploy import HOSTILE_NAMES, Contract, deploy
@@ -213,6 +216,11 @@ async def test_b10_without_traces_it_is_seen_by_the_balance_and_attributed_to_th
         (payment,) = (await shop.until(invoice, status="settled"))["payments"]
         assert payment["txid"] == payment["block_hash"]
         assert payment["position"] == f"balance:{address(invoice).lower()}"
+        chain = replace(shop.house.chains["anvil"], explorer="https://explorer.example")
+        async with database.transaction() as tx:
+            view = await flow.payer_view(tx, shop.house, invoice["id"], shop.house.clock.now())
+        page = invoice_page(view, {"anvil": chain}, Wish(language("en")), "1").decode()
+        assert f"https://explorer.example/block/{payment['block_hash']}" in page
 
 
 async def test_b10_a_payer_that_destroys_itself_pays(evm: EvmShop) -> None:

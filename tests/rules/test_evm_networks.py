@@ -22,6 +22,13 @@ def refusal(chain: str, *tokens: Token) -> str:
     return str(error.value)
 
 
+def test_what_only_a_balance_showed_is_looked_at_in_its_block() -> None:
+    chain = FAMILY.chain("1", "ethereum", ())
+    assert chain.explorer_url("0xab", "value") == "https://etherscan.io/tx/0xab"
+    assert chain.explorer_url("0xab", "balance:0x12") == "https://etherscan.io/block/0xab"
+    assert FAMILY.chain("31337", "anvil", ()).explorer_url("0xab", "value") is None
+
+
 @pytest.mark.parametrize("chain_id", NETWORKS)
 def test_every_record_is_whole(chain_id: str) -> None:
     network = NETWORKS[chain_id]

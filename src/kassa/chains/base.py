@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kassa.core.audits import Claim, Received, Tell
-from kassa.core.facts import Block, BlockRef, Contract, Opened, Pending, Tip
+from kassa.core.facts import BY_BALANCE, Block, BlockRef, Contract, Opened, Pending, Tip
 from kassa.core.money import Asset, Token
 
 Keys = NDArray[np.int64]
@@ -207,7 +207,8 @@ class Chain:
 
     `assets` begins with the chain's own coin; `caip19` is keyed by asset id. Networks of one `space` have the same
     addresses: there a wallet is one keychain with one counter, and an address belongs to one invoice on all of them.
-    `title` is what people call it. `explorer` is a public site that shows its transactions, under `/tx/`.
+    `title` is what people call it. `explorer` is a public site that shows its transactions, under `/tx/`, and its
+    blocks by their hashes, under `/block/`.
     """
 
     name: str
@@ -224,6 +225,12 @@ class Chain:
     wallet_request: WalletRequest | None = None
     probe: Callable[[Connection], Probe] | None = None
     auditor: Callable[[Connection], Auditor] | None = None
+
+    def explorer_url(self, txid: str, position: str) -> str | None:
+        """Return where a payment can be looked at: its transaction, or the block where only that is known."""
+        if self.explorer is None:
+            return None
+        return f"{self.explorer}/{'block' if position.startswith(BY_BALANCE) else 'tx'}/{txid}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from kassa.checkout.drawing import qr
 from kassa.checkout.languages import SPOKEN, Language, language
 from kassa.checkout.words import payment_words, shop, state, trimmed, ways
 from kassa.core.errors import Unavailable
+from kassa.core.facts import BY_BALANCE
 from kassa.core.money import parse_amount
 from kassa.flow import PayerView
 from kassa.stores.branding import logo_path
@@ -147,14 +148,14 @@ def _request(option: Mapping[str, Any], chain: Chain | None) -> str | None:
 def _payment(payment: Mapping[str, Any], chains: Mapping[str, Chain], said: Language) -> dict[str, Any]:
     symbol, _, network = payment["asset"].partition("@")
     chain = chains.get(network)
-    explorer = None if chain is None else chain.explorer
     return {
         "amount": trimmed(payment["amount"]),
         "symbol": symbol,
         "words": payment_words(payment, said),
         "alive": payment["status"] in ("detected", "confirming", "settled"),
         "txid": payment["txid"],
-        "url": None if explorer is None else f"{explorer}/tx/{payment['txid']}",
+        "by_balance": payment["position"].startswith(BY_BALANCE),
+        "url": None if chain is None else chain.explorer_url(payment["txid"], payment["position"]),
     }
 
 

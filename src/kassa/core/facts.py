@@ -14,6 +14,10 @@ class TransferKey:
     position: str
 
 
+BY_BALANCE = "balance:"
+"""How a position begins of what a balance grew by: no transaction is known for it, and `txid` is the block's hash."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """Money moved to a destination (`to`: the output script, or the address bytes).

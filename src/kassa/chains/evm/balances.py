@@ -7,7 +7,7 @@ from kassa.chains.evm.matching import Fetched
 from kassa.chains.evm.messages import Names
 from kassa.chains.evm.state import is_gone
 from kassa.chains.rpc import Fault, JsonRpc
-from kassa.core.facts import Transaction, Transfer, TransferKey
+from kassa.core.facts import BY_BALANCE, Transaction, Transfer, TransferKey
 
 _BLOCKS_HELD = 2
 
@@ -44,7 +44,7 @@ class Balances:
         return (Transaction(fetched.body.hash, transfers, ()),) if transfers else ()
 
     def _transfer(self, fetched: Fetched, to: bytes, units: int) -> Transfer:
-        key = TransferKey(self._names.network, fetched.body.hash, f"balance:0x{to.hex()}")
+        key = TransferKey(self._names.network, fetched.body.hash, f"{BY_BALANCE}0x{to.hex()}")
         return Transfer(key, to, self._names.coin, units)
 
     async def _at(self, block: str, addresses: Sequence[bytes]) -> Mapping[bytes, int] | None:
