@@ -98,6 +98,7 @@ async def test_a_wallet_is_compared_before_it_counts(shop: Premises) -> None:
 
 async def test_a_wallet_is_replaced_by_two_people_and_never_by_one(shop: Premises) -> None:
     owner = await shop.member(Role.OWNER)
+    second = await shop.member(Role.OWNER, "second@shop.example")
     wallet = await shop.house.database.pool.fetchval("select id from wallets")
     await owner.open(shop.at(f"wallets/{wallet}"))
     asked = await owner.submit(wallet, descriptor=OTHER_TPUB)
@@ -107,7 +108,6 @@ async def test_a_wallet_is_replaced_by_two_people_and_never_by_one(shop: Premise
     alone = await owner.submit("/confirm", fingerprint=change["fingerprint"])
     assert (alone.status, "another key or person" in alone.words) == (409, True)
 
-    second = await shop.member(Role.OWNER, "second@shop.example")
     await second.open(shop.at("wallet-changes"))
     wrong = await second.submit("/confirm", fingerprint="00000000")
     assert wrong.status == 422
@@ -115,6 +115,17 @@ async def test_a_wallet_is_replaced_by_two_people_and_never_by_one(shop: Premise
     assert "The change was confirmed." in confirmed.words
     await owner.open(shop.at("wallet-changes"))
     assert "The change was given up." in (await owner.submit("/cancel")).words
+
+
+async def test_a_wallet_is_not_replaced_by_an_owner_and_whom_they_invited(shop: Premises) -> None:
+    owner, pool = await shop.member(Role.OWNER), shop.house.database.pool
+    by = await pool.fetchval("select person_id from members")
+    guest = await shop.member(Role.OWNER, "guest@shop.example", by=by)
+    await guest.open(shop.at(f"wallets/{await pool.fetchval('select id from wallets')}"))
+    await guest.submit(await pool.fetchval("select id from wallets"), descriptor=OTHER_TPUB)
+    await owner.open(shop.at("wallet-changes"))
+    refused = await owner.submit("/confirm", fingerprint=await pool.fetchval("select fingerprint from wallet_changes"))
+    assert (refused.status, "may have made or invited the other" in refused.words) == (409, True)
 
 
 @pytest.mark.parametrize("text", ["", XPRV, HOSTILE])

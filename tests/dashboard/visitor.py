@@ -1,7 +1,6 @@
 """Somebody at a browser without scripts: keeps cookies, follows redirects, fills in forms as they were served."""
 
 import re
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,9 +12,8 @@ from typing import Any
 import aiohttp
 import pyotp
 
-import kassa.people.store as people
 from kassa.api.app import create_app
-from kassa.audit.model import KASSA
+from kassa.audit.model import KASSA, Actor
 from kassa.dashboard import app as dashboard
 from kassa.db.pool import Database
 from kassa.house import House
@@ -121,11 +119,11 @@ class Premises:
         self.visitors.append(Visitor(aiohttp.ClientSession(cookie_jar=jar, headers=headers), self.base))
         return self.visitors[-1]
 
-    async def invited(self, email: str, role: Role, store: Store | None = None) -> str:
+    async def invited(self, email: str, role: Role, store: Store | None = None, by: str = "operator test") -> str:
         """Return the path of a new invitation."""
-        token = secrets.token_urlsafe(32)
+        place = (store or self.store).id, role
         async with self.house.database.transaction() as tx:
-            await people.invite(tx, token, email, ((store or self.store).id, role), "operator", self.clock.now())
+            token = await membership.invite(tx, Actor(by), email, place, self.clock.now())
         return f"/dashboard/invitation/{token}"
 
     async def link(self, email: str, *, lost: bool = False) -> str:
@@ -135,10 +133,12 @@ class Premises:
             f"/dashboard/invitation/{await run(lambda tx: membership.invite(tx, KASSA, email, None, now, voids=lost))}"
         )
 
-    async def member(self, role: Role, email: str = "", store: Store | None = None) -> Visitor:
+    async def member(
+        self, role: Role, email: str = "", store: Store | None = None, by: str = "operator test"
+    ) -> Visitor:
         """Return a visitor who accepted an invitation, set up an app and is signed in."""
         visitor = self.visitor()
-        link = await self.invited(email or f"{role}@shop.example", role, store)
+        link = await self.invited(email or f"{role}@shop.example", role, store, by)
         await visitor.open(link)
         await visitor.submit(link, name=f"The {role}", password=PASSWORD)
         visitor.secret = Forms(visitor.seen.text).found[0][1]["secret"][0]

@@ -94,6 +94,45 @@ async def test_e29_everybody_is_told_and_anybody_can_cancel(served: Served) -> N
     assert acts[:3] == deeds[::-1]
 
 
+async def made_by(served: Served, maker: str) -> tuple[str, Any]:
+    async with served.house.database.transaction() as tx:
+        key, text = await flow.create_key(tx, Actor(maker), served.store, served.house.clock.now())
+    return key, served.caller(text)
+
+
+async def confirms(served: Served, caller: Any, change: Any) -> tuple[int, str | None]:
+    path = f"/v1/wallet-changes/{change['id']}/confirm"
+    answer = await caller.post(path, {"fingerprint": change["fingerprint"]})
+    return answer.status, answer.code if answer.status != 200 else None
+
+
+@pytest.mark.parametrize(
+    ("parent", "other", "status"),
+    [
+        (None, "asker", 409),  # who asked makes itself a second key
+        ("per_a", "per_a", 409),  # a member makes two
+        ("key_a", "asker", 409),
+        ("operator o", "operator o", 200),  # the operator hands each to whom they like
+        ("per_a", "per_b", 200),
+    ],
+)
+async def test_e29_who_made_a_key_is_one_person_with_it(
+    served: Served, parent: str | None, other: str, status: int
+) -> None:
+    key, asker = await made_by(served, parent or "operator o")
+    _, confirmer = await made_by(served, key if other == "asker" else other)
+    [wallet] = (await served.all.get("/v1/wallets")).json["data"]
+    change = (await asker.post(f"/v1/wallets/{wallet['id']}/change", {"descriptor": THIEF})).json
+    assert await confirms(served, confirmer, change) == (status, "same_person" if status == 409 else None)
+
+
+async def test_e29_a_key_that_was_made_after_the_question_does_not_confirm_it(served: Served) -> None:
+    _, change = await asked(served)
+    served.house.clock.move(1)  # type: ignore[attr-defined]
+    _, late = await made_by(served, "operator o")
+    assert await confirms(served, late, change) == (409, "same_person")
+
+
 async def test_the_operator_may_do_both_at_the_command_line(served: Served) -> None:
     _, change = await asked(served)
     house, now = served.house, served.house.clock.now()

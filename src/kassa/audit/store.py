@@ -23,6 +23,18 @@ select coalesce(last.number, 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8, $9, sha256(
 from (values (1)) as one left join lateral (select number, hash from acts order by number desc limit 1) last on true
 """
 
+_MAKERS = """
+with recursive made(name) as (
+    select $2::text
+    union
+    select coalesce(i.actor, m.actor) from made
+    join acts m on m.store_id = $1 and m.subject = made.name and m.kind in ('api_key.created', 'member.joined')
+    left join acts i on m.kind = 'member.joined' and i.store_id = $1 and i.kind = 'invitation.made'
+        and i.subject = m.after::json ->> 'invitation'
+)
+select name from made where name ~ '^(key|per)_'
+"""
+
 
 async def record(
     tx: Tx,
@@ -111,6 +123,14 @@ async def last(tx: "Tx | Pool[Any]") -> Head:
     """Return the end of the log, as it is stored."""
     row = await tx.fetchrow("select number, hash from acts order by number desc limit 1")
     return START if row is None else Head(row["number"], row["hash"])
+
+
+async def makers(tx: Tx, store_id: str, name: str) -> frozenset[str]:
+    """Return a key or member of a store, who made the key or invited the member, who made those, and so on.
+
+    The operator and Kassa are left out: whom they made stems from nobody.
+    """
+    return frozenset(row["name"] for row in await tx.fetch(_MAKERS, store_id, name))
 
 
 def _link(row: Record) -> Link:

@@ -21,6 +21,7 @@ from kassa.core.errors import Conflict, FieldFault, Invalid
 from kassa.core.ids import new_id
 from kassa.db.pool import Tx
 from kassa.events.model import NewEvent
+from kassa.flow.makers import refuse_same_person
 from kassa.house import House
 from kassa.wallets.change import Change, asked_seal, change_resource, confirmed_seal, is_sound
 
@@ -73,8 +74,8 @@ async def confirm_wallet_change(
     held = await _open(tx, house, store_id, change_id)
     if held.confirmed_at is not None:
         raise Conflict("the change is confirmed already", code="change_confirmed")
-    if store_id is not None and by.name == held.asked_by:
-        raise Conflict("another key or person than who asked must confirm", code="same_person")
+    if store_id is not None:
+        await refuse_same_person(tx, held.store_id, held.asked_by, held.asked_at, by.name)
     if fingerprint.strip().lower() != held.fingerprint.lower():
         raise Invalid(FieldFault("fingerprint", "is not that of the new key: read it from your signing device"))
     due_at = now + timedelta(seconds=house.settings.wallets.change_delay_seconds)

@@ -176,6 +176,14 @@ async def drop_member(tx: Tx, store: StoreId, person: str) -> None:
         raise NotFound("there is no such person in this store")
 
 
+async def member_since(tx: Tx, store: StoreId, person: str) -> datetime | None:
+    """Return when somebody joined a store, last; None for who is no member of it."""
+    joined: datetime | None = await tx.fetchval(
+        "select added_at from members where store_id = $1 and person_id = $2", store, person
+    )
+    return joined
+
+
 async def members(tx: Tx, store: StoreId, *, hold: bool = False) -> list[Member]:
     """Return who belongs to a store, in the order of joining; with `hold`, locked against other changes of members."""
     if hold:

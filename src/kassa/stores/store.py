@@ -218,6 +218,14 @@ async def list_keys(tx: Tx, store_id: str) -> list[Record]:
     return rows
 
 
+async def key_since(tx: Tx, store_id: str, key_id: str) -> datetime | None:
+    """Return when a key of a store was made; None for what is no key of it."""
+    made: datetime | None = await tx.fetchval(
+        "select created_at from api_keys where id = $1 and store_id = $2", key_id, store_id
+    )
+    return made
+
+
 async def revoke_key(tx: Tx, key_id: str, now: datetime, *, store_id: str | None = None) -> StoreId:
     """End a key at once and return whose it was; a key that is revoked already keeps its first time.
 
