@@ -26,7 +26,7 @@ from kassa.core.clock import SystemClock
 from kassa.core.errors import DatabaseError, KassaError, LeaseLost, SettingsError
 from kassa.dashboard import app as dashboard
 from kassa.db import embedded
-from kassa.db.migrate import migrate, missing
+from kassa.db.migrate import migrate, missing, refuse_half_restored
 from kassa.db.pool import Database
 from kassa.db.server import open_database, weak_settings
 from kassa.flow import DETECTORS, expected
@@ -188,6 +188,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Database]:
 
 async def _prepare(database: Database, *, migrating: bool) -> None:
     async with database.pool.acquire() as connection:
+        await refuse_half_restored(connection)
         if migrating:
             for name in await migrate(connection):
                 log.info("migrated", migration=name)

@@ -1,6 +1,7 @@
 """D26: a backup is whole or absent, opens for one key, and a restored database repeats nothing in silence."""
 
 import asyncio
+import os
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +16,11 @@ from kassa.backup.rules import chosen, skipped
 from kassa.core.errors import BackupError, DatabaseError, SettingsError
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
+from kassa.main import open_books
 from kassa.settings import Settings
 from kassa.wallets.mark import Mark, raise_marks, read_marks
+from tests.api.served import until
+from tests.e2e.program import KASSA
 from tests.house import add_store, build_house
 
 KEY = pyrage.x25519.Identity.generate()
@@ -38,6 +42,16 @@ class Place:
     async def backup(self, name: str = "kassa.age", key: object = KEY.to_public()) -> Path:
         told = await make.backup(self.settings, None, self.folder / name, [str(key)], quiet)
         return Path(told["file"])
+
+    async def run(self, statements: str) -> None:
+        connection = await asyncpg.connect(self.url)
+        try:
+            await connection.execute(statements)
+        finally:
+            await connection.close()
+
+    async def holds(self, query: str) -> bool:
+        return bool(await self.ask(query))
 
     async def ask(self, query: str) -> object:
         connection = await asyncpg.connect(self.url)
@@ -103,6 +117,80 @@ async def test_a_damaged_backup_changes_nothing(place: Place, cut: int) -> None:
     with pytest.raises((BackupError, DatabaseError)):
         await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
     assert await place.ask("select name from stores") == "now"
+
+
+_REFUSE_TABLES = """
+create function refuse() returns event_trigger language plpgsql as $$ begin
+    if current_query() not like '%half_restored%' then raise exception 'no tables today'; end if;
+end $$;
+create event trigger refuse on ddl_command_start when tag in ('CREATE TABLE') execute function refuse();
+"""
+_REFUSE = """
+create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no restore today'; end $$;
+create trigger refuse before insert on restores for each row execute function refuse();
+"""
+
+
+@pytest.mark.parametrize("replace", [True, False])
+async def test_d26_a_restore_that_fails_at_its_very_end_leaves_what_was_there(place: Place, replace: bool) -> None:
+    await place.run(_REFUSE)
+    file = await place.backup()
+    await place.run("update stores set name = 'now'" if replace else "drop schema public cascade; create schema public")
+    elsewhere = Settings(database_url=place.settings.database_url, data_dir=place.folder / "elsewhere")
+    with pytest.raises(asyncpg.RaiseError, match="no restore today"):
+        await restore(elsewhere, Wish(file, place.identity, replace=replace), quiet)
+    if replace:
+        assert await place.ask("select name from stores") == "now"
+    else:
+        assert await place.ask("select to_regclass('public.migrations')") is None
+    assert {path.name for path in elsewhere.data_dir.iterdir()} <= {"address-marks.json", "address-marks.lock"}
+
+
+async def test_d26_marks_are_raised_before_anything_is_loaded(place: Place) -> None:
+    file = await place.backup()
+    await place.run(_REFUSE_TABLES)
+    elsewhere = Settings(database_url=place.settings.database_url, data_dir=place.folder / "elsewhere")
+    with pytest.raises(DatabaseError, match="pg_restore failed"):
+        await restore(elsewhere, Wish(file, place.identity, replace=True), quiet)
+    assert [mark.index for mark in read_marks(elsewhere.data_dir).values()] == [20]
+
+
+_WAIT = """
+create function wait() returns trigger language plpgsql as $$ begin
+    if to_regnamespace('let_through') is null then perform pg_sleep(60); end if;
+    return new;
+end $$;
+create trigger wait before insert on restores for each row execute function wait();
+"""
+_WAITING = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+
+
+async def test_d26_nothing_starts_on_a_restore_that_was_killed_and_it_can_be_made_again(place: Place) -> None:
+    await place.run(_WAIT)
+    file = await place.backup()
+    await place.run("update stores set name = 'now'")
+    elsewhere = Settings(database_url=place.settings.database_url, data_dir=place.folder / "elsewhere")
+    named = {"KASSA_DATABASE_URL": place.url, "KASSA_DATA_DIR": str(elsewhere.data_dir), "PATH": os.environ["PATH"]}
+    arguments = ("restore", str(file), "--identity", str(place.identity), "--replace")
+    quiet_ = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(KASSA, *arguments, env=named, stdout=quiet_, stderr=quiet_)
+    await until(lambda: place.holds(_WAITING), 60)
+    process.kill()
+    await process.wait()
+    await place.run("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'")
+
+    assert [mark.index for mark in read_marks(elsewhere.data_dir).values()] == [20]
+    with pytest.raises(DatabaseError, match="did not come to its end"):
+        async with open_books(elsewhere):
+            pass
+    with pytest.raises(DatabaseError, match="--replace"):
+        await restore(elsewhere, Wish(file, place.identity), quiet)
+    await place.run("create schema let_through")
+    await restore(elsewhere, Wish(file, place.identity, replace=True), quiet)
+    async with open_books(elsewhere) as database:
+        assert await database.pool.fetchval("select count(*) from restores") == 1
+    before = await place.ask("select min(nspname) from pg_namespace where nspname like 'kassa_before_%'")
+    assert await place.ask(f"select name from {before}.stores") == "now"
 
 
 async def test_it_can_be_read_without_kassa(place: Place, tmp_path: Path) -> None:

@@ -23,11 +23,12 @@ from kassa.backup.make import BESIDE, FORMAT, SETTINGS, url_of
 from kassa.backup.rules import skipped
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import BackupError, DatabaseError
-from kassa.db.migrate import known_names, migrate
+from kassa.db.migrate import is_half_restored, known_names, migrate
 from kassa.operations import operator
 from kassa.settings import Settings
 from kassa.wallets.mark import FILE as MARKS
 from kassa.wallets.mark import Mark, mark_name, mark_of, parse_marks, raise_marks, read_marks
+from kassa.wallets.store import Keychain
 
 Json = dict[str, Any]
 
@@ -46,34 +47,44 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
     """Restore a backup whole or not at all, and tell what became of it.
 
     A database that is in use is put aside under another name, not deleted. Counters are moved past every address that
-    may have been issued since. Raises `BackupError`, `DatabaseError`.
+    may have been issued since; marks stay raised where the restore fails. Raises `BackupError`, `DatabaseError`.
     """
     keys = archive.identities(wish.identity)
-    about = _manifest(await asyncio.to_thread(archive.read, wish.file, keys, None, _silent))
+    members: Mapping[str, bytes] = await asyncio.to_thread(archive.read, wish.file, keys, None, _silent)
+    about, here = _manifest(members), read_marks(settings.data_dir)
+    written: list[Path] = []
     with url_of(settings) as url:
         connection = await asyncpg.connect(url, server_settings={"application_name": "kassa restore"})
         try:
             now = SystemClock().now()
             aside = await _make_room(connection, wish, now)
             try:
+                # Before anything is loaded: whatever becomes of this, no address below what was issued comes again.
+                early = _marks(_counted(about), here, about, members, wish.skip, now)
+                raise_marks(
+                    settings.data_dir, {n: m for n, m in early.items() if n not in here or here[n].index < m.index}
+                )
                 server = connection.get_server_version().major
                 members = await asyncio.to_thread(_load, wish.file, keys, url, server, tell)
+                added = await migrate(connection)
+                _put_beside(settings.data_dir, members, written)
+                marks = _marks(await wallets.keychains(connection), here, about, members, wish.skip, now)
+                raise_marks(settings.data_dir, marks)
+                async with connection.transaction():
+                    await store.note_restore(connection, now, datetime.fromisoformat(about["at"]))
+                    told = {"backup_at": about["at"], "put_aside": aside, **await _disarm(connection, now)}
+                    await store.finish(connection)
+                    await audit.record(connection, operator(), "database.restored", wish.file.name, now, after=told)
             except BaseException:
-                if aside is not None:
-                    await store.bring_back(connection, aside)
+                for path in written:
+                    path.unlink(missing_ok=True)
+                await _undo(connection, aside, now)
                 raise
-            added = await migrate(connection)
-            kept = _put_beside(settings.data_dir, members)
-            marks = await _marks(connection, settings, about, members, wish.skip, now)
-            raise_marks(settings.data_dir, marks)
-            async with connection.transaction():
-                await store.note_restore(connection, now, datetime.fromisoformat(about["at"]))
-                told = {"backup_at": about["at"], "put_aside": aside, **await _disarm(connection, now)}
-                await audit.record(connection, operator(), "database.restored", wish.file.name, now, after=told)
         finally:
             await connection.close()
     return {
-        "backup_at": about["at"], "restored_at": rfc3339(now), "migrated": added, "put_aside": aside, "files": kept,
+        "backup_at": about["at"], "restored_at": rfc3339(now), "migrated": added, "put_aside": aside,
+        "files": [str(path) for path in written],
         "wallets": {name: mark.index for name, mark in marks.items()},
     }  # fmt: skip
 
@@ -92,11 +103,22 @@ def _manifest(members: Mapping[str, bytes]) -> Json:
 async def _make_room(connection: Any, wish: Wish, now: datetime) -> str | None:
     if running := await store.others(connection):
         raise DatabaseError(f"Kassa is running ({running} connections): stop every process of it, then restore")
-    if await store.is_empty(connection):
+    if await store.is_empty(connection) and not await is_half_restored(connection):
+        await store.begin(connection)
         return None
     if not wish.replace:
         raise DatabaseError("the database is in use: --replace puts what it holds aside, under another name")
     return await store.put_aside(connection, now)
+
+
+async def _undo(connection: Any, aside: str | None, now: datetime) -> None:
+    """Bring back what was there. Where that was nothing, what was loaded is put aside: nothing is deleted unasked."""
+    if aside is not None:
+        await store.bring_back(connection, aside)
+        return
+    if not await store.is_empty(connection):
+        await store.put_aside(connection, now)
+    await store.finish(connection)
 
 
 def _load(file: Path, keys: Sequence[Any], url: str, server: int, tell: Tell) -> Mapping[str, bytes]:
@@ -115,20 +137,18 @@ def _load(file: Path, keys: Sequence[Any], url: str, server: int, tell: Tell) ->
     return members
 
 
-def _put_beside(data_dir: Path, members: Mapping[str, bytes]) -> list[str]:
-    """Write the files of the data folder, and the settings, where none of that name is there; return their paths."""
+def _put_beside(data_dir: Path, members: Mapping[str, bytes], written: list[Path]) -> None:
+    """Write the files of the data folder, and the settings, where none of that name is there; add their paths."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = {name.removeprefix(BESIDE): content for name, content in members.items() if name.startswith(BESIDE)}
     found |= {f"restored-{name}": members[name] for name in (SETTINGS,) if name in members}
-    written = []
     for name, content in found.items():
         path = data_dir / Path(name).name
         if name == MARKS or path.exists():
             continue
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            written.append(path)
             file.write(content)
-        written.append(str(path))
-    return written
 
 
 async def _disarm(connection: Any, now: datetime) -> dict[str, int]:
@@ -143,8 +163,19 @@ async def _disarm(connection: Any, now: datetime) -> dict[str, int]:
     }
 
 
-async def _marks(
-    connection: Any, settings: Settings, about: Json, members: Mapping[str, bytes], skip: int | None, now: datetime
+def _counted(about: Json) -> list[Keychain]:
+    """Return the keychains that a manifest tells of, as of its moment."""
+    at = datetime.fromisoformat(about["at"])
+    return [Keychain(0, space, descriptor, index, at) for space, descriptor, index, _ in about["counters"]]
+
+
+def _marks(
+    keychains: Sequence[Keychain],
+    here: Mapping[str, Mark],
+    about: Json,
+    members: Mapping[str, bytes],
+    skip: int | None,
+    now: datetime,
 ) -> dict[str, Mark]:
     """Return the mark of each keychain: what pace and age suggest, or this machine's where that is higher.
 
@@ -152,9 +183,9 @@ async def _marks(
     """
     age = now - datetime.fromisoformat(about["at"])
     pace = {(space, descriptor): issued for space, descriptor, _, issued in about["counters"]}
-    here, there = read_marks(settings.data_dir), parse_marks(members.get(BESIDE + MARKS, b"{}"))
+    there = parse_marks(members.get(BESIDE + MARKS, b"{}"))
     marks = {}
-    for keychain in await wallets.keychains(connection):
+    for keychain in keychains:
         name = mark_name(keychain)
         issued = skipped(pace.get((keychain.space, keychain.descriptor), 0), age) if skip is None else skip
         reached = max([keychain.next_index, *(mark.index for mark in (there.get(name),) if mark is not None)])

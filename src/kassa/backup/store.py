@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kassa.db.migrate import HALF_RESTORED
 from kassa.db.pool import Tx
 
 OLD_SCHEMA = "kassa_before_"
@@ -65,12 +66,23 @@ async def is_empty(connection: Any) -> bool:  # a connection
 
 
 async def put_aside(connection: Any, at: datetime) -> str:  # a connection
-    """Give everything that is there another name, and return it; the database is empty then."""
+    """Give everything that is there another name, and return it; the database is empty then, and half restored."""
     name = f"{OLD_SCHEMA}{at:%Y%m%d_%H%M%S_%f}"
     async with connection.transaction():
         await connection.execute(f"alter schema public rename to {name}")
         await connection.execute("create schema public")
+        await begin(connection)
     return name
+
+
+async def begin(connection: Any) -> None:  # a connection
+    """Note that a restore is under way: until it is finished, nothing starts on what is there."""
+    await connection.execute(f"create table if not exists {HALF_RESTORED} ()")
+
+
+async def finish(connection: Any) -> None:  # a connection
+    """Note that a restore came to its end."""
+    await connection.execute(f"drop table if exists {HALF_RESTORED}")
 
 
 async def bring_back(connection: Any, name: str) -> None:  # a connection

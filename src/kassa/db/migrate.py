@@ -9,6 +9,8 @@ import asyncpg
 from kassa.core.errors import DatabaseError
 
 _LOCK = 0x6B61737361  # "kassa": one migration at a time, whoever starts first
+HALF_RESTORED = "public.half_restored"
+"""A table that stands while a restore is under way: what is there may be of any age, and nothing was told of it yet."""
 _PATIENCE_SECONDS = 86_400  # a big table takes its time, and so does whoever migrates before us
 
 
@@ -28,6 +30,20 @@ async def migrate(connection: "asyncpg.Connection[Any]") -> list[str]:
         ) from fault
     finally:
         await connection.execute("select pg_advisory_unlock($1)", _LOCK)
+
+
+async def is_half_restored(connection: "asyncpg.Connection[Any]") -> bool:
+    """Tell whether a restore was cut off, or is under way."""
+    return await connection.fetchval("select to_regclass($1)", HALF_RESTORED) is not None
+
+
+async def refuse_half_restored(connection: "asyncpg.Connection[Any]") -> None:
+    """Raise `DatabaseError` where a restore was cut off, or is under way."""
+    if await is_half_restored(connection):
+        raise DatabaseError(
+            "a restore did not come to its end here: run it again, with --replace; what was there before is in the"
+            " schema kassa_before_…"
+        )
 
 
 async def missing(connection: "asyncpg.Connection[Any]") -> list[str]:
