@@ -95,6 +95,11 @@ async def test_the_chosen_asset_stays_chosen_when_the_page_loads_again(house: Ho
         await house.database.pool.execute("update addresses set address = 'swapped' where network = $1", litecoin)
         left = Tags((await served.caller(None).get(f"{path}?asset=LTC%40litecoin-regtest")).body)
 
+        await house.database.pool.execute("update networks set state = 'stalled' where id <> $1", litecoin)
+        kept = Tags((await served.caller(None).get(f"{path}?asset=BTC%40bitcoin-regtest")).body)
+
+    # What was chosen and is closed for a while turns into nothing else.
+    assert not {addresses["BTC"], addresses["LTC"]} & set(kept.words.split())
     # A way to pay that fails its check is closed, and whoever had chosen it is shown another.
     assert addresses["BTC"] in left.words
     assert addresses["LTC"] not in left.words
@@ -195,12 +200,28 @@ async def test_the_stream_tells_each_change_at_once(served: Served, payer: Calle
         async for line in response.content:
             if line.startswith(b"data: "):
                 seen.append(json.loads(line[6:]))
-                if len(seen) == 2:
+                if len(seen) == 3:
                     break
-                await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"})
+                # What is final is told of too: it may be taken back.
+                mark = {"as": "settled" if len(seen) == 1 else "invalid"}
+                await served.all.post(f"/v1/invoices/{invoice['id']}/mark", mark)
 
-    assert [one["status"] for one in seen] == ["new", "settled"]
+    assert [one["status"] for one in seen] == ["new", "settled", "invalid"]
     assert not {"store_id", "metadata", "reference", "customer_id"} & seen[0].keys()
+
+
+async def test_final_invoices_give_way_to_those_that_are_waited_for(
+    served: Served, payer: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.checkout.stream.MOST_FINAL", 0)
+    waiting, paid = [await served.all.invoice() for _ in range(2)]
+    await served.all.post(f"/v1/invoices/{paid['id']}/mark", {"as": "settled"})
+
+    async with asyncio.timeout(10), served.session.get(f"{payer.base}/i/{waiting['id']}/stream") as stream:
+        assert stream.status == 200
+        assert (await payer.get(f"/i/{paid['id']}/stream")).status == 503
+        await served.all.post(f"/v1/invoices/{waiting['id']}/mark", {"as": "settled"})
+        assert b'"settled"' in await stream.content.read()  # and it ends
 
 
 async def test_streams_are_bounded(served: Served, payer: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,10 +202,11 @@ async def test_a_payment_in_bitcoin_is_watched_from_waiting_through_a_reorganisa
     await expect(page.get_by_role("link", name="Back to shop.example")).to_be_visible()
     await expect(page.get_by_role("button", name="Print a receipt")).to_be_visible()
 
-    # Whoever opens it later is told what became of it, also when even that was taken back.
+    # A page that was left open says so, too, when even that was taken back.
+    await page.evaluate("window.here = 1")
     await shared_bitcoind.fork(3, drop={txid})
     await kassa.until_invoice(invoice, status="processing", flags=["reversed"])
-    await page.reload()
     await shows(page, "Payment is confirmed again", "undid a confirmation")
+    assert await page.evaluate("window.here") == 1  # the same page, never loaded again
     await shared_bitcoind.mine(2 * 3)  # at least two, and twice as many as were undone once an alert asks for them
     await shows(page, "Paid")

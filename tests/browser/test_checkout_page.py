@@ -165,6 +165,26 @@ async def test_e28_a_swapped_address_is_shown_to_nobody(served: Served, page: Pa
     faults.seen.clear()  # the browser notes the 503
 
 
+async def test_a_page_closes_while_its_network_stands_still_and_opens_again_by_itself(
+    served: Served, page: Page
+) -> None:
+    invoice = await served.all.invoice()
+    execute = served.house.database.pool.execute
+    await page.goto(url(served, invoice))
+    await page.evaluate("window.here = 1")
+    address = page.locator(".address")
+    await expect(address).to_be_visible()
+    try:
+        await execute("update networks set state = 'stalled'")
+        await expect(page.locator("h1")).to_have_text("Closed for now")
+        await expect(page.locator(".qr, .address, a.go")).to_have_count(0)
+        await expect(page.locator(".closed")).to_contain_text("Send nothing to an address that you noted before")
+    finally:
+        await execute("update networks set state = 'ok'")
+    await expect(address).to_have_text(invoice["payment_options"][0]["address"])
+    assert await page.evaluate("window.here") == 1  # the same page, never loaded again
+
+
 async def test_the_copy_buttons_copy_what_is_shown(served: Served, open_page: OpenPage) -> None:
     page = await open_page(permissions=["clipboard-read", "clipboard-write"])
     invoice = await served.all.invoice()

@@ -5,6 +5,7 @@
     offered         b3 - b4 - b5
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kassa.core.facts import Block, BlockRef, Contract, Tip
-from kassa.watch.model import ChainUpdate, KnownContract, Older, TooDeep
-from kassa.watch.rules import MOST_SPANS, contract_doubt, extend, node_state, spans
+from kassa.core.ids import StoreId
+from kassa.payments.model import Sight
+from kassa.watch.model import ChainUpdate, KnownContract, Older, Position, Restraint, TooDeep
+from kassa.watch.rules import MOST_SPANS, closed, contract_doubt, extend, node_state, spans
 from tests.rules.build import START, block, chain
 
 
@@ -165,3 +168,28 @@ def test_a_networks_state_follows_from_what_its_node_says(said: Tip, at: BlockRe
 
 def test_where_blocks_come_on_demand_no_tip_is_too_old() -> None:
     assert node_state(tip(), BlockRef(10, "a10"), None, START + timedelta(days=30))[0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("change", "shut"),
+    [
+        ({}, []),
+        ({"state": "syncing"}, []),
+        ({"state": "halted"}, ["A one", "A two", "B one", "B two"]),
+        ({"observed_at": None}, ["A one", "A two", "B one", "B two"]),
+        ({"node_behind": True}, ["A one", "A two", "B one", "B two"]),
+        ({"forsaken": True}, ["A one", "A two", "B one", "B two"]),
+        ({"frozen": frozenset({"A"})}, ["A one", "A two"]),
+        ({"restraints": (Restraint("held", START, asset="B"),)}, ["B one", "B two"]),
+        ({"restraints": (Restraint("unoffered", START, store_id="two"),)}, ["A two", "B two"]),
+        ({"restraints": (Restraint("raised", START, blocks=6),)}, []),
+    ],
+)
+def test_nobody_is_asked_to_pay_what_might_not_be_seen_or_is_held_back(
+    change: dict[str, object], shut: list[str]
+) -> None:
+    position = replace(Position("n", 1, None, "ok", START, None), **change)  # type: ignore[arg-type]
+    sight = Sight(0, START, 60, closed=closed(position))
+
+    asked = [(asset, store) for asset in "AB" for store in ("one", "two")]
+    assert [f"{asset} {store}" for asset, store in asked if sight.is_closed(asset, StoreId(store))] == shut

@@ -14,6 +14,7 @@ from tests.rules.build import at, terms
 INVOICE: dict[str, Any] = {
     "status": "new", "amount": "50.00", "currency": "EUR", "amount_paid": "0.00", "amount_due": "50.00",
     "amount_over": "0.00", "flags": [], "is_final": False, "payments": [],
+    "payment_options": [{"uri": "bitcoin:x", "closed": False}, {"uri": None, "closed": True}],
 }  # fmt: skip
 
 
@@ -44,6 +45,7 @@ def said(policy: Policy | None = None, lang: str = "en", moment: float = 900, **
         ({"status": "expired", "amount_paid": "10.00"}, "Not fully paid in time", "bad", False),
         ({"status": "expired", "amount_paid": "50.00", "flags": ["late"]}, "Your payment came too late", "bad", False),
         ({"status": "invalid"}, "This invoice was cancelled", "bad", False),
+        ({"payment_options": [{"uri": None, "closed": True}]}, "Closed for now", "bad", True),
     ],
 )  # fmt: skip
 def test_each_state_has_plain_words(change: dict[str, Any], title: str, tone: str, payable: bool) -> None:

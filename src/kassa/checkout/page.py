@@ -13,7 +13,7 @@ from kassa.chains.base import Chain
 from kassa.checkout import assets
 from kassa.checkout.drawing import qr
 from kassa.checkout.languages import SPOKEN, Language, language
-from kassa.checkout.words import payment_words, shop, state, trimmed, ways
+from kassa.checkout.words import is_closed, payment_words, shop, state, trimmed, ways
 from kassa.core.errors import Unavailable
 from kassa.core.facts import BY_BALANCE
 from kassa.core.money import parse_amount
@@ -72,11 +72,15 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
     now = state(invoice, view.terms, view.now, said)
     embed = wish.embed if wish.embed in branding.frame_ancestors else None
     payable = ways(invoice)
-    if now.payable and not payable:
+    if now.payable and not payable and not is_closed(invoice):
         raise Unavailable("no address of this invoice can be shown")
     offered = invoice["payment_options"] if now.payable else []
-    # The choice is in the address of the page, so that loading it again keeps it.
-    chosen = next((one for one in payable if one["asset"] == wish.asset), payable[0] if payable else None)
+    # The choice is in the address of the page, so that loading it again keeps it. While it is closed nothing else is
+    # shown: what somebody is about to pay must not turn into another asset under their eyes.
+    wished = next((one for one in offered if one["asset"] == wish.asset), None)
+    if wished is None or not (wished in payable or wished["closed"]):
+        wished = payable[0] if payable else None
+    chosen = wished if wished in payable else None
     shown = [_way(option, chains, wish, option is chosen) for option in offered]
     return _INVOICE.render(
         **layout(said, branding.colour),

@@ -86,12 +86,12 @@ async def _page(house: House, views: Views, request: AnyRequest) -> Response[byt
 async def _stream(views: Views, streams: Streams, request: AnyRequest) -> Response[Any]:
     invoice_id, seen = request.path_params["invoice_id"], request.headers.get("last-event-id")
     try:
-        streams.check_room()
         public = (await _view(views, invoice_id)).public
+        streams.check_room(final=public["is_final"])
     except Rejected as error:
         return refused(error.status)
     if public["is_final"] and seen == encoded(public)[1]:
-        return refused(204)  # nothing more will come: by this a browser knows not to ask again
+        return refused(204)  # it was told for long enough: by this a browser knows not to ask again by itself
     return Stream(streams.follow(invoice_id, seen), media_type="text/event-stream", headers=_stream_headers())
 
 

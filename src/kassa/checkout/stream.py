@@ -35,6 +35,11 @@ SILENT_SECONDS = 15
 MOST = 1_500
 """Streams of one process; the server takes a few hundred connections more."""
 
+MOST_FINAL = 1_000
+"""With so many streams open, invoices that are final give way to those that are waited for."""
+FINAL_SECONDS = 300
+"""So long a final invoice is still told of: a chain may take a payment back. Then its page asks now and then."""
+
 _FULL = b"retry: 30000\n\n"
 
 
@@ -53,12 +58,15 @@ class _Topic:
         self.version = ""
         self.news = b""
         self.is_final = False
+        self.final_since = 0.0  # monotonic
         self.changed = asyncio.Event()
 
     def put(self, public: dict[str, Any]) -> None:  # JSON
         data, version = encoded(public)
         if version == self.version:
             return
+        if public["is_final"] and not self.is_final:
+            self.final_since = monotonic()
         self.version, self.is_final = version, public["is_final"]
         self.news = b"id: " + version.encode() + b"\ndata: " + data + b"\n\n"
         waiting, self.changed = self.changed, asyncio.Event()
@@ -75,9 +83,9 @@ class Streams:
         self._hint = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None  # while anyone listens
 
-    def check_room(self) -> None:
-        """Raise `Unavailable` when there are as many streams as there may be."""
-        if self._open >= MOST:
+    def check_room(self, *, final: bool) -> None:
+        """Raise `Unavailable` when there are as many streams as there may be, for an invoice that is final or not."""
+        if self._open >= (MOST_FINAL if final else MOST):
             raise Unavailable("too many streams are open; load the page again instead")
 
     async def follow(self, invoice_id: str, seen: str | None = None) -> AsyncIterator[bytes]:
@@ -96,13 +104,16 @@ class Streams:
                 if topic.version not in ("", version):
                     version = topic.version
                     yield topic.news
-                if topic.is_final:
+                if topic.is_final and self._is_enough(topic):
                     return
                 try:
                     await asyncio.wait_for(changed.wait(), SILENT_SECONDS)
                 except TimeoutError:
                     self._keep_looking()  # whatever ended it
                     yield b": still here\n\n"
+
+    def _is_enough(self, topic: _Topic) -> bool:
+        return self._open > MOST_FINAL or monotonic() - topic.final_since > FINAL_SECONDS
 
     @asynccontextmanager
     async def _watching(self, invoice_id: InvoiceId) -> AsyncIterator[_Topic]:
@@ -162,7 +173,8 @@ class Streams:
             await self._look(changed[first : first + AT_ONCE])
 
     async def _look_at_all(self) -> None:
-        ids = list(self._topics)
+        await self._look_at_changed()  # what is final changes by events alone
+        ids = [id_ for id_, topic in self._topics.items() if not topic.is_final]
         for first in range(0, len(ids), AT_ONCE):
             await self._look(ids[first : first + AT_ONCE])
             await self._look_where_hinted()
@@ -172,7 +184,10 @@ class Streams:
             async with self._house.database.pool.acquire() as connection:
                 found = await flow.public_invoices(connection, self._house, ids, self._house.clock.now())
         except (Unavailable, *DATABASE_AWAY):
-            return  # the next look may do better; what was shown stays true of its time
+            for id_ in ids:  # the next look may do better; what was shown stays true of its time
+                if id_ in self._topics:
+                    self._topics[id_].place = -1
+            return
         for id_, public in found.items():
             if id_ in self._topics:
                 self._topics[id_].put(public)

@@ -67,6 +67,11 @@ def ways(invoice: Json) -> list[Json]:
     return [option for option in invoice["payment_options"] if option["uri"] is not None]
 
 
+def is_closed(invoice: Json) -> bool:
+    """Tell whether there is no way to pay now, and there will be one again by itself."""
+    return not ways(invoice) and any(option["closed"] for option in invoice["payment_options"])
+
+
 def shop(redirect_url: str | None) -> str | None:
     """Return the host that the way back leads to: a payer should see where a link goes."""
     return None if redirect_url is None else urlsplit(redirect_url).hostname
@@ -79,6 +84,8 @@ def trimmed(amount: str) -> str:
 
 def _open(invoice: Json, said: Language) -> State:
     lost = _lost(invoice["payments"])
+    if is_closed(invoice):
+        return _closed(invoice, said)
     if _is_paid(invoice):
         rest, price = said.money(invoice["amount_due"], invoice["currency"]), _price(invoice, said)
         text = said.say("{rest} of {price} is still missing. Send exactly the amount below.", rest=rest, price=price)
@@ -106,6 +113,17 @@ def _open(invoice: Json, said: Language) -> State:
             title = said.say("Waiting for your payment")
             text = said.say("Send the exact amount below in one payment.")
     return State(title, (text,), "open" if lost is None else "bad", True, True)
+
+
+def _closed(invoice: Json, said: Language) -> State:
+    texts: tuple[str, ...] = (
+        said.say("Payments cannot be followed safely at the moment. Please send nothing now."),
+        said.say("This page opens again by itself."),
+    )
+    if _is_paid(invoice):
+        paid = said.money(invoice["amount_paid"], invoice["currency"])
+        texts = (said.say("{paid} of {price} arrived.", paid=paid, price=_price(invoice, said)), *texts)
+    return State(said.say("Closed for now"), texts, "bad", True, True)
 
 
 def _undecided(invoice: Json, said: Language) -> State:

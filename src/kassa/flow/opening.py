@@ -33,9 +33,7 @@ from kassa.settings import Network
 from kassa.stores.model import Store
 from kassa.wallets.model import NewAddress, Place, Wallet
 from kassa.wallets.store import Receiving
-
-CLOSED = ("halted", "stalled", "unreachable")
-"""States of a network in which nobody may be asked to pay on it: we might not see it."""
+from kassa.watch.rules import is_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +211,8 @@ def _offered(
 
 
 def _is_open(house: House, network: Receiving) -> bool:
-    if network.state is None or network.observed_at is None or not house.is_sealed(network.wallet):
-        return False
-    return network.state not in CLOSED and not (network.node_behind or network.forsaken or network.held)
+    seen = is_seen(network.state, network.observed_at, network.node_behind, network.forsaken)
+    return seen and not network.held and house.is_sealed(network.wallet)
 
 
 async def _priced(

@@ -24,6 +24,7 @@ from kassa.invoices.resource import invoice_resource as render
 from kassa.invoices.rules import evaluate
 from kassa.payments.model import Payment, Sight
 from kassa.watch.model import Position
+from kassa.watch.rules import closed
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _DROP_AFTER_SECONDS = 60  # for a network that is no longer configured
@@ -126,7 +127,8 @@ async def sights(tx: Tx, house: House, offered: set[str]) -> dict[str, Sight]:
         position = positions.get(network)
         height = -1 if position is None or position.tip is None else position.tip.height
         if position is None:
-            found[network] = Sight(height, _NEVER, drop_after, followed=configured is not None)
+            unseen = frozenset({(None, None)})
+            found[network] = Sight(height, _NEVER, drop_after, followed=configured is not None, closed=unseen)
             continue
         held = [each for each in position.restraints if each.kind == "held"]
         whole = [each.made_at for each in held if each.asset is None]
@@ -141,6 +143,7 @@ async def sights(tx: Tx, house: House, offered: set[str]) -> dict[str, Sight]:
             held=bool(whole),
             raised=_raised(position),
             left_until=position.left_until,
+            closed=closed(position),
         )
     return found
 

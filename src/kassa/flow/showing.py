@@ -108,7 +108,15 @@ async def payer_views(tx: Tx, house: House, ids: Sequence[InvoiceId], now: datet
 
 def _public(house: House, picture: Picture) -> dict[str, Any]:
     resource = pictures.resource(house, picture)
-    return {name: value for name, value in resource.items() if name not in _PRIVATE}
+    public = {name: value for name, value in resource.items() if name not in _PRIVATE}
+    options = [_while_open(option, picture) for option in resource["payment_options"]]
+    return public | {"payment_options": options}
+
+
+def _while_open(option: dict[str, Any], picture: Picture) -> dict[str, Any]:  # JSON
+    """Leave out where to pay while nobody may be asked to: what is sent might not be seen, or never settle."""
+    closed = picture.sights[option["network"]].is_closed(option["asset"], picture.terms.store_id)
+    return option | {"closed": closed} | ({"address": None, "uri": None} if closed else {})
 
 
 async def _payments(tx: Tx, house: House, touched: Touched, now: datetime) -> dict[str, dict[str, Any]]:

@@ -100,7 +100,8 @@ class Sight:
     the network calls its blocks final, where it does; `frozen` are the assets in which nothing settles at present. A
     network that is not `followed` any more (it was taken out of the settings) is not waited for. While it is `held`,
     nothing more settles there; `raised` are the confirmations that are needed at least, by store ("": every one).
-    `left_until`: invoices were judged up to then without waiting for it, while it was in no settings.
+    `left_until`: invoices were judged up to then without waiting for it, while it was in no settings. `closed`: the
+    assets (None: all) in which nobody is asked to pay now, and the store for which that is so (None: all).
     """
 
     height: int
@@ -112,11 +113,16 @@ class Sight:
     held: bool = False
     raised: Mapping[str, int] = field(default_factory=dict)
     left_until: datetime | None = None
+    closed: frozenset[tuple[str | None, str | None]] = frozenset()
 
     @property
     def judged_until(self) -> datetime:
         """The moment up to which nothing is waited for any more: what was over without this network stays over."""
         return self.observed_at if self.left_until is None else max(self.observed_at, self.left_until)
+
+    def is_closed(self, asset: str, store_id: StoreId) -> bool:
+        """Tell whether the payers of a store must not be asked to pay in an asset now."""
+        return any(one in (None, asset) and whose in (None, store_id) for one, whose in self.closed)
 
     def least(self, store_id: StoreId | None) -> int:
         """Return the confirmations that a payment to a store needs at least, whatever its amount."""

@@ -29,7 +29,8 @@ class Position:
     word, given after a halt, on how deep the next reorganisation may be. `final` is the height up to which the network
     called its blocks final, `frozen` the assets in which nothing settles until an operator has looked. `followed`:
     someone held the lease within the last minute. `restraints` are those in force. `left_until` is when invoices were
-    last judged without waiting for it, because nobody followed it any more.
+    last judged without waiting for it, because nobody followed it any more. `node_behind`: the node itself lags behind
+    its network. `forsaken`: somebody followed it, and nobody has for a minute.
     """
 
     network: str
@@ -43,6 +44,8 @@ class Position:
     followed: bool = True
     restraints: tuple[Restraint, ...] = ()
     left_until: datetime | None = None
+    node_behind: bool = False
+    forsaken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from kassa.core.facts import Block, BlockRef, Contract, Tip
-from kassa.watch.model import ChainUpdate, Extension, KnownContract, Older, TooDeep
+from kassa.watch.model import ChainUpdate, Extension, KnownContract, Older, Position, TooDeep
 
 MOST_SPANS = 20
+_BLIND = ("halted", "stalled", "unreachable")
+
+Closed = frozenset[tuple[str | None, str | None]]
+"""Assets (None: all of a network) in which nobody is asked to pay, and the store for which that is so (None: all)."""
 
 
 def extend(held: Sequence[BlockRef], offered: Sequence[Block], max_reorg: int, final: int | None = None) -> Extension:
@@ -89,3 +93,16 @@ def node_state(tip: Tip, at: BlockRef | None, stalled_after_seconds: int | None,
     if at is None or at.height < tip.ref.height - 1:
         return "syncing", f"{tip.ref.height - at.height} blocks to go" if at is not None else "starting"
     return "ok", ""
+
+
+def is_seen(state: str | None, observed_at: datetime | None, node_behind: bool | None, forsaken: bool | None) -> bool:
+    """Tell whether what is paid on a network would be seen: else nobody may be asked to pay there. None: no row yet."""
+    return state is not None and observed_at is not None and state not in _BLIND and not (node_behind or forsaken)
+
+
+def closed(position: Position) -> Closed:
+    """Return in what nobody may be asked to pay on a network now."""
+    held = {(each.asset, each.store_id) for each in position.restraints if each.kind != "raised"}
+    doubted = {(asset, None) for asset in position.frozen}
+    seen = is_seen(position.state, position.observed_at, position.node_behind, position.forsaken)
+    return frozenset(held | doubted | (set() if seen else {(None, None)}))

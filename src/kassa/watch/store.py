@@ -14,7 +14,8 @@ _POSITION = """id, fence, height, hash, state, observed_at, allowed_reorg, final
     array(select c.asset from contracts c where c.network = networks.id and c.frozen_for is not null) as frozen,
     coalesce(lease_until > now() - interval '60 seconds', false) as followed,
     array(select (r.kind, r.made_at, r.asset, r.store_id, r.blocks) from restraints r
-          where r.network = networks.id and r.lifted_at is null) as restraints, left_until"""
+          where r.network = networks.id and r.lifted_at is null) as restraints, left_until, node_behind,
+    state <> 'halted' and coalesce(lease_until < now() - interval '60 seconds', false) as forsaken"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,4 +268,6 @@ def _position(row: Any) -> Position:  # an asyncpg record
         row["followed"],
         tuple(Restraint(*each) for each in row["restraints"]),
         row["left_until"],
+        row["node_behind"],
+        row["forsaken"],
     )

@@ -112,31 +112,35 @@
 
   // ---- news
 
+  const waits = () => main.dataset.waiting === "1";
+
+  const poll = () => {
+    clearTimeout(polling);
+    polling = setTimeout(() => { if (waits() || !document.hidden) refresh(); poll(); }, waits() ? 10000 : 60000);
+  };
+
   const follow = () => {
     stream = new EventSource(`/i/${main.dataset.invoice}/stream`);
     stream.onopen = () => { clearInterval(silent); silent = 0; trouble(false); };
     stream.onmessage = (event) => {
       if (event.lastEventId !== main.dataset.version) refresh();
-      if (JSON.parse(event.data).is_final) stream.close();
     };
     stream.onerror = () => {
       // The browser asks for the stream again by itself; until it is back, the page is asked, which tells of trouble.
-      if (stream.readyState === EventSource.CONNECTING) silent ||= setInterval(refresh, 4000);
-      // Closed for good: refused, or over. The page itself still tells, asked now and then.
-      if (stream.readyState === EventSource.CLOSED && main.dataset.waiting === "1" && !polling) {
-        polling = setInterval(() => { if (main.dataset.waiting === "1") refresh(); else clearInterval(polling); }, 10000);
-      }
+      if (stream.readyState === EventSource.CONNECTING && waits()) silent ||= setInterval(refresh, 4000);
+      // Closed for good: refused, or over. The page itself still tells, asked now and then: also what is final may be undone.
+      if (stream.readyState === EventSource.CLOSED) poll();
     };
   };
 
   window.addEventListener("offline", () => trouble(true));
   window.addEventListener("online", refresh);
   window.addEventListener("pageshow", (event) => { if (event.persisted) refresh(); });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden && main.dataset.waiting === "1") refresh(); });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
   window.addEventListener("load", () => {
     dress();
     setInterval(tick, 1000);
-    if (main.dataset.waiting === "1") follow();
+    follow();
     tell("ready");
   });
 })();
