@@ -24,6 +24,7 @@ from kassa.house import second_connection_of
 from kassa.settings import Confirmations
 from kassa.watch.store import network_rows
 from kassa.workers.second_opinion import Asker
+from tests.api.served import until
 from tests.evmshop import PRICE_WEI, open_evm_shop
 from tests.shop import Shop, open_shop
 from tests.tools.liar import Liar
@@ -40,6 +41,18 @@ async def asking(shop: Shop) -> AsyncIterator[Asker]:
         yield Asker(house, shop.network, source)
     finally:
         await source.close()
+
+
+async def ask_later(shop: Shop, asker: Asker) -> None:
+    """Ask as if a minute had passed since the chains were first found to differ."""
+    await shop.house.database.pool.execute(
+        "update second_opinions set parted_since = parted_since - interval '1 minute'"
+    )
+    await asker.ask()
+
+
+async def same_tip(one: DevNode, other: DevNode) -> bool:
+    return await one.tip() == await other.tip()
 
 
 async def open_alerts(shop: Shop) -> dict[Kind, Alert]:
@@ -85,7 +98,11 @@ async def test_a32_nothing_settles_on_the_minority_branch_until_an_operator_has_
         await shop.until(invoice, status="processing", payments=["confirming"])
         await shop.caught_up()
         await asker.ask()
+        assert not (await open_alerts(shop))[Kind.CHAIN_DISAGREEMENT].finding.lasting
+        assert await state(shop) == "halted"
+        await ask_later(shop, asker)
         [alert] = (await open_alerts(shop)).values()
+        assert alert.finding.lasting
         assert (alert.finding.kind, alert.finding.about["parted_at"]) == (
             Kind.CHAIN_DISAGREEMENT,
             (await ours.tip()).height - 1,
@@ -120,6 +137,27 @@ async def test_a32_nothing_settles_on_the_minority_branch_until_an_operator_has_
         assert (await open_alerts(shop), await state(shop)) == ({}, "ok")
         await asker.ask()
         assert await open_alerts(shop) == {}
+        assert await shop.invoice()
+
+
+async def test_two_tips_of_a_moment_hold_a_network_for_that_moment(
+    bitcoind_pair: tuple[DevNode, DevNode], database: Database, tmp_path: Path
+) -> None:
+    ours, theirs = bitcoind_pair
+    async with (
+        open_shop(ours, database, tmp_path, second_rpc_url=Secret(theirs.rpc_url)) as shop,
+        asking(shop) as asker,
+    ):
+        await part(ours, theirs, 2)
+        await shop.caught_up()
+        await asker.ask()
+        assert await state(shop) == "halted"
+        await ours.mine(1)
+        await theirs.connect(ours)
+        await until(lambda: same_tip(ours, theirs))
+        await shop.caught_up()
+        await asker.ask()
+        assert (await open_alerts(shop), await state(shop)) == ({}, "ok")
         assert await shop.invoice()
 
 
@@ -158,8 +196,17 @@ async def test_a_second_node_that_lags_says_nothing_and_one_that_is_silent_only_
         open_shop(ours, database, tmp_path, second_rpc_url=Secret(theirs.rpc_url)) as shop,
         asking(shop) as asker,
     ):
-        await ours.mine(7)
+        await ours.mine(3)
         await shop.caught_up()
+        await asker.ask()
+        assert await open_alerts(shop) == {}
+        await ours.mine(1)
+        await shop.caught_up()
+        await asker.ask()
+        [alert] = (await open_alerts(shop)).values()
+        assert (alert.finding.kind, alert.finding.actions) == (Kind.SECOND_NODE_BEHIND, ())
+        await theirs.connect(ours)
+        await until(lambda: same_tip(ours, theirs))
         await asker.ask()
         assert await open_alerts(shop) == {}
 
@@ -208,6 +255,9 @@ async def test_two_anvils_that_part_are_told_apart_within_one_question(
     try:
         settings: dict[str, Any] = {"confirmations": TIERS, "second_rpc_url": Secret(other.rpc_url)}
         async with open_evm_shop(anvil, database, tmp_path, **settings) as shop, asking(shop) as asker:
+            shop.house.chains[shop.network] = replace(  # type: ignore[index]  # as slow as Ethereum
+                shop.house.chains[shop.network], block_seconds=12
+            )
             await asker.ask()
             assert await open_alerts(shop) == {}
             invoice = await shop.only("ETH")

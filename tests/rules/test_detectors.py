@@ -82,11 +82,12 @@ def test_f3_the_deeper_the_worse_and_twice_as_much_is_asked_for(
 @pytest.mark.parametrize(
     ("opinion", "judged", "expected"),
     [
-        (Opinion("n", NOW, our_height=9, their_height=9, height=8, ours="a", theirs="a"), 4, []),
-        (Opinion("n", NOW, our_height=9, their_height=9, height=8, ours="a", theirs="b"), 4, [Kind.CHAIN_DISAGREEMENT]),
-        (Opinion("n", NOW, our_height=9, their_height=3, height=2, ours="a", theirs="a"), 4, []),
-        (Opinion("n", NOW, our_height=9, their_height=12, height=8, ours="a", theirs="a"), 4, []),
-        (Opinion("n", NOW, our_height=9, their_height=13, height=8, ours="a", theirs="a"), 4, [Kind.NODE_BEHIND]),
+        (Opinion("n", NOW, our_height=9, their_height=9, height=8, ours="a", theirs="a"), 5, []),
+        (Opinion("n", NOW, our_height=9, their_height=9, height=8, ours="a", theirs="b"), 5, [Kind.CHAIN_DISAGREEMENT]),
+        (Opinion("n", NOW, our_height=9, their_height=6, height=5, ours="a", theirs="a"), 5, []),
+        (Opinion("n", NOW, our_height=9, their_height=5, height=4, ours="a", theirs="a"), 5, [Kind.SECOND_NODE_BEHIND]),
+        (Opinion("n", NOW, our_height=9, their_height=12, height=8, ours="a", theirs="a"), 5, []),
+        (Opinion("n", NOW, our_height=9, their_height=13, height=8, ours="a", theirs="a"), 5, [Kind.NODE_BEHIND]),
         (Opinion("n", NOW, their_height=13), 2, []),
         (Opinion("n", NOW), 2, []),
         (Opinion("n", NOW, "gone", silent_since=ago(seconds=9)), 2, []),
@@ -99,6 +100,14 @@ def test_f4_what_a_second_node_says(opinion: Opinion, judged: int, expected: lis
     assert (len(known), kinds(found)) == (judged, expected)
     # What says nothing of the chain ends no doubt about it.
     assert (Kind.CHAIN_DISAGREEMENT in known) is (opinion.height is not None)
+
+
+@pytest.mark.parametrize(("since", "lasting"), [(0, False), (4, False), (5, True)])
+def test_f4_two_chains_at_one_look_need_no_person(since: int, lasting: bool) -> None:
+    opinion = Opinion("n", NOW, our_height=9, their_height=9, height=8, ours="a", theirs="b")
+    seen = replace(opinion, parted_since=ago(seconds=since))
+    _, [found] = chain_rules.on_opinion(seen, poll_seconds=5, block_seconds=600, now=NOW)
+    assert (found.lasting, done([found])) == (lasting, [("held", "n", 0)])
 
 
 def test_f3_a_settled_payment_that_was_taken_back_makes_its_store_wait_longer() -> None:

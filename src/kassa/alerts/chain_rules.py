@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.alerts.seen import Followed, Reorganised
 from kassa.watch.model import Opinion
+from kassa.watch.rules import deep
 
 SILENT_POLLS = 3
 """A second node that answers none of so many questions is silent."""
 _BEHIND_BLOCKS, _BEHIND_SECONDS = 3, 180
 _SYNCING_FOR = timedelta(minutes=10)
-_DEEP_BLOCKS, _DEEP_SECONDS = 2, 24
 _CONDITIONS = {
     "stalled": (Kind.NODE_STALLED, "shows no new block"),
     "unreachable": (Kind.NODE_UNREACHABLE, "does not answer"),
@@ -30,10 +30,12 @@ def on_opinion(
     judged = {
         Kind.CHAIN_DISAGREEMENT: opinion.height is not None,
         Kind.NODE_BEHIND: opinion.our_height is not None and opinion.their_height is not None,
+        Kind.SECOND_NODE_BEHIND: opinion.our_height is not None and opinion.their_height is not None,
         Kind.SECOND_NODE_SILENT: True,
         Kind.SECOND_NODE_REFUSED: True,
     }
-    findings = [each for each in (_behind(opinion, block_seconds), _parted(opinion)) if each is not None]
+    seen = _apart(opinion, block_seconds), _parted(opinion, poll_seconds)
+    findings = [each for each in seen if each is not None]
     return tuple(kind for kind, known in judged.items() if known), findings
 
 
@@ -70,8 +72,7 @@ def on_reorganisations(
     """
     found = []
     for each in seen:
-        deep = max(_DEEP_BLOCKS, _DEEP_SECONDS // max(1, block_seconds.get(each.network, 1)))
-        if each.depth < deep:
+        if each.depth < deep(block_seconds.get(each.network, 1)):
             continue
         most = max(required.get(each.network, ()), default=0)
         found.append(
@@ -93,15 +94,18 @@ def _node(kind: Kind, network: str, reason: str, detail: str, severity: Severity
     return Finding(kind, network, severity, reason, network=network, detail=detail)
 
 
-def _parted(opinion: Opinion) -> Finding | None:
+def _parted(opinion: Opinion, poll_seconds: int) -> Finding | None:
+    """Judge whether two nodes hold one chain. Two chains at one look are over by themselves; at two, by a person."""
     if opinion.height is None or opinion.ours == opinion.theirs:
         return None
-    network = opinion.network
+    network, since = opinion.network, opinion.parted_since
+    lasting = since is not None and opinion.asked_at - since >= timedelta(seconds=poll_seconds)
+    until = "its operator has decided" if lasting else "they agree"
     return Finding(
         Kind.CHAIN_DISAGREEMENT,
         network,
         Severity.CRITICAL,
-        f"two nodes of {network} hold different chains: nothing settles on it until its operator has decided",
+        f"two nodes of {network} hold different chains: nothing settles on it until {until}",
         network=network,
         detail=(
             f"they part at height {opinion.parted_at}: at {opinion.height} ours is {opinion.ours}, the second node's "
@@ -109,15 +113,23 @@ def _parted(opinion: Opinion) -> Finding | None:
         ),
         about={"height": opinion.height, "parted_at": opinion.parted_at},
         actions=(Action(Deed.HELD, network),),
-        lasting=True,
+        lasting=lasting,
     )
 
 
-def _behind(opinion: Opinion, block_seconds: int) -> Finding | None:
+def _apart(opinion: Opinion, block_seconds: int) -> Finding | None:
     ours, theirs = opinion.our_height, opinion.their_height
     allowed = max(_BEHIND_BLOCKS, _BEHIND_SECONDS // max(1, block_seconds))
-    if ours is None or theirs is None or theirs - ours <= allowed:
+    if ours is None or theirs is None or abs(theirs - ours) <= allowed:
         return None
+    if theirs < ours:
+        return Finding(
+            Kind.SECOND_NODE_BEHIND,
+            opinion.network,
+            Severity.WARNING,
+            f"the second node of {opinion.network} is {ours - theirs} blocks behind ours: nobody contradicts ours there",
+            detail=f"our height is {ours}, the second node's {theirs}",
+        )
     return Finding(
         Kind.NODE_BEHIND,
         opinion.network,

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     WEBHOOK_DISABLED = "webhook_disabled"
     CHAIN_DISAGREEMENT = "chain_disagreement"
     NODE_BEHIND = "node_behind"
+    SECOND_NODE_BEHIND = "second_node_behind"
     SECOND_NODE_SILENT = "second_node_silent"
     INTERNAL_UNSEEN = "internal_unseen"
     SECOND_NODE_REFUSED = "second_node_refused"

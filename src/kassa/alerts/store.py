@@ -157,7 +157,8 @@ async def standing(tx: Tx, kinds: Sequence[Kind], subject: str | None = None) ->
 async def note_found(tx: Tx, alert: Alert, finding: Finding) -> None:
     """Keep what a later look found of an alert that is open, or was closed by a person."""
     await tx.execute(
-        """update alerts set reason = $2, detail = $3, about = $4, actions = $5, measure = $6, over_at = null
+        """update alerts set reason = $2, detail = $3, about = $4, actions = $5, measure = $6, over_at = null,
+               lasting = lasting or $7
            where id = $1""",
         alert.id,
         finding.reason,
@@ -165,6 +166,7 @@ async def note_found(tx: Tx, alert: Alert, finding: Finding) -> None:
         json.dumps(finding.about),
         _write_actions(finding.actions if alert.closed_at is None else alert.finding.actions),
         finding.measure,
+        finding.lasting,
     )
 
 

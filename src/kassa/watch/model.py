@@ -54,7 +54,8 @@ class Opinion:
 
     With a `fault` it said nothing of use, and is `refused` if it cannot be a node of this network. `height` is where
     the chains were compared (None: nowhere), `ours` and `theirs` the hashes there, `parted_at` the lowest height at
-    which they differ. `our_height` is None while we catch up ourselves.
+    which they differ. `our_height` is None while we catch up ourselves. `parted_since` is when they were first
+    found to differ, without an answer in between in which they did not.
     """
 
     network: str
@@ -68,6 +69,7 @@ class Opinion:
     theirs: str | None = None
     parted_at: int | None = None
     silent_since: datetime | None = None
+    parted_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,19 @@ async def first_height(tx: Tx, network: str) -> int | None:
 
 
 async def put(tx: Tx, opinion: Opinion) -> Opinion:
-    """Keep an opinion; return it with since when the second node has been silent."""
+    """Keep an opinion; return it with since when the second node has been silent, and has held another chain."""
     row = await tx.fetchrow(
         """insert into second_opinions as s (network, asked_at, answered_at, silent_since, fault, refused, our_height,
-               their_height, height, ours, theirs, parted_at)
+               their_height, height, ours, theirs, parted_at, parted_since)
            values ($1, $2::timestamptz, case when $3 = '' then $2 end, case when $3 <> '' then $2 end, $3::text,
-               $4, $5, $6, $7, $8, $9, $10)
+               $4, $5, $6, $7, $8, $9, $10,
+               case when $7::bigint is not null and $8::text is distinct from $9::text then $2 end)
            on conflict (network) do update set asked_at = $2,
                answered_at = coalesce(excluded.answered_at, s.answered_at),
                silent_since = case when $3 <> '' then coalesce(s.silent_since, $2) end, fault = $3, refused = $4,
-               our_height = $5, their_height = $6, height = $7, ours = $8, theirs = $9, parted_at = $10
+               our_height = $5, their_height = $6, height = $7, ours = $8, theirs = $9, parted_at = $10,
+               parted_since = case when $7 is null then s.parted_since
+                   when $8 is distinct from $9 then coalesce(s.parted_since, $2) end
            returning *""",
         opinion.network,
         opinion.asked_at,
@@ -62,4 +65,5 @@ def _opinion(row: Record) -> Opinion:
         row["theirs"],
         row["parted_at"],
         row["silent_since"],
+        row["parted_since"],
     )

@@ -7,6 +7,7 @@ from kassa.core.facts import Block, BlockRef, Contract, Tip
 from kassa.watch.model import ChainUpdate, Extension, KnownContract, Older, Position, TooDeep
 
 MOST_SPANS = 20
+_DEEP_BLOCKS, _DEEP_SECONDS = 2, 24
 _BLIND = ("halted", "stalled", "unreachable")
 
 Closed = frozenset[tuple[str | None, str | None]]
@@ -74,6 +75,11 @@ def contract_doubt(known: KnownContract | None, seen: Contract, decimals: int) -
     if known is not None and known.code is not None and known.code != seen.code:
         return "the contract's code has changed"
     return None if known is None else known.frozen_for
+
+
+def deep(block_seconds: int) -> int:
+    """Return how many confirmations honest nodes do not differ in for long: two, or half a minute of a fast chain."""
+    return max(_DEEP_BLOCKS, _DEEP_SECONDS // max(1, block_seconds))
 
 
 def node_state(tip: Tip, at: BlockRef | None, stalled_after_seconds: int | None, now: datetime) -> tuple[str, str]:

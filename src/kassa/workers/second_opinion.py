@@ -10,9 +10,8 @@ from kassa.chains.base import ChainSource
 from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable
 from kassa.house import House, second_connection_of
 from kassa.watch.model import Opinion, Position
+from kassa.watch.rules import deep
 
-DEPTH = 2
-"""Confirmations of the block that is compared: what lies above may differ for a moment between honest nodes."""
 _AGAIN_SECONDS = 0.5
 
 
@@ -70,7 +69,9 @@ class Asker:
             return replace(asked, their_height=theirs.ref.height)
         settled = position.state in ("ok", "stalled")  # while we catch up ourselves, the node is not behind
         heights = replace(asked, our_height=position.tip.height if settled else None, their_height=theirs.ref.height)
-        height = min(theirs.ref.height, position.tip.height) - (DEPTH - 1)
+        # What lies above may differ for a moment between honest nodes.
+        depth = deep(self._house.chains[self._network].block_seconds)
+        height = min(theirs.ref.height, position.tip.height) - (depth - 1)
         held = await self._held(height)
         if held is None:
             return heights
