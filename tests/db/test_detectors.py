@@ -28,7 +28,7 @@ from kassa.workers.detect import detect
 from tests.api.conftest import follow
 from tests.api.served import serve, until
 from tests.detecting import BY_NAME, look, undo
-from tests.house import BITCOIN, RATES, add_store, build_house
+from tests.house import BITCOIN, RATES, TPUB, add_store, build_house
 
 HOUR = timedelta(hours=1)
 
@@ -63,6 +63,29 @@ async def paid(house: House, store: Store, invoice: str, at: datetime, value: in
            from payment_options where invoice_id = $4""",
         id_, BITCOIN, store.id, invoice, at, value,
     )  # fmt: skip
+
+
+async def test_f3_ten_thousand_reversals_hide_no_store_from_its_loss(house: House, store: Store) -> None:
+    async with house.database.transaction() as tx:
+        small = await add_store(tx, house, key=f"wpkh({TPUB}/7/*)")
+    await paid(house, small, await order(house, small), house.clock.now(), 5_000)  # the oldest of all
+    await paid(house, store, await order(house, store), house.clock.now() + HOUR, 5_000)
+    await house.database.pool.execute(
+        """insert into payments (id, network, txid, position, asset, units, maturity, address_id, store_id, invoice_id,
+               first_seen_at, replaceable, status, confirmations_required)
+           select id || lpad(n::text, 5, '0'), network, txid, 'out:' || n, asset, units, 0, address_id, store_id,
+               invoice_id, first_seen_at, false, 'reversed', 3
+           from payments, generate_series(1, 10000) n where store_id = $1""",
+        store.id,
+    )
+    await house.database.pool.execute("update payments set status = 'reversed', block_height = null, block_hash = null")
+    told = (await look(house, "reversals"))[Kind.SETTLED_REVERSED]
+    about = [each.finding for each in told if each.finding.store_id == small.id]
+    assert [each.network for each in about] == [BITCOIN]
+    most = [each.finding for each in told if each.finding.store_id == store.id]
+    assert (len(most), sum(each.measure or 1 for each in most)) == (21, 10_001)
+    [rest] = [each for each in most if each.measure]
+    assert [(each.target, each.blocks) for each in rest.actions] == [(BITCOIN, 6)]
 
 
 async def test_an_hour_that_is_unlike_the_thirty_days_before_it(house: House, store: Store) -> None:

@@ -127,7 +127,7 @@ def _apart(opinion: Opinion, block_seconds: int) -> Finding | None:
             Kind.SECOND_NODE_BEHIND,
             opinion.network,
             Severity.WARNING,
-            f"the second node of {opinion.network} is {ours - theirs} blocks behind ours: nobody contradicts ours there",
+            f"the second node of {opinion.network} is {ours - theirs} blocks behind ours: nobody contradicts it there",
             detail=f"our height is {ours}, the second node's {theirs}",
         )
     return Finding(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
-from kassa.alerts.seen import Dust, Held, Overtaken, Reversed, Unowned, Volume
+from kassa.alerts.seen import Dust, Held, Overtaken, Reversed, ReversedMore, Unowned, Volume
 from kassa.core.ids import StoreId
 
 MOST_OVERTAKEN = 3
@@ -13,14 +13,19 @@ KNOWN_PAYMENTS = 20
 """A store that had fewer in 30 days has no history to be compared with."""
 UNUSUAL_AMOUNT, UNUSUAL_BURST = 10, 5
 """Times the largest payment, and times the busiest hour, of the 30 days before."""
+MOST_SINGLY = 20
+"""Reversals of a store on a network that are told one by one."""
 MOST_BLOCKS = 1000
 """What a reversal asks for at most, however many confirmations its payment had needed."""
 _LISTED = 20
 
 
-def on_reversed(seen: Iterable[Reversed]) -> list[Finding]:
-    """Judge settled payments that were taken back: each is one loss, and a warning to the others of its store."""
-    return [
+def on_reversed(seen: Iterable[Reversed], more: Iterable[ReversedMore] = ()) -> list[Finding]:
+    """Judge settled payments that were taken back: each is one loss, and a warning to the others of its store.
+
+    What a deep reorganisation took beyond those is one alert for each store and network.
+    """
+    singly = [
         Finding(
             Kind.SETTLED_REVERSED,
             each.payment_id,
@@ -34,10 +39,28 @@ def on_reversed(seen: Iterable[Reversed]) -> list[Finding]:
                 "customer_id": each.customer_id,
                 "asset": each.asset,
             },
-            actions=(Action(Deed.RAISED, each.network, min(2 * max(1, each.required), MOST_BLOCKS)),),
+            actions=(_twice(each.network, each.required),),
         )
         for each in seen
     ]
+    return singly + [
+        Finding(
+            Kind.SETTLED_REVERSED,
+            f"{each.store_id}/{each.network}",
+            Severity.CRITICAL,
+            f"{each.count} more payments on {each.network} had settled, and the chain took them back",
+            store_id=StoreId(each.store_id),
+            network=each.network,
+            about={"count": each.count},
+            actions=(_twice(each.network, each.required),),
+            measure=each.count,
+        )
+        for each in more
+    ]
+
+
+def _twice(network: str, required: int) -> Action:
+    return Action(Deed.RAISED, network, min(2 * max(1, required), MOST_BLOCKS))
 
 
 def on_overtaken(seen: Iterable[Overtaken], strictest: Mapping[str, int]) -> list[Finding]:

@@ -40,6 +40,16 @@ class Reversed:
 
 
 @dataclass(frozen=True, slots=True)
+class ReversedMore:
+    """How many settled payments of a store were taken back on a network beyond those that are told one by one."""
+
+    store_id: str
+    network: str
+    count: int
+    required: int
+
+
+@dataclass(frozen=True, slots=True)
 class Overtaken:
     """Payments of late that another transaction overtook without paying the same: by store, network and payer.
 

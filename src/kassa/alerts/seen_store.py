@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from kassa.alerts.seen import Dust, Followed, Held, Overtaken, Reorganised, Reversed, Unowned, Volume
+from kassa.alerts.seen import Dust, Followed, Held, Overtaken, Reorganised, Reversed, ReversedMore, Unowned, Volume
 from kassa.core.ids import first_id
 from kassa.db.pool import Tx
 
@@ -26,6 +26,26 @@ select o.store_id, o.network, 'coin ' || s.outpoint, count(distinct o.invoice_id
 from overtaken o join payment_inputs s on s.network = o.network and s.txid = o.txid
 group by 1, 2, 3 having count(distinct o.invoice_id) > 1
 """
+_REVERSED = """
+with placed as (
+    select *, row_number() over (partition by store_id, network order by id) as place
+    from payments where status = 'reversed' and store_id is not null
+)
+"""
+_SINGLY = (
+    _REVERSED
+    + """
+select id, store_id, invoice_id, customer_id, network, asset, confirmations_required
+from placed where place <= $1 order by id
+"""
+)
+_BEYOND = (
+    _REVERSED
+    + """
+select store_id, network, count(*), max(confirmations_required)
+from placed where place > $1 group by 1, 2 order by 1, 2
+"""
+)
 _VOLUMES = """
 with seen as (
     select p.store_id, coalesce(i.currency, s.currency) as currency, p.value_units, p.id >= $2 as late,
@@ -61,14 +81,13 @@ async def reorganised(tx: Tx, since: datetime) -> list[Reorganised]:
     return [Reorganised(*row.values()) for row in rows]
 
 
-async def reversed_payments(tx: Tx) -> list[Reversed]:
-    """Return the settled payments that the chain took back and did not give again, the newest."""
-    rows = await tx.fetch(
-        """select id, store_id, invoice_id, customer_id, network, asset, confirmations_required from payments
-           where status = 'reversed' and store_id is not null order by id desc limit $1""",
-        _MOST,
-    )
-    return [Reversed(*row.values()) for row in rows]
+async def reversed_payments(tx: Tx, singly: int) -> tuple[list[Reversed], list[ReversedMore]]:
+    """Return the settled payments that the chain took back and did not give again: none is left out.
+
+    The first few of each store and network one by one, which stay the same when more come, the others by number.
+    """
+    rows, more = await tx.fetch(_SINGLY, singly), await tx.fetch(_BEYOND, singly)
+    return [Reversed(*row.values()) for row in rows], [ReversedMore(*row.values()) for row in more]
 
 
 async def overtaken(tx: Tx, since: datetime) -> list[Overtaken]:

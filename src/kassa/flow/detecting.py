@@ -75,7 +75,7 @@ async def _reorganisations(tx: Tx, house: House, now: datetime) -> list[Finding]
 
 
 async def _reversed(tx: Tx, _house: House, _now: datetime) -> list[Finding]:
-    return money_rules.on_reversed(await seen.reversed_payments(tx))
+    return money_rules.on_reversed(*await seen.reversed_payments(tx, money_rules.MOST_SINGLY))
 
 
 async def _overtaken(tx: Tx, house: House, now: datetime) -> list[Finding]:
