@@ -12,6 +12,7 @@ from kassa.core.secret import Secret
 from kassa.db.pool import Database, Tx
 from kassa.house import House
 from kassa.invoices.policy import NOTHING, Policy
+from kassa.payments import asset_store as assets
 from kassa.settings import Confirmations, Http, Network, Rates, Settings
 from kassa.stores import store as stores
 from kassa.stores.model import Store
@@ -82,6 +83,8 @@ async def build_house(
     )
     chains = {n.name: FAMILIES[n.family].chain(n.chain, n.name, n.tokens) for n in configured.values()}
     marks = await AddressMarks.start(database, data_dir)
+    async with database.transaction() as tx:
+        await assets.keep(tx, [asset for chain in chains.values() for asset in chain.assets])
     return House(settings, database, chains, clock or SetClock(), marks, SEAL)
 
 

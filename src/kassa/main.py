@@ -33,6 +33,7 @@ from kassa.flow import DETECTORS, expected
 from kassa.house import House, derived_text, limits_of
 from kassa.limits.limiter import Limiter
 from kassa.metrics.serve import serve_metrics
+from kassa.payments import asset_store as assets
 from kassa.settings import Listen, Settings
 from kassa.wallets import seal_store as seals
 from kassa.wallets.mark import AddressMarks
@@ -104,6 +105,8 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
     chains = build_chains(settings)
     async with open_books(settings, migrating=migrating) as database:
         former = await former_chains(settings, database)
+        async with database.transaction() as tx:
+            await assets.keep(tx, [asset for chain in (*former.values(), *chains.values()) for asset in chain.assets])
         seal = await open_seal(settings, database, {**former, **chains})
         marks = await AddressMarks.start(database, settings.data_dir)
         try:

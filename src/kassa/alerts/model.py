@@ -31,6 +31,7 @@ class Kind(StrEnum):
     ADDRESS_MISMATCH = "address_mismatch"
     BOOKS_DIFFER = "books_differ"
     CREDIT_LOST = "credit_lost"
+    RECORD_UNREADABLE = "record_unreadable"
     AUDIT_LOG_BROKEN = "audit_log_broken"
     WALLET_CHANGE = "wallet_change"
     WEBHOOK_DISABLED = "webhook_disabled"

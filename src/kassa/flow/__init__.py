@@ -47,7 +47,6 @@ from kassa.flow.linking import (
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
 from kassa.flow.opinions import on_second_opinion
 from kassa.flow.overview import overview
-from kassa.flow.picture import decimals
 from kassa.flow.pricing import priced_pairs, rate_alarms, rates_at, wanted_markets
 from kassa.flow.reconciling import on_reconciled
 from kassa.flow.reporting import report
@@ -96,7 +95,6 @@ __all__ = [
     "create_key",
     "create_store",
     "decide_alert",
-    "decimals",
     "delete_endpoint",
     "detect",
     "expected",

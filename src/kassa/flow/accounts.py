@@ -6,33 +6,30 @@ from fractions import Fraction
 from kassa.core.ids import CustomerId
 from kassa.customers.model import Spend
 from kassa.flow.booking import Booking
-from kassa.flow.picture import Picture, decimals
-from kassa.house import House
+from kassa.flow.picture import Picture
 from kassa.invoices.model import Split, Terms
 from kassa.ledger.model import OVER, SALES, UNEXPECTED, Entry, Worth, customer, owner, wallet
 from kassa.ledger.rules import Parts, moved, wanted, with_shortage
 from kassa.payments.model import Payment, PaymentStanding, Status
 
 
-def bookings(house: House, picture: Picture) -> Iterator[Booking]:
+def bookings(picture: Picture) -> Iterator[Booking]:
     """Return what the books should say of each payment of an invoice, the dead ones too, and of each spend."""
-    known = decimals(house) | {option.asset.id: option.asset.decimals for option in picture.terms.options}
+    known = picture.decimals
     splits = {split.id: split for split in picture.standing.splits}
     payments = {payment.id: payment for payment in picture.payments}
     for standing in picture.standing.payments:
         payment = payments[standing.id]
-        yield _of_payment(picture, payment, standing, splits.get(standing.id), known.get(payment.asset))
+        yield _of_payment(picture, payment, standing, splits.get(standing.id), known[payment.asset])
     for spend in picture.spends:
         yield _of_spend(picture, spend, splits[spend.id], known[spend.asset])
 
 
 def _of_payment(
-    picture: Picture, payment: Payment, standing: PaymentStanding, split: Split | None, places: int | None
+    picture: Picture, payment: Payment, standing: PaymentStanding, split: Split | None, places: int
 ) -> Booking:
     terms, asset = picture.terms, payment.asset
-    # What an asset is worth of which nobody here knows the decimals any more cannot be said.
-    rate = None if places is None else _rate(terms, payment)
-    worth = Worth(rate, places or 0, terms.store_currency.decimals)
+    worth = Worth(_rate(terms, payment), places, terms.store_currency.decimals)
     kept = UNEXPECTED if payment.assigned_to is None else owner(payment.assigned_to)
     parts = [(kept, payment.units)] if split is None else _parts(split, terms.customer_id)
     should = wanted(standing.status, asset, wallet(payment.key.network), parts, worth)

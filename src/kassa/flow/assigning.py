@@ -21,6 +21,7 @@ from kassa.house import House
 from kassa.invoices.quote import tiers_of
 from kassa.ledger.model import Entry
 from kassa.ledger.rules import delta
+from kassa.payments.asset_store import decimals
 from kassa.payments.model import INCOME, Payment, Tier, Touched
 from kassa.payments.settling import strictest
 from kassa.rates.model import Rate
@@ -63,12 +64,12 @@ async def assign_payment(
 
 async def unassigned(tx: Tx, house: House) -> list[dict[str, Any]]:  # JSON
     """Return the money without an owner, oldest first, with who may be meant: by its wallet, or by its invoice."""
-    known = pictures.decimals(house)
+    known = await decimals(tx)
     return [
         {
             "payment_id": found.payment.id,
             "asset": found.payment.asset,
-            "amount": format_units(found.payment.units, known.get(found.payment.asset, 0)),
+            "amount": format_units(found.payment.units, known[found.payment.asset]),
             "txid": found.payment.key.txid,
             "position": found.payment.key.position,
             "address": found.payment.address,

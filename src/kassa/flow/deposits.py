@@ -9,10 +9,11 @@ from kassa.core.ids import PaymentId
 from kassa.core.money import Currency, currency, value_units
 from kassa.db.pool import Tx
 from kassa.flow.booking import Booking
-from kassa.flow.picture import decimals, sights
+from kassa.flow.picture import sights
 from kassa.house import House
 from kassa.ledger.model import INCOME, Entry, Worth, owner, wallet
 from kassa.ledger.rules import wanted
+from kassa.payments.asset_store import decimals
 from kassa.payments.model import Payment, PaymentStanding, Sight
 from kassa.payments.resource import payment_resource
 from kassa.payments.settling import judge, required, tier_of
@@ -35,12 +36,10 @@ async def take(tx: Tx, house: House, ids: Collection[PaymentId]) -> list[Deposit
     """
     if not ids:
         return []
-    seen, known = await sights(tx, house, set()), decimals(house)
+    seen, known = await sights(tx, house, set()), await decimals(tx)
     return [
         _deposit(payment, known[payment.asset], currency(code), seen[payment.key.network])
         for payment, code in await payments.deposits(tx, ids)
-        # In an asset that nobody here knows any more nothing can happen, and no amount be written.
-        if payment.asset in known
     ]
 
 

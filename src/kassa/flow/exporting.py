@@ -10,12 +10,12 @@ import kassa.stores.store as stores
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.money import currency
 from kassa.db.pool import Tx
-from kassa.flow.picture import decimals as known_decimals
 from kassa.house import House
 from kassa.ledger.beancount import Beancount
 from kassa.ledger.export_store import Exported
 from kassa.ledger.text import csv_heading, csv_lines, json_line
 from kassa.ledger.verify_store import only_read
+from kassa.payments.asset_store import decimals as known_decimals
 
 FORMATS = ("csv", "jsonl", "beancount")
 
@@ -47,7 +47,7 @@ async def write_books(
 
 
 async def _writer(tx: Tx, house: House, store_id: str, form: str) -> tuple[str, Writer]:
-    priced_in, decimals = currency((await stores.get_store(tx, store_id)).currency), known_decimals(house)
+    priced_in, decimals = currency((await stores.get_store(tx, store_id)).currency), await known_decimals(tx)
     if form == "csv":
         return csv_heading(), partial(csv_lines, decimals=decimals, currency=priced_in)
     if form == "beancount":

@@ -30,7 +30,7 @@ async def check_addresses(tx: Tx, house: House, after: Turn, limit: int, now: da
     Opens one alert for each invoice that has a wrong one, whoever else checks at the same time.
     """
     page = await invoices.open_page(tx, after, limit)
-    for terms, _ in await invoices.load(tx, sorted(turn.invoice for turn in page), pictures.assets(house)):
+    for terms, _ in await invoices.load(tx, sorted(turn.invoice for turn in page)):
         hidden = pictures.withheld(house, terms)
         wrong = [asset for asset, why in hidden.items() if why is Withheld.ADDRESS_MISMATCH]
         if wrong and await invoices.put_fault(tx, terms.id, wrong, now):

@@ -22,6 +22,7 @@ from kassa.invoices.policy import Short
 from kassa.invoices.resource import Face, Shown
 from kassa.invoices.resource import invoice_resource as render
 from kassa.invoices.rules import evaluate
+from kassa.payments.asset_store import decimals
 from kassa.payments.model import Payment, Sight
 from kassa.watch.model import Position
 from kassa.watch.rules import closed
@@ -35,7 +36,8 @@ class Picture:
     """An invoice's terms, what was last announced of it, its payments, where it stands now.
 
     Besides: what was spent on it, the words of people, what was given back of it before, and how far we saw. `fresh` is
-    a spend that was taken from the customer's credit in this transaction and is not yet in the books.
+    a spend that was taken from the customer's credit in this transaction and is not yet in the books. `strays` are the
+    decimals of assets that came although the invoice does not offer them.
     """
 
     terms: Terms
@@ -47,17 +49,17 @@ class Picture:
     given_back: tuple[Cause, ...] = ()
     sights: Mapping[str, Sight] = field(default_factory=dict)
     fresh: Spend | None = None
+    strays: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def decimals(self) -> Mapping[str, int]:
+        """The decimals of every asset in it, by the asset's id."""
+        return {**self.strays, **{option.asset.id: option.asset.decimals for option in self.terms.options}}
 
     @property
     def decision_id(self) -> int | None:
         """The decision that holds."""
         return self.decided[-1].id if self.decided else None
-
-
-def decimals(house: House) -> dict[str, int]:
-    """Return the decimals of every asset that is configured, or was while its network was followed, by its id."""
-    chains = [*house.former.values(), *house.chains.values()]
-    return {asset.id: asset.decimals for chain in chains for asset in chain.assets}
 
 
 def assets(house: House) -> dict[str, Asset]:
@@ -73,7 +75,7 @@ async def take(
     Who holds no lock may read on both sides of a commit. So how far we see is read before what was seen: with a sight
     newer than the payments, an invoice would be over although its payment came in time.
     """
-    loaded = await invoices.load(tx, ids, assets(house), store_id=store_id)
+    loaded = await invoices.load(tx, ids, store_id=store_id)
     known = [terms.id for terms, _ in loaded]
     seen = await sights(tx, house, {option.asset.network for terms, _ in loaded for option in terms.options})
     arrived = await payments.of_invoices(tx, known)
@@ -82,13 +84,25 @@ async def take(
     spent = await customers.spends_on(tx, buyers) if buyers else {}
     crediting = [terms.id for terms, _ in loaded if terms.policy.short is Short.CREDIT]
     returned = await given_back.of_invoices(tx, crediting) if crediting else {}
+    strays = await _strays(tx, loaded, arrived)
     pictures = []
     for terms, announced in loaded:
         words, spends = tuple(decided.get(terms.id, ())), tuple(spent.get(terms.id, ()))
         given = tuple(returned.get(terms.id, ()))
         standing = _evaluate(terms, arrived[terms.id], words, View(now, seen), spends, given)
-        pictures.append(Picture(terms, announced, arrived[terms.id], standing, spends, words, given, seen))
+        pictures.append(
+            Picture(terms, announced, arrived[terms.id], standing, spends, words, given, seen, strays=strays)
+        )
     return pictures
+
+
+async def _strays(
+    tx: Tx, loaded: Sequence[tuple[Terms, Announced]], arrived: Mapping[InvoiceId, Sequence[Payment]]
+) -> Mapping[str, int]:
+    offered = {terms.id: {option.asset.id for option in terms.options} for terms, _ in loaded}
+    found = {payment.asset for id_, each in arrived.items() for payment in each if payment.asset not in offered[id_]}
+    known = await decimals(tx) if found else {}
+    return {asset: known[asset] for asset in found}
 
 
 def with_spend(picture: Picture, spend: Spend, now: datetime) -> Picture:
@@ -184,8 +198,7 @@ def shown(
         for asset in chain.assets:
             faces[asset.id] = Face(chain.caip19[asset.id], partial(_uri, chain, asset))
     url = house.checkout_url(picture.terms.id)
-    known = decimals(house)
-    known |= {option.asset.id: option.asset.decimals for option in picture.terms.options}
+    known = picture.decimals
     least = {network: sight.least(picture.terms.store_id) for network, sight in picture.sights.items()}
     return Shown(picture.terms, picture.standing, arrived, settled_at, url, faces, known, hidden, picture.spends, least)
 

@@ -13,17 +13,19 @@ from kassa.core.money import format_units
 from kassa.db.pool import Tx
 from kassa.ledger.audit import Difference
 from kassa.ledger.resource import entry_name
+from kassa.payments.asset_store import decimals
 
 
 async def on_reconciled(
-    tx: Tx, network: str, tip: BlockRef, found: Sequence[Difference], decimals: Mapping[str, int], now: datetime
+    tx: Tx, network: str, tip: BlockRef, found: Sequence[Difference], now: datetime
 ) -> list[dict[str, Any]]:  # JSON
     """Keep what a run has found and return it for people.
 
     The stores concerned get one `alert.opened` per difference and, from a later run without it, one `alert.closed`.
     """
     opened, gone = await audits.record(tx, network, tip, found, now)
-    shown = [await _shown(tx, network, each, decimals) for each in found]
+    known = await decimals(tx) if found else {}
+    shown = [await _shown(tx, network, each, known[each.asset]) for each in found]
     for each, body in zip(found, shown, strict=True):
         if each in opened:
             await alerts.open_alert(tx, _finding(network, each, body, tip), now)
@@ -33,8 +35,8 @@ async def on_reconciled(
     return shown
 
 
-async def _shown(tx: Tx, network: str, each: Difference, decimals: Mapping[str, int]) -> dict[str, Any]:  # JSON
-    places, owner = decimals.get(each.asset, 0), each.owner
+async def _shown(tx: Tx, network: str, each: Difference, places: int) -> dict[str, Any]:  # JSON
+    owner = each.owner
     return {
         "address": None if owner is None else owner.address,
         "asset": each.asset,

@@ -8,9 +8,9 @@ import kassa.ledger.report_store as reports
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.money import Currency, currency, format_units
 from kassa.db.pool import Tx
-from kassa.flow.picture import decimals
 from kassa.house import House
 from kassa.ledger.model import Amount
+from kassa.payments.asset_store import decimals
 from kassa.stores.model import Store
 
 NAMES = ("sales", "outstanding", "liabilities", "costs")
@@ -25,7 +25,7 @@ async def report(
 
     Days are in UTC, the last one included; without them, the last 31.
     """
-    places, kept = decimals(house), currency(store.currency)
+    places, kept = await decimals(tx), currency(store.currency)
     match name:
         case "sales":
             found = await reports.sales(tx, store.id, *_time(days, now))
@@ -64,10 +64,8 @@ def _outstanding(each: reports.Outstanding) -> dict[str, Any]:  # JSON
 
 
 def _amounts(asset: str, amount: Amount, sign: int, places: Mapping[str, int], kept: Currency) -> dict[str, Any]:
-    known = places.get(asset)
     return {
-        # Of an asset whose decimals nobody here knows any more no amount can be written.
-        "amount": None if known is None else format_units(sign * amount.units, known),
+        "amount": format_units(sign * amount.units, places[asset]),
         "value": format_units(sign * amount.value, kept.decimals),
         "currency": kept.code,
     }

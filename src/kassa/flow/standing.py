@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import kassa.audit.store as audit
@@ -24,6 +25,7 @@ from kassa.flow.accounts import bookings
 from kassa.flow.deposits import Deposit
 from kassa.flow.linking import follow_links
 from kassa.flow.picture import Picture
+from kassa.flow.reading import read_each, tell_unreadable
 from kassa.house import House
 from kassa.invoices.model import Announced, Decision, Status
 from kassa.invoices.resource import invoice_resource, payment_resources
@@ -46,13 +48,19 @@ async def reassess(tx: Tx, house: House, touched: Touched, now: datetime) -> Non
     """Bring what is announced of invoices and deposits, the books and the outbox in line with the facts.
 
     Locks the invoices in id order, then the customers of the deposits. Doing it again, or where nothing changed, writes
-    nothing.
+    nothing. What cannot be read is left out, with an alert.
     """
     await invoices.lock(tx, sorted(touched.invoices))
     await _lock_customers(tx, touched)
-    taken = await pictures.take(tx, house, sorted(touched.invoices), now)
+    taken, faults = await read_each(partial(_pictures, tx, house, now), sorted(touched.invoices))
+    held, others = await read_each(partial(deposits.take, tx, house), sorted(touched.deposits))
+    await tell_unreadable(tx, {**faults, **others}, now)
     await watch.note_left(tx, _left(taken), now)
-    await announce(tx, house, taken, await deposits.take(tx, house, touched.deposits), now)
+    await announce(tx, house, taken, held, now)
+
+
+async def _pictures(tx: Tx, house: House, now: datetime, ids: Sequence[InvoiceId]) -> list[Picture]:
+    return await pictures.take(tx, house, ids, now)
 
 
 async def announce(tx: Tx, house: House, taken: Sequence[Picture], held: Sequence[Deposit], now: datetime) -> None:
@@ -81,7 +89,7 @@ async def announce(tx: Tx, house: House, taken: Sequence[Picture], held: Sequenc
     linked = [p.terms.link_id for p in taken if p.terms.link_id is not None and p.terms.id in announced]
     await follow_links(tx, house, linked, now)
     crashpoint("flow.events")
-    should = [each for picture in taken for each in bookings(house, picture)]
+    should = [each for picture in taken for each in bookings(picture)]
     await booking.post(tx, [*should, *map(deposits.booking, held)], now)
     crashpoint("flow.posted")
 

@@ -15,9 +15,9 @@ from kassa.core.clock import rfc3339
 from kassa.core.errors import FieldFault, Invalid, NotFound
 from kassa.customers.resource import spend_resource
 from kassa.db.pool import Tx
-from kassa.flow.picture import decimals
 from kassa.house import House
 from kassa.ledger.resource import entry_name
+from kassa.payments.asset_store import decimals
 from kassa.stores.model import Store
 
 KINDS = ("decision", "spend", "event", "entry")
@@ -79,12 +79,8 @@ async def _decisions(
 async def _spends(
     tx: Tx, house: House, invoice: str, kind: int, after: tuple[datetime, int], limit: int
 ) -> list[_Item]:
-    made, known = await customers.spends_after(tx, invoice, after, limit), decimals(house)
-    return [
-        _item(s.made_at, kind, number, spend_resource(s, known[s.asset]) | {"by": s.made_by})
-        for number, s in made
-        if s.asset in known
-    ]
+    made, known = await customers.spends_after(tx, invoice, after, limit), await decimals(tx)
+    return [_item(s.made_at, kind, number, spend_resource(s, known[s.asset]) | {"by": s.made_by}) for number, s in made]
 
 
 async def _events(

@@ -96,7 +96,7 @@ async def _invoices(house: House, after: str, found: Verified, done: Verificatio
                 # What the clock alone changed is booked when its gate comes by: moments ago it was right.
                 done.due += 1
                 continue
-            should += bookings(house, picture)
+            should += bookings(picture)
         await _compare(tx, should, found)
     return page[-1], len(should)
 

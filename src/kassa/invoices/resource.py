@@ -83,15 +83,17 @@ def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
 
 def payment_resources(shown: Shown) -> list[dict[str, Any]]:  # JSON
     """Return an invoice's payments as JSON-ready values, oldest first, the dead ones too."""
-    # An amount cannot be written in an asset whose network and decimals nobody here knows any more.
-    payments = {payment.id: payment for payment in shown.payments if payment.asset in shown.decimals}
+    payments = {payment.id: payment for payment in shown.payments}
     checked = {option.address for option in shown.terms.options if option.asset.id not in shown.withheld}
     return [
         payment_resource(
-            payment, s, shown.decimals[payment.asset], shown.terms.currency, trusted=payment.address in checked
+            (payment := payments[s.id]),
+            s,
+            shown.decimals[payment.asset],
+            shown.terms.currency,
+            trusted=payment.address in checked,
         )
         for s in shown.standing.payments
-        if (payment := payments.get(s.id)) is not None
     ]
 
 

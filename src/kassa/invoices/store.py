@@ -19,11 +19,9 @@ from kassa.events.model import NewEvent
 from kassa.events.store import WAKING, WAKING_ONCE, arguments, writing
 from kassa.invoices import policy as policies
 from kassa.invoices.model import Announced, Decided, Decision, Flag, Option, Rule, Status, Terms
+from kassa.payments.asset_store import unknown_decimals
 from kassa.payments.store import read_tiers, write_tiers
 from kassa.wallets.model import NewAddress, Place
-
-Assets = Mapping[str, Asset]
-"""Every asset that is configured, by id."""
 
 
 def _putting(guard: str = "") -> str:
@@ -173,11 +171,11 @@ async def hold(tx: Tx, store_id: StoreId, invoice: InvoiceId) -> bool:
 
 
 async def load(
-    tx: Tx, invoices: Sequence[InvoiceId], assets: Assets, *, store_id: StoreId | None = None
+    tx: Tx, invoices: Sequence[InvoiceId], *, store_id: StoreId | None = None
 ) -> list[tuple[Terms, Announced]]:
     """Read invoices with their options (in the order of `invoices`; of one store, if given; unknown ones are left out).
 
-    An asset that is no longer configured keeps its invoices readable, with the decimals its amounts were written with.
+    Their assets have the decimals that their amounts were written with, configured or not.
     """
     rows = await tx.fetch(
         """select i.*, s.livemode, s.currency as store_currency from invoices i join stores s on s.id = i.store_id
@@ -186,14 +184,15 @@ async def load(
         store_id,
     )
     options = await tx.fetch(
-        """select o.*, a.address, a.index, a.seal, k.descriptor
+        """select o.*, a.address, a.index, a.seal, k.descriptor, t.decimals
            from payment_options o join addresses a on a.id = o.address_id join keychains k on k.id = a.keychain_id
+           left join assets t on t.id = o.asset
            where o.invoice_id = any($1) order by o.asset""",
         invoices,
     )
     of_invoice: dict[str, list[Option]] = {}
     for option in options:
-        of_invoice.setdefault(option["invoice_id"], []).append(_option(option, assets))
+        of_invoice.setdefault(option["invoice_id"], []).append(_option(option))
     found = {row["id"]: row for row in rows}
     return [
         (_terms(found[id_], tuple(of_invoice.get(id_, ()))), _announced(found[id_])) for id_ in invoices if id_ in found
@@ -280,8 +279,10 @@ with recursive held as (
     where s.deadline < $1 group by s.networks
 )
 select d.id from horizons h cross join lateral (
-    select id from invoices where deadline is not null and networks = h.networks and deadline < h.until
-    order by deadline limit $2 for no key update skip locked
+    select id from invoices i
+    where deadline is not null and networks = h.networks and deadline < h.until and not exists (
+        select from alerts where kind = 'record_unreadable' and subject = i.id and closed_at is null)
+    order by deadline limit $2 for no key update of i skip locked
 ) d limit $2
 """
 
@@ -291,7 +292,7 @@ async def due(tx: Tx, now: datetime, limit: int, configured: Sequence[str]) -> l
 
     A network that has not been looked at since the deadline, or is held back, holds it: money that came in time may
     still turn up there. One that is neither `configured` nor followed by anyone holds nothing. Rows that another worker
-    holds are left to it.
+    holds are left to it, and those that cannot be read to a person.
     """
     return [InvoiceId(row["id"]) for row in await tx.fetch(_DUE, now, limit, configured)]
 
@@ -457,10 +458,12 @@ def _terms(row: Mapping[str, Any], options: tuple[Option, ...]) -> Terms:
     )
 
 
-def _option(row: Mapping[str, Any], assets: Assets) -> Option:
+def _option(row: Mapping[str, Any]) -> Option:
     symbol, _, network = row["asset"].partition("@")
+    if (decimals := row["decimals"]) is None:
+        raise unknown_decimals(row["asset"])
     return Option(
-        asset=assets.get(row["asset"]) or Asset(symbol, network, currency(symbol).decimals),
+        asset=Asset(symbol, network, decimals),
         address_id=AddressId(row["address_id"]),
         address=row["address"],
         place=Place(row["descriptor"], row["index"], row["seal"]),

@@ -43,8 +43,7 @@ class Beancount:
         Lots are not matched (`NONE`): what a reorganisation takes back is a negative lot of the same cost.
         """
         entry, name = exported.entry, entry_name(exported.entry.number)
-        lines = [line for line in entry.lines if line.asset in self._decimals]
-        for line in lines:
+        for line in entry.lines:
             yield from self._opening(line)
         date, at = rfc3339(entry.booked_at)[:10], rfc3339(entry.booked_at)
         yield f'{date} * {_quoted(entry.reason)} ^{name.replace("_", "-")}\n  entry: "{name}"\n  booked_at: "{at}"\n'
@@ -53,8 +52,8 @@ class Beancount:
             "invoice": entry.invoice_id, "txid": exported.txid, "reference": exported.reference,
         }  # fmt: skip
         yield from [f"  {key}: {_quoted(text)}\n" for key, text in about.items() if text]
-        valued = any(line.rate is not None or line.amount.value for line in lines)
-        for line in lines:
+        valued = any(line.rate is not None or line.amount.value for line in entry.lines)
+        for line in entry.lines:
             yield from self._posting(line, valued=valued)
         yield "\n"
 
@@ -93,8 +92,9 @@ def account_name(account: str) -> str:
 
 
 def commodity_name(asset: str) -> str:
-    """Return what beancount calls an asset: BTC.BITCOIN for BTC@bitcoin."""
-    return re.sub(r"[^A-Z0-9.-]", "-", asset.upper().replace("@", ".")).strip("-.")
+    """Return what beancount calls an asset: BTC.BITCOIN for BTC@bitcoin, X1INCH.BASE for 1INCH@base."""
+    plain = re.sub(r"[^A-Z0-9.-]", "-", asset.upper().replace("@", ".")).strip("-.")
+    return plain if plain[:1].isalpha() else f"X{plain}"  # a commodity begins with a letter
 
 
 def _component(text: str) -> str:

@@ -7,9 +7,6 @@ from kassa.core.clock import rfc3339
 from kassa.core.money import Currency, format_units
 from kassa.ledger.view import Line, Shown, Stand
 
-Decimals = Mapping[str, int]
-"""By asset, those that are known: an amount in another cannot be written."""
-
 _DIGITS = 29
 
 
@@ -24,7 +21,7 @@ def entry_number(name: str) -> int | None:
     return int(digits) if len(digits) == _DIGITS and digits.isascii() and digits.isdigit() else None
 
 
-def balance_resource(stand: Stand, decimals: Decimals, currency: Currency) -> dict[str, Any]:  # JSON
+def balance_resource(stand: Stand, decimals: Mapping[str, int], currency: Currency) -> dict[str, Any]:  # JSON
     """Return what stands on an account in one asset."""
     return {
         "object": "account_balance",
@@ -36,17 +33,17 @@ def balance_resource(stand: Stand, decimals: Decimals, currency: Currency) -> di
     }
 
 
-def entry_resource(entry: Shown, decimals: Decimals, currency: Currency) -> dict[str, Any]:  # JSON
+def entry_resource(entry: Shown, decimals: Mapping[str, int], currency: Currency) -> dict[str, Any]:  # JSON
     """Return an entry with its postings."""
     return {
         "object": "entry",
         **_about(entry),
-        "postings": [_posting(line, decimals[line.asset], currency) for line in entry.lines if line.asset in decimals],
+        "postings": [_posting(line, decimals[line.asset], currency) for line in entry.lines],
     }
 
 
 def statement_resource(
-    entry: Shown, line: Line, balance: int, decimals: Decimals, currency: Currency
+    entry: Shown, line: Line, balance: int, decimals: Mapping[str, int], currency: Currency
 ) -> dict[str, Any]:  # JSON
     """Return one line of a customer's statement: what was added to their credit (or taken), and what it came to."""
     places = decimals[line.asset]

@@ -1,6 +1,6 @@
 """The books in the database: only ever added to."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -105,21 +105,18 @@ async def of_invoice(tx: Tx, invoice: str, after: tuple[datetime, int], limit: i
     return await shown(tx, rows)
 
 
-async def statement(
-    tx: Tx, account: str, assets: Collection[str], before: int | None, limit: int
-) -> list[tuple[Shown, Line, int]]:
-    """Return what moved on an account in some assets, newest first, with the balance (units) after each."""
+async def statement(tx: Tx, account: str, before: int | None, limit: int) -> list[tuple[Shown, Line, int]]:
+    """Return what moved on an account, newest first, with the balance (units) of the asset after each."""
     rows = await tx.fetch(
         """select * from (
                select e.*, p.asset, p.units, p.value_units, p.rate,
                    sum(p.units) over (partition by p.asset order by p.entry_id) as balance
                from postings p join entries e on e.id = p.entry_id
-               where p.account = $1 and p.asset = any($4::text[]) and p.units <> 0
+               where p.account = $1 and p.units <> 0
            ) moved where $2::bigint is null or id < $2 order by id desc, asset limit $3""",
         account,
         before,
         limit,
-        list(assets),
     )
     return [(_shown(row, ()), _line(account, row), int(row["balance"])) for row in rows]
 

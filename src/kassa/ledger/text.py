@@ -29,10 +29,9 @@ def csv_lines(exported: Exported, decimals: Mapping[str, int], currency: Currenc
     entry = exported.entry
     for line in entry.lines:
         value = None if line.rate is None else format_units(line.amount.value, currency.decimals)
-        places = decimals.get(line.asset)
         cells = [
             cell(entry_name(entry.number)), cell(rfc3339(entry.booked_at)), cell(entry.reason), cell(line.account),
-            cell(line.asset), "" if places is None else format_units(line.amount.units, places), value or "",
+            cell(line.asset), format_units(line.amount.units, decimals[line.asset]), value or "",
             cell(currency.code), cell(line.rate), cell(entry.payment_id), cell(entry.spend_id), cell(entry.customer_id),
             cell(entry.invoice_id), "" if entry.decision_id is None else str(entry.decision_id), cell(exported.txid),
             cell(exported.reference),

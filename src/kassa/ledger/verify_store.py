@@ -73,6 +73,12 @@ CHECKS = (
            ) b on b.spend_id = s.id where coalesce(b.units, 0) not between 0 and s.units""",
     ),
     Check(
+        "the decimals of every asset are known",
+        """select distinct p.asset as id from postings p left join assets a on a.id = p.asset where a.id is null
+           union select distinct o.asset from payment_options o left join assets a on a.id = o.asset
+           where a.id is null""",
+    ),
+    Check(
         "the events of every store are numbered without gaps",
         """select store_id as id from events where sequence is not null group by store_id
            having count(*) <> max(sequence) or min(sequence) <> 1""",
@@ -82,10 +88,10 @@ CHECKS = (
         """select g.name as id from unnest(array['entries_append_only', 'postings_append_only', 'entries_no_truncate',
                'postings_no_truncate', 'postings_balance', 'spends_append_only', 'spends_no_truncate',
                'given_back_append_only', 'given_back_no_truncate', 'assignments_append_only',
-               'assignments_no_truncate']) as g (name)
+               'assignments_no_truncate', 'assets_in_use', 'assets_no_truncate']) as g (name)
            left join pg_trigger t on t.tgname = g.name and t.tgrelid in
                ('entries'::regclass, 'postings'::regclass, 'spends'::regclass, 'given_back'::regclass,
-                'assignments'::regclass)
+                'assignments'::regclass, 'assets'::regclass)
            where t.tgenabled is null or t.tgenabled = 'D'""",
     ),
 )

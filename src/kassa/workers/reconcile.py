@@ -15,6 +15,7 @@ from kassa.core.facts import BlockRef
 from kassa.core.money import format_units
 from kassa.house import House, connection_of
 from kassa.ledger.audit import complete, differences
+from kassa.payments.asset_store import decimals
 
 log = structlog.get_logger()
 
@@ -66,23 +67,21 @@ async def _run(house: House, network: str, auditor: Auditor, tell: Tell) -> dict
         booked = await audits.booked(tx, network)
     if booked is None:
         raise ChainUnavailable(f"no block of {network} has been seen yet")
-    decimals = {asset.id: asset.decimals for asset in house.chains[network].assets}
-    claims = complete(booked, list(decimals))
+    claims = complete(booked, [asset.id for asset in house.chains[network].assets])
     received = await auditor.received(booked.tip, booked.first, list(claims.values()), tell)
     found = differences(booked, claims, received)
     now = house.clock.now()
-    shown = await house.database.run(lambda tx: flow.on_reconciled(tx, network, booked.tip, found, decimals, now))
+    shown = await house.database.run(lambda tx: flow.on_reconciled(tx, network, booked.tip, found, now))
     for each in shown:
         log.error("the books are not what the chain holds", network=network, **each)
+    known = await decimals(house.database.pool)
     return {
         "network": network,
         **_tip(booked.tip),
         "addresses": len(booked.owners),
         "compared": len(claims),
         "bounded": sum(not each.exact for each in received),
-        "without_block": {
-            asset: format_units(units, decimals.get(asset, 0)) for asset, units in sorted(booked.accepted.items())
-        },
+        "without_block": {asset: format_units(units, known[asset]) for asset, units in sorted(booked.accepted.items())},
         "differences": shown,
     }
 

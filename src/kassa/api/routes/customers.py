@@ -18,6 +18,7 @@ from kassa.db.pool import Tx
 from kassa.ledger import store as ledger
 from kassa.ledger.model import customer as account_of
 from kassa.ledger.resource import entry_number, statement_resource
+from kassa.payments.asset_store import decimals
 
 
 async def _create(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -48,17 +49,17 @@ async def _issue_address(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 
 async def _balances(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     customer = await customers.get(tx, call.store.id, call.id)
-    known = flow.decimals(call.house)
-    found = [balance for balance in await customers.balances(tx, customer.id) if balance.asset in known]
-    return {"data": [balance_resource(balance, known) for balance in found], "next_cursor": None}
+    known = await decimals(tx)
+    data = [balance_resource(balance, known) for balance in await customers.balances(tx, customer.id)]
+    return {"data": data, "next_cursor": None}
 
 
 async def _statement(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.PageQuery = call.query
     customer = await customers.get(tx, call.store.id, call.id)
-    known, kept = flow.decimals(call.house), currency(call.store.currency)
+    known, kept = await decimals(tx), currency(call.store.currency)
     before = read_entry(query.cursor)
-    moved = await ledger.statement(tx, account_of(customer.id), known, before, query.limit + 1)
+    moved = await ledger.statement(tx, account_of(customer.id), before, query.limit + 1)
     return page([statement_resource(*each, known, kept) for each in moved], query.limit)
 
 

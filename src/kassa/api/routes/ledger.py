@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from kassa import flow
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import page
@@ -13,13 +12,14 @@ from kassa.db.pool import Tx
 from kassa.ledger import store as ledger
 from kassa.ledger.resource import balance_resource, entry_resource
 from kassa.ledger.view import Filters
+from kassa.payments.asset_store import decimals
 
 
 async def _balances(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.LedgerQuery = call.query
     found = await ledger.balances(tx, call.store.id, moment("at", query.at) or call.now)
-    known, kept = flow.decimals(call.house), currency(call.store.currency)
-    data = [balance_resource(stand, known, kept) for stand in found if stand.asset in known]
+    known, kept = await decimals(tx), currency(call.store.currency)
+    data = [balance_resource(stand, known, kept) for stand in found]
     return {"data": data, "next_cursor": None}
 
 
@@ -29,7 +29,7 @@ async def _entries(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
         line("account", query.account), line("payment_id", query.payment_id), line("invoice_id", query.invoice_id)
     )
     found = await ledger.page(tx, call.store.id, filters, read_entry(query.cursor), query.limit + 1)
-    known, kept = flow.decimals(call.house), currency(call.store.currency)
+    known, kept = await decimals(tx), currency(call.store.currency)
     return page([entry_resource(entry, known, kept) for entry in found], query.limit)
 
 

@@ -28,7 +28,7 @@ class SalesLine(Struct):
     asset: AssetId
     status: str
     invoices: int
-    amount: Signed | None
+    amount: Signed
     value: Signed
     currency: str
 
@@ -50,7 +50,7 @@ class LiabilityLine(Struct):
     object: Literal["liability"]
     asset: AssetId
     customers: int
-    amount: Signed | None
+    amount: Signed
     value: Signed
     currency: str
 
@@ -61,6 +61,6 @@ class CostLine(Struct):
     object: Literal["cost"]
     account: str
     asset: AssetId
-    amount: Signed | None
+    amount: Signed
     value: Signed
     currency: str
