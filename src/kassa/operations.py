@@ -149,7 +149,7 @@ async def add_wallet(settings: Settings, store_id: str, network: str, descriptor
         # First of all: whoever gave a private key must hear of that, whatever else is wrong.
         account = chain.addresses.account(descriptor)
         check_mode(network, chain.livemode, store.livemode)
-        wallet = await flow.add_wallet(tx, operator(), store.id, network, chain.space, account, house.seal, now)
+        wallet = await flow.add_wallet(tx, house, operator(), store.id, network, account, now)
         return {"wallet_id": wallet.id} | wallet_resource(wallet) | _first_addresses(chain, wallet.descriptor)
 
     return await _in_house(settings, work)

@@ -6,7 +6,7 @@ and credit that is spent (`spending`). All of them end in `standing`, which work
 `deposits` stand and writes the difference: announcements, events, and by `accounts` and `booking` the entries and the
 credit that follow. `contracts` holds back an asset that is in doubt. `pricing` knows what an asset is worth.
 `addresses` gives customers theirs; `administration` changes stores, keys, wallets and webhooks, and records it;
-`wallet_changes` replaces a wallet, slowly.
+`wallet_changes` replaces a wallet, slowly; `sharing` watches its addresses also where they were not issued.
 `showing` and `timeline` only read; `guarding` reports what must not be shown, and `reconciling` where the books are not
 what a node shows. `alerting` carries out what people decide about alerts. `verifying` works the books out anew,
 `reporting` sums them up. `linking` says where payment links stand by the invoices that `attempting` made for them.
@@ -50,6 +50,7 @@ from kassa.flow.overview import overview
 from kassa.flow.pricing import priced_pairs, rate_alarms, rates_at, wanted_markets
 from kassa.flow.reconciling import on_reconciled
 from kassa.flow.reporting import report
+from kassa.flow.sharing import ABOVE_ALL, share_addresses
 from kassa.flow.showing import (
     PayerView,
     invoice_list,
@@ -73,6 +74,7 @@ from kassa.flow.wallet_changes import (
 )
 
 __all__ = [
+    "ABOVE_ALL",
     "DETECTORS",
     "Detector",
     "Issuing",
@@ -141,6 +143,7 @@ __all__ = [
     "revoke_key",
     "rotate_webhook_secret",
     "set_spread",
+    "share_addresses",
     "show_webhook_secret",
     "thaw_asset",
     "timeline",

@@ -1,12 +1,12 @@
 """Give a customer a deposit address: one per network, for ever; the same on all networks of a space."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import kassa.customers.store as customers
 import kassa.wallets.deposit_store as deposits
+import kassa.wallets.sharing_store as sharing
 import kassa.wallets.store as wallets
 from kassa.core.clock import rfc3339
 from kassa.core.errors import FieldFault, Invalid, Unavailable
@@ -67,9 +67,7 @@ async def issue_address(
     if index is None:
         index = issuing.index
     if index is not None:
-        shared = [w for w in await wallets.wallets_of(tx, store.id) if w.keychain_id == keychain_id]
-        made = [new_address(house, wallet, index, owner, now) for wallet in _known(house, shared)]
-        await deposits.put_deposit(tx, store.id, owner, made, now)
+        await _put(tx, house, store, owner, keychain_id, index, now)
     stored = await deposits.deposit_address(tx, owner, issuing.asset.network)
     place = Place(stored.descriptor, stored.index, stored.seal)
     if house.mismatch(issuing.asset.network, place, stored.address, owner) is not False:
@@ -77,16 +75,35 @@ async def issue_address(
     return _resource(owner, issuing.asset, stored)
 
 
-def _known(house: House, shared: Sequence[Wallet]) -> list[Wallet]:
-    return [wallet for wallet in shared if wallet.network in house.chains and house.is_sealed(wallet)]
+async def _put(
+    tx: Tx, house: House, store: Store, owner: CustomerId, keychain_id: int, index: int, now: datetime
+) -> None:
+    """Give a customer an index of a keychain where the store has it as its wallet; watch it wherever anybody has."""
+    mine = [w for w in await wallets.wallets_of(tx, store.id) if w.keychain_id == keychain_id and house.is_sealed(w)]
+    if not mine:
+        return
+    shown = {wallet.network for wallet in mine}
+    made = [
+        new_address(house, network, keychain_id, mine[0].descriptor, index, owner, now)
+        for network in watched_networks(house, mine[0])
+    ]
+    await deposits.put_deposit(tx, store.id, owner, [each for each in made if each.network in shown], now)
+    await sharing.put_watched(tx, store.id, owner, [each for each in made if each.network not in shown], now)
 
 
-def new_address(house: House, wallet: Wallet, index: int, owner: str, now: datetime) -> NewAddress:
+def watched_networks(house: House, wallet: Wallet) -> list[str]:
+    """Return the networks on which the addresses of a wallet's keychain are to be watched, its own among them."""
+    return [network for network in house.chains if network == wallet.network or network in wallet.networks]
+
+
+def new_address(
+    house: House, network: str, keychain_id: int, descriptor: str, index: int, owner: str, now: datetime
+) -> NewAddress:
     """Derive the address of an index that was handed out, sealed for the invoice or customer that gets it."""
-    derived = house.chains[wallet.network].addresses.derive(wallet.descriptor, index)
-    seal = house.seal.of_address(wallet.network, wallet.descriptor, index, derived.text, owner)
+    derived = house.chains[network].addresses.derive(descriptor, index)
+    seal = house.seal.of_address(network, descriptor, index, derived.text, owner)
     id_ = AddressId(new_id("adr", now))
-    return NewAddress(id_, wallet.network, derived.text, derived.script, derived.key, wallet.keychain_id, index, seal)
+    return NewAddress(id_, network, derived.text, derived.script, derived.key, keychain_id, index, seal)
 
 
 def _resource(customer_id: CustomerId, asset: Asset, stored: Deposited) -> dict[str, Any]:  # JSON

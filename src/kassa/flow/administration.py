@@ -15,12 +15,13 @@ from kassa.audit.model import Actor
 from kassa.audit.rules import difference
 from kassa.core.ids import KeyId, StoreId, WebhookId
 from kassa.db.pool import Tx
+from kassa.flow.sharing import share_addresses
+from kassa.house import House
 from kassa.invoices.policy import NOTHING, Policy
 from kassa.stores.model import SCOPES, Store
 from kassa.stores.resource import store_resource
 from kassa.wallets.model import Wallet
 from kassa.wallets.resource import wallet_resource
-from kassa.wallets.seal import Seal
 from kassa.wallets.store import Account
 from kassa.webhooks.model import Change, Endpoint
 from kassa.webhooks.resource import endpoint_resource
@@ -86,10 +87,16 @@ async def revoke_key(tx: Tx, by: Actor, key_id: str, now: datetime, *, store_id:
 
 
 async def add_wallet(
-    tx: Tx, by: Actor, store_id: str, network: str, space: str, account: Account, seal: Seal, now: datetime
+    tx: Tx, house: House, by: Actor, store_id: str, network: str, account: Account, now: datetime
 ) -> Wallet:
-    """Give a store its wallet on a network; raises `Conflict` when it has one there."""
-    wallet = await wallets.add_wallet(tx, store_id, network, space, account, seal, now)
+    """Give a store its wallet on a network; raises `Conflict` when it has one there.
+
+    The newest addresses of its keychain on other networks are watched on this one from now on; the network's follower
+    sees to the rest before its next block.
+    """
+    space = house.chains[network].space
+    wallet = await wallets.add_wallet(tx, store_id, network, space, account, house.seal, now)
+    await share_addresses(tx, house, wallet.keychain_id, wallet.descriptor, network)
     await audit.record(tx, by, "wallet.added", wallet.id, now, store_id=store_id, after=wallet_resource(wallet))
     return wallet
 

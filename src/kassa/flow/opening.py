@@ -17,7 +17,7 @@ from kassa.db.pool import Tx
 from kassa.events.model import NewEvent
 from kassa.flow import picture as pictures
 from kassa.flow import pricing
-from kassa.flow.addresses import new_address
+from kassa.flow.addresses import new_address, watched_networks
 from kassa.flow.picture import Picture
 from kassa.house import House
 from kassa.invoices import quote as quotes
@@ -179,15 +179,23 @@ async def _opening(
     house: House, plan: _Plan, indexes: Mapping[int, int], again: Callable[[], Awaitable[Opening]] | None = None
 ) -> Opening:
     now, mine = plan.now, plan.wallets
-    # On every network where the index is the same address, also those that are not offered: what a payer sends on the
-    # wrong one is seen there.
-    shared = [name for name, wallet in mine.items() if wallet.keychain_id in indexes and house.is_sealed(wallet)]
-    issued = {n: new_address(house, mine[n], indexes[mine[n].keychain_id], plan.invoice, now) for n in shared}
-    for wallet in {mine[network].keychain_id: mine[network] for network in shared}.values():
+    # Their seals are right: `_offered` saw to that.
+    used = {wallet.keychain_id: wallet for wallet in (mine[quote.asset.network] for quote in plan.offered)}
+    issued: dict[tuple[int, str], NewAddress] = {}
+    for keychain, wallet in used.items():
+        # On every network where the index is the same address, also those that are not offered, and those where only
+        # others have, or this store had, this wallet: what a payer sends on the wrong one is seen there.
+        for network in watched_networks(house, wallet):
+            issued[keychain, network] = new_address(
+                house, network, keychain, wallet.descriptor, indexes[keychain], plan.invoice, now
+            )
         # No index leaves the process before the mark outside the database covers it: an old backup must not reissue it.
-        await house.marks.cover(wallet, indexes[wallet.keychain_id])
-    options = tuple(_option(quote, issued[quote.asset.network], mine[quote.asset.network]) for quote in plan.offered)
-    return Opening(plan.terms(options=options), tuple(issued.values()), again)
+        await house.marks.cover(wallet, indexes[keychain])
+    options = []
+    for quote in plan.offered:
+        wallet = mine[quote.asset.network]
+        options.append(_option(quote, issued[wallet.keychain_id, wallet.network], wallet))
+    return Opening(plan.terms(options=tuple(options)), tuple(issued.values()), again)
 
 
 def _offered(

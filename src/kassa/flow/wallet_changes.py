@@ -22,6 +22,7 @@ from kassa.core.ids import new_id
 from kassa.db.pool import Tx
 from kassa.events.model import NewEvent
 from kassa.flow.makers import refuse_same_person
+from kassa.flow.sharing import share_addresses
 from kassa.house import House
 from kassa.wallets.change import Change, asked_seal, change_resource, confirmed_seal, is_sound
 
@@ -112,7 +113,8 @@ async def on_wallet_changes(tx: Tx, house: House, now: datetime) -> bool:
         return True
     await changes.retire(tx, change.wallet_id, now)
     account = Account(change.descriptor, change.fingerprint)
-    await wallets.add_wallet(tx, change.store_id, change.network, change.space, account, house.seal, now)
+    made = await wallets.add_wallet(tx, change.store_id, change.network, change.space, account, house.seal, now)
+    await share_addresses(tx, house, made.keychain_id, made.descriptor, made.network)
     await _end(tx, KASSA, change, "applied", "wallet.changed", now)
     return True
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from asyncpg import Record
+
 from kassa.core.audits import Claim, Movement
 from kassa.core.facts import BlockRef
 from kassa.db.pool import Tx
@@ -37,12 +39,7 @@ async def booked(tx: Tx, network: str) -> Booked | None:
         network,
         wallet(network),
     )
-    found = {
-        row["id"]: Owner(
-            row["id"], row["address"], row["script"], row["store_id"], row["invoice_id"], row["customer_id"]
-        )
-        for row in owners
-    }
+    found = {row["id"]: _owner(row) for row in owners}
     movements: dict[tuple[str, str], list[Movement]] = {}
     accepted: dict[str, int] = {}
     astray: dict[str, int] = {}
@@ -130,4 +127,9 @@ async def record(
 async def owner(tx: Tx, address_id: str) -> Owner:
     """Return an address that was issued."""
     row = await tx.fetchrow("select * from addresses where id = $1", address_id)
-    return Owner(row["id"], row["address"], row["script"], row["store_id"], row["invoice_id"], row["customer_id"])
+    return _owner(row)
+
+
+def _owner(row: Record) -> Owner:
+    customer = row["customer_id"] or row["watched_for"]
+    return Owner(row["id"], row["address"], row["script"], row["store_id"], row["invoice_id"], customer)

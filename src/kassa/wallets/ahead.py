@@ -7,13 +7,14 @@ what a counter jumped over for its sake may have been shown as well, and is watc
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncpg.pool import Pool
 
 import kassa.wallets.store as wallets
 from kassa.wallets.model import Derive, Unissued
+from kassa.wallets.store import Keychain
 
 AHEAD = 100
 """How many addresses above a counter are watched."""
@@ -36,11 +37,15 @@ class Ahead:
         self._jumps = -1
         self._by_script: dict[bytes, Unissued] = {}
 
-    async def refresh(self, pool: "Pool[Any]") -> None:
-        """Follow the counters: derive what came within reach, forget what was issued."""
+    async def refresh(self, pool: "Pool[Any]") -> Sequence[Keychain]:
+        """Follow the counters: derive what came within reach, forget what was issued.
+
+        Return the keychains of the network.
+        """
         fresh: list[Unissued] = []
         counters: dict[int, int] = {}
-        for keychain in await wallets.keychains(pool, self._network):
+        found = await wallets.keychains(pool, self._network)
+        for keychain in found:
             await asyncio.sleep(0)  # deriving a hundred addresses takes some milliseconds
             counters[keychain.id] = keychain.next_index
             first = max(keychain.next_index, self._derived_to.get(keychain.id, 0))
@@ -52,7 +57,7 @@ class Ahead:
             self._derived_to[keychain.id] = max(first, last)
         fresh += await self._jumped_over(pool)
         if not fresh:
-            return
+            return found
         kept = (
             one
             for one in self._by_script.values()
@@ -60,6 +65,7 @@ class Ahead:
         )
         self._by_script = {one.script: one for one in (*kept, *fresh)}
         self._found([one.key for one in fresh])
+        return found
 
     async def _jumped_over(self, pool: "Pool[Any]") -> list[Unissued]:
         jumps = await wallets.last_jump(pool)

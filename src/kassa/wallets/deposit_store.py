@@ -7,6 +7,7 @@ from typing import Any
 
 from asyncpg.pool import Pool
 
+import kassa.wallets.sharing_store as sharing
 from kassa.core.ids import AddressId, CustomerId, StoreId
 from kassa.db.pool import Tx
 from kassa.wallets.model import NewAddress, Place
@@ -58,12 +59,17 @@ async def has_deposit(tx: "Tx | Pool[Any]", customer_id: CustomerId, network: st
 async def put_deposit(
     tx: Tx, store_id: str, customer_id: CustomerId, addresses: Sequence[NewAddress], now: datetime
 ) -> None:
-    """Write a customer's deposit addresses, where they have none yet. Hold the customer's lock."""
+    """Write a customer's deposit addresses, where they have none yet. Hold the customer's lock.
+
+    One that is watched for them already becomes theirs.
+    """
+    if addresses:
+        await sharing.claim(tx, customer_id, addresses[0].keychain_id, [each.network for each in addresses])
     await tx.executemany(
         """insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, customer_id,
                created_at, seal)
            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-           on conflict (customer_id, network) where customer_id is not null do nothing""",
+           on conflict do nothing""",
         [
             (a.id, a.network, a.script, a.text, a.key, a.keychain_id, a.index, store_id, customer_id, now, a.seal)
             for a in addresses

@@ -9,7 +9,10 @@ from kassa.core.ids import AddressId, CustomerId, InvoiceId, StoreId, WalletId
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """A store's wallet on one network. Its keychain (descriptor and counter) may serve several stores and networks."""
+    """A store's wallet on one network. Its keychain (descriptor and counter) may serve several stores and networks.
+
+    `networks` are all on which it is, or was, anybody's wallet: its addresses are watched on each.
+    """
 
     id: WalletId
     store_id: StoreId
@@ -21,6 +24,7 @@ class Wallet:
     created_at: datetime
     seal: bytes | None = None
     retired_at: datetime | None = None
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

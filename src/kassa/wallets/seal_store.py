@@ -49,9 +49,9 @@ async def seal_all(tx: Tx, seal: Seal, derived: Derived) -> tuple[int, int]:
         await tx.execute("update wallets set seal = $2 where id = $1", wallet["id"], made)
     after, done, left = "", 0, 0
     while rows := await tx.fetch(
-        "select a.id, a.network, a.index, a.address, coalesce(a.invoice_id, a.customer_id) as owner, k.descriptor"
-        " from addresses a join keychains k on k.id = a.keychain_id"
-        " where a.id > $1 and coalesce(a.invoice_id, a.customer_id) is not null order by a.id limit $2",
+        "select a.id, a.network, a.index, a.address, coalesce(a.invoice_id, a.customer_id, a.watched_for) as owner,"
+        " k.descriptor from addresses a join keychains k on k.id = a.keychain_id"
+        " where a.id > $1 and coalesce(a.invoice_id, a.customer_id, a.watched_for) is not null order by a.id limit $2",
         after, PAGE,
     ):  # fmt: skip
         seals = [_seal(seal, row, derived) for row in rows]

@@ -17,7 +17,7 @@ from kassa.wallets.seal import Seal
 
 _WALLET = (
     "select w.id, w.store_id, w.network, w.keychain_id, w.created_at, w.seal, w.retired_at,"
-    " k.descriptor, k.fingerprint, k.next_index"
+    " k.descriptor, k.fingerprint, k.next_index, k.networks"
     " from wallets w join keychains k on k.id = w.keychain_id"
 )
 
@@ -51,7 +51,7 @@ class Account(Protocol):
 
 RECEIVING = """
 w.id as wallet_id, w.store_id as wallet_store_id, w.network, w.keychain_id, w.created_at as wallet_created_at, w.seal,
-    k.descriptor, k.fingerprint, k.next_index,
+    k.descriptor, k.fingerprint, k.next_index, k.networks,
     n.state <> 'halted' and n.lease_until < now() - interval '60 seconds' as forsaken,
     n.node_behind, n.state, n.observed_at,
     exists (select from restraints r where r.network = w.network and r.asset is null and r.kind <> 'raised'
@@ -96,6 +96,7 @@ class Keychain:
     descriptor: str
     next_index: int
     created_at: datetime
+    networks: Sequence[str] = ()
 
 
 async def add_wallet(
@@ -107,12 +108,13 @@ async def add_wallet(
 
     Raises `Conflict` when the store has a wallet on this network.
     """
-    # An update that changes nothing makes the row lockable and returned also when it existed.
     keychain = await tx.fetchrow(
-        "insert into keychains (space, descriptor, fingerprint, created_at) values ($1, $2, $3, $4)"
-        " on conflict on constraint keychains_descriptor do update set descriptor = excluded.descriptor"
-        " returning id, fingerprint, next_index",
-        space, account.descriptor, account.fingerprint, now,
+        "insert into keychains as k (space, descriptor, fingerprint, created_at, networks)"
+        " values ($1, $2, $3, $4, array[$5::text])"
+        " on conflict on constraint keychains_descriptor do update"
+        " set networks = array(select distinct unnest(k.networks || excluded.networks) order by 1)"
+        " returning id, fingerprint, next_index, networks",
+        space, account.descriptor, account.fingerprint, now, network,
     )  # fmt: skip
     id_ = WalletId(new_id("wal", now))
     wallet = Wallet(
@@ -125,6 +127,7 @@ async def add_wallet(
         next_index=keychain["next_index"],
         created_at=now,
         seal=seal.of_wallet(id_, store_id, network, account.descriptor),
+        networks=tuple(keychain["networks"]),
     )
     try:
         await tx.execute(
@@ -192,6 +195,7 @@ def read_receiving(row: Record) -> Receiving:
         next_index=row["next_index"],
         created_at=row["wallet_created_at"],
         seal=row["seal"],
+        networks=tuple(row["networks"]),
     )
     frozen = frozenset(row["frozen"])
     return Receiving(wallet, row["state"], row["observed_at"], row["node_behind"], row["forsaken"], row["held"], frozen)
@@ -231,7 +235,7 @@ async def allocate_each(pool: "Tx | Pool[Any]", orders: Sequence[Sequence[int]])
 async def keychains(tx: "Tx | Pool[Any]", network: str | None = None) -> list[Keychain]:
     """Return every keychain of every store (those used on one network, if given), in the order of their ids."""
     rows = await tx.fetch(
-        "select id, space, descriptor, next_index, created_at from keychains k"
+        "select id, space, descriptor, next_index, created_at, networks from keychains k"
         " where $1::text is null or exists (select from wallets w where w.keychain_id = k.id and w.network = $1)"
         " order by id",
         network,
@@ -242,7 +246,7 @@ async def keychains(tx: "Tx | Pool[Any]", network: str | None = None) -> list[Ke
 async def keychain(tx: "Tx | Pool[Any]", keychain_id: int) -> Keychain:
     """Return a keychain; raises `NotFound`."""
     row = await tx.fetchrow(
-        "select id, space, descriptor, next_index, created_at from keychains where id = $1", keychain_id
+        "select id, space, descriptor, next_index, created_at, networks from keychains where id = $1", keychain_id
     )
     if row is None:
         raise NotFound(f"there is no keychain {keychain_id}")
@@ -273,7 +277,7 @@ async def last_jump(pool: "Pool[Any]") -> int:
 async def jumped_over(pool: "Pool[Any]", network: str, limit: int) -> list[tuple[Keychain, int]]:
     """Return indexes that counters passed without an address of this network being kept, the latest first."""
     rows = await pool.fetch(
-        """select k.id, k.space, k.descriptor, k.next_index, k.created_at, i as index
+        """select k.id, k.space, k.descriptor, k.next_index, k.created_at, k.networks, i as index
            from keychain_jumps j join keychains k on k.id = j.keychain_id
            cross join generate_series(j.to_index - 1, j.from_index, -1) as i
            where exists (select from wallets w where w.keychain_id = k.id and w.network = $1)
@@ -303,8 +307,8 @@ async def adopt(tx: Tx, network: str, unissued: Unissued, margin: int, now: date
 async def owners(tx: "Tx | Pool[Any]", network: str, scripts: Sequence[bytes]) -> list[Owner]:
     """Return who owns the addresses among `scripts`, compared whole: a matching search key proves nothing."""
     rows = await tx.fetch(
-        "select id, network, script, store_id, invoice_id, customer_id from addresses"
-        " where network = $1 and script = any($2::bytea[])",
+        "select id, network, script, store_id, invoice_id, coalesce(customer_id, watched_for) as customer_id"
+        " from addresses where network = $1 and script = any($2::bytea[])",
         network,
         scripts,
     )
@@ -365,7 +369,8 @@ async def addresses_of(
 ) -> list[Issued]:
     """Return the addresses issued from a wallet to its own store, newest first; with `below`, of smaller index."""
     rows = await tx.fetch(
-        "select id, address, index, invoice_id, customer_id, created_at, seal from addresses"
+        "select id, address, index, invoice_id, coalesce(customer_id, watched_for) as customer_id, created_at, seal"
+        " from addresses"
         " where keychain_id = $1 and store_id = $2 and network = $3 and ($4::bigint is null or index < $4)"
         " order by index desc limit $5",
         wallet.keychain_id, wallet.store_id, wallet.network, below, limit,
@@ -385,4 +390,5 @@ def _wallet(row: Record) -> Wallet:
         created_at=row["created_at"],
         seal=row["seal"],
         retired_at=row["retired_at"],
+        networks=tuple(row["networks"]),
     )

@@ -29,6 +29,8 @@ select script, bool_or(open) as open from (
     union all
     select id, script, true from addresses where customer_id is not null and network = $1
     union all
+    select id, script, true from addresses where watched_for is not null and network = $1
+    union all
     (select id, script, false from addresses where network = $1 and id >= $3 order by id desc limit $2)
 ) as asked group by id, script order by bool_or(open) desc, id desc limit $2 + 1
 """

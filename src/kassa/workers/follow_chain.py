@@ -25,6 +25,7 @@ from kassa.wallets.ahead import Ahead
 from kassa.watch.keys import WatchedKeys
 from kassa.watch.model import ChainUpdate, Extension, Older, Position, TooDeep
 from kassa.watch.rules import extend, node_state
+from kassa.workers.sharing import Sharing
 
 log = structlog.get_logger()
 
@@ -97,6 +98,7 @@ class Follower:
         self._position = position
         self._keys = WatchedKeys(house.database.pool, network.name, house.clock)
         self._ahead = Ahead(network.name, self._derive, self._keys.add)
+        self._sharing = Sharing(house, network.name)
         self._woken = asyncio.Event()
         self._checked = False
         self._heard_at = house.clock.now()
@@ -173,7 +175,7 @@ class Follower:
         if not self._checked:
             await self._source.check()
             self._checked = True
-        await self._ahead.refresh(self._house.database.pool)
+        await self._sharing.go_on(await self._ahead.refresh(self._house.database.pool))
         read_at = self._house.clock.now()
         tip = await self._source.tip()
         self._answering = True

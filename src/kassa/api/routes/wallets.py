@@ -31,10 +31,7 @@ async def _account(call: Call) -> Account:
 
 async def _add(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     order: shapes.WalletOrder = call.body
-    space = call.house.chains[order.network].space
-    made = await flow.add_wallet(
-        tx, call.actor, call.store.id, order.network, space, call.prepared, call.house.seal, call.now
-    )
+    made = await flow.add_wallet(tx, call.house, call.actor, call.store.id, order.network, call.prepared, call.now)
     return wallet_resource(made)
 
 

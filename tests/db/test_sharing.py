@@ -1,0 +1,188 @@
+"""Addresses on all networks of their keychain's space, in the database: wallets that come late, go, and change."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kassa import flow
+from kassa.audit.model import Actor
+from kassa.core.ids import CustomerId, new_id
+from kassa.customers import store as customers
+from kassa.customers.model import Customer
+from kassa.db.pool import Database
+from kassa.house import House
+from kassa.stores import store as stores
+from kassa.stores.model import Store
+from kassa.wallets import replacement_store
+from kassa.wallets import store as wallets
+from kassa.workers.sharing import SETTLED, Sharing
+from tests.house import XPUB, SetClock, add_store, anvil_network, build_house
+
+XPUB_2 = (
+    "xpub6BosfCnifzxcFwrSzQiqu2DBVTshkCXacvNsWGYJVVhhawA7d4R5WSWGFNbi8Aw6ZRc1brxMyWMzG3DSSSSoekkudhUd9yLb6qx39T9nMdj"
+)
+OPERATOR = Actor("operator test")
+
+
+@pytest.fixture
+async def house(database: Database, tmp_path: Path) -> AsyncIterator[House]:
+    here = anvil_network("http://127.0.0.1:1")
+    networks = {name: replace(here, name=name) for name in ("anvil", "other")}
+    built = await build_house(database, tmp_path, networks)
+    yield built
+    await built.marks.close()
+
+
+async def _store(house: House, network: str = "anvil") -> Store:
+    async with house.database.transaction() as tx:
+        return await add_store(tx, house, network, XPUB)
+
+
+async def _give(house: House, store: Store, network: str, key: str = XPUB) -> wallets.Wallet:
+    async with house.database.transaction() as tx:
+        account = house.chains[network].addresses.account(key)
+        return await flow.add_wallet(tx, house, OPERATOR, store.id, network, account, house.clock.now())
+
+
+async def _customer(house: House, store: Store) -> CustomerId:
+    now = house.clock.now()
+    made = Customer(CustomerId(new_id("cus", now)), store.id, None, None, "{}", now)
+    async with house.database.transaction() as tx:
+        await customers.put(tx, made)
+    return made.id
+
+
+async def _address(house: House, store: Store, customer: str, asset: str) -> str:
+    issuing = await flow.prepare_address(house, store, customer, asset)
+    async with house.database.transaction() as tx:
+        return str((await flow.issue_address(tx, house, store, customer, issuing, house.clock.now()))["address"])
+
+
+async def _watched(house: House, network: str) -> dict[str, str | None]:
+    """Return whose each address of a network is, as blocks are matched, if its seal is right there; else None."""
+    found = {}
+    for row in await house.database.pool.fetch(
+        "select a.*, k.descriptor from addresses a join keychains k on k.id = a.keychain_id where network = $1", network
+    ):
+        (owner,) = await wallets.owners(house.database.pool, network, [row["script"]])
+        whose = owner.invoice_id or owner.customer_id or ""
+        made = house.seal.of_address(network, row["descriptor"], row["index"], row["address"], whose)
+        found[row["address"]] = whose if made == row["seal"] else None
+    return found
+
+
+async def _copies(house: House, customer: str, count: int) -> None:
+    """Issue so many addresses more to a customer, as old ones that were never shown on any other network."""
+    await house.database.pool.execute(
+        """insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, watched_for,
+               created_at)
+           select 'adr_' || n, network, int8send(n), 'x' || n, n, keychain_id, n, store_id, customer_id, created_at
+           from addresses, generate_series(1000, 999 + $2::int) n where customer_id = $1""",
+        customer,
+        count,
+    )
+
+
+async def test_a_second_store_of_a_keychain_brings_every_address_that_the_first_issued(house: House) -> None:
+    first = await _store(house)
+    ada = await _customer(house, first)
+    before = await _address(house, first, ada, "ETH@anvil")
+    assert await _watched(house, "other") == {}
+
+    second = await _store(house)
+    assert await _watched(house, "other") == {}
+    await _give(house, second, "other")
+    bob = await _customer(house, first)
+    after = await _address(house, first, bob, "ETH@anvil")
+
+    assert await _watched(house, "other") == {before: ada, after: bob}
+    assert await _watched(house, "anvil") == {before: ada, after: bob}
+
+
+async def test_what_is_not_sealed_where_it_was_issued_is_watched_but_gets_no_seal(house: House) -> None:
+    store = await _store(house)
+    ada, eve = await _customer(house, store), await _customer(house, store)
+    address = await _address(house, store, ada, "ETH@anvil")
+    await house.database.pool.execute("update addresses set customer_id = $1", eve)
+    await _give(house, store, "other")
+    assert await _watched(house, "other") == {address: None}
+
+
+async def test_a_customer_gets_the_address_that_was_watched_for_them_once_their_store_has_the_wallet(
+    house: House,
+) -> None:
+    store = await _store(house)
+    ada = await _customer(house, store)
+    address = await _address(house, store, ada, "ETH@anvil")
+    await _give(house, await _store(house), "other")
+    await _give(house, store, "other")
+    assert await _address(house, store, ada, "ETH@other") == address
+    assert await house.database.pool.fetchval("select next_index from keychains") == 1
+
+
+async def test_a_retired_wallet_is_watched_on_its_network_and_shown_to_nobody_there(house: House) -> None:
+    store = await _store(house)
+    old = await _give(house, store, "other")
+    async with house.database.transaction() as tx:
+        await replacement_store.retire(tx, old.id, house.clock.now())
+    new = await _give(house, store, "other", XPUB_2)
+    ada = await _customer(house, store)
+
+    mine = await _address(house, store, ada, "ETH@anvil")
+    assert await _watched(house, "other") == {mine: ada}
+    shown = await _address(house, store, ada, "ETH@other")
+
+    assert shown == house.chains["other"].addresses.derive(new.descriptor, 0).text
+    assert shown != mine
+    assert await _watched(house, "other") == {mine: ada, shown: ada}
+    assert await _address(house, store, ada, "ETH@anvil") == mine
+
+
+async def test_a_wallet_that_replaces_another_brings_what_it_issued_elsewhere(house: House) -> None:
+    first = await _store(house)
+    issued = await _address(house, first, ada := await _customer(house, first), "ETH@anvil")
+    async with house.database.transaction() as tx:
+        second = await stores.create_store(tx, "Second", "EUR", False, house.clock.now())
+    held = await _give(house, second, "other", XPUB_2)
+    await _replace(house, second, held, XPUB)
+    assert await _watched(house, "other") == {issued: ada}
+
+
+async def _replace(house: House, store: Store, held: wallets.Wallet, key: str) -> None:
+    now, account = house.clock.now(), house.chains["other"].addresses.account(key)
+    async with house.database.transaction() as tx:
+        asked = await flow.ask_wallet_change(tx, house, OPERATOR, store.id, held.id, account, now)
+        await flow.confirm_wallet_change(tx, house, OPERATOR, None, asked["id"], account.fingerprint, now)
+    assert isinstance(house.clock, SetClock)
+    now = house.clock.move(house.settings.wallets.change_delay_seconds)
+    async with house.database.transaction() as tx:
+        assert await flow.on_wallet_changes(tx, house, now)
+
+
+async def test_very_many_are_shared_in_batches_and_looked_through_again_after_a_minute(house: House) -> None:
+    store = await _store(house)
+    ada = await _customer(house, store)
+    await _address(house, store, ada, "ETH@anvil")
+    await _copies(house, ada, 1_100)
+    await _give(house, store, "other")
+    assert len(await _watched(house, "other")) == 500
+
+    async def look() -> int:
+        await sharing.go_on(await wallets.keychains(house.database.pool, "other"))
+        return len(await _watched(house, "other"))
+
+    sharing = Sharing(house, "other")
+    assert await look() == 1_101
+    late: dict[str, Any] = {"customer": await _customer(house, store)}
+    # As an invoice that was priced before the wallet came, and is written after.
+    await house.database.pool.execute("update keychains set networks = array['anvil']")
+    await house.database.pool.execute("update wallets set retired_at = now() where network = 'other'")
+    await _address(house, store, late["customer"], "ETH@anvil")
+    await house.database.pool.execute("update keychains set networks = array['anvil', 'other']")
+    assert await look() == 1_101
+    assert isinstance(house.clock, SetClock)
+    house.clock.move(SETTLED.total_seconds())
+    assert await look() == 1_102
