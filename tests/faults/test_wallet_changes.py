@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kassa import flow
+from kassa.audit.anchor import advance
 from kassa.audit.model import Actor
 from kassa.house import House
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
@@ -34,7 +35,9 @@ async def asked(served: Served) -> tuple[Any, Any]:
 
 async def pass_time(served: Served, seconds: float) -> None:
     served.house.clock.move(seconds)  # type: ignore[attr-defined]
-    await served.house.database.pool.execute("update networks set observed_at = $1", served.house.clock.now())
+    pool = served.house.database.pool
+    await pool.execute("update networks set observed_at = $1", served.house.clock.now())
+    await advance(pool, served.house.settings.data_dir)
     while await served.house.database.run(
         lambda tx: flow.on_wallet_changes(tx, served.house, served.house.clock.now())
     ):
@@ -183,6 +186,32 @@ async def test_e29_a_cancelled_change_is_not_revived_in_the_database(served: Ser
     await served.house.database.pool.execute("update wallet_changes set ended_at = null, ended_as = null")
     await pass_time(served, DAY)
     assert await key_in_use(served) == wallet["fingerprint"]
+
+
+_DELETED = """
+alter table acts disable trigger acts_append_only;
+delete from acts where kind = 'wallet.change_cancelled';
+update acts set number = number - 1
+    where number > (select max(number) from acts where kind = 'wallet.change_asked') + 1;
+alter table acts enable trigger acts_append_only;
+"""
+
+
+@pytest.mark.parametrize("cut_out", [False, True])
+async def test_e29_a_seal_that_was_copied_before_a_change_ended_revives_nothing(served: Served, cut_out: bool) -> None:
+    wallet, path = await confirmed(served)
+    pool = served.house.database.pool
+    seal = await pool.fetchval("select confirmed_seal from wallet_changes")
+    await served.all.post(f"{path}/cancel")
+    await served.all.post("/v1/webhooks", {"url": "https://shop.example/hook", "events": ["*"]})
+    await pass_time(served, 1)  # the anchor has seen the end
+    await pool.execute("update wallet_changes set ended_at = null, ended_as = null, confirmed_seal = $1", seal)
+    if cut_out:
+        await pool.execute(_DELETED)
+    await pass_time(served, DAY)
+    assert await key_in_use(served) == wallet["fingerprint"]
+    [listed] = (await served.all.get("/v1/wallet-changes")).json["data"]
+    assert listed["status"] == ("confirmed" if cut_out else "cancelled")  # it waits while the log does not hold
 
 
 async def test_e29_a_change_that_is_overdue_by_more_than_a_day_is_given_up(served: Served) -> None:

@@ -113,6 +113,18 @@ async def verify(
     return head
 
 
+async def course(tx: Tx, change_id: str) -> tuple[Head, bool] | None:
+    """Return where the log tells that the change of a wallet was asked for, and whether it tells that it ended."""
+    rows = await tx.fetch(
+        """select number, hash, kind from acts where subject = $1
+               and kind in ('wallet.change_asked', 'wallet.change_cancelled', 'wallet.changed') order by number""",
+        change_id,
+    )
+    if not rows or rows[0]["kind"] != "wallet.change_asked":
+        return None
+    return Head(rows[0]["number"], rows[0]["hash"]), len(rows) > 1
+
+
 async def hash_at(tx: "Tx | Pool[Any]", number: int) -> bytes | None:
     """Return the stored hash of the act of a number."""
     found: bytes | None = await tx.fetchval("select hash from acts where number = $1", number)

@@ -14,7 +14,8 @@ import kassa.events.store as events
 import kassa.wallets.replacement_store as changes
 import kassa.wallets.store as wallets
 from kassa.alerts.model import Finding, Kind, Severity
-from kassa.audit.model import KASSA, Actor
+from kassa.audit.anchor import read_anchor
+from kassa.audit.model import KASSA, Actor, Break
 from kassa.chains.base import Account
 from kassa.core.clock import rfc3339
 from kassa.core.errors import Conflict, FieldFault, Invalid
@@ -96,13 +97,17 @@ async def cancel_wallet_change(
 
 
 async def on_wallet_changes(tx: Tx, house: House, now: datetime) -> bool:
-    """Apply one change whose delay is over; return whether there was one. What was not made through Kassa, or is
-    overdue by more than `LONGEST_OVERDUE`, is ended.
+    """Apply one change whose delay is over; return whether there was one. What was not made through Kassa, has ended
+    before, or is overdue by more than `LONGEST_OVERDUE`, is ended. While the audit log does not hold, all wait.
     """
     change = await changes.due(tx, now)
     if change is None:
         return False
-    if not is_sound(house.seal, change) or change.network not in house.chains:
+    sound = is_sound(house.seal, change) and change.network in house.chains
+    going = await _is_under_way(tx, house, change) if sound else False
+    if going is None:
+        return False
+    if not going:
         reason = f"the change {change.id} of a wallet was written by nobody who may: it was not carried out"
         forged = Finding(Kind.ADDRESS_MISMATCH, change.id, Severity.CRITICAL, reason, store_id=change.store_id)
         await alerts.open_alert(tx, forged, now)
@@ -117,6 +122,22 @@ async def on_wallet_changes(tx: Tx, house: House, now: datetime) -> bool:
     await share_addresses(tx, house, made.keychain_id, made.descriptor, made.network)
     await _end(tx, KASSA, change, "applied", "wallet.changed", now)
     return True
+
+
+async def _is_under_way(tx: Tx, house: House, change: Change) -> bool | None:
+    """Tell whether a change was asked for and has not ended, by the audit log; None: the log cannot be believed now.
+
+    Seals that were copied before it ended fit for ever, and rows can be deleted; but an act that was cut out of the log
+    since the change was asked for is missed by the anchor, which is not in the database.
+    """
+    course = await audit.course(tx, change.id)
+    if course is None:
+        return False
+    asked, ended = course
+    anchor = read_anchor(house.settings.data_dir)
+    if anchor.number < asked.number or isinstance(await audit.verify(tx, anchor, asked), Break):
+        return None
+    return not ended
 
 
 async def _open(tx: Tx, house: House, store_id: str | None, change_id: str) -> Change:
