@@ -73,5 +73,20 @@ async def test_a_payment_at_the_end_of_a_chain_of_unconfirmed_ones_is_replaceabl
     assert not any(seen.replaceable for seen in pending.transactions)
 
 
+async def test_a_payment_of_which_the_node_does_not_say_more_is_replaceable_until_it_does(bitcoin: UtxoBench) -> None:
+    address, watched = bitcoin.address(), Watched()
+    watched.pay(address)
+    node = bitcoin.node
+    await node.restart(SIGNALS_COUNT)
+    await node.rpc.named("sendtoaddress", address=address.text, amount="0.001", fee_rate=5, replaceable=False)
+    async with Liar(node.rpc_url) as liar, watching(BITCOIN, node, Connection(liar.url)) as fresh:
+        silent = liar.on("getmempoolentry").error(-5, "Transaction not in mempool")
+        looks = []
+        for _ in range(2):
+            looks += [seen.replaceable for seen in (await fresh.source.pending(watched, ())).transactions]
+            silent.off()
+        assert looks == [True, False]
+
+
 def _without(said: dict[str, Any], name: str) -> dict[str, Any]:  # JSON
     return {key: value for key, value in said.items() if key != name}

@@ -171,9 +171,11 @@ class Mempool:
             txids = unjudged[start : start + FETCHED_AT_ONCE]
             answers = await self._rpc.batch(_Entry, [("getmempoolentry", (txid,)) for txid in txids])
             for txid, entry in zip(txids, answers, strict=True):
-                if isinstance(entry, Fault):  # it has just left the mempool
-                    continue
                 ours = self._ours[txid]
+                if isinstance(entry, Fault):
+                    # It has just left the mempool, or so the node says: nothing speaks for trusting it. Asked again.
+                    self._ours[txid] = replace(ours, replaceable=True)
+                    continue
                 self._ours[txid] = replace(
                     ours,
                     replaceable=info.replaces_all
