@@ -334,4 +334,4 @@ async def _check_unconfirmed(
 
 
 def _nothing_against(row: Mapping[str, Any]) -> bool:
-    return row["conflict_txid"] is None and row["missing_since"] is None
+    return all(row[name] is None for name in ("conflict_txid", "missing_since", "void_height"))

@@ -140,6 +140,48 @@ async def test_a_balance_that_grew_is_a_payment_of_the_block(counting: EvmBench)
     assert (await counting.source.pending(watched, [block.ref.hash])).complete
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_a_contract_pays_in_the_block_in_which_its_address_is_swept_is_seen(
+    counting: EvmBench, fails: bool
+) -> None:
+    ours, watched = counting.address(), Watched()
+    watched.opened.append(ours.script)
+    watched.pay(ours)
+    node, there = counting.node, await counting.node.address()
+    await node.rpc.call("anvil_setBalance", ours.text, hex(10 * ETHER))
+    await node.rpc.call("anvil_impersonateAccount", ours.text)
+    if fails:
+        await node.rpc.call("anvil_setCode", there, "0x60006000fd")
+    async with contract(node, "Forwarder") as forwarder:
+        await node.mine()
+        await counting.last(1, watched)
+        await node.send({"from": ours.text, "to": there, "value": hex(9 * ETHER), "gas": hex(100_000)})
+        await forwarder.send("forward", ours.text, 3, wei=3)
+        await node.mine()
+    (block,) = await counting.last(1, watched)
+    paid = [transfer for transaction in block.transactions for transfer in transaction.transfers]
+    assert told(paid) == [(f"balance:0x{ours.script.hex()}", ours.script, 3)]
+    assert block.unseen is None
+
+
+async def test_a_balance_that_fell_by_more_than_was_sent_is_named(counting: EvmBench) -> None:
+    ours, watched = counting.address(), Watched()
+    watched.opened.append(ours.script)
+    watched.pay(ours)
+    await counting.node.rpc.call("anvil_setBalance", ours.text, hex(ETHER))
+    await counting.node.mine()
+    await counting.last(1, watched)
+    async with contract(counting.node, "Forwarder") as drain:
+        pass
+    # As an account that delegates to a contract (EIP-7702) loses ether by a call from outside.
+    code = "0x5f5f5f5f6103e873" + drain.address[2:] + "5af100"
+    await counting.node.rpc.call("anvil_setCode", ours.text, code)
+    await counting.node.send({"to": ours.text, "gas": hex(100_000)})
+    await counting.node.mine()
+    (block,) = await counting.last(1, watched)
+    assert (positions(block), block.unseen) == ([], Unseen.SPENT)
+
+
 async def test_balances_without_open_business_are_not_asked_for(counting: EvmBench) -> None:
     ours, watched = counting.address(), Watched()
     watched.pay(ours)

@@ -4,12 +4,15 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kassa.core.ids import new_id
 from kassa.db.pool import Database, Tx
 from kassa.house import House
 from kassa.stores.model import Store
+from kassa.watch import keys as keys_module
 from kassa.watch.keys import WatchedKeys, _merged
 from tests.house import BITCOIN, add_store, build_house
 
@@ -24,15 +27,16 @@ def test_keys_stay_sorted_and_unique_however_they_arrive(first: list[int], later
     assert held.tolist() == sorted({key for found in [first, *later] for key in found})
 
 
-async def put(tx: Tx, house: House, store: Store, number: int) -> None:
+async def put(tx: Tx, house: House, store: Store, number: int, name: str | None = None) -> None:
     await tx.execute(
         """insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, created_at)
-           select 'adr_' || $1, $2, $3, $1, $4, keychain_id, $4, $5, now() from wallets where store_id = $5""",
+           select $6, $2, $3, $1, $4, keychain_id, $4, $5, now() from wallets where store_id = $5""",
         str(number),
         BITCOIN,
         number.to_bytes(4, "big"),
         number,
         store.id,
+        name or f"adr_{number}",
     )
 
 
@@ -88,3 +92,20 @@ async def test_refreshes_side_by_side_lose_nothing(database: Database, tmp_path:
         await asyncio.gather(*[add(start + n) for n in range(6)], *[watched.refresh() for _ in range(4)])
     await watched.refresh()
     assert watched.destinations.tolist() == list(range(60))
+
+
+async def test_addresses_beyond_what_is_asked_about_are_told_of_however_old_their_business(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "MOST_OPEN", 3)
+    house = await build_house(database, tmp_path)
+    async with database.transaction() as tx:
+        store = await add_store(tx, house)
+        for number in range(3):
+            await put(tx, house, store, number, new_id("adr", house.clock.now()))
+    watched = WatchedKeys(database.pool, BITCOIN, house.clock)
+    assert (await watched.open()).left_out is False
+    async with database.transaction() as tx:
+        await put(tx, house, store, 3, new_id("adr", house.clock.now()))
+    opened = await watched.open()
+    assert (len(opened.addresses), opened.left_out) == (3, True)

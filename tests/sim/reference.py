@@ -48,6 +48,8 @@ def expected_payment(
     lost = "replaced" if payment["settled_at"] is None else "reversed"
     if payment["conflict_txid"]:
         return lost, needed
+    if payment["void_height"] is not None:
+        return ("dropped" if lost == "replaced" else "reversed"), needed
     if payment["missing_since"] is None:
         return ("settled" if needed == 0 else "detected"), needed
     if observed_at >= payment["missing_since"] + timedelta(seconds=drop_after):
@@ -59,8 +61,10 @@ def _dead(payment: Row, height: int, observed_at: datetime, drop_after: int) -> 
     if payment["block_height"] is not None and height >= payment["block_height"]:
         return False
     missing = payment["missing_since"]
-    return bool(payment["conflict_txid"]) or (
-        missing is not None and observed_at >= missing + timedelta(seconds=drop_after)
+    return (
+        bool(payment["conflict_txid"])
+        or payment["void_height"] is not None
+        or (missing is not None and observed_at >= missing + timedelta(seconds=drop_after))
     )
 
 

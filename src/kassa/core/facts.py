@@ -81,7 +81,8 @@ class Unseen(StrEnum):
 
     UNTRACED = "untraced"  # no trace could be had: read by balances of the addresses with open business
     STATE_GONE = "state_gone"  # the node has dropped the block's state: not read at all
-    CROWDED = "crowded"  # more addresses have open business than are asked about at each block
+    CROWDED = "crowded"  # more addresses have open or late business than are asked about at each block
+    SPENT = "spent"  # more left an address of ours than its own transactions sent: what came in is hidden by it
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ import structlog
 import kassa.alerts.store as alerts
 import kassa.audit.store as audit
 import kassa.payments.store as payments
+import kassa.payments.void_store as voids
 import kassa.wallets.store as wallets
 import kassa.watch.store as watch
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.audit.model import KASSA, Actor
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import NotFound
-from kassa.core.facts import BlockRef, Pending, Tip
+from kassa.core.facts import BY_BALANCE, BlockRef, Pending, Tip
 from kassa.db.pool import Tx
 from kassa.flow.booking import post_unowned
 from kassa.flow.contracts import freeze_asset
@@ -24,7 +25,7 @@ from kassa.flow.standing import reassess
 from kassa.flow.unseen import on_unseen
 from kassa.house import House
 from kassa.payments.model import Touched
-from kassa.payments.rules import Found, conflicts, found_in_blocks, found_in_mempool, look
+from kassa.payments.rules import Found, Void, conflicts, found_in_blocks, found_in_mempool, look, named
 from kassa.wallets.ahead import MARGIN, Ahead
 from kassa.wallets.model import Owner
 from kassa.watch.model import ChainUpdate, Position
@@ -58,13 +59,15 @@ async def on_chain_update(
         await watch.note_reorganisation(tx, network, update.undo, now)
     tip = await watch.put_update(tx, network, update)
     crashpoint("chain.blocks")
-    touched |= await _put_found(tx, house, network, found_in_blocks(update.apply, held.observed_at, now), now, ahead)
+    found = found_in_blocks(update.apply, held.observed_at, now)
+    touched |= await _name(tx, network, found)
+    touched |= await _put_found(tx, house, network, found, now, ahead)
     crashpoint("chain.payments")
     spenders = [(transaction, block.ref.height) for block in update.apply for transaction in block.transactions]
     victims = await payments.victims(tx, network, [transaction for transaction, _ in spenders])
     touched |= await payments.put_conflicts(tx, network, conflicts(spenders, victims))
-    # What another block's execution of the same transaction had paid, and this one's does not: it waits nowhere.
-    touched |= await payments.put_missing(tx, network, sorted({said.txid for said, _ in spenders}), now)
+    # What another block's execution of the same transaction had paid, and this one's does not, or what failed.
+    touched |= await voids.put_void(tx, network, [Void(said.txid, None, height) for said, height in spenders])
     crashpoint("chain.conflicts")
     if empty := sum(transaction.empty for block in update.apply for transaction in block.transactions):
         await watch.note_empty(tx, network, empty, now)
@@ -177,6 +180,20 @@ async def resume_network(tx: Tx, network: str, depth: int, by: Actor, now: datet
     await watch.decide(tx, network, "resumed", f"reorganisations of up to {depth} blocks allowed once", now)
     await alerts.undo_by_operator(tx, Kind.NETWORK_HALTED, network, f"an operator resumed {network}", now)
     await audit.record(tx, by, "network.resumed", network, now, after={"allowed_reorg": depth})
+
+
+async def _name(tx: Tx, network: str, found: Sequence[Found]) -> Touched:
+    if not any(f.transfer.key.position.startswith((BY_BALANCE, "call:")) for f in found):
+        return Touched()
+    nameless = await voids.nameless(tx, network)
+    if not nameless:
+        return Touched()
+    names, void = named(found, nameless)
+    renamed = await voids.rename(tx, names)
+    height = found[0].block.height if found[0].block else 0
+    # What was shown under its own name before is that payment, and no other.
+    void += [Void(note.txid, note.position, height) for note in nameless if note.id in names.keys() - renamed]
+    return await voids.put_void(tx, network, void)
 
 
 async def _put_found(

@@ -13,8 +13,10 @@ _WHY = {
     Unseen.UNTRACED: "their internal calls could not be had, so coins that contracts forwarded were read from the "
     "balances of the addresses with open business, which name no transaction",
     Unseen.STATE_GONE: "their state was gone when they were read, so coins that contracts forwarded were not seen",
-    Unseen.CROWDED: "more addresses have open business than can be asked about at each block, so coins that contracts "
-    "forwarded to the oldest of them were not seen",
+    Unseen.CROWDED: "more addresses have business that is open, or was within seven days, than can be asked about at "
+    "each block, so coins that contracts forwarded to the oldest of them were not seen",
+    Unseen.SPENT: "more left an address of ours than its own transactions sent, so coins that contracts forwarded to "
+    "it in the same block may not have been seen",
 }
 
 

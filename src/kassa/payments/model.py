@@ -35,13 +35,15 @@ class Sighting:
 
     `block` is the block of our best chain that holds it. Without one, `missing_since` is the moment from which complete
     looks into the mempool did not find it, and `conflict_txid` a transaction that spends one of its inputs
-    (`conflict_height`: confirmed at that height).
+    (`conflict_height`: confirmed at that height). `void_height` is the height of a block that shows it to be nothing:
+    its transaction failed there, or moved other money.
     """
 
     block: BlockRef | None = None
     missing_since: datetime | None = None
     conflict_txid: str | None = None
     conflict_height: int | None = None
+    void_height: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from kassa.core.facts import Block, BlockRef, Pending, Transaction, Transfer
+from kassa.core.facts import BY_BALANCE, Block, BlockRef, Pending, Transaction, Transfer, TransferKey
+from kassa.core.ids import PaymentId
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,26 @@ class Conflict:
     txid: str
     by: str
     height: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """A block at a height shows that the payment at a position (None: each) of a transaction is nothing."""
+
+    txid: str
+    position: str | None
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nameless:
+    """A payment that only a balance showed, named after a block that was undone (`txid`)."""
+
+    id: PaymentId
+    txid: str
+    position: str
+    to: bytes
+    units: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +94,34 @@ def found_in_mempool(pending: Pending, observed_at: datetime | None, now: dateti
         for transaction in pending.transactions
         for transfer in transaction.transfers
     ]
+
+
+def named(found: Sequence[Found], nameless: Sequence[Nameless]) -> tuple[dict[PaymentId, TransferKey], list[Void]]:
+    """Find again in new blocks what only balances showed in those that were undone.
+
+    A balance bears its block's name, so the same money has another in another block: the same amount to the same
+    address, shown by a balance or by the call itself, is the same payment. Where a balance of that address grew by
+    something else, the old payment is part of it, or is no more: it is void.
+    """
+    names: dict[PaymentId, TransferKey] = {}
+    voids: list[Void] = []
+    waiting = {note.id: note for note in nameless}
+    for f in found:
+        key, height = f.transfer.key, 0 if f.block is None else f.block.height
+        if not key.position.startswith((BY_BALANCE, "call:")):
+            continue
+        same = [note for note in waiting.values() if note.to == f.transfer.to]
+        known = next((note for note in same if (note.txid, note.position) == (key.txid, key.position)), None)
+        again = known or next((note for note in same if note.units == f.transfer.units), None)
+        if again is not None:
+            del waiting[again.id]
+            if again is not known:
+                names[again.id] = key
+        if key.position.startswith(BY_BALANCE):
+            for note in (note for note in same if note is not again):
+                del waiting[note.id]
+                voids.append(Void(note.txid, note.position, height))
+    return names, voids
 
 
 def conflicts(

@@ -71,10 +71,11 @@ def _status(payment: Payment, depth: int, tier: Tier, sight: Sight) -> Status:
     sighting = payment.sighting
     if sighting.conflict_txid is not None:
         return Status.REPLACED if payment.settled_at is None else Status.REVERSED
-    if sighting.missing_since is None:
-        return Status.SETTLED if tier.blocks == 0 and not _is_held(payment, sight) else Status.DETECTED
-    if sight.observed_at < drops_at(sighting.missing_since, sight):
-        return Status.DETECTED
+    if sighting.void_height is None:
+        if sighting.missing_since is None:
+            return Status.SETTLED if tier.blocks == 0 and not _is_held(payment, sight) else Status.DETECTED
+        if sight.observed_at < drops_at(sighting.missing_since, sight):
+            return Status.DETECTED
     return Status.DROPPED if payment.settled_at is None else Status.REVERSED
 
 

@@ -18,9 +18,9 @@ from kassa.wallets.model import Owner
 
 COLUMNS = """p.id, p.network, p.txid, p.position, p.asset, p.units, p.maturity, p.address_id, p.store_id, p.invoice_id,
     p.first_seen_at, p.replaceable, p.block_height, p.block_hash, p.missing_since, p.conflict_txid, p.conflict_height,
-    p.late_rate, p.late_rate_source, p.status, p.value_units, p.confirmations_required, p.needs_final, p.settled_at,
-    p.customer_id, p.confirmations, p.book_rate, p.book_rate_source, p.assigned_to, a.address"""
-_TOUCHED = "invoice_id, case when invoice_id is null and store_id is not null then id end as deposit_id"
+    p.void_height, p.late_rate, p.late_rate_source, p.status, p.value_units, p.confirmations_required, p.needs_final,
+    p.settled_at, p.customer_id, p.confirmations, p.book_rate, p.book_rate_source, p.assigned_to, a.address"""
+TOUCHED = "invoice_id, case when invoice_id is null and store_id is not null then id end as deposit_id"
 
 
 async def put(tx: Tx, found: Sequence[tuple[Found, Owner]], bases: Mapping[int, Basis], now: datetime) -> Touched:
@@ -44,16 +44,18 @@ async def put(tx: Tx, found: Sequence[tuple[Found, Owner]], bases: Mapping[int, 
             $22::jsonb[], $23::timestamptz[], $24::json[])
         on conflict on constraint payments_transfer do update set
             units = excluded.units, block_height = excluded.block_height, block_hash = excluded.block_hash,
-            missing_since = null, conflict_txid = null, conflict_height = null, replaceable = excluded.replaceable
+            missing_since = null, conflict_txid = null, conflict_height = null, void_height = null,
+            replaceable = excluded.replaceable
         where p.block_height is null
-        returning {_TOUCHED}""",
+        returning {TOUCHED}""",
         *map(list, zip(*rows, strict=True)),
     )
     await _put_inputs(tx, found)
-    return _touched(touched)
+    return touched_by(touched)
 
 
-def _touched(rows: Sequence[Mapping[str, Any]]) -> Touched:
+def touched_by(rows: Sequence[Mapping[str, Any]]) -> Touched:
+    """Read rows of `TOUCHED`."""
     return Touched(
         frozenset(InvoiceId(row["invoice_id"]) for row in rows if row["invoice_id"] is not None),
         frozenset(PaymentId(row["deposit_id"]) for row in rows if row["deposit_id"] is not None),
@@ -108,18 +110,19 @@ async def _put_inputs(tx: Tx, found: Sequence[tuple[Found, Owner]]) -> None:
 async def undo(tx: Tx, network: str, above: int) -> Touched:
     """Take payments out of the blocks above a height; they wait as detected. Return what was touched.
 
-    A conflicting transaction that was confirmed there is unconfirmed again, and still conflicts.
+    A conflicting transaction that was confirmed there is unconfirmed again, and still conflicts. What a block there
+    showed to be nothing waits to be seen again.
     """
     undone = await tx.fetch(
-        f"""update payments set block_height = null, block_hash = null
-           where network = $1 and block_height > $2 returning {_TOUCHED}""",
+        f"""update payments set block_height = null, block_hash = null, void_height = null
+           where network = $1 and (block_height > $2 or void_height > $2) returning {TOUCHED}""",
         network,
         above,
     )
     await tx.execute(
         "update payments set conflict_height = null where network = $1 and conflict_height > $2", network, above
     )
-    return _touched(undone)
+    return touched_by(undone)
 
 
 async def victims(tx: Tx, network: str, spenders: Sequence[Transaction]) -> dict[str, list[str]]:
@@ -154,13 +157,13 @@ async def put_conflicts(tx: Tx, network: str, conflicts: Sequence[Conflict]) -> 
            where p.network = $1 and p.txid = c.txid and p.block_height is null
              and (p.conflict_txid, p.conflict_height) is distinct from (c.by, c.height)
              and (p.conflict_height is null or c.height is not null)
-           returning {_TOUCHED}""",
+           returning {TOUCHED}""",
         network,
         list(latest),
         [conflict.by for conflict in latest.values()],
         [conflict.height for conflict in latest.values()],
     )
-    return _touched(rows)
+    return touched_by(rows)
 
 
 async def unconfirmed(tx: Tx, network: str, present: Sequence[str]) -> list[Unconfirmed]:
@@ -199,31 +202,31 @@ async def put_missing(tx: Tx, network: str, txids: Sequence[str], since: datetim
     rows = await tx.fetch(
         f"""update payments set missing_since = $3
            where network = $1 and txid = any($2) and block_height is null and missing_since is null
-           returning {_TOUCHED}""",
+           returning {TOUCHED}""",
         network,
         list(txids),
         since,
     )
-    return _touched(rows)
+    return touched_by(rows)
 
 
 async def lost(tx: Tx, network: str, since: datetime) -> Touched:
     """Return whose waiting payment no look has found since a moment, or for longer."""
     rows = await tx.fetch(
-        f"""select {_TOUCHED} from payments
+        f"""select {TOUCHED} from payments
            where network = $1 and block_height is null and status = 'detected' and missing_since <= $2""",
         network,
         since,
     )
-    return _touched(rows)
+    return touched_by(rows)
 
 
 async def unsettled(tx: Tx, network: str) -> Touched:
     """Return whose payments on a network are on their way."""
     rows = await tx.fetch(
-        f"select {_TOUCHED} from payments where network = $1 and status in ('detected', 'confirming')", network
+        f"select {TOUCHED} from payments where network = $1 and status in ('detected', 'confirming')", network
     )
-    return _touched(rows)
+    return touched_by(rows)
 
 
 async def ripe(tx: Tx, network: str, height: int, final: int | None) -> Touched:
@@ -232,14 +235,14 @@ async def ripe(tx: Tx, network: str, height: int, final: int | None) -> Touched:
     `final` is the height up to which the network calls its blocks final.
     """
     rows = await tx.fetch(
-        f"""select {_TOUCHED} from payments
+        f"""select {TOUCHED} from payments
            where network = $1 and status = 'confirming' and block_height + confirmations_required - 1 <= $2
              and (not needs_final or block_height <= $3)""",
         network,
         height,
         final,
     )
-    return _touched(rows)
+    return touched_by(rows)
 
 
 async def of_invoices(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, list[Payment]]:
@@ -328,8 +331,8 @@ async def page(tx: Tx, store_id: StoreId, before: str | None, limit: int) -> lis
 
 async def touching(tx: Tx, store_id: StoreId, payment_id: str) -> Touched:
     """Return whose payment of a store this is; nobody's, if it is not the store's."""
-    return _touched(
-        await tx.fetch(f"select {_TOUCHED} from payments where store_id = $1 and id = $2", store_id, payment_id)
+    return touched_by(
+        await tx.fetch(f"select {TOUCHED} from payments where store_id = $1 and id = $2", store_id, payment_id)
     )
 
 
@@ -364,6 +367,7 @@ def read(row: Mapping[str, Any]) -> Payment:
             row["missing_since"],
             row["conflict_txid"],
             row["conflict_height"],
+            row["void_height"],
         ),
         late_rate=None if late is None else Fraction(late),
         late_rate_source=row["late_rate_source"],

@@ -31,7 +31,7 @@ select script, bool_or(open) as open from (
     union all
     select id, script, true from addresses where watched_for is not null and network = $1
     union all
-    (select id, script, false from addresses where network = $1 and id >= $3 order by id desc limit $2)
+    (select id, script, false from addresses where network = $1 and id >= $3 order by id desc limit $2 + 1)
 ) as asked group by id, script order by bool_or(open) desc, id desc limit $2 + 1
 """
 # Rows of a database that was restored from a dump name transactions of another server, which may lie far ahead of this
@@ -78,8 +78,7 @@ class WatchedKeys:
         The newest first. Those of an invoice count on every network where it has one, offered there or not.
         """
         rows = await self._pool.fetch(_OPEN, self._network, MOST_OPEN, first_id("adr", self._clock.now() - LATE))
-        left_out = len(rows) > MOST_OPEN and rows[MOST_OPEN]["open"]
-        return Opened(tuple([row["script"] for row in rows[:MOST_OPEN]]), left_out)
+        return Opened(tuple([row["script"] for row in rows[:MOST_OPEN]]), left_out=len(rows) > MOST_OPEN)
 
     def add(self, destinations: list[int]) -> None:
         """Look for these destinations too."""

@@ -1,15 +1,30 @@
 """Ether that balances grew by: what is left to see where a node shows no internal transfers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from kassa.chains.evm.hexadecimal import number
-from kassa.chains.evm.matching import Fetched
-from kassa.chains.evm.messages import Names
+from kassa.chains.evm.hexadecimal import data, number
+from kassa.chains.evm.matching import SUCCEEDED, Fetched
+from kassa.chains.evm.messages import Names, Receipt, Tx
 from kassa.chains.evm.state import is_gone
 from kassa.chains.rpc import Fault, JsonRpc
-from kassa.core.facts import BY_BALANCE, Transaction, Transfer, TransferKey
+from kassa.core.facts import BY_BALANCE, Transaction, Transfer, TransferKey, Unseen
 
 _BLOCKS_HELD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What balances grew by in a block, and why that may not be all."""
+
+    transactions: tuple[Transaction, ...] = ()
+    unseen: Unseen | None = None
+
+
+def senders(fetched: Fetched, addresses: Collection[bytes]) -> list[Tx]:
+    """Return a block's transactions that some of these addresses sent: their receipts tell what that cost."""
+    wanted = {f"0x{address.hex()}" for address in addresses}
+    return [tx for tx in fetched.body.transactions if tx.sender.lower() in wanted]
 
 
 class Balances:
@@ -22,26 +37,28 @@ class Balances:
 
     async def unexplained(
         self, fetched: Fetched, addresses: Sequence[bytes], transactions: Iterable[Transaction]
-    ) -> tuple[Transaction, ...] | None:
-        """Return what these addresses' balances grew by beyond the transfers that are known.
+    ) -> Grown:
+        """Return what these addresses' balances grew by beyond the transfers that are known and what they sent.
 
-        None where the node no longer has the state of the block or of the one before. Nobody can say which transaction
-        did it: the transfer bears the block's hash in the place of a transaction id.
+        A block with transactions of theirs must have its receipts. Nobody can say which transaction did it: the
+        transfer bears the block's hash in the place of a transaction id.
         """
         if not addresses or fetched.ref.height == 0:
-            return ()
+            return Grown()
         before = await self._at(fetched.body.parent, addresses)
         after = None if before is None else await self._at(fetched.body.hash, addresses)
         if before is None or after is None:
-            return None
-        known: dict[bytes, int] = {}
+            return Grown(unseen=Unseen.STATE_GONE)
+        known = {to: -units for to, units in _sent(fetched, addresses).items()}
         for transaction in transactions:
             for transfer in transaction.transfers:
                 if transfer.asset == self._names.coin:
                     known[transfer.to] = known.get(transfer.to, 0) + transfer.units
         grown = {to: after[to] - before[to] - known.get(to, 0) for to in addresses}
         transfers = tuple([self._transfer(fetched, to, units) for to, units in grown.items() if units > 0])
-        return (Transaction(fetched.body.hash, transfers, ()),) if transfers else ()
+        found = (Transaction(fetched.body.hash, transfers, ()),) if transfers else ()
+        # More left an address than its own transactions moved: what came in beside that cannot be told.
+        return Grown(found, Unseen.SPENT if any(units < 0 for units in grown.values()) else None)
 
     def _transfer(self, fetched: Fetched, to: bytes, units: int) -> Transfer:
         key = TransferKey(self._names.network, fetched.body.hash, f"{BY_BALANCE}0x{to.hex()}")
@@ -59,3 +76,23 @@ class Balances:
         while len(self._held) > _BLOCKS_HELD:
             del self._held[next(iter(self._held))]
         return held
+
+
+def _sent(fetched: Fetched, addresses: Collection[bytes]) -> dict[bytes, int]:
+    """Return what transactions of these addresses took from them, in wei: value, gas, and a rollup's fee for data.
+
+    A cost that a receipt does not tell is left out: too little is added back, never too much.
+    """
+    sent: dict[bytes, int] = {}
+    for tx in senders(fetched, addresses):
+        receipt = (fetched.receipts or {})[tx.hash]
+        moved = receipt.status == SUCCEEDED and (tx.to or "").lower() != tx.sender.lower()
+        sender = data(tx.sender, 20)
+        sent[sender] = sent.get(sender, 0) + _fee(receipt) + (number(tx.value) if moved else 0)
+    return sent
+
+
+def _fee(receipt: Receipt) -> int:
+    """Return what a transaction cost its sender beyond its value, in wei (EIP-1559; `l1Fee` is the OP Stack's)."""
+    gas = number(receipt.gas_used or "0x0") * number(receipt.gas_price or "0x0")
+    return gas + number(receipt.data_fee or "0x0")

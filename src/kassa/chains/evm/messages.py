@@ -84,3 +84,6 @@ class Receipt(msgspec.Struct, gc=False):
     block: str = msgspec.field(name="blockHash")
     logs: list[Log]
     status: str | None = None
+    gas_used: str | None = msgspec.field(name="gasUsed", default=None)
+    gas_price: str | None = msgspec.field(name="effectiveGasPrice", default=None)
+    data_fee: str | None = msgspec.field(name="l1Fee", default=None)

@@ -9,7 +9,7 @@ from kassa.chains.base import Connection, Watched
 from kassa.chains.evm import contracts
 from kassa.chains.evm.abilities import Abilities, learn
 from kassa.chains.evm.ahead import Ahead
-from kassa.chains.evm.balances import Balances
+from kassa.chains.evm.balances import Balances, senders
 from kassa.chains.evm.hexadecimal import number
 from kassa.chains.evm.matching import Fetched, block_time, describe, touched, upgrades
 from kassa.chains.evm.messages import Header, Incomplete, Names
@@ -206,9 +206,11 @@ class EvmSource:
         if reader.internal != "balances" and not fetched.untraced:
             return ()
         opened = await watched.open()
-        found = await self._balances.unexplained(fetched, opened.addresses, known)
-        if found is None:
-            fetched.unseen = Unseen.STATE_GONE
+        if fetched.receipts is None and senders(fetched, opened.addresses):
+            await reader.receipts([fetched])
+        grown = await self._balances.unexplained(fetched, opened.addresses, known)
+        if grown.unseen is not None:
+            fetched.unseen = grown.unseen
         elif opened.left_out:
             fetched.unseen = Unseen.CROWDED
-        return found or ()
+        return grown.transactions
