@@ -203,7 +203,7 @@ async def measure(url: str, port: int, pid: int, pipe: Connection, count: int, s
         "fan_out_one_invoice_seconds": round(one, 3),
         "fan_out_1000_invoices_seconds": round(many, 3),
         "load": os.getloadavg()[0],
-        "met": weight <= MOST_BYTES and renders >= LEAST_RENDERS and max(one, many) <= MOST_SECONDS,
+        "met": weight <= MOST_BYTES and min(first, renders) >= LEAST_RENDERS and max(one, many) <= MOST_SECONDS,
     }
 
 

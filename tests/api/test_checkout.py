@@ -179,6 +179,17 @@ async def test_an_unknown_invoice_is_a_plain_404(payer: Caller, path: str) -> No
     assert answer.status == 404
 
 
+async def test_a_description_that_no_code_could_hold_is_shown_whole_and_cut_in_the_code(
+    served: Served, payer: Caller
+) -> None:
+    invoice = await served.all.invoice(description="☕" * 1_000)
+
+    page = Tags((await payer.get(f"/i/{invoice['id']}")).body)
+
+    assert "☕" * 1_000 in page.words
+    assert len(page.of("svg")) == 2
+
+
 async def test_a_marked_invoice_shows_no_address(served: Served, payer: Caller) -> None:
     invoice = await served.all.invoice()
     await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "invalid"})

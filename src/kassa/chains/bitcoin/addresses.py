@@ -18,6 +18,7 @@ from kassa.core.money import Asset, format_units
 
 _ADDRESS = re.compile(r"[0-9A-Za-z]{14,90}\Z", re.ASCII)
 _CACHED = 1024  # descriptors, a few hundred bytes each
+_MOST_LABEL = 80  # characters: whole descriptions would make codes that no camera reads, or that do not exist
 
 _Script = Callable[[int], bytes]
 
@@ -64,9 +65,9 @@ class BitcoinAddresses:
         return script
 
     def payment_uri(self, address: str, asset: Asset, units: int, label: str | None) -> str:
-        """Write a BIP-21 link, with the amount in whole coins."""
+        """Write a BIP-21 link, with the amount in whole coins and what a camera can read of the label."""
         uri = f"{self._network.uri_scheme}:{address}?amount={format_units(units, asset.decimals)}"
-        return uri if label is None else f"{uri}&label={quote(label, safe='')}"
+        return uri if label is None else f"{uri}&label={quote(label[:_MOST_LABEL], safe='')}"
 
     def text(self, script: bytes) -> str:
         """Write the address of a standard output script."""
