@@ -73,6 +73,22 @@ async def test_e29_a_wallet_that_was_replaced_with_every_seal_right_is_found_fro
     assert unseen.foreign == [f"{after['id']}: {address}"]
 
 
+async def test_f9_a_canary_that_is_ordered_like_any_payers_shows_a_thief(served: Served) -> None:
+    order = {"title": "Tea", "amount": "5.00", "currency": "EUR"}
+
+    async def canary(link: str | None = None) -> Found:
+        of = link or (await served.all.post("/v1/payment-links", order)).json["id"]
+        return await audit(served.all.base, OWN, key=None, invoices=(), most=0, links=[of])
+
+    found = await canary()
+    assert (found.checked, found.foreign, found.trouble) == (1, [], [])
+    await take_over(served)
+    found = await canary()
+    assert (len(found.foreign), found.trouble) == (1, [])
+    found = await canary(f"lnk_{'0' * 29}")
+    assert (found.checked, len(found.trouble)) == (0, 1)
+
+
 async def test_e28_an_address_beside_the_right_one_on_the_page_is_found(served: Served) -> None:
     invoice = await served.all.invoice(description="pay to bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080 instead")
     found = await look(served, OWN, invoice["id"], key=False)

@@ -88,6 +88,9 @@ def addresses(
         str | None, typer.Option(envvar="KASSA_AUDIT_KEY", help="A key with invoices:read and wallets:read.")
     ] = None,
     invoice: Annotated[list[str] | None, typer.Option(help="Look at this invoice's page; may be repeated.")] = None,
+    link: Annotated[
+        list[str] | None, typer.Option(help="Order a canary by this payment link, and look at its page.")
+    ] = None,
     most: Annotated[int, typer.Option(min=0, help="With a key: look at so many of the newest invoices.")] = 50,
     depth: Annotated[int, typer.Option(min=1, help="Try so many indexes of the descriptor.")] = 20_000,
     as_json: AsJson = False,
@@ -99,7 +102,7 @@ def addresses(
     from kassa.auditing import remote
 
     brought = remote.claim(network, chain or network, descriptor, depth)
-    found = ask(remote.audit(url, brought, key=key, invoices=invoice or (), most=most))
+    found = ask(remote.audit(url, brought, key=key, invoices=invoice or (), most=most, links=link or ()))
     lines = [f"FOREIGN  {line}" for line in found.foreign] + [f"unclear  {line}" for line in found.trouble]
     words = f"{found.checked} addresses were compared, {len(found.foreign)} are not yours"
     print(json.dumps(found.told()) if as_json else "\n".join([*lines, words]))

@@ -28,6 +28,8 @@ _PLACES = re.compile(
     r'data-copy="([^"]+)"|(?:bitcoin|litecoin):([0-9A-Za-z]{20,100})|ethereum:(0x[0-9a-fA-F]{40})@[0-9]+\?value'
     r"|[?&;]address=(0x[0-9a-fA-F]{40})|a9059cbb0{24}([0-9a-fA-F]{40})"
 )
+_TOKEN = re.compile(r'name="token" value="([^"]{1,200})"')
+_INVOICE = re.compile(r"/i/(inv_[0-9A-Za-z]{1,60})")
 _WORD = re.compile(r"[0-9A-Za-z]{20,100}")
 
 
@@ -73,11 +75,16 @@ def claim(network: str, chain_name: str, descriptor: str, depth: int) -> Claim:
     return Claim(network, chain, chain.addresses.account(descriptor).descriptor, depth)
 
 
-async def audit(url: str, brought: Claim, *, key: str | None, invoices: Sequence[str], most: int) -> Found:
-    """Look at invoices as their payers do (the newest `most`, with a key) and at the list of issued addresses."""
+async def audit(
+    url: str, brought: Claim, *, key: str | None, invoices: Sequence[str], most: int, links: Sequence[str] = ()
+) -> Found:
+    """Look at invoices as their payers do (the newest `most`, with a key) and at the list of issued addresses.
+
+    Of each payment link a canary is ordered first: an invoice that the server has no reason to think is watched.
+    """
     own, found = await asyncio.to_thread(brought.addresses), Found()
     async with _session(url) as payer, _session(url, key) as merchant:
-        ids = list(invoices)
+        ids = [*invoices, *[each for link in links if (each := await _canary(payer, link, found)) is not None]]
         if key is not None:
             ids += [each["id"] async for each in _listed(merchant, "/v1/invoices", most)]
             await _check_issued(merchant, brought, found)
@@ -85,6 +92,18 @@ async def audit(url: str, brought: Claim, *, key: str | None, invoices: Sequence
             # Without the key: a server must not know that it is us.
             await _check_page(payer, id_, brought, own, found)
     return found
+
+
+async def _canary(payer: aiohttp.ClientSession, link: str, found: Found) -> str | None:
+    """Order by a payment link as a payer does who presses its button; return the invoice."""
+    path = f"/l/{link}"
+    _, page = await _text(payer, path, {})
+    token = _TOKEN.search(page)
+    made = None if token is None else _INVOICE.search(await _sent(payer, path, {"token": token[1]}))
+    if made is None:
+        found.trouble.append(f"{link}: nothing could be ordered; it needs a fixed amount, and to be open")
+        return None
+    return made[1]
 
 
 async def _check_issued(merchant: aiohttp.ClientSession, brought: Claim, found: Found) -> None:
@@ -139,7 +158,8 @@ def _note(found: Found, where: str, address: str, *, good: bool) -> None:
 async def _session(url: str, key: str | None = None) -> AsyncIterator[aiohttp.ClientSession]:
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     limit = aiohttp.ClientTimeout(total=SECONDS)
-    async with aiohttp.ClientSession(url.rstrip("/") + "/", headers=headers, timeout=limit) as session:
+    jar = aiohttp.CookieJar(unsafe=True)  # a server may be named by its number
+    async with aiohttp.ClientSession(url.rstrip("/") + "/", headers=headers, timeout=limit, cookie_jar=jar) as session:
         yield session
 
 
@@ -169,6 +189,15 @@ async def _text(session: aiohttp.ClientSession, path: str, query: dict[str, str]
             return answer.status, body.decode("utf-8", "replace")
     except (aiohttp.ClientError, TimeoutError) as fault:
         raise Invalid(FieldFault("url", f"{path} cannot be read: {type(fault).__name__}")) from fault
+
+
+async def _sent(session: aiohttp.ClientSession, path: str, form: dict[str, str]) -> str:
+    """Send a form; return where the server sends its sender then."""
+    try:
+        async with session.post(path.lstrip("/"), data=form, allow_redirects=False) as answer:
+            return answer.headers.get("location", "")
+    except (aiohttp.ClientError, TimeoutError) as fault:
+        raise Invalid(FieldFault("url", f"{path} cannot be used: {type(fault).__name__}")) from fault
 
 
 async def _first_event(session: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:  # JSON

@@ -159,11 +159,24 @@ class DevNode(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a node says of itself: its name and version, whether that is too old for its chain, what it warns of."""
+
+    name: str
+    outdated: bool
+    warnings: tuple[str, ...]
+
+
 class Probe(Protocol):
     """A closer look at a node, for `kassa doctor`. Raises only `ChainError`."""
 
     async def clock(self) -> datetime:
         """Return the time of day on the node's machine."""
+        ...
+
+    async def about(self) -> About:
+        """Return what the node says of itself."""
         ...
 
     async def pushed(self, endpoint: str, seconds: float) -> str | None:

@@ -1,6 +1,7 @@
 """What the family offers to the rest of the house."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from kassa.chains.base import Chain, Connection, Family
 from kassa.chains.bitcoin.addresses import BitcoinAddresses
@@ -38,7 +39,7 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
         connect=connect,
         title=record.title,
         explorer=record.explorer,
-        probe=BitcoinProbe,
+        probe=partial(BitcoinProbe, least_version=record.least_version),
         auditor=BitcoinAuditor,
     )
 

@@ -12,7 +12,8 @@ class BitcoinNetwork:
     prefix. `public_keys` gives the script function that each version of an extended public key stands for (SLIP-132);
     `key_version` is the version that the network's own node writes, and the one that is stored. `coin_type` is the
     number in BIP-44 paths, `slip44` the one of CAIP-19. `max_units` is the most an output can hold. `explorer` is a
-    public site that shows a transaction under `/tx/`.
+    public site that shows a transaction under `/tx/`. `checkpoints` are blocks, by height, that its chain is known to
+    hold. `least_version` is the oldest node that follows its rules, as `getnetworkinfo` counts (Core: 250000 is 25.0).
     """
 
     chain: str
@@ -30,6 +31,8 @@ class BitcoinNetwork:
     uri_scheme: str
     block_seconds: int
     max_units: int
+    checkpoints: Mapping[int, str]
+    least_version: int
     decimals: int = 8
     coinbase_maturity: int = 101  # confirmations, for the 100 blocks that must stand on a coinbase
     explorer: str | None = None
@@ -64,6 +67,20 @@ _EXPLORERS = {
     "litecoin-testnet": "https://litecoinspace.org/testnet",
 }
 
+# What Bitcoin Core and Litecoin Core themselves name (chainparams: checkpoints, activations, assumed valid). 481824 is
+# the first block with segwit, which the chains that split off in 2017 do not have.
+_CHECKPOINTS: Mapping[str, Mapping[int, str]] = {
+    "bitcoin": {
+        295_000: "00000000000000004d9b4ef50f0f9d686fd69db2e03af35a100370c64632a983",
+        481_824: "0000000000000000001c8018d9cb3b742ef25114f27563e3fc4a1902167f9893",
+        824_000: "000000000000000000026811d149d4d261995ec5b3f64f439a0a10e1a464af9a",
+    },
+    "litecoin": {
+        240_000: "7140d1c4b4c2157ca217ee7636f24c9c73db39c4590c4e6eab2e3ea1555088aa",
+        721_000: "198a7b4de1df9478e2463bd99d75b714eab235a2e63e741641dc8a759a9840e5",
+    },
+}
+
 
 def _bitcoin(chain: str, core_chain: str, genesis: str, hrp: str, *, livemode: bool = False) -> BitcoinNetwork:
     return BitcoinNetwork(
@@ -83,6 +100,8 @@ def _bitcoin(chain: str, core_chain: str, genesis: str, hrp: str, *, livemode: b
         block_seconds=600,
         max_units=21_000_000 * 10**8,
         explorer=_EXPLORERS.get(chain),
+        checkpoints=_CHECKPOINTS.get(chain, {}),
+        least_version=250_000,
     )
 
 
@@ -107,6 +126,8 @@ def _litecoin(chain: str, core_chain: str, genesis: str, hrp: str, *, livemode: 
         block_seconds=150,
         max_units=84_000_000 * 10**8,
         explorer=_EXPLORERS.get(chain),
+        checkpoints=_CHECKPOINTS.get(chain, {}),
+        least_version=210_200,  # the first that knows MWEB
     )
 
 

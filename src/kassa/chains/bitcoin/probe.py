@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import zmq.asyncio
 
-from kassa.chains.base import Connection
+from kassa.chains.base import About, Connection
 from kassa.chains.bitcoin.push import subscribe
 from kassa.chains.rpc import JsonRpc
 
@@ -18,16 +18,32 @@ class _Totals(msgspec.Struct):
     timemillis: Annotated[int, msgspec.Meta(ge=0, le=2**48)]
 
 
+class _Node(msgspec.Struct):
+    """What we read of `getnetworkinfo`. `warnings` is one text before Bitcoin Core 28, then a list."""
+
+    version: Annotated[int, msgspec.Meta(ge=0, le=2**32)]
+    subversion: str
+    warnings: str | list[str] = ""
+
+
 class BitcoinProbe:
     """A `Probe`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, least_version: int = 0) -> None:
         self._rpc = JsonRpc(connection.rpc_url)
+        self._least_version = least_version
 
     async def clock(self) -> datetime:
         """Return the time of day on the node's machine, to the millisecond."""
         totals = await self._rpc.call(_Totals, "getnettotals")
         return datetime.fromtimestamp(totals.timemillis / 1000, UTC)
+
+    async def about(self) -> About:
+        """Return what the node calls itself, whether it is too old for the chain's rules, and what it warns of."""
+        node = await self._rpc.call(_Node, "getnetworkinfo")
+        warnings = [node.warnings] if isinstance(node.warnings, str) else node.warnings
+        told = tuple(_line(each) for each in warnings if each.strip())
+        return About(_line(node.subversion), node.version < self._least_version, told)
 
     async def pushed(self, endpoint: str, seconds: float) -> str | None:
         """Listen to one ZMQ address; return the topic of the first message that a look would follow from."""
@@ -45,3 +61,8 @@ class BitcoinProbe:
     async def close(self) -> None:
         """Close every connection."""
         await self._rpc.close()
+
+
+def _line(text: str) -> str:
+    """Make a node's text fit for a line that people read."""
+    return "".join(each if each.isprintable() else " " for each in text).strip()[:200]

@@ -53,9 +53,19 @@ class BitcoinSource:
         self._outpoints = WatchedKeys(NO_KEYS)
 
     async def check(self) -> None:
-        """Verify that the node is on this network; raise `ChainInvalid` if it is on another."""
+        """Verify that the node is on this network, as far as it has come; raise `ChainInvalid` if it is on another."""
         self._rest = True
-        await self._chain_info()
+        info = await self._chain_info()
+        known = {height: hash_ for height, hash_ in self._names.chain.checkpoints.items() if height <= info.blocks}
+        answers = await self._rpc.batch_raw([("getblockhash", (height,)) for height in known]) if known else ()
+        for (height, hash_), answer in zip(known.items(), answers, strict=True):
+            if isinstance(answer, Fault):
+                raise self._rpc.refused("getblockhash", answer)
+            if self._rpc.read(Hash, answer, "getblockhash") != hash_:
+                raise ChainInvalid(
+                    f"{self._rpc.node} does not hold block {height} of {self._names.chain.chain}, {hash_}: it follows "
+                    f"another chain; check rpc_url of network {self._names.network!r}, and what the node is"
+                )
 
     async def tip(self) -> Tip:
         """Return the end of the node's best chain; every time also a check that it is still the same network."""

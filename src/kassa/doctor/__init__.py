@@ -3,16 +3,11 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
-import numpy as np
 from rich.console import Console
 from rich.text import Text
 
@@ -25,49 +20,25 @@ from kassa import flow
 from kassa.alerts.service_rules import silent
 from kassa.audit.anchor import read_anchor, read_start
 from kassa.audit.model import Break
-from kassa.chains.base import Chain, ChainSource, Keys, Probe
 from kassa.core.clock import SystemClock, rfc3339
-from kassa.core.errors import ChainError, ChainInvalid, DatabaseError, KassaError, SettingsError
-from kassa.core.facts import Opened
+from kassa.core.errors import DatabaseError, SettingsError
 from kassa.core.money import format_rate
 from kassa.db.migrate import missing
 from kassa.db.pool import Database
 from kassa.db.server import weak_settings
-from kassa.house import connection_of, second_connection_of
+from kassa.doctor.finding import Finding, Verdict, skew
+from kassa.doctor.nodes import look_at_network
 from kassa.invoices.store import faults
 from kassa.main import build_chains, open_server
 from kassa.rates.model import AlarmKind, NoRate
-from kassa.settings import Network, Settings
+from kassa.settings import Settings
 from kassa.wallets.mark import mark_name, read_marks
 from kassa.watch import contract_store
-from kassa.watch.rules import contract_doubt
 from kassa.watch.store import network_rows
 
-CLOCK_SECONDS = 60
 USUAL_GAP = 20
 """Unused addresses in a row over which wallets look by default (BIP 44)."""
-WAIT_SECONDS = 5
-LISTEN_SECONDS = 5
-"""How long to wait for a pushed message: on a busy network several come each second."""
 LEAST_FREE, LITTLE_FREE = 1 * 2**30, 5 * 2**30
-
-
-class Verdict(StrEnum):
-    """What a look came to."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: what was looked at, how it stands, and the remedy where one is needed."""
-
-    check: str
-    verdict: Verdict
-    detail: str
-    remedy: str = ""
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -87,7 +58,7 @@ async def examine(settings: Settings) -> list[Finding]:
         return [*findings, Finding("networks", Verdict.FAIL, str(fault), "correct the settings")]
     if not chains:
         findings.append(Finding("networks", Verdict.WARN, "none is configured", "add a section [networks.…]"))
-    looks = [_network(settings.networks[name], chain) for name, chain in chains.items()]
+    looks = [look_at_network(settings.networks[name], chain) for name, chain in chains.items()]
     for found in await asyncio.gather(*looks):
         findings += found
     return findings
@@ -130,7 +101,7 @@ async def _database(database: Database, settings: Settings) -> list[Finding]:
             findings.append(Finding("database durability", Verdict.FAIL, ", ".join(weak), remedy))
         else:
             findings.append(Finding("database durability", Verdict.OK, "commits survive a crash of the machine"))
-        findings.append(_skew("database clock", await connection.fetchval("select clock_timestamp()")))
+        findings.append(skew("database clock", await connection.fetchval("select clock_timestamp()")))
         if absent := await missing(connection):
             detail = f"{len(absent)} migrations are missing"
             return [*findings, Finding("migrations", Verdict.FAIL, detail, "run `kassa migrate`")]
@@ -248,155 +219,3 @@ async def _rates(database: Database, settings: Settings) -> list[Finding]:
                 Finding(check, Verdict.WARN, detail, "look at it by hand; leave it out of sources if it stays")
             )
     return findings
-
-
-async def _network(network: Network, chain: Chain) -> list[Finding]:
-    source = chain.connect(connection_of(network))
-    try:
-        findings = [await _look(f"{network.name} node", source.check, _remedy(network, chain))]
-        if findings[0].verdict is Verdict.OK:
-            findings += await _tip(network, chain, source)
-            findings += await _contracts(chain, source)
-        return findings + await _second(network, chain) + await _closer(network, chain)
-    finally:
-        await source.close()
-
-
-async def _second(network: Network, chain: Chain) -> list[Finding]:
-    if network.second_rpc_url is None:
-        return []
-    source = chain.connect(second_connection_of(network))
-    try:
-        return [await _look(f"{network.name} second node", source.check, "start it, or correct second_rpc_url")]
-    finally:
-        await source.close()
-
-
-async def _closer(network: Network, chain: Chain) -> list[Finding]:
-    if chain.probe is None:
-        return []
-    probe = chain.probe(connection_of(network))
-    try:
-        looks = [_node_clock(network.name, probe), *(_endpoint(network.name, probe, each) for each in network.zmq)]
-        return [finding for finding in await asyncio.gather(*looks) if finding is not None]
-    finally:
-        await probe.close()
-
-
-async def _node_clock(name: str, probe: Probe) -> Finding | None:
-    try:
-        async with asyncio.timeout(2 * WAIT_SECONDS):
-            return _skew(f"{name} node clock", await probe.clock(), Verdict.WARN)
-    except (ChainError, TimeoutError):
-        return None  # a node that does not answer was named before
-
-
-async def _look(check: str, look: Callable[[], Awaitable[None]], remedy: str) -> Finding:
-    try:
-        async with asyncio.timeout(2 * WAIT_SECONDS):
-            await look()
-    except ChainInvalid as fault:
-        return Finding(check, Verdict.FAIL, str(fault), "point rpc_url at a node of the configured chain")
-    except ChainError as fault:
-        return Finding(check, Verdict.FAIL, str(fault), remedy)
-    except TimeoutError:
-        return Finding(check, Verdict.FAIL, f"no answer within {2 * WAIT_SECONDS} s", remedy)
-    return Finding(check, Verdict.OK, "answers, and is on the configured chain")
-
-
-def _remedy(network: Network, chain: Chain) -> str:
-    at = urlsplit(network.rpc_url.reveal())
-    return f"start the node, or correct rpc_url (now {at.hostname}:{at.port}); it must be {chain.node_needs}"
-
-
-async def _contracts(chain: Chain, source: ChainSource) -> list[Finding]:
-    decimals = {asset.id: asset.decimals for asset in chain.assets}
-    try:
-        async with asyncio.timeout(2 * WAIT_SECONDS):
-            seen = await source.contracts()
-    except (KassaError, TimeoutError) as fault:
-        return [Finding(f"{chain.name} contracts", Verdict.FAIL, str(fault) or "no answer", chain.node_needs)]
-    remedy = "correct the token's contract or decimals in the settings"
-    findings = []
-    for contract in seen:
-        wrong = contract_doubt(None, contract, decimals[contract.asset])
-        detail = wrong or f"its contract says {contract.decimals} decimals, as the settings do"
-        findings.append(Finding(contract.asset, Verdict.FAIL if wrong else Verdict.OK, detail, remedy))
-    return findings
-
-
-async def _tip(network: Network, chain: Chain, source: ChainSource) -> list[Finding]:
-    check = f"{network.name} node"
-    try:
-        async with asyncio.timeout(2 * WAIT_SECONDS):
-            tip = await source.tip()
-            # Reads a whole block, over REST where the family has it.
-            await source.blocks(tip.ref.height, tip.ref.height, _Nothing())
-    except (KassaError, TimeoutError) as fault:
-        return [Finding(f"{check} blocks", Verdict.FAIL, str(fault) or "no answer", f"it must be {chain.node_needs}")]
-    found = [Finding(f"{check} blocks", Verdict.OK, f"block {tip.ref.height} was read")]
-    behind = tip.best_header - tip.ref.height
-    if tip.syncing or behind > 1:
-        found.append(
-            Finding(f"{check} sync", Verdict.WARN, f"{behind} blocks behind its headers", "wait until it is done")
-        )
-    else:
-        found.append(Finding(f"{check} sync", Verdict.OK, f"at height {tip.ref.height}"))
-    age = (SystemClock().now() - tip.time).total_seconds()
-    if chain.livemode and age > 6 * chain.block_seconds + 3600:
-        found.append(
-            Finding(f"{check} tip", Verdict.WARN, f"its last block is {age / 3600:.1f} hours old", "has it peers?")
-        )
-    if age < -2 * 3600:
-        remedy = "set this machine's clock (NTP)"
-        found.append(
-            Finding(f"{check} block time", Verdict.FAIL, f"its last block is {-age / 3600:.1f} hours ahead", remedy)
-        )
-    return found
-
-
-async def _endpoint(name: str, probe: Probe, address: str) -> Finding:
-    check = f"{name} push {address}"
-    options = f"-zmqpubhashblock={address} -zmqpubrawtx={address}"
-    at = urlsplit(address)
-    try:
-        async with asyncio.timeout(WAIT_SECONDS):
-            _, writer = await asyncio.open_connection(at.hostname, at.port)
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-        heard = await probe.pushed(address, LISTEN_SECONDS)
-    except (OSError, TimeoutError, ChainError) as fault:
-        remedy = f"start the node with {options}, or remove the address from zmq"
-        return Finding(check, Verdict.FAIL, f"is not open: {fault or 'no answer'}", remedy)
-    if heard is None:
-        detail = f"is open, but no message came within {LISTEN_SECONDS} s"
-        remedy = f"normal where nobody pays at the moment; if it stays so, is the node started with {options}?"
-        return Finding(check, Verdict.WARN, detail, remedy)
-    return Finding(check, Verdict.OK, f"messages arrive ({heard})")
-
-
-def _skew(check: str, other: datetime, verdict: Verdict = Verdict.FAIL) -> Finding:
-    skew = (other - SystemClock().now()).total_seconds()
-    detail = f"{skew:+.1f} s from this machine's"
-    if abs(skew) <= CLOCK_SECONDS:
-        return Finding(check, Verdict.OK, detail)
-    return Finding(check, verdict, detail, "run NTP on both machines")
-
-
-class _Nothing:
-    """Watches for nothing: a block is read for the reading's sake."""
-
-    async def refresh(self) -> None:
-        return None
-
-    @property
-    def destinations(self) -> Keys:
-        return np.empty(0, dtype=np.int64)
-
-    @property
-    def outpoints(self) -> Keys:
-        return np.empty(0, dtype=np.int64)
-
-    async def open(self) -> Opened:
-        return Opened()
