@@ -3,8 +3,9 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
-from typing import Any, TextIO
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -31,7 +32,7 @@ def configure(*, level: int = logging.INFO, to: TextIO | None = None, form: str 
 
     `form`: "json" lines, "console" columns, or "auto": columns on a terminal.
     """
-    stream = sys.stderr if to is None else to
+    stream = _Lossy(sys.stderr if to is None else to)
     steps: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         _correlated,
@@ -48,7 +49,7 @@ def configure(*, level: int = logging.INFO, to: TextIO | None = None, form: str 
     structlog.configure(
         processors=[*steps, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, stream)),
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
@@ -57,6 +58,35 @@ def configure(*, level: int = logging.INFO, to: TextIO | None = None, form: str 
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+class _Lossy:
+    """A stream whose lines are lost, and counted, while nothing can be written: no log may end what it tells of."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._losing():
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._losing():
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            # Imported here: commands that serve nothing count nothing, and start faster.
+            from kassa.measures import LOG_FAILURES  # noqa: PLC0415
+
+            LOG_FAILURES.inc()
 
 
 def _correlated(_logger: object, _method: str, event: Event) -> Event:

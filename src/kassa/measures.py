@@ -65,6 +65,7 @@ SETTLE_SECONDS = Histogram(
 )  # fmt: skip
 ATTEMPTS = Counter("kassa_delivery_attempts", "Posts of webhooks by what came of them.", ["result"])
 ATTEMPT_SECONDS = Histogram("kassa_delivery_attempt_seconds", "Posts of webhooks.", buckets=_NETWORK)
+LOG_FAILURES = Counter("kassa_log_failures", "Writes of the log that failed: lines were lost.")
 LOOP_FAILURES = Counter("kassa_loop_failures", "Endless loops that failed and were started again.", ["loop"])
 
 

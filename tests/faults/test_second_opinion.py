@@ -188,6 +188,27 @@ async def test_a_person_may_overrule_a_second_node_that_stays_wrong(
         assert list(await open_alerts(shop)) == [Kind.CHAIN_DISAGREEMENT]
 
 
+async def test_a_fork_that_is_deeper_than_the_one_decided_about_is_told_again(
+    bitcoind_pair: tuple[DevNode, DevNode], database: Database, tmp_path: Path
+) -> None:
+    ours, theirs = bitcoind_pair
+    async with (
+        open_shop(ours, database, tmp_path, second_rpc_url=Secret(theirs.rpc_url)) as shop,
+        asking(shop) as asker,
+    ):
+        await ours.mine(4)
+        await theirs.connect(ours)
+        await theirs.partition()
+        await part(ours, theirs, 3)
+        await shop.caught_up()
+        await asker.ask()
+        await decide(shop, (await open_alerts(shop))[Kind.CHAIN_DISAGREEMENT])
+        await theirs.fork(6)
+        await theirs.mine(2)
+        await asker.ask()
+        assert list(await open_alerts(shop)) == [Kind.CHAIN_DISAGREEMENT]
+
+
 async def test_a_second_node_that_lags_says_nothing_and_one_that_is_silent_only_warns(
     bitcoind_pair: tuple[DevNode, DevNode], database: Database, tmp_path: Path
 ) -> None:

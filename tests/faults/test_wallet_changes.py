@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from kassa import flow
+from kassa.alerts.model import Verdict
 from kassa.audit.anchor import advance
 from kassa.audit.model import Actor
+from kassa.core.errors import Conflict
 from kassa.house import House
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
 from tests.api.served import Served, serve
@@ -95,6 +97,20 @@ async def test_e29_everybody_is_told_and_anybody_can_cancel(served: Served) -> N
     assert [each for each in events if each.startswith("wallet.")] == deeds
     acts = [act["kind"] for act in (await served.all.get("/v1/audit")).json["data"]]
     assert acts[:3] == deeds[::-1]
+
+
+async def test_e29_the_warning_stands_until_the_change_has_ended(served: Served) -> None:
+    _, change = await asked(served)
+    [alert] = (await served.all.get("/v1/alerts?status=open")).json["data"]
+    closing = await served.all.post(f"/v1/alerts/{alert['id']}/close", {"note": "nothing to see"})
+    assert (closing.status, closing.code) == (409, "change_under_way")
+    house = served.house
+    closed, by = Verdict.CLOSED, Actor("operator test")
+    async with house.database.transaction() as tx:
+        with pytest.raises(Conflict, match="under way"):
+            await flow.decide_alert(tx, house, None, alert["id"], closed, by, "", house.clock.now())
+    await served.all.post(f"/v1/wallet-changes/{change['id']}/cancel")
+    assert (await served.all.get("/v1/alerts?status=open")).json["data"] == []
 
 
 async def made_by(served: Served, maker: str) -> tuple[str, Any]:

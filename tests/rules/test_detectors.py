@@ -163,13 +163,23 @@ def test_f2_an_hour_beside_the_thirty_days_before(
 ) -> None:
     found = money_rules.on_volumes([Volume("sto_1", "EUR", count, largest, *before)])
     assert kinds(found) == expected
-    assert all(each.measure < 2**63 for each in found)
 
 
 def test_f2_books_that_owe_more_than_they_hold_hold_the_asset_until_a_person_looks() -> None:
     found = money_rules.on_held([Held("BTC@n", 100, 100), Held("LTC@n", 99, 100)])
     assert done(found) == [("held", "LTC@n", 0)]
-    assert [each.lasting for each in found] == [True]
+    assert [(each.lasting, each.measure) for each in found] == [(True, 1)]
+    [grown] = money_rules.on_held([Held("LTC@n", 0, 10**20)])
+    assert grown.measure == 10**20  # more than before: told again, whatever was decided
+
+
+def test_another_fork_is_another_cause_than_the_one_that_a_person_decided_about() -> None:
+    told = []
+    for parted_at in (100, 100, 90):
+        opinion = Opinion("n", NOW, our_height=120, their_height=120, height=119, ours="a", theirs="b")
+        _, [found] = chain_rules.on_opinion(replace(opinion, parted_at=parted_at), 5, 600, NOW)
+        told.append(found.subject)
+    assert told == ["n/100", "n/100", "n/90"]
 
 
 @pytest.mark.parametrize(

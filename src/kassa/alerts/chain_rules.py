@@ -103,7 +103,8 @@ def _parted(opinion: Opinion, poll_seconds: int) -> Finding | None:
     until = "its operator has decided" if lasting else "they agree"
     return Finding(
         Kind.CHAIN_DISAGREEMENT,
-        network,
+        # Another fork is another cause: whoever decided about one has said nothing of the next, nor of a deeper one.
+        f"{network}/{opinion.parted_at}",
         Severity.CRITICAL,
         f"two nodes of {network} hold different chains: nothing settles on it until {until}",
         network=network,

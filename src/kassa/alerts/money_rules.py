@@ -165,6 +165,7 @@ def on_held(seen: Iterable[Held]) -> list[Finding]:
             f"customers are owed more {each.asset} than the books hold: nothing more settles in it",
             about={"asset": each.asset, "holdings_units": str(each.holdings), "owed_units": str(each.owed)},
             actions=(Action(Deed.HELD, each.asset),),
+            measure=each.owed - each.holdings,
             lasting=True,
         )
         for each in seen
@@ -174,6 +175,4 @@ def on_held(seen: Iterable[Held]) -> list[Finding]:
 
 def _volume(kind: Kind, seen: Volume, subject: str, reason: str, about: Mapping[str, object], measure: int) -> Finding:
     store = StoreId(seen.store_id)
-    # The column holds 64 bits; what is beyond them is unusual enough.
-    bounded = min(measure, 2**63 - 1)
-    return Finding(kind, subject, Severity.WARNING, reason, store_id=store, about=about, measure=bounded)
+    return Finding(kind, subject, Severity.WARNING, reason, store_id=store, about=about, measure=measure)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kassa.alerts.model import REVERSIBLE, Alert, Deed, Finding, Severity, Verdict
+from kassa.alerts.model import REVERSIBLE, Alert, Deed, Finding, Kind, Severity, Verdict
 
 _PERSONS = frozenset({Deed.HALTED, Deed.FROZEN})
 
@@ -61,12 +61,14 @@ def needs_person(finding: Finding) -> bool:
 def refusal(alert: Alert, verdict: Verdict, *, by_operator: bool) -> tuple[str, str] | None:
     """Return why a decision is not possible (a code, and words); None when it is.
 
-    What was done is never left in force without an open alert that tells of it.
+    What was done is never left in force without an open alert that tells of it; nor is a change that is under way.
     """
     if alert.closed_at is not None:
         return "alert_closed", "the alert is closed already"
     if not by_operator and alert.finding.store_id is None:
         return "operator_only", "this alert concerns more than your store: its operator decides"
+    if alert.finding.kind is Kind.WALLET_CHANGE and verdict is not Verdict.ACKNOWLEDGED:
+        return "change_under_way", "the change is under way: cancel it, or wait; the alert closes when it has ended"
     in_force = [action for action in alert.finding.actions if action.deed in REVERSIBLE]
     if verdict is Verdict.CLOSED and in_force:
         done = ", ".join(f"{action.target} is {action.deed.value}" for action in in_force)

@@ -1,7 +1,7 @@
 """Alerts in the database, each change told to whom it concerns in the same transaction."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from kassa.alerts.model import KASSA, OPERATOR, Action, Alert, Decided, Deed, Fi
 from kassa.alerts.resource import alert_resource
 from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import AlertId, StoreId, new_id
-from kassa.db.pool import Tx
+from kassa.db.pool import Tx, say_after_commit
 from kassa.events.model import NewEvent
 
 log = structlog.get_logger()
@@ -59,7 +59,7 @@ async def open_alert(tx: Tx, finding: Finding, now: datetime) -> Alert | None:
     if row is None:
         return None
     alert = _alert(row)
-    log.error("alert opened", alert=alert.id, kind=finding.kind.value, subject=finding.subject, reason=finding.reason)
+    _say(log.error, "alert opened", alert, finding.reason)
     await _tell(tx, "alert.opened", alert, now)
     return alert
 
@@ -78,7 +78,7 @@ async def close_alert(tx: Tx, kind: Kind, subject: str, ended: str, now: datetim
     if row is None:
         return None
     [alert] = await _with_decisions(tx, [row])
-    log.info("alert closed", alert=alert.id, kind=kind.value, subject=subject, reason=ended)
+    _say(log.info, "alert closed", alert, ended)
     await _tell(tx, "alert.closed", alert, now)
     return alert
 
@@ -140,12 +140,13 @@ async def undo_by_operator(tx: Tx, kind: Kind, subject: str, note: str, now: dat
 
 
 async def standing(tx: Tx, kinds: Sequence[Kind], subject: str | None = None) -> tuple[list[Alert], list[Alert]]:
-    """Lock and return the alerts of some kinds (about one subject, if given) that a new look may change.
+    """Lock and return the alerts of some kinds (about one subject and its parts, if given) that a look may change.
 
     First those that are open, then those that a person closed while it was still so.
     """
     rows = await tx.fetch(
-        """select * from alerts where kind = any($1) and ($2::text is null or subject = $2)
+        """select * from alerts where kind = any($1)
+               and ($2::text is null or subject = $2 or starts_with(subject, $2 || '/'))
                and (closed_at is null or over_at is null) order by id for no key update""",
         [kind.value for kind in kinds],
         subject,
@@ -203,6 +204,11 @@ async def open_counts(tx: Any) -> dict[str, int]:  # a transaction or the pool
     return dict(await tx.fetch("select severity, count(*) from alerts where closed_at is null group by 1"))
 
 
+def _say(to: Callable[..., object], what: str, alert: Alert, reason: str) -> None:
+    cause = {"kind": alert.finding.kind.value, "subject": alert.finding.subject}
+    say_after_commit(lambda: to(what, alert=alert.id, reason=reason, **cause))
+
+
 async def _tell(tx: Tx, type_: str, alert: Alert, now: datetime) -> None:
     found, body = alert.finding, alert_resource(alert)
     stores: Sequence[StoreId] = ()
@@ -239,7 +245,7 @@ def _alert(row: Mapping[str, Any], decisions: tuple[Decided, ...] = ()) -> Alert
         detail=row["detail"],
         about=json.loads(row["about"]),
         actions=tuple(Action(Deed(deed), target, blocks) for deed, target, blocks in json.loads(row["actions"])),
-        measure=row["measure"],
+        measure=int(row["measure"]),
         lasting=row["lasting"],
     )
     return Alert(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 from random import random
 from time import perf_counter
@@ -27,6 +28,18 @@ CONNECT_SECONDS = 10
 """Whoever gets no answer within this time starts anew: what was sent may have been lost on a way that works again."""
 ATTEMPTS = 8  # of a transaction that lost against another one
 _LOST = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_said: ContextVar[list[Callable[[], object]] | None] = ContextVar("said", default=None)
+
+
+def say_after_commit(say: Callable[[], object]) -> None:
+    """Log something of the transaction in hand once it is true: not when it is rolled back, nor twice when it is tried
+    again. For the log alone; what must happen is a row.
+    """
+    waiting = _said.get()
+    if waiting is None:
+        say()
+    else:
+        waiting.append(say)
 
 
 class Database:
@@ -61,11 +74,17 @@ class Database:
         async with self.pool.acquire() as connection:
             began = perf_counter()
             measures.ACQUIRE_SECONDS.observe(began - asked)
+            said: list[Callable[[], object]] = []
+            outer = _said.get()
+            _said.set(said)
             try:
                 async with connection.transaction():
                     yield connection
             finally:
+                _said.set(outer)
                 measures.TRANSACTION_SECONDS.observe(perf_counter() - began)
+        for say in said:
+            say()
 
     async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work` in a transaction, and again from its start when it lost against another (deadlock, serialisation).

@@ -29,7 +29,7 @@ async def on_findings(
     *,
     subject: str | None = None,
 ) -> None:
-    """Bring the alerts of some kinds (about one subject, if given) in line with what was found of them now.
+    """Bring the alerts of some kinds (about one subject and its parts, if given) in line with what was found now.
 
     Holds back what a finding asks for while its alert is open. Doing it again changes nothing.
     """

@@ -18,6 +18,12 @@ async def first_height(tx: Tx, network: str) -> int | None:
     return found
 
 
+async def parted_at(tx: Tx, network: str) -> int | None:
+    """Return the height at which the second node's chain parted from ours when it was last asked; None: nowhere."""
+    found: int | None = await tx.fetchval("select parted_at from second_opinions where network = $1", network)
+    return found
+
+
 async def put(tx: Tx, opinion: Opinion) -> Opinion:
     """Keep an opinion; return it with since when the second node has been silent, and has held another chain."""
     row = await tx.fetchrow(
@@ -29,7 +35,8 @@ async def put(tx: Tx, opinion: Opinion) -> Opinion:
            on conflict (network) do update set asked_at = $2,
                answered_at = coalesce(excluded.answered_at, s.answered_at),
                silent_since = case when $3 <> '' then coalesce(s.silent_since, $2) end, fault = $3, refused = $4,
-               our_height = $5, their_height = $6, height = $7, ours = $8, theirs = $9, parted_at = $10,
+               our_height = $5, their_height = $6, height = $7, ours = $8, theirs = $9,
+               parted_at = case when $7 is null then s.parted_at else $10 end,
                parted_since = case when $7 is null then s.parted_since
                    when $8 is distinct from $9 then coalesce(s.parted_since, $2) end
            returning *""",

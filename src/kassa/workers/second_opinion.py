@@ -79,12 +79,12 @@ class Asker:
         return replace(heights, height=height, ours=await self._held(height), theirs=said)
 
     async def _parted_at(self, found: Opinion) -> int | None:
-        """Return the lowest height at which the chains differ, as far down as we hold blocks."""
+        """Return the lowest height at which the chains differ, as far down as we hold or held blocks."""
         async with self._house.database.transaction() as tx:
-            first = await opinions.first_height(tx, self._network)
+            first, known = await opinions.first_height(tx, self._network), await opinions.parted_at(tx, self._network)
         low, high = first, found.height
         if low is None or high is None or await self._differs(low):
-            return low
+            return low if low is None or known is None else min(low, known)
         while high - low > 1:
             middle = (low + high) // 2
             if await self._differs(middle):
