@@ -19,6 +19,10 @@ def test_the_books_of_an_empty_installation_are_verified_reported_and_exported()
         assert file.read_text().startswith("entry_id,booked_at,")
         wrong = shell.run("export", "--store", store, *days, "--format", "xls", code=1)
         assert "one of csv, jsonl, beancount" in wrong.stderr
+        for first, last in (("2026-01-01", "9999-12-31"), ("2026-02-01", "2026-01-31")):
+            refused = shell.run("export", "--store", store, "--from", first, "--to", last, code=1)
+            assert refused.stdout == ""
+            assert "Traceback" not in refused.stderr
         # Its node is not there: that is said, and is no success.
         failed = json.loads(shell.run("reconcile", "--json", code=1).stdout)
         assert [each["network"] for each in failed["failed"]] == ["bitcoin-regtest"]

@@ -3,14 +3,14 @@
 import csv
 import io
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from kassa.core.errors import NotFound
+from kassa.core.errors import Invalid, NotFound
 from kassa.db.pool import Database
-from kassa.flow.exporting import write_books
+from kassa.flow.exporting import days_of, write_books
 from tests.sim.accounts import EVER, check_accounting, exported, silent
 from tests.sim.world import World, new_world
 
@@ -62,6 +62,16 @@ async def test_the_same_days_give_the_same_file_and_days_without_entries_none(wo
     now = world.house.clock.now()
     before = await exported(world, 0, form, (EVER[0], now - timedelta(days=1)))
     assert "ent_0" not in before
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [("2026-01-02", "2026-01-01"), ("2026-01-01", "9999-12-31"), ("0001-01-01", "2026-01-01"), ("2026", "2026-1-2")],
+)
+def test_days_that_are_none_or_in_the_wrong_order_are_refused(first: str, last: str) -> None:
+    with pytest.raises(Invalid):
+        days_of(first, last)
+    assert days_of("2026-01-01", "2026-01-01")[1] == datetime(2026, 1, 2, tzinfo=UTC)
 
 
 async def test_a_store_that_is_not_there_is_refused(world: World) -> None:

@@ -1,15 +1,15 @@
 """A store's books of some days as a text, for whoever keeps them elsewhere: CSV, lines of JSON, beancount."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TextIO
 
 import kassa.ledger.export_store as exports
 import kassa.stores.store as stores
-from kassa.core.errors import FieldFault, Invalid
 from kassa.core.money import currency
 from kassa.db.pool import Tx
+from kassa.flow.days import day_of, time_of
 from kassa.house import House
 from kassa.ledger.beancount import Beancount
 from kassa.ledger.export_store import Exported
@@ -25,7 +25,7 @@ Report = Callable[[str, int, int | None], None]
 
 def days_of(first: str, last: str) -> tuple[datetime, datetime]:
     """Return the time of some days (UTC, the last one included; its end is not part of it); raises `Invalid`."""
-    return _day("from", first), _day("to", last) + timedelta(days=1)
+    return time_of(day_of("from", first), day_of("to", last))
 
 
 async def write_books(
@@ -54,11 +54,3 @@ async def _writer(tx: Tx, house: House, store_id: str, form: str) -> tuple[str, 
         ledger = Beancount(priced_in, decimals)
         return ledger.heading(), ledger.entry
     return "", lambda each: (json_line(each, decimals, priced_in),)
-
-
-def _day(field: str, text: str) -> datetime:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise Invalid(FieldFault(field, f"{text[:20]!r} is not a day such as 2026-01-31")) from None
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

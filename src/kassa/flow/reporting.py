@@ -1,13 +1,14 @@
 """A store's reports, as the API and the command line show them."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import kassa.ledger.report_store as reports
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.money import Currency, currency, format_units
 from kassa.db.pool import Tx
+from kassa.flow.days import day_of, time_of
 from kassa.house import House
 from kassa.ledger.model import Amount
 from kassa.payments.asset_store import decimals
@@ -72,22 +73,8 @@ def _amounts(asset: str, amount: Amount, sign: int, places: Mapping[str, int], k
 
 
 def _time(days: tuple[str | None, str | None], now: datetime) -> tuple[datetime, datetime]:
-    last = _day("to", days[1]) if days[1] is not None else now.date()
-    first = _day("from", days[0]) if days[0] is not None else last - timedelta(days=_DEFAULT_DAYS - 1)
-    if not timedelta(0) <= last - first < timedelta(days=MOST_DAYS):
-        raise Invalid(FieldFault("to", f"must be from 0 to {MOST_DAYS - 1} days after from"))
-    return _begin(first), _begin(last + timedelta(days=1))
-
-
-def _day(field: str, text: str) -> date:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        day = date.min
-    if not 1970 <= day.year <= 9000:
-        raise Invalid(FieldFault(field, f"{text[:20]!r} is not a day such as 2026-01-31"))
-    return day
-
-
-def _begin(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    last = day_of("to", days[1]) if days[1] is not None else now.date()
+    first = day_of("from", days[0]) if days[0] is not None else last - timedelta(days=_DEFAULT_DAYS - 1)
+    if last - first >= timedelta(days=MOST_DAYS):
+        raise Invalid(FieldFault("to", f"must be at most {MOST_DAYS - 1} days after from"))
+    return time_of(first, last)
