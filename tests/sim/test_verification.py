@@ -1,17 +1,26 @@
 """`kassa ledger verify`: what was lived through holds, and each kind of damage is found and named. O1, O7, F1."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+import kassa.alerts.store as alerts
+import kassa.watch.restraint_store as restraints
 from kassa import flow
+from kassa.alerts.model import Finding, Kind, Severity
 from kassa.db.pool import Database
 from kassa.flow.verifying import Verification
 from kassa.invoices.model import Decision
+from kassa.watch.model import Restraint
+from tests.house import BITCOIN
 from tests.sim.world import World, new_world
 
 BALANCES = "every customer's balance is the sum of their postings"
+PAYMENTS = "every payment was settled first when its event says so"
+INVOICES = "every settled invoice is so since its event"
+STORED = "what is stored of every invoice and payment is where it stands"
 STANDINGS = "the books of every payment and spend are what its standing asks for"
 
 
@@ -106,7 +115,9 @@ async def test_a_balance_that_its_postings_do_not_make_is_named(world: World) ->
 async def test_a_gap_in_the_events_is_named_by_its_store(world: World) -> None:
     store = world.stores[0].id
     await world.house.database.pool.execute("delete from events where sequence = 2 and store_id = $1", store)
-    assert await wrong(world) == {"the events of every store are numbered without gaps": [store]}
+    found = await wrong(world)
+    assert found.pop("the events of every store are numbered without gaps") == [store]
+    assert list(found) == [PAYMENTS]  # it was the only word of when that payment had settled
 
 
 async def test_all_are_counted_and_the_first_are_named(world: World) -> None:
@@ -118,6 +129,81 @@ async def test_all_are_counted_and_the_first_are_named(world: World) -> None:
         )
     found = next(check for check in (await verified(world)).checks if check.name == "every entry has its postings")
     assert (found.failures, len(found.first)) == (40, 20)
+
+
+DAMAGE = {
+    "invoices": {
+        "status": "'new'", "flags": "'{late}'", "rules": "'{marked}'", "is_final": "not is_final",
+        "paid_units": "paid_units + 1", "settled_units": "settled_units + 1", "deadline": "'2030-01-01'",
+    },
+    "payments": {
+        "status": "'detected'", "value_units": "value_units + 1", "needs_final": "not needs_final",
+        "confirmations_required": "confirmations_required + 1", "settled_at": "null",
+    },
+}  # fmt: skip
+
+
+async def test_e_what_is_stored_is_what_the_facts_rebuild_and_each_planted_difference_is_named(world: World) -> None:
+    """Live projection = full rebuild: in every column of an invoice, of its payment and of a deposit."""
+    pool = world.house.database.pool
+    settled = await pool.fetchval("select id from invoices where status = 'settled' and customer_id is null limit 1")
+    rows = {
+        "invoices": [settled],
+        "payments": [
+            await pool.fetchval("select id from payments where invoice_id = $1", settled),
+            await pool.fetchval("select id from payments where customer_id is not null"),
+        ],
+    }
+    for table, columns in DAMAGE.items():
+        for id_ in rows[table]:
+            for column, value in columns.items():
+                before = await pool.fetchval(f"select {column} from {table} where id = $1", id_)
+                await pool.execute(f"update {table} set {column} = {value} where id = $1", id_)
+                named = (await wrong(world)).get(STORED, [])
+                assert any(each.startswith(id_) and column in each for each in named), (table, column, named)
+                await pool.execute(f"update {table} set {column} = $2 where id = $1", id_, before)
+    for table, check in (("invoices", INVOICES), ("payments", PAYMENTS)):
+        change = f"update {table} set settled_at = settled_at + $2::interval where id = $1"
+        await pool.execute(change, rows[table][0], timedelta(microseconds=1))
+        assert await wrong(world) == {check: [rows[table][0]]}
+        await pool.execute(change, rows[table][0], timedelta(microseconds=-1))
+    assert await wrong(world) == {}
+
+
+async def test_an_invoice_that_waits_for_the_clock_is_no_damage_and_hides_none(world: World) -> None:
+    waiting = await world.invoice("50.00", 0, 60, None)
+    assert waiting is not None
+    world.clock.move(61)
+    await world.follower.look()  # type: ignore[union-attr]
+    done = await verified(world)
+    assert (done.failures, done.due) == (0, 1)
+    pool = world.house.database.pool
+    await pool.execute("update invoices set paid_units = 5000 where id = $1", waiting["id"])
+    assert list(await wrong(world)) == [STORED]
+    await pool.execute("update invoices set paid_units = 0, deadline = '2020-01-01' where id = $1", waiting["id"])
+    assert list(await wrong(world)) == [STORED]
+
+
+async def test_what_settled_while_more_was_asked_for_is_no_damage_when_the_alert_is_over(world: World) -> None:
+    finding = Finding(Kind.DEEP_REORGANISATION, BITCOIN, Severity.WARNING, "test", network=BITCOIN)
+    invoice = await world.invoice("50.00", 0, 900, None)
+    assert invoice is not None
+    now, pool = world.clock.now(), world.house.database
+    async with pool.transaction() as tx:
+        alert = await alerts.open_alert(tx, finding, now)
+        assert alert is not None
+        await restraints.put(tx, alert.id, Restraint("raised", now, blocks=2), BITCOIN)
+    world.chain.submit(world.paying(invoice))
+    for _ in range(2):
+        world.chain.mine()
+    await world.step()
+    kept = "select status, confirmations_required from payments where invoice_id = $1"
+    assert tuple(await pool.pool.fetchrow(kept, invoice["id"])) == ("settled", 2)
+    async with pool.transaction() as tx:
+        await restraints.lift(tx, alert.id, now)
+    assert await wrong(world) == {}
+    await pool.pool.execute("update payments set confirmations_required = 3 where invoice_id = $1", invoice["id"])
+    assert list(await wrong(world)) == [STORED]
 
 
 async def test_verification_changes_nothing(world: World) -> None:

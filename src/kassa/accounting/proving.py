@@ -70,4 +70,4 @@ def verification_lines(told: Mapping[str, Any]) -> Iterator[str]:
             more = check["failures"] - len(check["first"])
             yield f"       {check['failures']}: {', '.join(check['first'])}{f' and {more} more' if more else ''}"
     if told["due"]:
-        yield f"{told['due']} invoices were left out: their time has just passed"
+        yield f"{told['due']} invoices wait for the clock: they were compared with how they stood until then"

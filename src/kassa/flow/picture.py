@@ -112,6 +112,16 @@ def with_spend(picture: Picture, spend: Spend, now: datetime) -> Picture:
     return replace(picture, standing=standing, spends=spends, fresh=spend)
 
 
+def seen_at(picture: Picture, moment: datetime) -> Picture:
+    """Return a picture of the same facts as a moment saw them, before now: the clock alone is turned back."""
+    sights = {
+        network: replace(sight, observed_at=min(sight.observed_at, moment)) for network, sight in picture.sights.items()
+    }
+    view = View(moment, sights)
+    standing = _evaluate(picture.terms, picture.payments, picture.decided, view, picture.spends, picture.given_back)
+    return replace(picture, standing=standing)
+
+
 def as_announced(picture: Picture, now: datetime) -> Picture:
     """Return a picture of an invoice whose standing has just been announced."""
     settled = picture.standing.status is Status.SETTLED

@@ -1,6 +1,6 @@
 """Work out where invoices and deposits stand now, and write the difference to what was last announced."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -52,15 +52,11 @@ async def reassess(tx: Tx, house: House, touched: Touched, now: datetime) -> Non
     """
     await invoices.lock(tx, sorted(touched.invoices))
     await _lock_customers(tx, touched)
-    taken, faults = await read_each(partial(_pictures, tx, house, now), sorted(touched.invoices))
+    taken, faults = await read_each(partial(pictures.take, tx, house, now=now), sorted(touched.invoices))
     held, others = await read_each(partial(deposits.take, tx, house), sorted(touched.deposits))
     await tell_unreadable(tx, {**faults, **others}, now)
     await watch.note_left(tx, _left(taken), now)
     await announce(tx, house, taken, held, now)
-
-
-async def _pictures(tx: Tx, house: House, now: datetime, ids: Sequence[InvoiceId]) -> list[Picture]:
-    return await pictures.take(tx, house, ids, now)
 
 
 async def announce(tx: Tx, house: House, taken: Sequence[Picture], held: Sequence[Deposit], now: datetime) -> None:
@@ -138,24 +134,14 @@ async def _lock_customers(tx: Tx, touched: Touched) -> None:
 def _outcome(house: House, picture: Picture, now: datetime) -> _Outcome:
     standing, before = picture.standing, picture.announced
     standings = {s.id: s for s in standing.payments}
-    arrived = tuple(_announced(payment, standings, now) for payment in picture.payments)
+    arrived = tuple(standing_payment(payment, standings[payment.id], now) for payment in picture.payments)
     both = tuple(zip(picture.payments, arrived, strict=True))
-    settled_at = (before.settled_at or now) if standing.status is Status.SETTLED else None
-    announced = Announced(
-        standing.status,
-        standing.flags,
-        standing.rules,
-        standing.is_final,
-        standing.paid_units,
-        standing.settled_units,
-        settled_at,
-        standing.deadline,
-    )
+    announced = announced_of(picture, now)
     said = changes(before, standing)
-    steps = {p.id: payment_changes(p, standings[p.id]) for p in picture.payments if p.id in standings}
+    steps = {p.id: payment_changes(p, standings[p.id]) for p in picture.payments}
     if not said and not any(steps.values()):
         return _Outcome(both, (), announced)
-    shown = pictures.shown(house, picture, settled_at, arrived)
+    shown = pictures.shown(house, picture, announced.settled_at, arrived)
     terms = picture.terms
     written = [
         NewEvent(terms.store_id, type_, resource, terms.id, terms.webhook_url)
@@ -170,17 +156,30 @@ def _outcome(house: House, picture: Picture, now: datetime) -> _Outcome:
 
 def _deposit_outcome(deposit: Deposit, now: datetime) -> _Outcome:
     before, standing = deposit.payment, deposit.standing
-    after = _announced(before, {before.id: standing}, now)
+    after = standing_payment(before, standing, now)
     assert after.store_id is not None
     shown = deposits.resource(replace(deposit, payment=after))
     written = [NewEvent(after.store_id, type_, shown) for type_ in payment_changes(before, standing)]
     return _Outcome(((before, after),), tuple(written))
 
 
-def _announced(payment: Payment, standings: Mapping[Any, PaymentStanding], now: datetime) -> Payment:
-    standing = standings.get(payment.id)
-    if standing is None:
-        return payment
+def announced_of(picture: Picture, now: datetime) -> Announced:
+    """Return what is to be announced of an invoice: where it stands, and since when it is settled."""
+    standing, before = picture.standing, picture.announced
+    return Announced(
+        standing.status,
+        standing.flags,
+        standing.rules,
+        standing.is_final,
+        standing.paid_units,
+        standing.settled_units,
+        (before.settled_at or now) if standing.status is Status.SETTLED else None,
+        standing.deadline,
+    )
+
+
+def standing_payment(payment: Payment, standing: PaymentStanding, now: datetime) -> Payment:
+    """Return a payment as it is to be stored where it stands now."""
     # Kept when it is no longer settled: that it once was is what makes its loss a reversal.
     settled_at = payment.settled_at or (now if standing.status is PaymentStatus.SETTLED else None)
     return replace(

@@ -1,16 +1,22 @@
-"""Verify the books from the stored facts alone: what each payment should say is worked out anew. Reads only."""
+"""Verify from the stored facts alone: where each invoice and payment stands is worked out anew. Reads only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 
 import kassa.ledger.store as ledger
 import kassa.ledger.verify_store as verification
+import kassa.watch.restraint_store as restraints
 from kassa.core.ids import InvoiceId, PaymentId
 from kassa.db.pool import Tx
 from kassa.flow import deposits
 from kassa.flow import picture as pictures
 from kassa.flow.accounts import bookings
 from kassa.flow.booking import Booking
+from kassa.flow.picture import Picture
+from kassa.flow.projection import Raised, before_deadline, deposit_differences, differences, is_due
+from kassa.flow.reading import Id, Read, read_each
 from kassa.house import House
 from kassa.ledger.rules import delta
 from kassa.ledger.verify_store import CHECKS, SHOWN, Check
@@ -19,7 +25,8 @@ PAGE = 200
 
 Report = Callable[[str, int, int | None], None]
 """Hear what is being verified, how much of it is, and of how much (None: not known)."""
-_STANDINGS = "the books of every payment and spend are what its standing asks for"
+_BOOKS = "the books of every payment and spend are what its standing asks for"
+_STORED = "what is stored of every invoice and payment is where it stands"
 
 
 @dataclass(slots=True)
@@ -50,27 +57,27 @@ class Verification:
 
 
 async def verify(house: House, report: Report) -> Verification:
-    """Verify everything; each page of payments, and each other check, sees one moment of its own."""
+    """Verify everything; each page of invoices and deposits, and each other check, sees one moment of its own."""
     done = Verification()
     async with house.database.transaction() as tx:
         await verification.only_read(tx)
         done.counts = await verification.counts(tx)
+        raised = await restraints.ever_raised(tx)
     for check in CHECKS:
         done.checks.append(await _check(house, check, report))
-    standings = Verified(_STANDINGS)
-    done.checks.append(standings)
-    seen, after, of = 0, "", done.counts["payments"] + done.counts["spends"]
-    while page := await _invoices(house, after, standings, done):
-        after, seen = page[0], seen + page[1]
-        report("payments", seen, of)
-    after = ""
-    while page := await _deposits(house, after, standings):
-        after, seen = page[0], seen + page[1]
-        report("payments", seen, of)
+    round_ = _Round(house, raised, done)
+    seen, after = 0, ""
+    while page := await round_.invoices(after):
+        after, seen = page[-1], seen + len(page)
+        report("invoices", seen, done.counts["invoices"])
+    seen, after = 0, ""
+    while found := await round_.deposits(after):
+        after, seen = found[-1], seen + len(found)
+        report("deposits", seen, None)
     async with house.database.transaction() as tx:
         await verification.only_read(tx)
         for payment in await verification.unowned_wrong(tx):
-            standings.add(payment)
+            round_.books.add(payment)
     return done
 
 
@@ -81,38 +88,59 @@ async def _check(house: House, check: Check, report: Report) -> Verified:
         return Verified(check.name, *await verification.offenders(tx, check))
 
 
-async def _invoices(house: House, after: str, found: Verified, done: Verification) -> tuple[str, int] | None:
-    """Verify a page of invoices; return the last id and how many payments and spends there were, or None at the end."""
-    async with house.database.transaction() as tx:
-        await verification.only_read(tx)
-        page: Sequence[InvoiceId] = await verification.invoices_with_money(tx, after, PAGE)
-        if not page:
-            return None
-        now = house.clock.now()
-        should: list[Booking] = []
-        for picture in await pictures.take(tx, house, page, now):
-            deadline = picture.announced.deadline
-            if deadline is not None and deadline <= now:
-                # What the clock alone changed is booked when its gate comes by: moments ago it was right.
-                done.due += 1
-                continue
-            should += bookings(picture)
-        await _compare(tx, should, found)
-    return page[-1], len(should)
+class _Round:
+    """One round over all invoices and deposits: what is stored and what is booked, against where each stands."""
 
+    def __init__(self, house: House, raised: Raised, done: Verification) -> None:
+        self._house, self._raised, self._done = house, raised, done
+        self.books, self._stored = Verified(_BOOKS), Verified(_STORED)
+        done.checks += [self.books, self._stored]
 
-async def _deposits(house: House, after: str, found: Verified) -> tuple[str, int] | None:
-    async with house.database.transaction() as tx:
-        await verification.only_read(tx)
-        page: Sequence[PaymentId] = await verification.deposits(tx, after, PAGE)
-        if not page:
-            return None
-        await _compare(tx, [deposits.booking(each) for each in await deposits.take(tx, house, page)], found)
-    return page[-1], len(page)
+    async def invoices(self, after: str) -> Sequence[InvoiceId]:
+        """Verify a page of invoices and return their ids."""
+        async with self._house.database.transaction() as tx:
+            await verification.only_read(tx)
+            page = await verification.invoices(tx, after, PAGE)
+            now = self._house.clock.now()
+            taken = await self._read(partial(pictures.take, tx, self._house, now=now), page)
+            should = [booking for picture in taken for booking in bookings(self._judged(picture, now))]
+            await self._compare(tx, should)
+        return page
 
+    def _judged(self, picture: Picture, now: datetime) -> Picture:
+        """Compare what is stored of an invoice; return the picture of it that it agrees with, if with any."""
+        found = differences(picture, self._raised, now)
+        if found and is_due(picture, now):
+            # What the clock alone changed is stored and booked when its gate comes by: until then it was right.
+            earlier = before_deadline(picture)
+            if not differences(earlier, self._raised, now):
+                self._done.due += 1
+                return earlier
+        for each in found:
+            self._stored.add(each)
+        return picture
 
-async def _compare(tx: Tx, should: Sequence[Booking], found: Verified) -> None:
-    posted = await ledger.posted(tx, [booking.entry.cause for booking in should])
-    for booking in should:
-        if delta(posted.get(booking.entry.cause, {}), booking.should, None):
-            found.add(str(booking.entry.cause))
+    async def deposits(self, after: str) -> Sequence[PaymentId]:
+        """Verify a page of deposits and return their ids."""
+        async with self._house.database.transaction() as tx:
+            await verification.only_read(tx)
+            page = await verification.deposits(tx, after, PAGE)
+            now = self._house.clock.now()
+            taken = await self._read(partial(deposits.take, tx, self._house), page)
+            for deposit in taken:
+                for each in deposit_differences(deposit, self._raised, now):
+                    self._stored.add(each)
+            await self._compare(tx, [deposits.booking(each) for each in taken])
+        return page
+
+    async def _read(self, take: Callable[[Sequence[Id]], Awaitable[list[Read]]], page: Sequence[Id]) -> list[Read]:
+        taken, faults = await read_each(take, page)
+        for id_, reason in faults.items():
+            self._stored.add(f"{id_} ({reason})")
+        return taken
+
+    async def _compare(self, tx: Tx, should: Sequence[Booking]) -> None:
+        posted = await ledger.posted(tx, [booking.entry.cause for booking in should])
+        for booking in should:
+            if delta(posted.get(booking.entry.cause, {}), booking.should, None):
+                self.books.add(str(booking.entry.cause))

@@ -29,3 +29,11 @@ async def lift(tx: Tx, alert_id: str, now: datetime) -> list[str]:
         now,
     )
     return sorted({row["network"] for row in rows})
+
+
+async def ever_raised(tx: Tx) -> dict[str, frozenset[int]]:
+    """Return, by network, the confirmations that were ever asked for at least, because of a danger."""
+    rows = await tx.fetch(
+        "select network, array_agg(distinct blocks) as blocks from restraints where kind = 'raised' group by 1"
+    )
+    return {row["network"]: frozenset(row["blocks"]) for row in rows}
