@@ -16,6 +16,7 @@ from kassa.checkout.pages import handlers
 from kassa.checkout.stream import REST_SECONDS, Streams
 from kassa.core.ids import InvoiceId
 from kassa.house import House
+from kassa.payments import asset_store as assets
 from kassa.stores.raster import MAX_BYTES
 from kassa.wallets.store import add_wallet
 from tests.api.conftest import follow
@@ -80,6 +81,7 @@ async def test_the_chosen_asset_stays_chosen_when_the_page_loads_again(house: Ho
     house = replace(house, chains=both, settings=replace(house.settings, networks=networks))
     await follow(house, litecoin)
     async with house.database.transaction() as tx:
+        await assets.keep(tx, both[litecoin].assets)
         store = await add_store(tx, house)
         await add_wallet(
             tx, store.id, litecoin, litecoin, both[litecoin].addresses.account(TPUB), house.seal, house.clock.now()
@@ -188,6 +190,25 @@ async def test_a_description_that_no_code_could_hold_is_shown_whole_and_cut_in_t
 
     assert "☕" * 1_000 in page.words
     assert len(page.of("svg")) == 2
+
+
+@pytest.mark.parametrize("path", ["/i/{}", "/l/{}"])
+async def test_a_fault_that_nobody_foresaw_is_told_by_a_page_with_its_number(
+    served: Served, payer: Caller, path: str
+) -> None:
+    link = (await served.all.post("/v1/payment-links", {"title": "Tea", "amount": "2.00"})).json
+    made = link if "/l/" in path else await served.all.invoice()
+    for table in ("invoices", "payment_links"):
+        await served.house.database.pool.execute(f"alter table {table} rename column created_at to gone")
+
+    answer = await payer.get(path.format(made["id"]), headers={"accept-language": "de"})
+
+    page = Tags(answer.body)
+    assert answer.status == 500
+    assert answer.headers["content-type"].startswith("text/html")  # type: ignore[index,call-overload]
+    assert "Bitte jetzt nicht bezahlen" in page.words
+    assert answer.headers["x-request-id"] in page.words  # type: ignore[index,call-overload]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]  # type: ignore[index,call-overload]
 
 
 async def test_a_marked_invoice_shows_no_address(served: Served, payer: Caller) -> None:

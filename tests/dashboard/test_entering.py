@@ -26,6 +26,17 @@ async def test_signing_in_takes_both_password_and_code(premises: Premises) -> No
     assert again.seen.status == 200
 
 
+async def test_a_fault_that_nobody_foresaw_is_told_by_a_page_with_its_number(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    await premises.house.database.pool.execute("alter table stores rename column name to gone")
+
+    seen = await owner.open(premises.at("overview"))
+
+    assert (seen.status, seen.headers["content-type"]) == (500, "text/html; charset=utf-8")
+    assert "Something went wrong here" in seen.words
+    assert seen.headers["x-request-id"] in seen.words
+
+
 async def test_a_form_without_our_token_or_from_elsewhere_does_nothing(premises: Premises) -> None:
     visitor = premises.visitor()
     await visitor.open("/dashboard/sign-in")

@@ -21,7 +21,7 @@ from kassa.api.health import Health
 from kassa.api.reply import GUARDS, Reply
 from kassa.api.routes import ENDPOINTS
 from kassa.api.serving import Desk, Serve
-from kassa.core.correlation import correlated
+from kassa.core.correlation import correlated, current
 from kassa.core.errors import Throttled
 from kassa.house import House
 from kassa.limits.model import Kind
@@ -35,6 +35,8 @@ UNKNOWN = "unknown"
 """The route of requests for paths that are not served."""
 REQUEST_ID = b"x-request-id"
 """Of every answer: what the log calls `correlation`, and what stands with the events that the request wrote."""
+FAILED = "failed"
+"""Of a page's options: draws, from the request and its id, what is shown where nobody foresaw the fault."""
 _METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"})
 # By key, or not at all: whoever asks how we are must hear it.
 _COUNTED_ELSEWHERE = ("/v1/", "/health/")
@@ -116,7 +118,10 @@ class Front:
 
 
 def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
-    """Build the application. `pages` are public routes from elsewhere (the checkout), declared with `opt["access"]`."""
+    """Build the application. `pages` are public routes from elsewhere (the checkout), declared with `opt["access"]`.
+
+    `opt["failed"]` draws what they answer to a fault that nobody foresaw; without it that is a problem as JSON.
+    """
     desk, health = Desk(house), Health(house)
     served = [(endpoint, desk.server(endpoint)) for endpoint in ENDPOINTS]
     routes = [
@@ -186,7 +191,12 @@ def _public_route(path: str, answer: Any) -> HTTPRouteHandler:  # an async funct
     return HTTPRouteHandler(path, http_method="GET", opt={"access": PUBLIC}, status_code=200)(handle)
 
 
-def _on_error(_request: AnyRequest, error: Exception) -> Response[bytes]:
+def _on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
     reply = from_framework(error)
+    handler = request.scope.get("route_handler")
+    draw = None if handler is None else handler.opt.get(FAILED)
+    if reply.status >= 500 and draw is not None:
+        page: Response[bytes] = draw(request, current())
+        return page
     headers = {name.decode(): value.decode() for name, value in (*GUARDS, *reply.headers)}
     return Response(reply.body, status_code=reply.status, media_type=reply.type.decode(), headers=headers)

@@ -33,6 +33,10 @@ AnyRequest = Request[Any, Any, Any]
 
 MAX_FORM = 4_096
 KEPT_SECONDS = 30 * 86_400
+TROUBLE = (
+    later("Please do not pay now"),
+    later("This page cannot be shown at the moment. Please load it again soon, and pay nothing meanwhile."),
+)
 _GONE = (later("There is no such payment link"), later("Please check the link, or ask the shop."))
 _TOO_MANY = (
     later("Please try again later"),
@@ -57,8 +61,14 @@ def link_handlers(house: House) -> list[HTTPRouteHandler]:
     async def begin(request: AnyRequest) -> Response[bytes]:
         return await _guarded(request, _begin(house, request, request.path_params["link_id"]))
 
-    route = partial(HTTPRouteHandler, "/l/{link_id:str}", opt={"access": "public"}, status_code=200)
+    opt = {"access": "public", "failed": failed}
+    route = partial(HTTPRouteHandler, "/l/{link_id:str}", opt=opt, status_code=200)
     return [route(http_method="GET")(page), route(http_method="POST")(begin)]
+
+
+def failed(request: AnyRequest, number: str) -> Response[bytes]:
+    """Answer for a page where nobody foresaw the fault: the log has it under this number."""
+    return html(500, notice_page(*TROUBLE, _spoken(request), number), request.headers)
 
 
 async def _guarded(request: AnyRequest, serving: Any) -> Response[bytes]:  # a coroutine

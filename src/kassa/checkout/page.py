@@ -111,9 +111,9 @@ def layout(said: Language, colour: str | None) -> dict[str, Any]:
     return {"said": said, "say": said.say, "style": assets.stylesheet(colour), "icon": assets.icon()}
 
 
-def notice_page(title: str, text: str, said: Language) -> bytes:
-    """Draw a page that only says something."""
-    return _NOTICE.render(**layout(said, None), title=said.say(title), text=said.say(text)).encode()
+def notice_page(title: str, text: str, said: Language, number: str = "") -> bytes:
+    """Draw a page that only says something; with a `number` to ask about."""
+    return _NOTICE.render(**layout(said, None), title=said.say(title), text=said.say(text), number=number).encode()
 
 
 def _way(option: Mapping[str, Any], chains: Mapping[str, Chain], wish: Wish, chosen: bool) -> _Way:

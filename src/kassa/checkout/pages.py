@@ -14,7 +14,7 @@ from kassa.checkout.answers import asset_answer, html, refused
 from kassa.checkout.answers import image as image_answer
 from kassa.checkout.answers import script as script_answer
 from kassa.checkout.languages import choose, later
-from kassa.checkout.link_pages import link_handlers
+from kassa.checkout.link_pages import TROUBLE, failed, link_handlers
 from kassa.checkout.page import Wish, invoice_page, notice_page
 from kassa.checkout.stream import Streams, encoded
 from kassa.core.errors import NotFound, Rejected, Unavailable
@@ -28,10 +28,6 @@ AnyRequest = Request[Any, Any, Any]
 Views = Batch[InvoiceId, flow.PayerView | None]
 
 _GONE = (later("There is no such invoice"), later("Please check the link, or ask the shop."))
-_TROUBLE = (
-    later("Please do not pay now"),
-    later("This page cannot be shown at the moment. Please load it again soon, and pay nothing meanwhile."),
-)
 
 
 def handlers(house: House) -> list[HTTPRouteHandler]:
@@ -60,7 +56,7 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
         route("/embed.js")(embedding),
         route("/i/assets/{name:str}")(asset),
         route("/i/logo/{name:str}")(logo),
-        route("/i/{invoice_id:str}")(page),
+        route("/i/{invoice_id:str}", opt={"access": "public", "failed": failed})(page),
         route("/i/{invoice_id:str}/stream")(stream),
         *link_handlers(house),
     ]
@@ -79,7 +75,7 @@ async def _page(house: House, views: Views, request: AnyRequest) -> Response[byt
     except NotFound:
         body, status = notice_page(*_GONE, said), 404
     except Unavailable:
-        body, status = notice_page(*_TROUBLE, said), 503
+        body, status = notice_page(*TROUBLE, said), 503
     return html(status, body, headers, ancestors)
 
 

@@ -64,7 +64,8 @@ class Hall:
                 return self.refusal(Unavailable("The database cannot be reached now. Try again in a moment."))
 
         full = "/dashboard" + path.replace("{id}", "{id:str}")
-        return HTTPRouteHandler(full, http_method=method, opt={"access": "public"}, status_code=200)(guarded)  # type: ignore[arg-type]
+        opt = {"access": "public", "failed": self.failed}
+        return HTTPRouteHandler(full, http_method=method, opt=opt, status_code=200)(guarded)  # type: ignore[arg-type]
 
     def go(self, path: str) -> Response[Any]:
         """Send the browser to a page of the dashboard."""
@@ -77,6 +78,11 @@ class Hall:
         headers = {"retry-after": str(error.seconds)} if isinstance(error, Throttled) else {}
         body = render("refusal.html", root=self.root, title=title, text=text)
         return answer(error.status, body, headers=headers)
+
+    def failed(self, _request: AnyRequest, number: str) -> Response[Any]:
+        """Answer where nobody foresaw the fault: the log has it under this number."""
+        title, text = "Something went wrong here", f"The failure is in the log of Kassa, under the number {number}."
+        return answer(500, render("refusal.html", root=self.root, title=title, text=text))
 
     async def find(self, browser: Browser) -> Session | None:
         """Return the session of a browser, if it has one that still holds."""
