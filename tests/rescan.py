@@ -6,9 +6,11 @@ from hashlib import sha256
 from typing import Any
 
 from kassa import flow
+from kassa.audit.model import Actor
 from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.payments.model import Touched
+from kassa.stores import store as stores
 
 
 async def projection(house: House) -> dict[str, Any]:
@@ -50,7 +52,7 @@ _TERMS = {
         metadata, customer_id, redirect_url, webhook_url, tolerance_ppm, tolerance_units, on_short,
         short_limit_ppm, on_over, late_grace_seconds, late_rate_ppm, 'new' as status, expires_at as deadline""",
     "addresses": """id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, customer_id,
-        created_at, seal""",
+        watched_for, created_at, seal""",
     "payment_options": "*",
     "invoice_decisions": "*",
     "spends": "*",
@@ -111,16 +113,17 @@ async def compare(house: House, fresh: House) -> None:
     """
     seen = await house.database.pool.fetch(
         "select network, txid, position, first_seen_at, late_rate, late_rate_source, book_rate, book_rate_source,"
-        " confirmations from payments"
+        " confirmations, late_rate_at, book_rate_at from payments"
     )
     async with fresh.database.transaction() as tx:
         await tx.executemany(
             """update payments set first_seen_at = $4, late_rate = $5, late_rate_source = $6, book_rate = $7,
-                   book_rate_source = $8, confirmations = $9
+                   book_rate_source = $8, confirmations = $9, late_rate_at = $10, book_rate_at = $11
                where network = $1 and txid = $2 and position = $3""",
             [tuple(row) for row in seen],
         )
         await _copy_given_back(house, tx)
+        await _copy_assignments(house, fresh, tx)
         ids = [row["id"] for row in await tx.fetch("select id from invoices")]
         deposits = [row["id"] for row in await tx.fetch("select id from payments where customer_id is not null")]
         await flow.reassess(tx, fresh, Touched(frozenset(ids), frozenset(deposits)), fresh.clock.now())
@@ -147,6 +150,21 @@ async def _copy_given_back(house: House, tx: Tx) -> None:
                where p.id is not null or $5::text is not null""",
             invoice, network, txid, position, spend, at,
         )  # fmt: skip
+
+
+async def _copy_assignments(house: House, fresh: House, tx: Tx) -> None:
+    """Decide again whose the money of nobody is, as it was decided last."""
+    decided = await house.database.pool.fetch(
+        """select distinct on (a.payment_id) p.network, p.txid, p.position, a.store_id, a.customer_id, a.decided_at
+           from assignments a join payments p on p.id = a.payment_id order by a.payment_id, a.id desc"""
+    )
+    for network, txid, position, store_id, customer, at in decided:
+        payment = await tx.fetchval(
+            "select id from payments where (network, txid, position) = ($1, $2, $3)", network, txid, position
+        )
+        if payment is not None:
+            store = await stores.get_store(tx, store_id)
+            await flow.assign_payment(tx, fresh, store, payment, customer, Actor("rescan"), at)
 
 
 def _digest(rows: Mapping[str, Any]) -> str:

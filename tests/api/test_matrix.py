@@ -29,6 +29,7 @@ POLICY = {
     "get_invoice_timeline": "invoices:read",
     "list_payments": "payments:read",
     "get_payment": "payments:read",
+    "get_payment_rate": "payments:read",
     "assign_payment": "payments:write",
     "create_payment_link": "invoices:write",
     "list_payment_links": "invoices:read",

@@ -1,5 +1,7 @@
 """Customers' credit as small examples: what is deposited, over or short, how it is spent, how it is taken back."""
 
+import csv
+import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from kassa.core.errors import Conflict
 from kassa.db.pool import Database
 from kassa.invoices.model import Decision
 from tests.house import BITCOIN
+from tests.sim.accounts import exported
 from tests.sim.toychain import ASSET
 from tests.sim.world import World, new_world
 
@@ -130,6 +133,39 @@ async def test_how_the_rates_of_deposits_and_spends_came_about_is_kept(world: Wo
         assert (row["rate"], row["source"]) == ("50000", "fixed")
         assert json.loads(row["method"])["at"] == rfc3339(row["at"])
         assert [each["source"] for each in json.loads(row["method"])["inputs"]] == ["fixed"]
+
+
+async def test_where_rates_come_from_is_shown_and_exported_with_payments_deposits_and_spends(world: World) -> None:
+    await deposit(world, 150_000)
+    bought, paid = await buying(world), await world.invoice("50.00", 0, 900, None)
+    assert paid is not None
+    assert await world.spend(bought)
+    world.chain.submit(world.paying(paid, None))
+    await world.step()
+    world.chain.mine()
+    await world.step()
+    now, store = world.house.clock.now(), world.stores[0]
+    async with world.house.database.transaction() as tx:
+        listed = await flow.payment_list(tx, world.house, store, None, 10, now)
+        whole = [await flow.payment_rate(tx, world.house, store, each["id"], now) for each in listed]
+    (spent,) = (await world.shown(bought))["spends"]
+    assert len(listed) == 2
+    for each in (*listed, spent):
+        assert (each["rate"], each["rate_source"]) == ("50000.00", "fixed")
+        assert each["rate_at"] <= rfc3339(now)
+    for each, payment in zip(whole, listed, strict=True):
+        assert each["payment_id"] == payment["id"]
+        assert each["rate_at"] == payment["rate_at"]
+        assert each["rate_method"]["at"] == each["rate_at"]
+        assert each["rate_method"]["method"] == each["rate_source"]
+    lines = [json.loads(line) for line in (await exported(world, 0, "jsonl")).splitlines()]
+    assert {line["reason"] for line in lines} == {"deposit settled", "credit spent", "payment settled"}
+    for line in lines:
+        assert line["rate_source"] == line["rate_method"]["method"] == "fixed"
+        assert line["rate_at"] == line["rate_method"]["at"]
+    table = list(csv.DictReader(io.StringIO(await exported(world, 0, "csv"))))
+    assert {(row["rate_source"], row["rate_at"]) for row in table} == {("fixed", line["rate_at"]) for line in lines}
+    assert '  rate_source: "fixed"\n' in await exported(world, 0, "beancount")
 
 
 async def test_credit_that_is_short_pays_nothing(world: World) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kassa.core.clock import rfc3339
 from kassa.core.ids import CustomerId, InvoiceId, PaymentId, SpendId
-from kassa.core.money import format_units
+from kassa.core.money import format_rate, format_units
 from kassa.customers.model import Balance, Customer, Spend
 
 
@@ -44,6 +44,9 @@ def spend_resource(spend: Spend, decimals: int) -> dict[str, Any]:  # JSON
         "invoice_id": spend.invoice_id,
         "asset": spend.asset,
         "amount": format_units(spend.units, decimals),
+        "rate": None if spend.rate is None else format_rate(spend.rate),
+        "rate_source": spend.rate_source,
+        "rate_at": None if spend.rate_at is None else rfc3339(spend.rate_at),
         "created_at": rfc3339(spend.made_at),
     }
 

@@ -45,7 +45,9 @@ async def take(tx: Tx, house: House, ids: Collection[PaymentId]) -> list[Deposit
 
 def resource(deposit: Deposit) -> dict[str, Any]:  # JSON
     """Return a deposit as it is shown."""
-    return payment_resource(deposit.payment, deposit.standing, deposit.worth.decimals, deposit.currency, trusted=True)
+    payment, places = deposit.payment, deposit.worth.decimals
+    origin = payment.book_rate_source, payment.book_rate_at
+    return payment_resource(payment, deposit.standing, places, deposit.currency, origin, trusted=True)
 
 
 def booking(deposit: Deposit) -> Booking:

@@ -38,7 +38,7 @@ async def write_books(
         store = await stores.get_store(tx, store_id)
         of, done = await exports.count(tx, store.id, *time), 0
         file.write(heading)
-        async for page in exports.pages(tx, store.id, *time):
+        async for page in exports.pages(tx, store.id, store.currency, *time):
             for each in page:
                 file.writelines(writer(each))
             done += len(page)

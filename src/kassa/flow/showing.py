@@ -9,7 +9,7 @@ import kassa.invoices.store as invoices
 import kassa.payments.store as payments
 import kassa.stores.store as stores
 from kassa.core.errors import NotFound
-from kassa.core.ids import InvoiceId
+from kassa.core.ids import InvoiceId, PaymentId
 from kassa.db.pool import Tx
 from kassa.flow import deposits
 from kassa.flow import picture as pictures
@@ -60,6 +60,14 @@ async def payment_resource(
     if payment_id not in found:
         raise NotFound("there is no such payment in this store")
     return found[payment_id]
+
+
+async def payment_rate(tx: Tx, house: House, store: Store, payment_id: str, now: datetime) -> dict[str, Any]:  # JSON
+    """Return all that went into the rate of a payment of a store; raises `NotFound`."""
+    payment = await payment_resource(tx, house, store, payment_id, now)
+    told = {name: payment[name] for name in ("rate", "rate_source", "rate_at")}
+    method = await payments.rate_method(tx, PaymentId(payment_id))
+    return {"object": "payment_rate", "payment_id": payment_id, **told, "rate_method": method}
 
 
 async def payment_list(

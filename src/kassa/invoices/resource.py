@@ -84,6 +84,7 @@ def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
 def payment_resources(shown: Shown) -> list[dict[str, Any]]:  # JSON
     """Return an invoice's payments as JSON-ready values, oldest first, the dead ones too."""
     payments = {payment.id: payment for payment in shown.payments}
+    options = {option.asset.id: option for option in shown.terms.options}
     checked = {option.address for option in shown.terms.options if option.asset.id not in shown.withheld}
     return [
         payment_resource(
@@ -91,10 +92,17 @@ def payment_resources(shown: Shown) -> list[dict[str, Any]]:  # JSON
             s,
             shown.decimals[payment.asset],
             shown.terms.currency,
+            _origin(payment, options.get(payment.asset)),
             trusted=payment.address in checked,
         )
         for s in shown.standing.payments
     ]
+
+
+def _origin(payment: Payment, option: Option | None) -> tuple[str | None, datetime | None]:
+    if option is None or payment.late_rate is not None:
+        return payment.late_rate_source, payment.late_rate_at
+    return option.rate_source, option.rate_at
 
 
 def _option(option: Option, shown: Shown) -> dict[str, Any]:

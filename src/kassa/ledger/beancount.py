@@ -50,6 +50,8 @@ class Beancount:
         about = {
             "payment": entry.payment_id, "spend": entry.spend_id, "customer": entry.customer_id,
             "invoice": entry.invoice_id, "txid": exported.txid, "reference": exported.reference,
+            "rate_source": exported.rate.source,
+            "rate_at": None if exported.rate.at is None else rfc3339(exported.rate.at),
         }  # fmt: skip
         yield from [f"  {key}: {_quoted(text)}\n" for key, text in about.items() if text]
         valued = any(line.rate is not None or line.amount.value for line in entry.lines)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from kassa.core.ids import StoreId
 from kassa.db.pool import Tx
@@ -14,12 +15,22 @@ SECONDS = 3_600
 
 
 @dataclass(frozen=True, slots=True)
+class RateKept:
+    """Where the rate of an entry's postings comes from, of when it is, and (as JSON) all that went into it."""
+
+    source: str | None
+    at: datetime | None
+    method: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """An entry, and what it is about in the words of others; None: nothing."""
 
     entry: Shown
     txid: str | None
     reference: str | None
+    rate: RateKept
 
 
 async def count(tx: Tx, store_id: StoreId, first: datetime, end: datetime) -> int:
@@ -34,28 +45,43 @@ async def count(tx: Tx, store_id: StoreId, first: datetime, end: datetime) -> in
     return found
 
 
-async def pages(tx: Tx, store_id: StoreId, first: datetime, end: datetime) -> AsyncIterator[Sequence[Exported]]:
-    """Yield a store's entries of a time, oldest number first, no more than a page in memory."""
+async def pages(
+    tx: Tx, store_id: StoreId, currency: str, first: datetime, end: datetime
+) -> AsyncIterator[Sequence[Exported]]:
+    """Yield entries of a store, which is priced in a currency, of a time: oldest number first, a page in memory."""
     last = 0
     while True:
-        rows: Sequence[Mapping[str, object]] = await tx.fetch(
-            """select e.*, p.txid, coalesce(i.reference, c.reference) as reference from entries e
+        rows: Sequence[Mapping[str, Any]] = await tx.fetch(
+            """select e.*, p.txid, coalesce(i.reference, c.reference) as reference, r.* from entries e
                left join payments p on p.id = e.payment_id left join invoices i on i.id = e.invoice_id
-               left join customers c on c.id = e.customer_id
+               left join customers c on c.id = e.customer_id left join spends s on s.id = e.spend_id
+               left join payment_options o on o.invoice_id = p.invoice_id and o.asset = p.asset
+               cross join lateral (values
+                   ('spend', s.rate_source, s.rate_at, s.rate_method),
+                   ('book', p.book_rate_source, p.book_rate_at, p.book_rate_method),
+                   ('late', p.late_rate_source, p.late_rate_at, p.late_rate_method),
+                   ('option', o.rate_source, o.rate_at, o.rate_method)
+               ) as r (by, rate_source, rate_at, rate_method)
                where e.store_id = $1 and e.booked_at >= $2 and e.booked_at < $3 and e.id > $4
+                   and r.by = case when e.spend_id is not null then 'spend'
+                       when o.asset is null or i.currency <> $6 then 'book'
+                       when p.late_rate is not null then 'late' else 'option' end
                order by e.id limit $5""",
             store_id,
             first,
             end,
             last,
             PAGE,
+            currency,
             timeout=SECONDS,
         )
         if not rows:
             return
         entries = await shown(tx, rows)
         yield [
-            Exported(entry, row["txid"], row["reference"])  # type: ignore[arg-type]  # columns of these types
+            Exported(
+                entry, row["txid"], row["reference"], RateKept(row["rate_source"], row["rate_at"], row["rate_method"])
+            )
             for entry, row in zip(entries, rows, strict=True)
         ]
         last = entries[-1].number

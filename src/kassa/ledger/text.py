@@ -11,6 +11,7 @@ from kassa.ledger.resource import entry_name, entry_resource
 COLUMNS = (
     "entry_id", "booked_at", "reason", "account", "asset", "amount", "value", "currency", "rate", "payment_id",
     "spend_id", "customer_id", "invoice_id", "decision_id", "txid", "reference",
+    "rate_source", "rate_at",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")  # noqa: RUF001  # the full-width ones, too
 
@@ -27,6 +28,7 @@ def csv_lines(exported: Exported, decimals: Mapping[str, int], currency: Currenc
     one that begins with an apostrophe, so that taking one away always gives the text back.
     """
     entry = exported.entry
+    at = None if exported.rate.at is None else rfc3339(exported.rate.at)
     for line in entry.lines:
         value = None if line.rate is None else format_units(line.amount.value, currency.decimals)
         cells = [
@@ -34,7 +36,7 @@ def csv_lines(exported: Exported, decimals: Mapping[str, int], currency: Currenc
             cell(line.asset), format_units(line.amount.units, decimals[line.asset]), value or "",
             cell(currency.code), cell(line.rate), cell(entry.payment_id), cell(entry.spend_id), cell(entry.customer_id),
             cell(entry.invoice_id), "" if entry.decision_id is None else str(entry.decision_id), cell(exported.txid),
-            cell(exported.reference),
+            cell(exported.reference), cell(exported.rate.source), cell(at),
         ]  # fmt: skip
         yield ",".join(cells) + "\r\n"
 
@@ -48,6 +50,13 @@ def cell(text: str | None) -> str:
 
 
 def json_line(exported: Exported, decimals: Mapping[str, int], currency: Currency) -> str:
-    """Write an entry as one line of JSON, as the API shows it, with the transaction's id and the reference."""
-    shown = entry_resource(exported.entry, decimals, currency)
-    return json.dumps(shown | {"txid": exported.txid, "reference": exported.reference}, ensure_ascii=False) + "\n"
+    """Write an entry as one line of JSON, as the API shows it, with what others call it and how its rate came about."""
+    rate = exported.rate
+    shown = entry_resource(exported.entry, decimals, currency) | {
+        "txid": exported.txid,
+        "reference": exported.reference,
+        "rate_source": rate.source,
+        "rate_at": None if rate.at is None else rfc3339(rate.at),
+        "rate_method": None if rate.method is None else json.loads(rate.method),
+    }
+    return json.dumps(shown, ensure_ascii=False) + "\n"

@@ -79,6 +79,8 @@ class Payment:
     tiers: tuple["Tier", ...] = ()
     book_rate: Fraction | None = None
     book_rate_source: str | None = None
+    late_rate_at: datetime | None = None
+    book_rate_at: datetime | None = None
     assigned_to: str | None = None
 
 

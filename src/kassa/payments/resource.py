@@ -1,5 +1,6 @@
 """A payment as the API, events and pages show it."""
 
+from datetime import datetime
 from typing import Any
 
 from kassa.core.clock import rfc3339
@@ -8,12 +9,20 @@ from kassa.payments.model import Payment, PaymentStanding, Status
 
 
 def payment_resource(
-    payment: Payment, standing: PaymentStanding, decimals: int, currency: Currency, *, trusted: bool
+    payment: Payment,
+    standing: PaymentStanding,
+    decimals: int,
+    currency: Currency,
+    origin: tuple[str | None, datetime | None],
+    *,
+    trusted: bool,
 ) -> dict[str, Any]:  # JSON
     """Return the public form of a payment in an asset of so many decimals, valued in a currency.
 
-    Its address is left out unless it is `trusted`: what its wallet derives.
+    `origin` is where its rate comes from, and of when it is. Its address is left out unless it is `trusted`: what its
+    wallet derives.
     """
+    source, at = (None, None) if standing.rate is None else origin
     sighting, settled_at = payment.sighting, payment.settled_at
     settled = standing.status is Status.SETTLED and settled_at is not None
     return {
@@ -29,6 +38,8 @@ def payment_resource(
         "value": format_units(standing.value_units, currency.decimals),
         "currency": currency.code,
         "rate": None if standing.rate is None else format_rate(standing.rate),
+        "rate_source": source,
+        "rate_at": None if at is None else rfc3339(at),
         "status": standing.status.value,
         "confirmations": standing.confirmations,
         "confirmations_required": standing.confirmations_required,

@@ -18,8 +18,9 @@ from kassa.wallets.model import Owner
 
 COLUMNS = """p.id, p.network, p.txid, p.position, p.asset, p.units, p.maturity, p.address_id, p.store_id, p.invoice_id,
     p.first_seen_at, p.replaceable, p.block_height, p.block_hash, p.missing_since, p.conflict_txid, p.conflict_height,
-    p.void_height, p.late_rate, p.late_rate_source, p.status, p.value_units, p.confirmations_required, p.needs_final,
-    p.settled_at, p.customer_id, p.confirmations, p.book_rate, p.book_rate_source, p.assigned_to, a.address"""
+    p.void_height, p.late_rate, p.late_rate_source, p.late_rate_at, p.status, p.value_units, p.confirmations_required,
+    p.needs_final, p.settled_at, p.customer_id, p.confirmations, p.book_rate, p.book_rate_source, p.book_rate_at,
+    p.assigned_to, a.address"""
 TOUCHED = "invoice_id, case when invoice_id is null and store_id is not null then id end as deposit_id"
 
 
@@ -258,6 +259,18 @@ async def of_invoices(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, 
     return found
 
 
+async def rate_method(tx: Tx, payment_id: PaymentId) -> dict[str, Any] | None:  # JSON
+    """Return the record of how the rate of a payment came about; None where it has no rate, or no record was kept."""
+    kept: str | None = await tx.fetchval(
+        """select case when p.invoice_id is null then p.book_rate_method when o.asset is null then null
+               when p.late_rate is not null then p.late_rate_method else o.rate_method end
+           from payments p left join payment_options o on o.invoice_id = p.invoice_id and o.asset = p.asset
+           where p.id = $1""",
+        payment_id,
+    )
+    return None if kept is None else json.loads(kept)
+
+
 async def unowned(tx: Tx, network: str, above: int) -> list[Payment]:
     """Return the payments to addresses without an owner that are in a block above a height, or in none."""
     rows = await tx.fetch(
@@ -380,5 +393,7 @@ def read(row: Mapping[str, Any]) -> Payment:
         tiers=read_tiers(row["confirmations"]),
         book_rate=None if row["book_rate"] is None else Fraction(row["book_rate"]),
         book_rate_source=row["book_rate_source"],
+        late_rate_at=row["late_rate_at"],
+        book_rate_at=row["book_rate_at"],
         assigned_to=row["assigned_to"],
     )

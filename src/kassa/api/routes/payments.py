@@ -13,6 +13,10 @@ async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     return await flow.payment_resource(tx, call.house, call.store, call.id, call.now)
 
 
+async def _rate(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    return await flow.payment_rate(tx, call.house, call.store, call.id, call.now)
+
+
 async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.PageQuery = call.query
     before = read_cursor("pay", query.cursor)
@@ -32,6 +36,11 @@ ENDPOINTS = (
     Endpoint(
         method="GET", path="/v1/payments/{id}", name="get_payment", summary="Read a payment as it stands now",
         access="payments:read", id_of="pay", work=_read, result=shapes.Payment,
+    ),
+    Endpoint(
+        method="GET", path="/v1/payments/{id}/rate", name="get_payment_rate",
+        summary="Read how the rate of a payment came about", access="payments:read", id_of="pay", work=_rate,
+        result=shapes.PaymentRate,
     ),
     Endpoint(
         method="POST", path="/v1/payments/{id}/assign", name="assign_payment",

@@ -23,6 +23,8 @@ class Payment(Struct):
     value: Amount
     currency: str
     rate: Annotated[Amount | None, Meta(description="Null for an asset that the invoice did not offer.")]
+    rate_source: str | None
+    rate_at: Annotated[Time | None, Meta(description="Of when the oldest price in the rate is.")]
     status: PaymentStatus
     confirmations: int
     confirmations_required: int
@@ -34,6 +36,20 @@ class Payment(Struct):
         str | None, Meta(description="Whose a person decided it to be, where it had no owner: a customer, or income.")
     ]
     replaced_by: str | None
+
+
+class PaymentRate(Struct):
+    """How the rate of a payment came about."""
+
+    object: Literal["payment_rate"]
+    payment_id: str
+    rate: Amount | None
+    rate_source: str | None
+    rate_at: Time | None
+    rate_method: Annotated[
+        dict[str, Any] | None,  # JSON
+        Meta(description="Every price that went into the rate or was dropped, with its source and time."),
+    ]
 
 
 class PaymentOwner(Struct, forbid_unknown_fields=True, frozen=True):
@@ -73,6 +89,9 @@ class Spend(Struct):
     invoice_id: str
     asset: AssetId
     amount: Amount
+    rate: Annotated[Amount | None, Meta(description="Of the asset in the store's currency, when it was spent.")]
+    rate_source: str | None
+    rate_at: Time | None
     created_at: Time
 
 
