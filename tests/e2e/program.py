@@ -104,6 +104,10 @@ allow_private_addresses = true
         """Wait until a role's process ended by itself; return its exit code."""
         return await asyncio.wait_for(self._processes.pop(role).wait(), LIMIT_SECONDS)
 
+    def pid(self, role: str) -> int:
+        """Return the id of a role's process."""
+        return self._processes[role].pid
+
     async def lives(self, role: str, seconds: float) -> bool:
         """Tell whether a role's process still runs after so many seconds."""
         try:

@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn with uvloop and httptools, and the limits that it leaves to others."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -22,13 +23,17 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close
 
 
 def make_server(app: Any, host: str, port: int, *, connections: int = 2_000) -> uvicorn.Server:  # an ASGI application
-    """Build a server for one process; port 0 is any free one. Beyond `connections` callers get 503 at once."""
+    """Build a server for one process; port 0 is any free one.
+
+    Beyond three quarters of `connections` whoever owes us the rest of a request for longest gives way to who comes;
+    beyond all of them callers get 503 at once.
+    """
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=BoundedProtocol,
+        http=partial(BoundedProtocol, owing=Owing(connections * 3 // 4)),  # type: ignore[arg-type]  # it is called
         ws="none",
         lifespan="on",
         interface="asgi3",
@@ -49,8 +54,9 @@ class BoundedProtocol(HttpToolsProtocol):
     Whoever could keep a connection for ever by a byte now and then could keep all of them, and needs no key for it.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # as uvicorn calls it
+    def __init__(self, *args: Any, owing: "Owing", **kwargs: Any) -> None:  # as uvicorn calls it
         super().__init__(*args, **kwargs)
+        self._owing = owing
         self._head_bytes = 0
         self._trailer_bytes = 0
         self._in_head = True
@@ -61,6 +67,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:  # as uvicorn declares it
         super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]  # what uvicorn uses of one
         self._await_rest(HEAD_SECONDS)
+        self._owing.begin(self)
+        self._owing.make_room(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -99,32 +107,65 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._rest_seconds = None
         _stop(self._reading)
+        self._owing.end(self)
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._owing.begin(self)
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
         _stop(self._writing)
-        self._writing = self.loop.call_later(SILENT_SECONDS, self._give_up)
+        self._writing = self.loop.call_later(SILENT_SECONDS, self.give_up)
 
     def resume_writing(self) -> None:
         _stop(self._writing)
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        self._give_up()
+        self.give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
         _stop(self._reading)
         _stop(self._writing)
+        self._owing.end(self)
         super().connection_lost(exc)
 
     def _await_rest(self, seconds: float) -> None:
         _stop(self._reading)
-        self._reading = self.loop.call_later(seconds, self._give_up)
+        self._reading = self.loop.call_later(seconds, self.give_up)
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """End the connection, whatever its caller has not taken yet."""
         # Not `close`, which waits until the caller has taken what is written already.
         self.transport.abort()
+
+
+class Owing:
+    """Connections whose callers owe us a request, or the rest of one: when there are too many, the oldest goes.
+
+    A thousand callers who send a byte now and then would hold every place for as long as they may; who sends a request
+    at once is owed an answer before it could be their turn.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._oldest_first: dict[BoundedProtocol, None] = {}
+
+    def begin(self, connection: BoundedProtocol) -> None:
+        self._oldest_first.pop(connection, None)
+        self._oldest_first[connection] = None
+
+    def end(self, connection: BoundedProtocol) -> None:
+        self._oldest_first.pop(connection, None)
+
+    def make_room(self, connections: int) -> None:
+        """End the oldest connection that is owed, where there are more than there should be."""
+        if connections > self._most:
+            oldest = next(iter(self._oldest_first))
+            del self._oldest_first[oldest]
+            oldest.give_up()
 
 
 class Joined:
