@@ -1,7 +1,7 @@
 """A chain in memory, with forks and a mempool, and a node that shows it: the truth that Kassa is measured against."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -12,7 +12,7 @@ import numpy as np
 from kassa.chains.base import Watched
 from kassa.chains.bitcoin.transactions import script_key
 from kassa.core.errors import ChainMoved
-from kassa.core.facts import Block, BlockRef, Contract, Input, Pending, Tip, Transaction, Transfer, TransferKey
+from kassa.core.facts import Ability, Block, BlockRef, Contract, Input, Pending, Tip, Transaction, Transfer, TransferKey
 from tests.house import BITCOIN, SetClock
 
 ASSET = f"BTC@{BITCOIN}"
@@ -203,8 +203,11 @@ class ToySource:
         self.whole = True
         self.faults: deque[Fault] = deque()
 
-    async def check(self) -> None:
-        return None
+    async def check(self) -> Ability:
+        return Ability()
+
+    async def delegates(self, addresses: Sequence[bytes]) -> Mapping[bytes, str]:
+        return {}
 
     async def tip(self) -> Tip:
         self._reach()

@@ -4,14 +4,17 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
-from kassa.alerts.seen import Followed, Reorganised
+from kassa.alerts.seen import Followed, NodeSeen, Reorganised
 from kassa.watch.model import Opinion
-from kassa.watch.rules import deep
+from kassa.watch.rules import INTERNAL, deep, is_worse
 
 SILENT_POLLS = 3
 """A second node that answers none of so many questions is silent."""
 _BEHIND_BLOCKS, _BEHIND_SECONDS = 3, 180
 _SYNCING_FOR = timedelta(minutes=10)
+FINALITY_SECONDS = 1800
+"""A network that calls blocks final does so every few minutes: Ethereum each 6.4, rollups with each batch."""
+CLOCK_SECONDS = 60
 _CONDITIONS = {
     "stalled": (Kind.NODE_STALLED, "shows no new block"),
     "unreachable": (Kind.NODE_UNREACHABLE, "does not answer"),
@@ -61,6 +64,47 @@ def on_nodes(seen: Sequence[Followed], configured: Collection[str], now: datetim
             said = f"{network} has been catching up for more than ten minutes"
             found.append(_node(Kind.NODE_SYNCING, network, said, each.detail, Severity.WARNING))
     return found
+
+
+def on_shown(seen: Sequence[NodeSeen], with_finality: Collection[str], configured: Collection[str]) -> list[Finding]:
+    """Judge what the nodes of the configured networks show: finality (where settings lean on it), calls, clocks."""
+    found = []
+    for each in seen:
+        if each.network not in configured:
+            continue
+        stalled = _finality(each) if each.network in with_finality else None
+        found += [one for one in (stalled, _shows_less(each), _clock(each)) if one is not None]
+    return found
+
+
+def _finality(seen: NodeSeen) -> Finding | None:
+    """Say that blocks came for half an hour and none became final; where none come, the node is stalled."""
+    if seen.final_at is None or seen.node_time is None:
+        return None
+    seconds = int((seen.node_time - seen.final_at).total_seconds())
+    if seconds <= FINALITY_SECONDS:
+        return None
+    said = f"blocks come on {seen.network}, but for {seconds // 60} minutes none was called final"
+    why = "payments that need finality wait; smaller ones settle by depth"
+    return _node(Kind.FINALITY_STALLED, seen.network, f"{said}: {why}", "")
+
+
+def _shows_less(seen: NodeSeen) -> Finding | None:
+    if seen.internal is None or seen.internal_best is None or not is_worse(seen.internal, seen.internal_best):
+        return None
+    said = f"the node of {seen.network} shows less than before: {INTERNAL[seen.internal]}"
+    detail = f"internal transfers: {seen.internal}, before: {seen.internal_best}"
+    return _node(Kind.NODE_SHOWS_LESS, seen.network, said, detail, Severity.WARNING)
+
+
+def _clock(seen: NodeSeen) -> Finding | None:
+    skew = seen.clock_skew_seconds
+    if skew is None or abs(skew) <= CLOCK_SECONDS:
+        return None
+    where = "ahead of" if skew > 0 else "behind"
+    detail = f"the node's clock is {abs(skew)} s {where} ours: run NTP on both machines"
+    said = f"the clocks of Kassa and of the node of {seen.network} differ by more than a minute"
+    return _node(Kind.NODE_CLOCK, seen.network, said, detail, Severity.WARNING)
 
 
 def on_reorganisations(

@@ -18,6 +18,22 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeSeen:
+    """What a followed network's node shows. `node_time` is the time of its last block, by that block.
+
+    `final_at` is when the height that the network calls final last rose; `internal` how the node shows what contracts
+    move, `internal_best` the best way that it was seen to have; `clock_skew_seconds` how far its clock is ahead.
+    """
+
+    network: str
+    node_time: datetime | None
+    final_at: datetime | None
+    internal: str | None
+    internal_best: str | None
+    clock_skew_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reorganised:
     """The deepest reorganisation of a network of late, and how many there were."""
 

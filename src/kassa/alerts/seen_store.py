@@ -2,7 +2,18 @@
 
 from datetime import datetime, timedelta
 
-from kassa.alerts.seen import Dust, Followed, Held, Overtaken, Reorganised, Reversed, ReversedMore, Unowned, Volume
+from kassa.alerts.seen import (
+    Dust,
+    Followed,
+    Held,
+    NodeSeen,
+    Overtaken,
+    Reorganised,
+    Reversed,
+    ReversedMore,
+    Unowned,
+    Volume,
+)
 from kassa.core.ids import first_id
 from kassa.db.pool import Tx
 
@@ -71,6 +82,15 @@ async def followed(tx: Tx) -> list[Followed]:
                node_refused, observed_at from networks order by id"""
     )
     return [Followed(*row.values()) for row in rows]
+
+
+async def nodes(tx: Tx) -> list[NodeSeen]:
+    """Return what the nodes of the networks that are followed now show."""
+    rows = await tx.fetch(
+        """select id, node_time, final_at, internal, internal_best, clock_skew_seconds from networks
+           where lease_until > now() - interval '60 seconds' order by id"""
+    )
+    return [NodeSeen(*row.values()) for row in rows]
 
 
 async def reorganised(tx: Tx, since: datetime) -> list[Reorganised]:

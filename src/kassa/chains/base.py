@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kassa.core.audits import Claim, Received, Tell
-from kassa.core.facts import BY_BALANCE, Block, BlockRef, Contract, Opened, Pending, Tip
+from kassa.core.facts import BY_BALANCE, Ability, Block, BlockRef, Contract, Opened, Pending, Tip
 from kassa.core.money import Asset, Token
 
 Keys = NDArray[np.int64]
@@ -72,8 +72,11 @@ class Addresses(Protocol):
 class ChainSource(Protocol):
     """Reads one network from one node. Raises only `ChainError`; concludes nothing from silence."""
 
-    async def check(self) -> None:
-        """Verify that this node is on this network and fit to be followed; raise `ChainInvalid` if it never can be."""
+    async def check(self) -> Ability:
+        """Verify that this node is on this network and fit to be followed; return what it can show.
+
+        Raises `ChainInvalid` if it never can be followed.
+        """
         ...
 
     async def tip(self) -> Tip: ...
@@ -92,6 +95,10 @@ class ChainSource(Protocol):
 
     async def contracts(self) -> Sequence[Contract]:
         """Return how the contracts of this network's tokens look now; nothing where no asset is a contract."""
+        ...
+
+    async def delegates(self, addresses: Sequence[bytes]) -> Mapping[bytes, str]:
+        """Return which of these addresses somebody else's code now acts for, and whose (as text)."""
         ...
 
     def wake(self, watched: Watched) -> AsyncIterator[None]:
@@ -171,8 +178,8 @@ class About:
 class Probe(Protocol):
     """A closer look at a node, for `kassa doctor`. Raises only `ChainError`."""
 
-    async def clock(self) -> datetime:
-        """Return the time of day on the node's machine."""
+    async def clock(self) -> datetime | None:
+        """Return the time of day on the node's machine; None where the connection does not tell it."""
         ...
 
     async def about(self) -> About:

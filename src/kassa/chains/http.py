@@ -34,6 +34,8 @@ class Http:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._limit = response_limit
         self._session: aiohttp.ClientSession | None = None
+        self.date = ""
+        """What the last answer said of the time (RFC 9110); a gateway between us and the node may have said it."""
 
     async def ask(self, calls: Sequence[Call]) -> list[Answer]:
         """Ask in one request; raise `TooMuch` if it is refused for its size, `TooOften` if we ask too fast."""
@@ -88,6 +90,7 @@ class Http:
         # A redirect would carry the credentials elsewhere.
         async with self._open().request(verb, url, data=data, headers=headers, allow_redirects=False) as response:
             body = await self._body(response)
+            self.date = response.headers.get("Date", "")
             if response.headers.get("Content-Encoding", "").lower() == "gzip":
                 body = self._unpacked(body)
             return _Reply(response.status, body, response.headers.get("Retry-After", ""))

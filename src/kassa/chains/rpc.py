@@ -4,6 +4,8 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Hashable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from types import TracebackType
 from typing import Self, TypeVar
@@ -161,6 +163,14 @@ class JsonRpc:
     def refused(self, method: str, fault: Fault) -> ChainUnavailable:
         """Make the error for a refusal that the caller did not expect."""
         return ChainUnavailable(f"{self.node} refused {method}: {fault.message[:200]} (error {fault.code})")
+
+    @property
+    def date(self) -> datetime | None:
+        """The time of day that the last answer bore, to the second; None where it bore none, or over WebSocket."""
+        try:
+            return parsedate_to_datetime(self._transport.date) if isinstance(self._transport, Http) else None
+        except ValueError:
+            return None
 
     async def get(self, path: str) -> bytes | None:
         """Fetch a path of the node's REST interface; None if it answers anything but 200."""

@@ -122,6 +122,18 @@ class Tip:
 
 
 @dataclass(frozen=True, slots=True)
+class Ability:
+    """What a node was found to be able to show.
+
+    `internal` is how it shows what contracts move inside transactions: "trace", "debug", "balances", "off", or "" where
+    contracts move nothing. `first_height` is the lowest block that it still has.
+    """
+
+    internal: str = ""
+    first_height: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """How the contract behind a token looks now: what it says its decimals are, and a text that names its code.
 

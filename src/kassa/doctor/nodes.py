@@ -10,11 +10,11 @@ import numpy as np
 from kassa.chains.base import Chain, ChainSource, Keys, Probe
 from kassa.core.clock import SystemClock
 from kassa.core.errors import ChainError, ChainInvalid, KassaError
-from kassa.core.facts import Opened
+from kassa.core.facts import Ability, Opened
 from kassa.doctor.finding import Finding, Verdict, skew
 from kassa.house import connection_of, second_connection_of
 from kassa.settings import Network
-from kassa.watch.rules import contract_doubt
+from kassa.watch.rules import INTERNAL, contract_doubt
 
 WAIT_SECONDS = 5
 LISTEN_SECONDS = 5
@@ -26,7 +26,7 @@ async def look_at_network(network: Network, chain: Chain) -> list[Finding]:
     source = chain.connect(connection_of(network))
     try:
         findings = [await _look(f"{network.name} node", source.check, _remedy(network, chain))]
-        if findings[0].verdict is Verdict.OK:
+        if findings[0].verdict is not Verdict.FAIL:
             findings += await _tip(network, chain, source)
             findings += await _contracts(chain, source)
         return findings + await _second(network, chain) + await _closer(network, chain)
@@ -60,9 +60,12 @@ async def _closer(network: Network, chain: Chain) -> list[Finding]:
 async def _node_clock(name: str, probe: Probe) -> Finding | None:
     try:
         async with asyncio.timeout(2 * WAIT_SECONDS):
-            return skew(f"{name} node clock", await probe.clock(), Verdict.WARN)
+            told = await probe.clock()
     except (ChainError, TimeoutError):
         return None  # a node that does not answer was named before
+    if told is None:
+        return Finding(f"{name} node clock", Verdict.OK, "not compared: its answers do not tell the time of day")
+    return skew(f"{name} node clock", told, Verdict.WARN)
 
 
 async def _node_about(name: str, probe: Probe) -> Finding | None:
@@ -80,17 +83,31 @@ async def _node_about(name: str, probe: Probe) -> Finding | None:
     return Finding(f"{name} node version", Verdict.OK, about.name)
 
 
-async def _look(check: str, look: Callable[[], Awaitable[None]], remedy: str) -> Finding:
+async def _look(check: str, look: Callable[[], Awaitable[Ability]], remedy: str) -> Finding:
     try:
         async with asyncio.timeout(2 * WAIT_SECONDS):
-            await look()
+            ability = await look()
     except ChainInvalid as fault:
         return Finding(check, Verdict.FAIL, str(fault), "point rpc_url at a node of the configured chain")
     except ChainError as fault:
         return Finding(check, Verdict.FAIL, str(fault), remedy)
     except TimeoutError:
         return Finding(check, Verdict.FAIL, f"no answer within {2 * WAIT_SECONDS} s", remedy)
-    return Finding(check, Verdict.OK, "answers, and is on the configured chain")
+    return _able(check, ability)
+
+
+def _able(check: str, ability: Ability) -> Finding:
+    """Say what a node was found to be able to show."""
+    detail = "answers, and is on the configured chain"
+    if ability.first_height:
+        detail += f"; it has pruned what lies below block {ability.first_height}"
+        remedy = "it must keep what comes while Kassa is down; reconciling with it notices only too much money"
+        return Finding(check, Verdict.WARN, detail, remedy)
+    if ability.internal:
+        detail += f"; {INTERNAL[ability.internal]}"
+    weak = ability.internal in ("balances", "off")
+    remedy = "to see each of them, use a node with trace_block or debug_traceBlockByHash"
+    return Finding(check, Verdict.WARN if weak else Verdict.OK, detail, remedy)
 
 
 def _remedy(network: Network, chain: Chain) -> str:

@@ -44,6 +44,7 @@ from kassa.flow.linking import (
     make_link,
     on_link_deadlines,
 )
+from kassa.flow.nodes import note_clock, on_ability, on_delegates
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
 from kassa.flow.opinions import on_second_opinion
 from kassa.flow.overview import overview
@@ -112,11 +113,14 @@ __all__ = [
     "link_view",
     "make_link",
     "mark_invoice",
+    "note_clock",
     "note_node",
     "note_round",
+    "on_ability",
     "on_chain_update",
     "on_contracts",
     "on_deadlines",
+    "on_delegates",
     "on_final",
     "on_findings",
     "on_link_deadlines",

@@ -69,6 +69,11 @@ async def _nodes(tx: Tx, house: House, now: datetime) -> list[Finding]:
     return chain_rules.on_nodes(await seen.followed(tx), list(house.chains), now)
 
 
+async def _shown(tx: Tx, house: House, _now: datetime) -> list[Finding]:
+    final = {name for name, network in house.settings.networks.items() if network.finality != "blocks"}
+    return chain_rules.on_shown(await seen.nodes(tx), final, list(house.chains))
+
+
 async def _reorganisations(tx: Tx, house: House, now: datetime) -> list[Finding]:
     block_seconds = {name: chain.block_seconds for name, chain in house.chains.items()}
     return chain_rules.on_reorganisations(await seen.reorganised(tx, now - DAY), _tiers(house), block_seconds)
@@ -139,6 +144,7 @@ DETECTORS = (
         _nodes,
         patient=True,
     ),
+    Detector("node_abilities", 30, (Kind.FINALITY_STALLED, Kind.NODE_SHOWS_LESS, Kind.NODE_CLOCK), _shown),
     Detector("reorganisations", 10, (Kind.DEEP_REORGANISATION,), _reorganisations),
     Detector("reversals", 10, (Kind.SETTLED_REVERSED,), _reversed),
     Detector("double_spends", 30, (Kind.DOUBLE_SPENDS, Kind.DOUBLE_SPENDING_PAYER), _overtaken),

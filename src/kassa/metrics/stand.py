@@ -18,6 +18,7 @@ from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.metrics import store
 from kassa.rates.model import AlarmKind, Pair, Quote
+from kassa.watch.rules import INTERNAL
 
 log = structlog.get_logger()
 
@@ -96,6 +97,12 @@ def _networks(rows: Sequence[Any]) -> list[Family]:  # asyncpg's records, here a
         "kassa_network_lag_seconds": ("Since when not everything the node had has been seen.", "behind"),
         "kassa_network_tip_age_seconds": ("Age of the node's last block, by its own time.", "tip_age"),
         "kassa_network_silence_seconds": ("Since the node last answered.", "silence"),
+        "kassa_network_final_height_blocks": ("Height up to which the network calls its blocks final.", "final_height"),
+        "kassa_network_final_age_seconds": (
+            "How long blocks came since that height rose, by the last's time.",
+            "final_age",
+        ),
+        "kassa_network_node_clock_skew_seconds": ("How far the node's clock is ahead of ours.", "skew"),
         "kassa_network_followed": ("Whether a process holds the network's lease.", "followed"),
     }
     found: list[Family] = [
@@ -103,8 +110,10 @@ def _networks(rows: Sequence[Any]) -> list[Family]:  # asyncpg's records, here a
         for name, (text, column) in by.items()
     ]
     states = {(row["id"], state): row["state"] == state for row in rows for state in STATES}
+    shown = {(row["id"], way): row["internal"] == way for row in rows if row["internal"] for way in INTERNAL}
     return [
         *found,
+        _gauge("kassa_network_internal", "1 for how the node shows internal transfers.", ["network", "way"], shown),
         _gauge("kassa_network_state", "1 for the state that the network is in.", ["network", "state"], states),
     ]
 

@@ -10,7 +10,8 @@ MOST = 100_000
 _NETWORKS = """
 select id, state, height, node_height, greatest(node_height - height, 0) as lag,
     extract(epoch from now() - observed_at)::float8 as behind, extract(epoch from now() - node_time)::float8 as tip_age,
-    extract(epoch from now() - contacted_at)::float8 as silence, coalesce(lease_until > now(), false) as followed
+    extract(epoch from now() - contacted_at)::float8 as silence, coalesce(lease_until > now(), false) as followed,
+    final_height, extract(epoch from node_time - final_at)::float8 as final_age, clock_skew_seconds as skew, internal
 from networks where id = any($1::text[])
 """
 _INVOICES = """

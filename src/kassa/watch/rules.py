@@ -10,6 +10,15 @@ MOST_SPANS = 20
 _DEEP_BLOCKS, _DEEP_SECONDS = 2, 24
 _BLIND = ("halted", "stalled", "unreachable")
 
+INTERNAL = {
+    "trace": "shows each coin that contracts move (trace_block)",
+    "debug": "shows each coin that contracts move (debug_traceBlockByHash)",
+    "balances": "coins that contracts move are read from balances, which name no transaction",
+    "off": "coins that contracts move are not seen",
+}
+"""What follows from how a node shows internal transfers, the best ways first; the first two are alike."""
+_WORTH = {"trace": 2, "debug": 2, "balances": 1, "off": 0}
+
 Closed = frozenset[tuple[str | None, str | None]]
 """Assets (None: all of a network) in which nobody is asked to pay, and the store for which that is so (None: all)."""
 
@@ -48,6 +57,16 @@ def extend(held: Sequence[BlockRef], offered: Sequence[Block], max_reorg: int, f
         return Older(max(tip - max_reorg + 1, below - depth, 0))
     undo = tuple(ref for ref in reversed(held) if ref.height > below)
     return ChainUpdate(undo, tuple(fresh))
+
+
+def better(one: str, other: str) -> str:
+    """Return the better of two ways to see what contracts move; of two alike the second."""
+    return one if _WORTH.get(one, 0) > _WORTH.get(other, 0) else other
+
+
+def is_worse(now: str, before: str) -> bool:
+    """Tell whether a way to see what contracts move shows less than another."""
+    return _WORTH.get(now, 0) < _WORTH.get(before, 0)
 
 
 def spans(held: Sequence[Sequence[int]], heights: Sequence[int]) -> list[list[int]]:

@@ -34,6 +34,8 @@ class NetworkRow:
     observed_at: datetime | None
     followed: bool
     held: bool
+    final_height: int | None
+    final_at: datetime | None
 
 
 async def register(tx: Tx, network: str, chain: str) -> None:
@@ -245,7 +247,7 @@ async def network_rows(tx: Any) -> list[NetworkRow]:  # a transaction or the poo
                    when state <> 'halted' and lease_until < now() - interval '60 seconds'
                    then 'unreachable' else state end as state,
                detail, height, hash, node_height, node_time, contacted_at, observed_at,
-               coalesce(lease_until > now(), false) as followed, held
+               coalesce(lease_until > now(), false) as followed, held, final_height, final_at
            from networks cross join lateral (
                select exists (select from restraints r where r.network = networks.id and r.kind = 'held'
                    and r.asset is null and r.store_id is null and r.lifted_at is null) as held

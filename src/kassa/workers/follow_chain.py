@@ -25,6 +25,7 @@ from kassa.wallets.ahead import Ahead
 from kassa.watch.keys import WatchedKeys
 from kassa.watch.model import ChainUpdate, Extension, Older, Position, TooDeep
 from kassa.watch.rules import extend, node_state
+from kassa.workers.closer_look import CloserLook
 from kassa.workers.sharing import Sharing
 
 log = structlog.get_logger()
@@ -97,6 +98,7 @@ class Follower:
         self._source = source
         self._position = position
         self._keys = WatchedKeys(house.database.pool, network.name, house.clock)
+        self._closer = CloserLook(house, network.name, source, self._keys)
         self._ahead = Ahead(network.name, self._derive, self._keys.add)
         self._sharing = Sharing(house, network.name)
         self._woken = asyncio.Event()
@@ -173,8 +175,7 @@ class Follower:
             return
         self._answering = False
         if not self._checked:
-            await self._source.check()
-            self._checked = True
+            await self._check()
         await self._sharing.go_on(await self._ahead.refresh(self._house.database.pool))
         read_at = self._house.clock.now()
         tip = await self._source.tip()
@@ -186,6 +187,17 @@ class Follower:
             await self._note_final(tip)
             tip = await self._look_into_mempool(tip, read_at)
         await self._note(tip)
+        await self._closer.look()
+
+    async def _check(self) -> None:
+        ability, at = await self._source.check(), self._position.tip
+        if at is not None and ability.first_height > at.height + 1:
+            raise ChainUnfit(
+                f"the node has pruned what lies below block {ability.first_height}, and {at.height + 1} is the next "
+                "that is needed: use a node that keeps it, or let this one keep more (prune) and fetch the chain again"
+            )
+        await self._house.database.run(lambda tx: flow.on_ability(tx, self._house, self._network.name, ability))
+        self._checked = True
 
     async def _halted(self) -> bool:
         if self._position.state != "halted":

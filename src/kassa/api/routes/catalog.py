@@ -45,7 +45,16 @@ def _chains(call: Call) -> Mapping[str, Chain]:
 def _network(name: str, chain: Chain, row: NetworkRow | None, now: datetime) -> dict[str, Any]:  # JSON
     resource = {"object": "network", "id": name, "chain": chain.name, "state": "unreachable"}
     if row is None:
-        unknown = ("height", "hash", "node_height", "lag_blocks", "lag_seconds", "contacted_at")
+        unknown = (
+            "height",
+            "hash",
+            "node_height",
+            "lag_blocks",
+            "lag_seconds",
+            "contacted_at",
+            "final_height",
+            "final_at",
+        )
         return resource | dict.fromkeys(unknown)
     behind = None if row.height is None or row.node_height is None else max(0, row.node_height - row.height)
     age = None if row.observed_at is None else max(0, int((now - row.observed_at).total_seconds()))
@@ -57,6 +66,8 @@ def _network(name: str, chain: Chain, row: NetworkRow | None, now: datetime) -> 
         "lag_blocks": behind,
         "lag_seconds": age,
         "contacted_at": None if row.contacted_at is None else rfc3339(row.contacted_at),
+        "final_height": row.final_height,
+        "final_at": None if row.final_at is None else rfc3339(row.final_at),
     }
 
 

@@ -106,3 +106,5 @@ class Network(Struct):
     lag_blocks: int | None
     lag_seconds: Annotated[int | None, Meta(description="Since everything the node had was last seen.")]
     contacted_at: Time | None
+    final_height: Annotated[int | None, Meta(description="Up to which height the network calls its blocks final.")]
+    final_at: Annotated[Time | None, Meta(description="When that height last rose, on our clock.")]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Annotated
@@ -18,7 +18,7 @@ from kassa.chains.bitcoin.transactions import Names
 from kassa.chains.matching import NO_KEYS
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved, ChainUnavailable
-from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip
+from kassa.core.facts import Ability, Block, BlockRef, Contract, Pending, Tip
 
 BODIES_AHEAD = 4  # blocks being fetched while one is scanned; each has at most 4 MB, more with a MWEB part
 HASHES_AT_ONCE = 500
@@ -38,6 +38,8 @@ class _ChainInfo(msgspec.Struct):
     bestblockhash: Hash
     initialblockdownload: bool
     time: Seconds | None = None
+    pruned: bool = False
+    pruneheight: Height = 0
 
 
 class BitcoinSource:
@@ -52,7 +54,7 @@ class BitcoinSource:
         self._destinations = WatchedKeys(NO_KEYS)
         self._outpoints = WatchedKeys(NO_KEYS)
 
-    async def check(self) -> None:
+    async def check(self) -> Ability:
         """Verify that the node is on this network, as far as it has come; raise `ChainInvalid` if it is on another."""
         self._rest = True
         info = await self._chain_info()
@@ -66,6 +68,7 @@ class BitcoinSource:
                     f"{self._rpc.node} does not hold block {height} of {self._names.chain.chain}, {hash_}: it follows "
                     f"another chain; check rpc_url of network {self._names.network!r}, and what the node is"
                 )
+        return Ability(first_height=info.pruneheight if info.pruned else 0)
 
     async def tip(self) -> Tip:
         """Return the end of the node's best chain; every time also a check that it is still the same network."""
@@ -117,6 +120,9 @@ class BitcoinSource:
 
     async def contracts(self) -> Sequence[Contract]:
         return ()
+
+    async def delegates(self, addresses: Sequence[bytes]) -> Mapping[bytes, str]:
+        return {}
 
     async def wake(self, watched: Watched) -> AsyncGenerator[None, None]:
         """Yield when ZMQ hints at a new block or at a transaction that concerns us; without ZMQ never."""

@@ -8,6 +8,7 @@ from kassa.chains.evm.audit import EvmAuditor
 from kassa.chains.evm.keccak import checksummed
 from kassa.chains.evm.messages import Names
 from kassa.chains.evm.networks import NETWORKS, EvmNetwork, KnownToken
+from kassa.chains.evm.probe import EvmProbe
 from kassa.chains.evm.source import EvmSource
 from kassa.chains.evm.wallet import WalletCalls
 from kassa.core.errors import SettingsError
@@ -51,6 +52,7 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
         title=record.name,
         explorer=record.explorer,
         wallet_request=WalletCalls(record, contracts),
+        probe=EvmProbe,
         auditor=auditor,
     )
 

@@ -1,6 +1,6 @@
 """Reads one network from one node: Ethereum's JSON-RPC over HTTP or WebSocket."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -10,7 +10,7 @@ from kassa.chains.evm import contracts
 from kassa.chains.evm.abilities import Abilities, learn
 from kassa.chains.evm.ahead import Ahead
 from kassa.chains.evm.balances import Balances, senders
-from kassa.chains.evm.hexadecimal import number
+from kassa.chains.evm.hexadecimal import data, number
 from kassa.chains.evm.matching import Fetched, block_time, describe, touched, upgrades
 from kassa.chains.evm.messages import Header, Incomplete, Names
 from kassa.chains.evm.pool import Pool
@@ -20,7 +20,10 @@ from kassa.chains.evm.state import confirm
 from kassa.chains.evm.tracing import Tracer
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved
-from kassa.core.facts import Block, BlockRef, Contract, Pending, Tip, Transaction, Unseen
+from kassa.core.facts import Ability, Block, BlockRef, Contract, Pending, Tip, Transaction, Unseen
+
+DELEGATES = bytes.fromhex("ef0100")
+"""What the code of an account begins with for which a contract acts (EIP-7702); the contract's address follows."""
 
 
 class _Syncing(msgspec.Struct):
@@ -45,20 +48,20 @@ class EvmSource:
         self._says_syncing: bool | None = None
         self._height = 0  # the node's, when it was last asked
 
-    async def check(self) -> None:
+    async def check(self) -> Ability:
         """Verify that the node is on this network and fit to be followed; raise `ChainInvalid` if it never can be."""
         self._says_syncing = None
         tip = await self.tip()
         self._pool.forget()
         self._abilities = await learn(self._rpc, self._names, self._connection.internal)
         finality = self._connection.finality
-        if finality == "blocks":
-            return
-        if finality not in self._names.chain.finality or tip.final is None:
+        known = finality == "blocks" or (finality in self._names.chain.finality and tip.final is not None)
+        if not known:
             raise ChainInvalid(
                 f"{self._rpc.node} does not say which block is {finality}: choose another finality for network "
                 f"{self._names.network!r}, or a node that knows it"
             )
+        return Ability(self._abilities.internal)
 
     async def tip(self) -> Tip:
         """Return the end of the node's best chain; every time also a check that it is still the same network."""
@@ -129,6 +132,16 @@ class EvmSource:
             return ()
         tip = await self.tip()
         return await contracts.look(self._rpc, self._names, tip.ref.hash)
+
+    async def delegates(self, addresses: Sequence[bytes]) -> Mapping[bytes, str]:
+        """Return which accounts have handed what they can do to a contract (EIP-7702), and to which."""
+        calls = [("eth_getCode", (f"0x{address.hex()}", "latest")) for address in addresses]
+        codes = [data(self._rpc.take(str, answer, "eth_getCode")) for answer in await self._rpc.batch_raw(calls)]
+        return {
+            address: f"0x{code[len(DELEGATES) :].hex()}"
+            for address, code in zip(addresses, codes, strict=True)
+            if code.startswith(DELEGATES)
+        }
 
     async def wake(self, watched: Watched) -> AsyncGenerator[None, None]:
         """Yield when the node hints at a new block or at a transaction that concerns us; over HTTP never."""

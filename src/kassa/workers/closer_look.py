@@ -1,0 +1,57 @@
+"""What a follower looks at now and then, beside the chain: its node's clock, and who may act for our addresses."""
+
+from math import inf
+from time import monotonic
+
+import structlog
+
+from kassa import flow
+from kassa.chains.base import ChainSource
+from kassa.core.errors import ChainError
+from kassa.house import House, connection_of
+from kassa.watch.keys import WatchedKeys
+
+log = structlog.get_logger()
+CLOCK_EVERY_SECONDS = 600
+DELEGATES_EVERY_SECONDS = 3600
+
+
+class CloserLook:
+    """Looks when it is time. What the node does not tell is left for the next time: following does not lean on it."""
+
+    def __init__(self, house: House, network: str, source: ChainSource, keys: WatchedKeys) -> None:
+        self._house, self._network = house, network
+        self._source, self._keys = source, keys
+        self._clock_at = self._delegates_at = -inf
+
+    async def look(self) -> None:
+        """Look at what is due."""
+        now = monotonic()  # our clock may be what is wrong
+        try:
+            if now - self._clock_at >= CLOCK_EVERY_SECONDS:
+                self._clock_at = now
+                await self._look_at_clock()
+            if now - self._delegates_at >= DELEGATES_EVERY_SECONDS:
+                self._delegates_at = now
+                await self._look_at_addresses()
+        except ChainError as fault:
+            log.warning("a closer look at the node failed", network=self._network, fault=str(fault))
+
+    async def _look_at_clock(self) -> None:
+        chain = self._house.chains[self._network]
+        if chain.probe is None:
+            return
+        probe = chain.probe(connection_of(self._house.settings.networks[self._network]))
+        try:
+            told, now = await probe.clock(), self._house.clock.now()
+        finally:
+            await probe.close()
+        skew = None if told is None else round((told - now).total_seconds())
+        await self._house.database.run(lambda tx: flow.note_clock(tx, self._network, skew, now))
+
+    async def _look_at_addresses(self) -> None:
+        opened = await self._keys.open()
+        found = await self._source.delegates(opened.addresses)
+        named = {f"0x{address.hex()}": to for address, to in found.items()}
+        now = self._house.clock.now()
+        await self._house.database.run(lambda tx: flow.on_delegates(tx, self._house, self._network, named, now))
