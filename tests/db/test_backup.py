@@ -246,6 +246,39 @@ async def test_e29_a_restore_ends_wallet_changes_sessions_and_invitations(place:
     assert await place.ask("select count(*) from invitations where revoked_at is null") == 0
 
 
+async def test_a_restore_names_the_wallets_that_it_brought_back_until_a_person_has_looked(place: Place) -> None:
+    file = await place.backup()
+    told = await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
+    fingerprint = await place.ask("select fingerprint from keychains")
+    assert [each["fingerprint"] for each in told["active_wallets"]] == [fingerprint]
+    assert await place.holds(
+        "select lasting and strpos(reason, fingerprint) > 0 from alerts, keychains where kind = 'wallets_restored'"
+    )
+    assert await place.ask("select count(*) from events where type = 'alert.opened'") == 1
+
+
+async def test_a_key_that_was_renewed_since_the_backup_is_kept_and_the_backups_put_beside(place: Place) -> None:
+    key = place.settings.data_dir / "address-key"
+    key.write_text("a" * 64)
+    file = await place.backup()
+    key.write_text("b" * 64)
+    told = await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
+    beside = place.settings.data_dir / "restored-address-key"
+    assert told["key_differs"]
+    assert (key.read_text(), beside.read_text()) == ("b" * 64, "a" * 64)
+    assert beside.stat().st_mode & 0o777 == 0o600
+
+
+async def test_settings_of_the_environment_are_in_the_backup(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KASSA_NETWORKS__BITCOIN__RPC_URL", "http://user:secret@node:8332")
+    monkeypatch.setenv("KASSA_TEST_DATABASE_URL", "not a setting")
+    file = await place.backup()
+    await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
+    lines = (place.settings.data_dir / "restored-kassa.env").read_text().splitlines()
+    assert "KASSA_NETWORKS__BITCOIN__RPC_URL=http://user:secret@node:8332" in lines
+    assert not any("KASSA_TEST" in line for line in lines)
+
+
 async def test_without_a_public_key_there_is_no_backup(place: Place) -> None:
     with pytest.raises(SettingsError, match="recipient"):
         await make.backup(place.settings, None, place.folder / "x", [], quiet)

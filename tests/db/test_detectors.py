@@ -177,7 +177,8 @@ async def test_f16_whoever_asks_from_outside_hears_that_nobody_looks(
         assert await monitor() == 503
         every = [name for name in BY_NAME if name not in ("watch", "dust")]
         await look(house, *every)
-        await house.database.run(lambda tx: flow.note_round(tx, house.clock.now()))
+        for name in [*flow.ROUNDS, flow.RATE_SOURCES]:
+            await house.database.run(lambda tx, name=name: flow.note_round(tx, house, name, house.clock.now()))  # type: ignore[misc]
         # One that was taken away is named by the others, and all of them by whoever asks from outside.
         found = await look(house, "watch")
         assert [each.finding.subject for each in found[Kind.DETECTOR_SILENT]] == ["dust"]

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from kassa import flow
+from kassa.alerts.model import Kind, Verdict
+from kassa.audit.anchor import advance
 from kassa.audit.model import Actor
 from kassa.core.ids import CustomerId, new_id
 from kassa.customers import store as customers
@@ -19,6 +21,7 @@ from kassa.stores.model import Store
 from kassa.wallets import replacement_store
 from kassa.wallets import store as wallets
 from kassa.workers.sharing import SETTLED, Sharing
+from tests.detecting import open_alerts, undo
 from tests.house import XPUB, SetClock, add_store, anvil_network, build_house
 
 XPUB_2 = (
@@ -156,10 +159,27 @@ async def _replace(house: House, store: Store, held: wallets.Wallet, key: str) -
     async with house.database.transaction() as tx:
         asked = await flow.ask_wallet_change(tx, house, OPERATOR, store.id, held.id, account, now)
         await flow.confirm_wallet_change(tx, house, OPERATOR, None, asked["id"], account.fingerprint, now)
+    await advance(house.database.pool, house.settings.data_dir)
     assert isinstance(house.clock, SetClock)
     now = house.clock.move(house.settings.wallets.change_delay_seconds)
     async with house.database.transaction() as tx:
         assert await flow.on_wallet_changes(tx, house, now)
+
+
+@pytest.mark.parametrize("livemode", [True, False])
+async def test_a_wallet_that_comes_to_a_live_store_with_wallets_is_told_until_a_person_closes_it(
+    house: House, livemode: bool
+) -> None:
+    store = await _store(house)
+    await house.database.pool.execute("update stores set livemode = $1", livemode)
+    wallet = await _give(house, store, "other")
+    told = (await open_alerts(house)).get(Kind.WALLET_ADDED, [])
+    expected = [(wallet.id, store.id)] if livemode else []
+    assert [(each.finding.subject, each.finding.store_id) for each in told] == expected
+    assert await house.database.pool.fetchval("select count(*) from events where type = 'wallet.added'") == 1
+    for each in told:
+        await undo(house, each, Verdict.CLOSED)
+    assert await open_alerts(house) == {}
 
 
 async def test_very_many_are_shared_in_batches_and_looked_through_again_after_a_minute(house: House) -> None:

@@ -97,6 +97,21 @@ async def test_o10_a_log_that_lost_its_end_is_found_by_its_anchor(
     assert (tmp_path / anchor.FILE).stat().st_mode & 0o777 == 0o600
 
 
+async def test_o10_an_anchor_that_was_deleted_is_missed(database: Database, house: House, tmp_path: Path) -> None:
+    await acts(database, house, "a.a", "b.b")
+    assert isinstance(await anchor.advance(database.pool, tmp_path), Head)
+    (tmp_path / anchor.FILE).unlink()
+    await tamper(database, "delete from acts")
+    await acts(database, house, "nothing.happened")
+    for _ in range(2):
+        found = await anchor.advance(database.pool, tmp_path)
+        assert isinstance(found, Break)
+        assert found.number == 2
+    assert isinstance(await anchor.advance(database.pool, tmp_path / "another machine's"), Head)
+    anchor.accept(tmp_path, await audit.last(database.pool), START)
+    assert isinstance(await anchor.advance(database.pool, tmp_path), Head)
+
+
 async def test_o10_a_log_written_anew_with_right_hashes_is_found_by_its_anchor(
     database: Database, house: House, tmp_path: Path
 ) -> None:

@@ -34,6 +34,8 @@ class Kind(StrEnum):
     RECORD_UNREADABLE = "record_unreadable"
     AUDIT_LOG_BROKEN = "audit_log_broken"
     WALLET_CHANGE = "wallet_change"
+    WALLET_ADDED = "wallet_added"
+    WALLETS_RESTORED = "wallets_restored"
     WEBHOOK_DISABLED = "webhook_disabled"
     CHAIN_DISAGREEMENT = "chain_disagreement"
     NODE_BEHIND = "node_behind"

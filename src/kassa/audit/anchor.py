@@ -6,6 +6,7 @@ machine checks the log: the one that an operator accepted when the chain before 
 """
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,21 @@ FILE = "audit-anchor.txt"
 async def advance(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
     """Check what was added since the anchor and move it there; return the end of the log, or where it is broken.
 
-    A broken log leaves the anchor where it is. Raises `DatabaseError` when the file cannot be used.
+    A broken log leaves the anchor where it is, and so does an anchor that was here and is gone: the database remembers
+    that there was one. Raises `DatabaseError` when the file cannot be used.
     """
     anchor = await asyncio.to_thread(read_anchor, data_dir)
+    if anchor == START and (known := await audit.anchored(pool, _place(data_dir))):
+        return Break(known, f"{data_dir / FILE}, which named act {known}, is gone")
     found = await audit.verify(pool, anchor, anchor)
     if isinstance(found, Head) and found.number > anchor.number:
         await asyncio.to_thread(_raise, data_dir / FILE, found)
+        await audit.note_anchor(pool, _place(data_dir), found.number)
     return found
+
+
+def _place(data_dir: Path) -> str:
+    return f"{socket.gethostname()}:{data_dir.resolve()}"
 
 
 def read_anchor(data_dir: Path) -> Head:

@@ -131,6 +131,22 @@ async def hash_at(tx: "Tx | Pool[Any]", number: int) -> bytes | None:
     return found
 
 
+async def anchored(tx: "Tx | Pool[Any]", place: str) -> int | None:
+    """Return the number of the act that the anchor of a data folder was last seen to name; None: it never had one."""
+    found: int | None = await tx.fetchval("select number from audit_anchors where place = $1", place)
+    return found
+
+
+async def note_anchor(tx: "Tx | Pool[Any]", place: str, number: int) -> None:
+    """Remember that a data folder has an anchor, and the act that it names."""
+    await tx.execute(
+        "insert into audit_anchors (place, number) values ($1, $2)"
+        " on conflict (place) do update set number = greatest(audit_anchors.number, $2)",
+        place,
+        number,
+    )
+
+
 async def last(tx: "Tx | Pool[Any]") -> Head:
     """Return the end of the log, as it is stored."""
     row = await tx.fetchrow("select number, hash from acts order by number desc limit 1")

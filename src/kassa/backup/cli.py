@@ -48,6 +48,17 @@ def _lines(told: dict[str, object]) -> list[str]:
     if told["put_aside"]:
         lines.append(f"what it held is kept in the schema {told['put_aside']}; drop it when you need it no more")
     lines += [f"written: {path}" for path in told["files"]]  # type: ignore[attr-defined]  # JSON
+    if told["key_differs"]:
+        lines.append(
+            "the backup's addresses were sealed by another key than the one here, which was kept: put"
+            " restored-address-key in place of address-key; if that one is not to be trusted any more, then"
+            " `kassa address-key renew`"
+        )
+    lines += [
+        f"wallet of {each['store_id']} on {each['network']}: {each['fingerprint']}"
+        for each in told["active_wallets"]  # type: ignore[attr-defined]  # JSON
+    ]
+    lines.append("compare each with your signing device: one that was replaced since the backup is back")
     lines.append("the audit log ends where the backup did: see it, then `kassa audit accept --reason …`")
     lines.append(
         "start Kassa: it reads the chain from there, then `kassa reconcile`. Keys revoked since are valid again"

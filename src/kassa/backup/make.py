@@ -17,9 +17,11 @@ from kassa.core.errors import BackupError, SettingsError
 from kassa.db import embedded
 from kassa.main import open_books
 from kassa.settings import Settings
+from kassa.settings.read import is_setting
 
 FORMAT = 1
 SETTINGS = "kassa.toml"
+ENVIRONMENT = "kassa.env"
 BESIDE = "data/"
 _LARGEST = 2**20
 _NOT_KEPT = (".lock", ".users", ".new")
@@ -64,7 +66,11 @@ def _path(to: Path, now: datetime) -> Path:
 
 
 def _settings(file: Path | None) -> dict[str, bytes]:
-    return {} if file is None else {SETTINGS: file.read_bytes()}
+    """Return the file of the settings, and those of the environment, which win: together they are what is in force."""
+    given = sorted(f"{name}={value}\n" for name, value in os.environ.items() if is_setting(name))
+    return ({} if file is None else {SETTINGS: file.read_bytes()}) | (
+        {ENVIRONMENT: "".join(given).encode()} if given else {}
+    )
 
 
 def _beside(data_dir: Path) -> dict[str, bytes]:

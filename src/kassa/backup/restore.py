@@ -11,26 +11,31 @@ from typing import Any
 
 import asyncpg
 
+import kassa.alerts.store as alerts
 import kassa.audit.store as audit
 import kassa.people.session_store as sessions
 import kassa.people.store as people
 import kassa.wallets.replacement_store as changes
 import kassa.wallets.store as wallets
 from kassa import flow
+from kassa.alerts.model import Finding, Kind, Severity
 from kassa.backup import archive, programs, store
 from kassa.backup.archive import Tell
-from kassa.backup.make import BESIDE, FORMAT, SETTINGS, url_of
+from kassa.backup.make import BESIDE, ENVIRONMENT, FORMAT, SETTINGS, url_of
 from kassa.backup.rules import skipped
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import BackupError, DatabaseError
+from kassa.core.ids import StoreId
 from kassa.db.migrate import is_half_restored, known_names, migrate
 from kassa.operations import operator
 from kassa.settings import Settings
 from kassa.wallets.mark import FILE as MARKS
 from kassa.wallets.mark import Mark, mark_name, mark_of, parse_marks, raise_marks, read_marks
+from kassa.wallets.seal import FILE as KEY_FILE
 from kassa.wallets.store import Keychain
 
 Json = dict[str, Any]
+RESTORED_KEY = f"restored-{KEY_FILE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
                 async with connection.transaction():
                     await store.note_restore(connection, now, datetime.fromisoformat(about["at"]))
                     told = {"backup_at": about["at"], "put_aside": aside, **await _disarm(connection, now)}
+                    active = await _tell_wallets(connection, about["at"], now)
                     await store.finish(connection)
                     await audit.record(connection, operator(), "database.restored", wish.file.name, now, after=told)
             except BaseException:
@@ -86,6 +92,8 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
         "backup_at": about["at"], "restored_at": rfc3339(now), "migrated": added, "put_aside": aside,
         "files": [str(path) for path in written],
         "wallets": {name: mark.index for name, mark in marks.items()},
+        "active_wallets": active,
+        "key_differs": any(path.name == RESTORED_KEY for path in written),
     }  # fmt: skip
 
 
@@ -141,7 +149,11 @@ def _put_beside(data_dir: Path, members: Mapping[str, bytes], written: list[Path
     """Write the files of the data folder, and the settings, where none of that name is there; add their paths."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = {name.removeprefix(BESIDE): content for name, content in members.items() if name.startswith(BESIDE)}
-    found |= {f"restored-{name}": members[name] for name in (SETTINGS,) if name in members}
+    found |= {f"restored-{name}": members[name] for name in (SETTINGS, ENVIRONMENT) if name in members}
+    here, key = data_dir / KEY_FILE, found.get(KEY_FILE)
+    if key is not None and here.exists() and here.read_bytes() != key:
+        # The one here was renewed since: it is kept, and what the backup's key sealed needs that one.
+        found[RESTORED_KEY] = key
     for name, content in found.items():
         path = data_dir / Path(name).name
         if name == MARKS or path.exists():
@@ -161,6 +173,26 @@ async def _disarm(connection: Any, now: datetime) -> dict[str, int]:
         "sessions_ended": await sessions.end_all(connection),
         "invitations_voided": await people.void_invitations(connection, now),
     }
+
+
+async def _tell_wallets(connection: Any, backup_at: str, now: datetime) -> list[Json]:
+    """Open an alert for each store that names its active wallets: one that was replaced since the backup is back."""
+    active: dict[str, list[Json]] = {}
+    for row in await store.active_wallets(connection):
+        told = {"wallet_id": row["id"], "network": row["network"], "fingerprint": row["fingerprint"]}
+        active.setdefault(row["store_id"], []).append(told)
+    for store_id, told_all in active.items():
+        named = ", ".join(f"{each['network']} {each['fingerprint']}" for each in told_all)
+        reason = (
+            f"the database was restored from {backup_at}, and these wallets with it: {named}; compare each with your"
+            " signing device, for one that you replaced since then is back"
+        )
+        found = Finding(
+            Kind.WALLETS_RESTORED, store_id, Severity.CRITICAL, reason, store_id=StoreId(store_id),
+            about={"wallets": told_all}, lasting=True,
+        )  # fmt: skip
+        await alerts.open_alert(connection, found, now)
+    return [{"store_id": store_id, **each} for store_id, told_all in active.items() for each in told_all]
 
 
 def _counted(about: Json) -> list[Keychain]:

@@ -41,6 +41,15 @@ async def counters(connection: Any) -> list[Counter]:  # a connection
     return [Counter(*row.values()) for row in rows]
 
 
+async def active_wallets(connection: Any) -> list[Mapping[str, Any]]:  # a connection
+    """Return every wallet that issues addresses: its id, store, network and fingerprint."""
+    found: list[Mapping[str, Any]] = await connection.fetch(
+        "select w.id, w.store_id, w.network, k.fingerprint from wallets w join keychains k on k.id = w.keychain_id"
+        " where w.retired_at is null order by w.store_id, w.id"
+    )
+    return found
+
+
 async def note_backup(tx: Tx, at: datetime, size: int, digest: str) -> None:
     """Note that a backup was made and verified."""
     await tx.execute("insert into backups (made_at, bytes, sha256) values ($1, $2, $3)", at, size, digest)

@@ -31,7 +31,19 @@ from kassa.flow.assigning import assign_payment, unassigned
 from kassa.flow.attempting import attempt_link, last_attempt
 from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
 from kassa.flow.contracts import on_contracts, thaw_asset
-from kassa.flow.detecting import DETECTORS, Detector, detect, expected, note_round
+from kassa.flow.detecting import (
+    ADDRESSES,
+    AUDIT_LOG,
+    DEADLINES,
+    DETECTORS,
+    RATE_SOURCES,
+    ROUNDS,
+    WHOLE_AUDIT_LOG,
+    Detector,
+    detect,
+    expected,
+    note_round,
+)
 from kassa.flow.finding import find_invoices
 from kassa.flow.guarding import check_addresses, check_deposits, check_wallets
 from kassa.flow.linking import (
@@ -77,7 +89,13 @@ from kassa.flow.wallet_changes import (
 
 __all__ = [
     "ABOVE_ALL",
+    "ADDRESSES",
+    "AUDIT_LOG",
+    "DEADLINES",
     "DETECTORS",
+    "RATE_SOURCES",
+    "ROUNDS",
+    "WHOLE_AUDIT_LOG",
     "Detector",
     "Issuing",
     "LinkOrder",

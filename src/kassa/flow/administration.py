@@ -7,14 +7,18 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import kassa.alerts.store as alerts
 import kassa.audit.store as audit
+import kassa.events.store as events
 import kassa.stores.store as stores
 import kassa.wallets.store as wallets
 import kassa.webhooks.store as webhooks
+from kassa.alerts.model import Finding, Kind, Severity
 from kassa.audit.model import Actor
 from kassa.audit.rules import difference
 from kassa.core.ids import KeyId, StoreId, WebhookId
 from kassa.db.pool import Tx
+from kassa.events.model import NewEvent
 from kassa.flow.sharing import share_addresses
 from kassa.house import House
 from kassa.invoices.policy import NOTHING, Policy
@@ -92,11 +96,16 @@ async def add_wallet(
     """Give a store its wallet on a network; raises `Conflict` when it has one there.
 
     The newest addresses of its keychain on other networks are watched on this one from now on; the network's follower
-    sees to the rest before its next block.
+    sees to the rest before its next block. What comes to a live store that has wallets already is paid into at once, so
+    its owners hear of it until somebody closes the alert.
     """
     space = house.chains[network].space
+    others = await wallets.wallets_of(tx, store_id, limit=1, retired=True)
     wallet = await wallets.add_wallet(tx, store_id, network, space, account, house.seal, now)
     await share_addresses(tx, house, wallet.keychain_id, wallet.descriptor, network)
+    if others and (await stores.get_store(tx, store_id)).livemode:
+        await alerts.open_alert(tx, _added(wallet, by), now)
+    await events.write(tx, [NewEvent(wallet.store_id, "wallet.added", wallet_resource(wallet))], now)
     await audit.record(tx, by, "wallet.added", wallet.id, now, store_id=store_id, after=wallet_resource(wallet))
     return wallet
 
@@ -142,6 +151,22 @@ async def show_webhook_secret(tx: Tx, by: Actor, store_id: str, now: datetime) -
     store = await stores.get_store(tx, store_id)
     await audit.record(tx, by, "webhook_secret.shown", store_id, now, store_id=store_id)
     return store.webhook_secret
+
+
+def _added(wallet: Wallet, by: Actor) -> Finding:
+    reason = (
+        f"{by.name} gave the store a wallet on {wallet.network} ({wallet.fingerprint}), which is paid into from now on:"
+        " if nobody of yours wanted that, replace it, and revoke what it was added with"
+    )
+    return Finding(
+        Kind.WALLET_ADDED,
+        wallet.id,
+        Severity.WARNING,
+        reason,
+        store_id=wallet.store_id,
+        about={"wallet_id": wallet.id, "fingerprint": wallet.fingerprint},
+        lasting=True,
+    )
 
 
 def _look(store: Store) -> dict[str, Any]:  # JSON

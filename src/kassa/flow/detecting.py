@@ -22,9 +22,12 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 PATIENCE = timedelta(minutes=1)
 _WATCH = "watch"
 _OF_RATES = tuple(dict.fromkeys(service_rules.alert_of(kind)[0] for kind in AlarmKind))
-ADDRESSES = "addresses"
-"""The name under which it is noted that a round over the addresses of open invoices ended; see `guarding`."""
-ADDRESSES_SECONDS = 600
+ADDRESSES, AUDIT_LOG, WHOLE_AUDIT_LOG = "addresses", "audit_log", "whole_audit_log"
+DEADLINES, RATE_SOURCES = "deadlines", "rate_sources"
+ROUNDS = {ADDRESSES: 600, AUDIT_LOG: 10, WHOLE_AUDIT_LOG: 3_600, DEADLINES: 30}
+"""Other loops whose silence nobody would notice: the names under which they note their rounds, with the seconds from
+one to the next.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,9 @@ async def detect(tx: Tx, house: House, detector: Detector, now: datetime) -> Non
     await detectors.end(tx, detector.name, detector.every_seconds, len(findings), now)
 
 
-async def note_round(tx: Tx, now: datetime) -> None:
-    """Note that the addresses of every open invoice were derived again and compared."""
-    await detectors.end(tx, ADDRESSES, ADDRESSES_SECONDS, 0, now)
+async def note_round(tx: Tx, house: House, name: str, now: datetime) -> None:
+    """Note that one of `ROUNDS`, or a question to the sources of rates, came to its end."""
+    await detectors.end(tx, name, _rounds(house.settings)[name], 0, now)
 
 
 def expected(settings: Settings) -> dict[str, int]:
@@ -62,7 +65,11 @@ def expected(settings: Settings) -> dict[str, int]:
         for name, network in settings.networks.items()
         if network.second_rpc_url is not None
     }
-    return {each.name: each.every_seconds for each in DETECTORS} | {ADDRESSES: ADDRESSES_SECONDS} | second
+    return {each.name: each.every_seconds for each in DETECTORS} | _rounds(settings) | second
+
+
+def _rounds(settings: Settings) -> dict[str, int]:
+    return ROUNDS | ({RATE_SOURCES: settings.rates.fetch_seconds} if settings.rates.sources else {})
 
 
 async def _nodes(tx: Tx, house: House, now: datetime) -> list[Finding]:

@@ -53,9 +53,14 @@ def read_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """
     source = _file(path)
     for name, text in sorted(environ.items()):
-        if name.startswith(PREFIX) and not name.startswith(NOT_SETTINGS):
+        if is_setting(name):
             _set_variable(source, name, text)
     return _settings(source)
+
+
+def is_setting(variable: str) -> bool:
+    """Tell whether an environment variable is a setting, by its name."""
+    return variable.startswith(PREFIX) and not variable.startswith(NOT_SETTINGS)
 
 
 def _file(path: Path | None) -> _Source:

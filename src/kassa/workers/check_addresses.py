@@ -34,5 +34,5 @@ async def check_addresses(house: House) -> None:
                 lambda tx, place=place, now=now: flow.check_deposits(tx, house, place, PAGE, now)  # type: ignore[misc]
             )
             await asyncio.sleep(REST * (monotonic() - began))
-        await house.database.run(lambda tx: flow.note_round(tx, house.clock.now()))
+        await house.database.run(lambda tx: flow.note_round(tx, house, flow.ADDRESSES, house.clock.now()))
         await asyncio.sleep(ROUND_SECONDS)

@@ -144,6 +144,7 @@ class _Fetcher:
             opened, closed = await rates.note_alarms(tx, _OF_PAIRS, None, present, now)
             kept = timedelta(days=self._house.settings.rates.keep_days)
             await rates.thin(tx, now - kept, THINNED_AT_ONCE)
+            await flow.note_round(tx, self._house, flow.RATE_SOURCES, now)
         _say(opened, closed)
 
 

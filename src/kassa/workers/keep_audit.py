@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import kassa.alerts.store as alerts
 import kassa.audit.store as audit
+from kassa import flow
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.audit.anchor import advance, read_start
 from kassa.audit.model import Break, Head
@@ -26,7 +27,7 @@ async def keep_audit(house: House) -> None:
     async def look() -> Head | Break:
         return await advance(house.database.pool, house.settings.data_dir)
 
-    await _watch(house, "audit log", look, ROUND_SECONDS, ROUND_SECONDS)
+    await _watch(house, "audit log", flow.AUDIT_LOG, look, ROUND_SECONDS, ROUND_SECONDS)
 
 
 async def prove_audit(house: House) -> None:
@@ -36,15 +37,21 @@ async def prove_audit(house: House) -> None:
         start = await asyncio.to_thread(read_start, house.settings.data_dir)
         return await audit.verify(house.database.pool, start=start, rest_seconds=REST_SECONDS)
 
-    await _watch(house, "whole audit log", look, WHOLE_SECONDS, BROKEN_SECONDS)
+    await _watch(house, "whole audit log", flow.WHOLE_AUDIT_LOG, look, WHOLE_SECONDS, BROKEN_SECONDS)
 
 
 async def _watch(
-    house: House, subject: str, look: Callable[[], Awaitable[Head | Break]], rest: float, rest_broken: float
+    house: House,
+    subject: str,
+    name: str,
+    look: Callable[[], Awaitable[Head | Break]],
+    rest: float,
+    rest_broken: float,
 ) -> None:
     broken = True  # as far as this process knows, an alert may be open
     while True:
         found = await look()
+        await house.database.run(lambda tx: flow.note_round(tx, house, name, house.clock.now()))
         if isinstance(found, Break):
             reason = f"{found.words}; see `kassa audit verify`"
             told = Finding(Kind.AUDIT_LOG_BROKEN, subject, Severity.CRITICAL, reason)

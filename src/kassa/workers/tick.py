@@ -13,11 +13,13 @@ TICK_SECONDS = 0.5
 BATCH = 100
 KEEP_ANSWERS = timedelta(hours=48)
 _FORGET_EVERY = timedelta(minutes=10)
+_NOTED_EVERY = timedelta(seconds=flow.ROUNDS[flow.DEADLINES])
 
 
 async def tick(house: House) -> None:
     """Reassess invoices at their deadlines until cancelled; any number of processes may do it side by side."""
     forgotten_at = house.clock.now()
+    noted_at = forgotten_at - _NOTED_EVERY
     while True:
         now = house.clock.now()
         with correlated():
@@ -28,5 +30,8 @@ async def tick(house: House) -> None:
             await house.database.run(lambda tx, now=now: stores.forget_answers(tx, now - KEEP_ANSWERS))  # type: ignore[misc]
             await house.database.run(watch.note_caught_up)
             forgotten_at = now
+        if now - noted_at >= _NOTED_EVERY:
+            await house.database.run(lambda tx, now=now: flow.note_round(tx, house, flow.DEADLINES, now))  # type: ignore[misc]
+            noted_at = now
         if done < BATCH:
             await asyncio.sleep(TICK_SECONDS)
