@@ -4,14 +4,17 @@ import csv
 import io
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from beancount.core.data import Cost
+from beancount.core.inventory import Inventory
 
 from kassa.core.errors import Invalid, NotFound
 from kassa.db.pool import Database
 from kassa.flow.exporting import days_of, write_books
-from tests.sim.accounts import EVER, check_accounting, exported, silent
+from tests.sim.accounts import EVER, check_accounting, exported, silent, transactions
 from tests.sim.world import World, new_world
 
 
@@ -45,6 +48,34 @@ async def test_every_format_holds_the_books_and_beancount_accepts_them(world: Wo
     text = await exported(world, 0, "beancount")
     assert "  Assets:Wallet:Bitcoin-regtest  0.00100000 BTC.BITCOIN-REGTEST {{50.00 EUR}}\n" in text
     assert "  Assets:Wallet:Bitcoin-regtest  -0.00100000 BTC.BITCOIN-REGTEST {{50.00 EUR}}\n" in text
+
+
+async def test_a_sale_of_coins_names_the_lot_that_it_sells(world: World) -> None:
+    """As docs/export.md shows it: the lot by its cost and day; what is left of the wallet is all but that lot."""
+    world.chain.mine()
+    await world.step()
+    day = world.house.clock.now().date()
+    sale = f"""
+2030-01-01 open Assets:Bank
+2030-01-01 open Income:Gains
+2030-01-02 * "coins sold"
+  Assets:Wallet:Bitcoin-regtest  -0.00100000 BTC.BITCOIN-REGTEST {{{{50.00 EUR, {day}}}}}
+  Assets:Bank  60.00 EUR
+  Income:Gains
+"""
+    held, sold = Inventory(), Inventory()
+    text = await exported(world, 0, "beancount")
+    for journal, inventory in ((text, held), (text + sale, sold)):
+        for posting in [posting for each in transactions(journal) for posting in each.postings]:
+            if posting.account == "Assets:Wallet:Bitcoin-regtest":
+                inventory.add_position(posting)
+    assert transactions(text + sale)[-1].postings[-1].units.number == Decimal("-10.00")  # the gain
+    key = ("BTC.BITCOIN-REGTEST", Cost(Decimal(50_000), "EUR", day, None))
+    left = sold[key].units.number if key in sold else 0
+    assert held[key].units.number - Decimal("0.001") == left
+    assert {lot: position for lot, position in held.items() if lot != key} == {
+        lot: position for lot, position in sold.items() if lot != key
+    }
 
 
 async def test_e26_references_are_neutralised_and_negative_amounts_stay_numbers(world: World) -> None:

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -47,6 +48,8 @@ POLICIES = st.sampled_from(
         {"late_grace_seconds": 40, "over": "credit"},
     ]
 )
+# EUR for a bitcoin: within and beyond what a late payment may have moved, and such that nothing divides evenly.
+PRICES = st.sampled_from([50_000, 49_600, 50_900, 33_333, 77_777])
 EXPIRIES = st.sampled_from([30, 900])
 SECONDS = st.sampled_from([1, 5, 11, 31, 70, 1000])
 # How the node shows what has just happened: at once, in part of its mempool, some blocks late, or before anyone looks.
@@ -389,6 +392,12 @@ class Histories(RuleBasedStateMachine):
         if tick_first:
             self._run(self.world.tick())
         self._step(seen)
+
+    @rule(rate=PRICES)
+    def change_rate(self, rate: int) -> None:
+        """Late payments, deposits, spends and losses are worth what they are when they come; nothing else moves."""
+        self.world.price(Fraction(rate))
+        self._step()
 
     @rule(what=st.sampled_from(["down", "restart", "take over", "repeat"]), steps=st.integers(1, 5))
     def operate(self, what: str, steps: int) -> None:

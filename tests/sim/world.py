@@ -24,13 +24,13 @@ from kassa.db.pool import Database, Tx
 from kassa.house import House
 from kassa.invoices.model import Decision, Order
 from kassa.invoices.policy import Over, Policy, Short
-from kassa.settings import Confirmations
+from kassa.settings import Confirmations, Rates
 from kassa.stores.model import Store
 from kassa.watch import store as watch
 from kassa.watch.keys import WatchedKeys
 from kassa.watch.model import ChainUpdate
 from kassa.workers.follow_chain import Follower
-from tests.house import BITCOIN, SetClock, add_store, build_house, regtest
+from tests.house import BITCOIN, RATES, SetClock, add_store, build_house, regtest
 from tests.oracle import Oracle, Output, Truth, check_chain
 from tests.rescan import compare, copy_terms
 from tests.sim.toychain import ASSET, ToyBlock, ToyChain, ToySource, ToyTx
@@ -154,6 +154,12 @@ class World:
         self.source.faults.clear()  # a halted network asks its node nothing
         await self.follower.look()
         await self.tick()
+
+    def price(self, rate: Fraction) -> None:
+        """Let a bitcoin be worth so many euros from now on; what was fixed before stays."""
+        fixed = self.house.settings.rates.fixed
+        assert isinstance(fixed, dict)
+        fixed["BTC/EUR"] = rate
 
     async def tick(self) -> None:
         while await self.house.database.run(lambda tx: flow.on_deadlines(tx, self.house, self.clock.now())):
@@ -345,7 +351,7 @@ async def house_on(database: Database, folder: Path, clock: SetClock, source: Ca
     """Build a house whose one network is a toy chain."""
     network = regtest(confirmations=CONFIRMATIONS, max_reorg=MAX_REORG, drop_after_seconds=DROP_AFTER_SECONDS)
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
-    house = await build_house(database, folder, {BITCOIN: network}, clock)
+    house = await build_house(database, folder, {BITCOIN: network}, clock, rates=Rates(fixed=dict(RATES)))
     chain = replace(house.chains[BITCOIN], connect=lambda _: source())
     return replace(house, chains={BITCOIN: chain})
 
