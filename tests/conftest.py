@@ -24,6 +24,8 @@ pytest_plugins = ["tests.nodes"]
 # A busy machine draws examples slowly; that says nothing about the code.
 settings.register_profile("kassa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kassa")
+# A hundred times as many, for a night: `pytest tests/rules/test_money.py --hypothesis-profile thorough`.
+settings.register_profile("thorough", parent=settings.get_profile("kassa"), max_examples=10_000)
 # Few examples, the same for every mutant: what only a hundred random ones can tell is not told by an example yet.
 settings.register_profile(
     "mutants",

@@ -20,7 +20,11 @@ MONEY = (
     "ledger/",
     "rates/",
     "flow/",
+    "customers/",
+    "links/",
+    "core/audits.py",
     "accounting/",
+    "api/routes/",
     "api/shapes/",
 )
 """Where amounts, rates and shares are reckoned."""

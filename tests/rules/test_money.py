@@ -1,10 +1,11 @@
 """Exact amounts: C2, C8, C10, C11, C12, C23."""
 
+import random
 from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kassa.core.errors import Invalid
@@ -27,6 +28,18 @@ def test_what_is_written_reads_back(units: int, decimals: int) -> None:
 @given(st.integers(-(2**256), 2**256), st.integers(0, 24))
 def test_writing_is_exact_for_any_size(units: int, decimals: int) -> None:
     assert Fraction(format_units(units, decimals)) == Fraction(units, 10**decimals)
+
+
+def test_c2_a_hundred_thousand_amounts_of_every_number_of_decimals_come_back_and_no_digit_more_is_taken() -> None:
+    chance, examples = random.Random(2), min(settings().max_examples * 1_000, 100_000)
+    for number in range(examples // 25):
+        for decimals in range(25):
+            units = chance.getrandbits(chance.randrange(1, 190))
+            text = format_units(units, decimals)
+            assert parse_amount(text, decimals) == units
+            if number % 25 == decimals:
+                with pytest.raises(Invalid, match="decimals"):
+                    parse_amount(f"{text}0" if decimals else f"{text}.0", decimals)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What there is to ask for and how it is followed: assets and networks. A test store sees only test networks."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from kassa.api import shapes
@@ -57,7 +57,7 @@ def _network(name: str, chain: Chain, row: NetworkRow | None, now: datetime) -> 
         )
         return resource | dict.fromkeys(unknown)
     behind = None if row.height is None or row.node_height is None else max(0, row.node_height - row.height)
-    age = None if row.observed_at is None else max(0, int((now - row.observed_at).total_seconds()))
+    age = None if row.observed_at is None else max(0, (now - row.observed_at) // timedelta(seconds=1))
     return resource | {
         "state": row.state,
         "height": row.height,
