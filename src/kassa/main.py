@@ -16,7 +16,7 @@ import uvloop
 from uvicorn import Server
 
 import kassa.alerts.detector_store as detectors
-from kassa import __version__, measures, tracing
+from kassa import __version__, flow, measures, tracing
 from kassa.api.app import create_app
 from kassa.api.server import make_server
 from kassa.chains.base import Chain
@@ -135,6 +135,9 @@ async def open_seal(settings: Settings, database: Database, chains: Mapping[str,
             log.info("addresses sealed", addresses=done, left=left, key=seal.fingerprint.hex()[:8])
     # Another process may have made one at the same moment, elsewhere.
     seal, _ = await read_or_make(settings.data_dir, await seals.fingerprint(database.pool))
+    async with database.transaction() as tx:
+        if locked := await flow.lock_secrets(tx, seal):
+            log.info("secrets of authenticator apps locked", count=locked)
     return seal
 
 

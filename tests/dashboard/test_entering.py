@@ -1,6 +1,8 @@
 """Who gets in, and by what."""
 
+from kassa import flow
 from kassa.people.model import Role
+from kassa.wallets.seal import Seal, is_locked
 from tests.dashboard.visitor import PASSWORD, Premises
 
 
@@ -24,6 +26,35 @@ async def test_signing_in_takes_both_password_and_code(premises: Premises) -> No
     await again.submit("/code", code=owner.code(premises.clock.now()))
     assert again.seen.url == premises.at("invoices")
     assert again.seen.status == 200
+
+
+async def test_the_secret_of_an_app_is_locked_by_a_key_that_the_database_does_not_hold(premises: Premises) -> None:
+    owner, viewer = await premises.member(Role.OWNER), await premises.member(Role.VIEWER)
+    pool, seal = premises.house.database.pool, premises.house.seal
+    kept = dict(await pool.fetch("select id, totp_secret from people"))
+    (mine,) = (id_ for id_, locked in kept.items() if seal.unlock(id_, locked) == owner.secret)
+    (other,) = kept.keys() - {mine}
+
+    assert all(is_locked(locked) for locked in kept.values())
+    assert owner.secret not in "".join(kept.values())
+    assert seal.unlock(other, kept[mine]) is None
+    assert seal.unlock(other, kept[other]) == viewer.secret
+
+    # As an earlier version left it, and as the key is renewed: the same app goes on.
+    await pool.execute("update people set totp_secret = $2 where id = $1", mine, owner.secret)
+    another = Seal(bytes(range(32)))
+    for after, former in ((seal, None), (another, seal), (seal, another)):
+        async with premises.house.database.transaction() as tx:
+            await flow.lock_secrets(tx, after, former)
+        assert (
+            after.unlock(mine, await pool.fetchval("select totp_secret from people where id = $1", mine))
+            == owner.secret
+        )
+    again = premises.visitor()
+    await again.open("/dashboard/sign-in")
+    await again.submit("/sign-in", email="owner@shop.example", password=PASSWORD)
+    await again.submit("/code", code=owner.code(premises.clock.now()))
+    assert again.seen.url == premises.at("overview")
 
 
 async def test_a_fault_that_nobody_foresaw_is_told_by_a_page_with_its_number(premises: Premises) -> None:

@@ -59,7 +59,7 @@ async def confirm_totp(
         raise Invalid(FieldFault("code", "is not the code of this secret; is the clock of your device right?"))
 
     async def work(tx: Tx) -> list[str]:
-        await people.set_totp(tx, person.id, secret, step)
+        await people.set_totp(tx, person.id, house.seal.lock(person.id, secret), step)
         await sessions.end_others(tx, person.id, session)
         await note(tx, browser, person.id, "person.app_set", now, {"replaced": person.has_totp})
         return await new_recovery_codes(tx, person)

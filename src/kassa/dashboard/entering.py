@@ -122,7 +122,9 @@ async def check_code(house: House, browser: Browser, session: Session, code: str
 
     async def work(tx: Tx) -> bool:
         secrets = await people.secrets_of(tx, person.email)
-        step = proofs.totp_step(plain, secrets.totp_secret, now) if secrets and secrets.totp_secret else None
+        kept = secrets.totp_secret if secrets else None
+        secret = house.seal.unlock(person.id, kept) if kept else None
+        step = proofs.totp_step(plain, secret, now) if secret else None
         if step is not None:
             return await people.use_totp(tx, person.id, step)
         hashed = recovery_hash(code)

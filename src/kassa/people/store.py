@@ -70,8 +70,21 @@ async def set_password(tx: Tx, person: PersonId, hashed: str) -> None:
 
 
 async def set_totp(tx: Tx, person: PersonId, secret: str | None, step: int) -> None:
-    """Replace the secret of a person's authenticator app, with the step of the code that proved it; None: no app."""
+    """Replace the locked secret of a person's app, and the step of the code that proved it; None: no app."""
     await tx.execute("update people set totp_secret = $2, totp_step = $3 where id = $1", person, secret, step)
+
+
+async def totp_secrets(tx: Tx) -> list[tuple[PersonId, str]]:
+    """Lock and return the secrets of everybody's app, as they are kept."""
+    rows = await tx.fetch(
+        "select id, totp_secret from people where totp_secret is not null order by id for no key update"
+    )
+    return [(PersonId(row["id"]), row["totp_secret"]) for row in rows]
+
+
+async def keep_totp(tx: Tx, person: PersonId, secret: str) -> None:
+    """Keep the same secret of a person's app in another form."""
+    await tx.execute("update people set totp_secret = $2 where id = $1", person, secret)
 
 
 async def use_totp(tx: Tx, person: PersonId, step: int) -> bool:

@@ -176,7 +176,7 @@ async def _dashboard(house: House, store_id: str) -> str:
         await people.put_member(tx, store_id, owner.id, Role.OWNER, now)
         # An app that nobody has, so that the link opens the demo at once instead of asking for one.
         if not owner.has_second_factor:
-            await people.set_totp(tx, owner.id, new_totp_secret(), 0)
+            await people.set_totp(tx, owner.id, house.seal.lock(owner.id, new_totp_secret()), 0)
         token = await membership.invite(tx, KASSA, _OWNER, None, now)
     return f"{house.settings.http.public_url}/dashboard/invitation/{token}"
 

@@ -5,16 +5,23 @@ can write to the database cannot make a seal: its key is a file in the data fold
 """
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import os
 import secrets
 from pathlib import Path
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from kassa.core.errors import DatabaseError
 
 FILE = "address-key"
 _BYTES = 32
+_NONCE = 12
+_LOCKED = "locked:"
+"""What begins a secret that is encrypted: no base32 has a colon."""
 
 
 class Seal:
@@ -43,9 +50,32 @@ class Seal:
         """Hash a network address for one link: who reads the database cannot try out which it was."""
         return self._seal("origin", link_id, address)
 
+    def lock(self, owner: str, secret: str) -> str:
+        """Encrypt a secret of an owner's (AES-256-GCM), to be kept in the database; nobody else's row can hold it."""
+        nonce = secrets.token_bytes(_NONCE)
+        return (
+            _LOCKED + base64.b64encode(nonce + self._locks().encrypt(nonce, secret.encode(), owner.encode())).decode()
+        )
+
+    def unlock(self, owner: str, locked: str) -> str | None:
+        """Return the secret that was locked for an owner; None for whatever was not, with this key."""
+        try:
+            sealed = base64.b64decode(locked.removeprefix(_LOCKED), validate=True)
+            return self._locks().decrypt(sealed[:_NONCE], sealed[_NONCE:], owner.encode()).decode()
+        except (ValueError, InvalidTag):
+            return None
+
+    def _locks(self) -> AESGCM:
+        return AESGCM(self._seal("lock"))
+
     def _seal(self, *parts: str) -> bytes:
         # PostgreSQL's text cannot hold the separator.
         return hmac.digest(self._key, "\0".join(parts).encode(), "sha256")
+
+
+def is_locked(secret: str) -> bool:
+    """Tell whether a secret is kept encrypted."""
+    return secret.startswith(_LOCKED)
 
 
 def fits(seal: bytes | None, made: bytes) -> bool:
@@ -76,6 +106,15 @@ async def read_or_make(data_dir: Path, fingerprint: bytes | None) -> tuple[Seal,
             " lost for ever, see `kassa address-key renew`"
         )
     return seal, made
+
+
+async def read_former(data_dir: Path) -> Seal | None:
+    """Return the seal of the key in a data folder, if one can be read there."""
+    try:
+        key = await asyncio.to_thread(_read, data_dir / FILE)
+    except (OSError, ValueError):
+        return None
+    return None if key is None else Seal(key)
 
 
 async def make_another(data_dir: Path) -> Seal:
