@@ -239,7 +239,9 @@ def _told_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 _PAYMENTS = """
 select p.*, (select max(r.blocks) from restraints r where r.kind = 'raised' and r.lifted_at is null
-    and r.network = p.network and (r.store_id is null or r.store_id = p.store_id)) as raised
+    and r.network = p.network and (r.store_id is null or r.store_id = p.store_id)) as raised,
+    p.settled_at is null and exists (select from contracts c where c.asset = p.asset and c.frozen_for is not null)
+        as frozen
 from payments p
 """
 
@@ -255,7 +257,9 @@ async def _facts(house: House) -> Facts:
         facts.options.setdefault(row["invoice_id"], {})[row["asset"]] = option
     for row in await pool.fetch(f"{_PAYMENTS} where p.invoice_id is not null order by p.id"):
         facts.payments.setdefault(row["invoice_id"], []).append(row)
-    facts.deposits.extend(await pool.fetch(f"{_PAYMENTS} where p.customer_id is not null order by p.id"))
+    facts.deposits.extend(
+        await pool.fetch(f"{_PAYMENTS} where p.store_id is not null and p.invoice_id is null order by p.id")
+    )
     for row in await pool.fetch("select * from spends order by id"):
         facts.spends.setdefault(row["invoice_id"], []).append(row)
     for row in await pool.fetch("select invoice_id, decision from invoice_decisions order by id"):

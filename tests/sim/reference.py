@@ -22,7 +22,8 @@ def expected_payment(
 ) -> tuple[str, int]:
     """Return a payment's status and the confirmations that it needs.
 
-    `raised` of a payment are the confirmations that an alert asks for, of whatever lives and has not settled.
+    `raised` of a payment are the confirmations that an alert asks for, of whatever lives and has not settled; `frozen`:
+    there is a doubt about its asset, and it never settled before.
     `beside` are all payments of its invoice, `given` the ids of those that were given back, which go before the others.
     """
     mine, earlier = _turn(payment, given), 0
@@ -43,7 +44,7 @@ def expected_payment(
         needed = max(needed, payment.get("raised") or 0)
     needed = max(needed, payment["maturity"])
     if payment["block_height"] is not None and height >= payment["block_height"]:
-        deep_enough = height - payment["block_height"] + 1 >= needed
+        deep_enough = height - payment["block_height"] + 1 >= needed and not payment.get("frozen")
         return ("settled" if deep_enough else "confirming"), needed
     lost = "replaced" if payment["settled_at"] is None else "reversed"
     if payment["conflict_txid"]:
@@ -51,7 +52,7 @@ def expected_payment(
     if payment["void_height"] is not None:
         return ("dropped" if lost == "replaced" else "reversed"), needed
     if payment["missing_since"] is None:
-        return ("settled" if needed == 0 else "detected"), needed
+        return ("settled" if needed == 0 and not payment.get("frozen") else "detected"), needed
     if observed_at >= payment["missing_since"] + timedelta(seconds=drop_after):
         return ("dropped" if lost == "replaced" else "reversed"), needed
     return "detected", needed
@@ -259,13 +260,17 @@ def _share(payment: Row, option: Row, invoice: Row) -> Fraction:
 def expected_books(
     account: str, status: str, units: int, split: Mapping[str, int] | None, customer: str | None
 ) -> dict[str, int]:
-    """Return the balances that one payment or spend should have in the books: it is on `account`, on whose behalf."""
+    """Return the balances that one payment or spend should have in the books: it is on `account`, on whose behalf.
+
+    Without a `split` it is wholly the customer's, or, without a customer, the store's own income.
+    """
     if status not in ("confirming", "settled"):
         return {}
     if status == "confirming":
         return {account: units, "unsettled": -units}
     books = {account: units}
-    shares = {f"customer:{customer}": units} if split is None else {}
+    whole = "income" if customer is None else f"customer:{customer}"
+    shares = {whole: units} if split is None else {}
     if split is not None:
         shares = {"sales": split["sales"], "over": split["over"], f"customer:{customer}": split["credit"]}
         books["under"] = split["under"]

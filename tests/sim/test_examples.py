@@ -115,3 +115,15 @@ async def test_a_lagging_node_neither_undoes_nor_expires(world: World) -> None:
     world.source.behind = 0
     await world.step()
     assert (await world.shown(unpaid))["status"] == "expired"
+
+
+async def test_what_needs_no_block_settles_when_the_doubt_about_its_asset_is_over(world: World) -> None:
+    invoice = await world.invoice("15.00")
+    assert invoice is not None
+    await world.freeze()
+    world.chain.submit(world.paying(invoice))
+    await world.step()
+    assert (await world.shown(invoice))["status"] == "processing"
+    await world.thaw()
+    await world.oracle.check()
+    assert (await world.shown(invoice))["status"] == "settled"

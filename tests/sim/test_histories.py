@@ -219,7 +219,30 @@ class Histories(RuleBasedStateMachine):
         self._run(self.world.mark(_pick(self.world.invoices, which), decision))
         self._step()
 
+    @rule(frozen=st.booleans())
+    def doubt_the_asset(self, frozen: bool) -> None:
+        """B5: while it is frozen nothing in it settles; what had settled stays so."""
+        self._run(self.world.freeze() if frozen else self.world.thaw())
+        self._step()
+
+    @rule(which=PICK, store=st.integers(0, 2), who=st.one_of(st.none(), st.integers(0, 1)))
+    def assign(self, which: int, store: int, who: int | None) -> None:
+        """Give money of nobody to a customer or to a store's income; it may be decided again."""
+        customer = None if who is None else self.world.customers[store][who][0]
+        self._run(self.world.assign(which, store, customer))
+        self._step()
+
     # The payers
+
+    @rule(above=st.integers(0, 2), units=st.sampled_from([30_000, 100_000, 250_000]), mined=st.booleans(), seen=SEEN)
+    def pay_nobody(self, above: int, units: int, mined: bool, seen: str) -> None:
+        """Pay an address that was not issued yet: an earlier life of the database may have shown it."""
+        sent = self.world.tx((self._run(self.world.unissued(above)), units))
+        if mined:
+            self.world.chain.mine([sent])
+        else:
+            self.world.chain.submit(sent)
+        self._step(seen)
 
     @precondition(lambda self: self.world.invoices)
     @rule(

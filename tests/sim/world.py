@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
@@ -14,18 +14,20 @@ import pytest
 from kassa import flow
 from kassa.audit.model import Actor
 from kassa.chains.base import Connection
-from kassa.core.errors import Conflict, LeaseLost, Unavailable
+from kassa.core.errors import Conflict, LeaseLost, NotFound, Unavailable
 from kassa.core.facts import BlockRef, Pending
 from kassa.core.ids import CustomerId, new_id
 from kassa.core.money import format_units
 from kassa.customers import store as customers
 from kassa.customers.model import Customer
 from kassa.db.pool import Database, Tx
+from kassa.flow.contracts import freeze_asset
 from kassa.house import House
 from kassa.invoices.model import Decision, Order
 from kassa.invoices.policy import Over, Policy, Short
 from kassa.settings import Confirmations, Rates
 from kassa.stores.model import Store
+from kassa.wallets import store as wallets
 from kassa.watch import store as watch
 from kassa.watch.keys import WatchedKeys
 from kassa.watch.model import ChainUpdate
@@ -171,6 +173,39 @@ class World:
                 tx, self.house, self.store_of(invoice), invoice["id"], decision, Actor("sim"), self.clock.now()
             )
 
+    async def freeze(self) -> None:
+        """Let there be a doubt about the asset."""
+        async with self.house.database.transaction() as tx:
+            await freeze_asset(tx, BITCOIN, ASSET, "as if", self.clock.now())
+
+    async def thaw(self) -> None:
+        """Decide as an operator does that there is no doubt any more, if there is one."""
+        async with self.house.database.transaction() as tx:
+            if (await watch.positions(tx))[BITCOIN].frozen:
+                await flow.thaw_asset(tx, self.house, ASSET, Actor("operator test"), self.clock.now())
+
+    async def unissued(self, above: int) -> bytes:
+        """Return the script of an address that nobody was given yet, so many above the counter."""
+        (keychain,) = await wallets.keychains(self.house.database.pool)
+        derived = self.house.chains[BITCOIN].addresses.derive(keychain.descriptor, keychain.next_index + above)
+        return derived.script
+
+    async def assign(self, which: int, store: int, customer: str | None) -> None:
+        """Decide whose some money is that was sent to an address of nobody; another store's is out of reach."""
+        rows = await self.house.database.pool.fetch(
+            "select id from payments where invoice_id is null and (store_id is null or assigned_to is not null)"
+            " order by id"
+        )
+        if not rows:
+            return
+        payment, now = rows[which % len(rows)]["id"], self.clock.now()
+
+        async def work(tx: Tx) -> None:
+            await flow.assign_payment(tx, self.house, self.stores[store], payment, customer, Actor("sim"), now)
+
+        with suppress(NotFound):
+            await self.house.database.run(work)
+
     async def shown(self, invoice: dict[str, Any]) -> dict[str, Any]:
         async with self.house.database.transaction() as tx:
             return await flow.invoice_resource(tx, self.house, self.store_of(invoice), invoice["id"], self.clock.now())
@@ -298,6 +333,7 @@ class World:
         if self.follower is None:
             await self.start()
         await self._catch_up()
+        await self.thaw()
         # What is only missing is taken for lost after a while, and a rescan does not know that it ever was.
         self.clock.move(DROP_AFTER_SECONDS + 1)
         await self.step()

@@ -60,9 +60,8 @@ async def thaw(tx: Tx, house: House, asset: str, by: Actor, now: datetime) -> No
     if network is None:
         raise NotFound(f"{asset!r} is not frozen; see `kassa doctor`")
     await watch.decide(tx, network, f"thawed {asset}", "an operator accepts its contract as it is now", now)
-    position = (await watch.positions(tx))[network]
-    if position.tip is not None:
-        await reassess(tx, house, await payments.ripe(tx, network, position.tip.height, position.final), now)
+    # Not only what lies deep enough: small amounts may settle without a block.
+    await reassess(tx, house, await payments.unsettled(tx, network), now)
     await audit.record(tx, by, "asset.thawed", asset, now)
 
 
