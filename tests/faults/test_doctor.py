@@ -10,10 +10,13 @@ import pytest
 
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
+from kassa.core.clock import SystemClock
+from kassa.core.ids import new_id
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.doctor import Finding, Verdict, examine
 from kassa.settings import Settings
+from kassa.watch import store as watch
 from tests.evmshop import open_evm_shop, usdc
 from tests.house import BITCOIN, anvil_network, regtest
 from tests.tools.hints import Hints
@@ -103,3 +106,27 @@ async def test_a36_the_node_clock_is_not_its_block_time(bitcoind: DevNode, datab
     found = await findings(database_url, tmp_path, bitcoind.rpc_url)
     assert found["node clock"].verdict is Verdict.OK
     assert found["node block time"].verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("internal", "count", "warned"), [("balances", 2_001, True), ("balances", 2_000, False), ("trace", 2_001, False)]
+)
+async def test_more_addresses_than_balances_are_asked_for_are_said(
+    database: Database, database_url: str, tmp_path: Path, internal: str, count: int, warned: bool
+) -> None:
+    now = SystemClock().now()
+    async with database.transaction() as tx:
+        await watch.register(tx, "anvil", "31337")
+        await tx.execute("update networks set internal = $1", internal)
+        keychain = await tx.fetchval(
+            "insert into keychains (space, descriptor, fingerprint, next_index, created_at)"
+            " values ('eip155', 'xpub', '00000000', $1, $2) returning id", count, now,
+        )  # fmt: skip
+        await tx.executemany(
+            "insert into addresses (id, network, script, address, watch_key, keychain_id, index, created_at)"
+            " values ($1, 'anvil', int8send($2), $1, $2, $3, $2, $4)",
+            [(new_id("adr", now), number, keychain, now) for number in range(count)],
+        )
+    found = await examine(Settings(database_url=Secret(database_url), data_dir=tmp_path))
+    said = [finding for finding in found if finding.check == "anvil addresses"]
+    assert [finding.verdict for finding in said] == ([Verdict.WARN] if warned else [])

@@ -33,7 +33,8 @@ from kassa.main import build_chains, open_server
 from kassa.rates.model import AlarmKind, NoRate
 from kassa.settings import Settings
 from kassa.wallets.mark import mark_name, read_marks
-from kassa.watch import contract_store
+from kassa.watch import contract_store, node_store
+from kassa.watch.keys import MOST_OPEN, WatchedKeys
 from kassa.watch.store import network_rows
 
 USUAL_GAP = 20
@@ -50,6 +51,7 @@ async def examine(settings: Settings) -> list[Finding]:
             findings += await _follow_up(database)
             findings += await _rates(database, settings)
             findings += await _watchers(database, settings)
+            findings += await _crowds(database)
     except DatabaseError as fault:
         findings.append(Finding("database", Verdict.FAIL, str(fault), "start it, or correct database_url"))
     try:
@@ -189,6 +191,23 @@ async def _watchers(database: Database, settings: Settings) -> list[Finding]:
     told = ", ".join(f"{count} {severity}" for severity, count in sorted(counts.items())) or "none"
     verdict = Verdict.FAIL if counts.get("critical") else Verdict.WARN if counts.get("warning") else Verdict.OK
     return [*found, Finding("alerts", verdict, f"open: {told}", "see `kassa alert list`, and docs/alerts.md")]
+
+
+async def _crowds(database: Database) -> list[Finding]:
+    try:
+        networks = await node_store.read_by_balances(database.pool)
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+        return []  # said elsewhere
+    findings = []
+    for network in networks:
+        if (await WatchedKeys(database.pool, network).open()).left_out:
+            detail = (
+                f"more than {MOST_OPEN:,} have business that is open, or was within seven days: what contracts pay to"
+                " the oldest of them is not seen, for this node shows it by balances alone"
+            )
+            remedy = "use a node with trace_block or debug_traceBlockByHash"
+            findings.append(Finding(f"{network} addresses", Verdict.WARN, detail, remedy))
+    return findings
 
 
 async def _rates(database: Database, settings: Settings) -> list[Finding]:

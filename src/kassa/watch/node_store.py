@@ -1,6 +1,9 @@
 """What a network's node was found to be able to show, and how its clock goes, in the database."""
 
 from datetime import datetime
+from typing import Any
+
+from asyncpg.pool import Pool
 
 from kassa.db.pool import Tx
 from kassa.watch.rules import better
@@ -15,6 +18,11 @@ async def note_internal(tx: Tx, network: str, internal: str, *, chosen: bool) ->
     best = internal if before is None or chosen else better(before, internal)
     await tx.execute("update networks set internal = $2, internal_best = $3 where id = $1", network, internal, best)
     return before
+
+
+async def read_by_balances(pool: "Pool[Any]") -> list[str]:
+    """Return the networks whose nodes show only by balances what contracts move."""
+    return [row["id"] for row in await pool.fetch("select id from networks where internal = 'balances' order by id")]
 
 
 async def note_clock(tx: Tx, network: str, skew_seconds: int | None, now: datetime) -> None:
