@@ -5,6 +5,7 @@ import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,12 @@ class Shop:
     position: Position
     blocks: int = 0
 
-    async def order(self, *assets: str, house: House | None = None) -> dict[str, Any]:
-        now, house = self.clock.now(), house or self.before
-        order = Order("50.00", "EUR", payment_options=assets or None)
-        opening = await flow.quote_invoice(house, self.store, order, now)
+    async def order(self, *assets: str, currency: str = "EUR") -> dict[str, Any]:
+        now = self.clock.now()
+        order = Order("50.00", currency, payment_options=assets or None)
+        opening = await flow.quote_invoice(self.before, self.store, order, now)
         async with self.database.transaction() as tx:
-            return await flow.open_invoice(tx, house, opening, now)
+            return await flow.open_invoice(tx, self.before, opening, now)
 
     async def deposit_address(self, asset: str) -> str:
         now = self.clock.now()
@@ -109,7 +110,7 @@ class Shop:
 @pytest.fixture
 async def shop(database: Database, tmp_path: Path) -> AsyncIterator[Shop]:
     clock = SetClock()
-    rates = Rates(fixed=RATES | {"1INCH/EUR": RATES["GEM/EUR"]})
+    rates = Rates(fixed=RATES | {"1INCH/EUR": Fraction(1), "USDC/USDT": Fraction(95, 100)})
     settings = {BITCOIN: regtest(), ANVIL: anvil_network("http://127.0.0.1:1", *TOKENS)}
     before = await build_house(database, tmp_path, settings, clock, rates=rates)
     async with database.transaction() as tx:
@@ -239,6 +240,28 @@ async def test_decimals_that_amounts_were_written_with_stay(shop: Shop) -> None:
     for change in ("update assets set decimals = 3", "delete from assets"):
         with pytest.raises(asyncpg.CheckViolationError, match="its decimals stay"):
             await shop.database.pool.execute(f"{change} where id = 'GEM@anvil'")
+
+
+@pytest.mark.parametrize(
+    ("currency", "due", "rate"),
+    # By the market between the two coins, rounded up to the last unit; and no rate where they are one.
+    [("USDT", "52.631578947368421053", "0.95"), ("USDC", "50.000000000000000000", "1.00")],
+)
+async def test_c26_a_price_in_one_stable_coin_is_paid_in_another_by_their_market_alone(
+    shop: Shop, currency: str, due: str, rate: str
+) -> None:
+    short, whole = [await shop.order("USDC@anvil", currency=currency) for _ in range(2)]
+    [option] = whole["payment_options"]
+    assert (option["amount"], option["rate"]) == (due, rate)
+    units = int(due.replace(".", ""))
+    await shop.pay(
+        (short["payment_options"][0]["address"], "USDC@anvil", units - 1), (option["address"], "USDC@anvil", units)
+    )
+    assert await shop.statuses() == {short["id"]: "new", whole["id"]: "settled"}
+    # The store keeps its books in euros: by the market of what came, whatever the price was in.
+    [kept] = await shop.database.pool.fetch("select sum(value_units) as value from postings where account = 'sales'")
+    euros = int(Decimal(due) * 100 + Decimal("0.5"))
+    assert -int(kept["value"]) == 2 * euros
 
 
 async def test_the_migration_reads_decimals_from_what_earlier_versions_wrote(shop: Shop) -> None:

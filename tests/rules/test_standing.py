@@ -68,6 +68,26 @@ def test_late_is_first_seen_after_expiry(seen: float, expected: bool) -> None:
     assert standing.status is (Status.EXPIRED if expected else Status.PROCESSING)
 
 
+@pytest.mark.parametrize("delay", [0, 1, 59, 600, 1800])
+@pytest.mark.parametrize("offset", [-2, -1, -0.001, 0, 0.001, 1, 2])
+def test_c9_first_sight_decides_whatever_the_watchers_delay_and_nothing_flips_afterwards(
+    offset: float, delay: int
+) -> None:
+    """A watcher tells everything so many seconds late; the model: paid if first seen up to the deadline, else late."""
+    seen, told = 900 + offset, []
+    for tenths in range(8_970, 8_970 + 10 * (delay + 40), 1 if delay < 60 else 7):
+        now = tenths / 10
+        observed = now - delay
+        known = [payment(seen=seen, block=100)] if observed >= seen else []
+        standing = evaluate(terms(), known, (), view(now, observed=observed))
+        told.append((standing.status, Flag.LATE in standing.flags))
+    in_time = offset <= 0
+    turns = [each for place, each in enumerate(told) if place == 0 or each != told[place - 1]]
+    decided = [(Status.SETTLED, False)] if in_time else [(Status.EXPIRED, False), (Status.EXPIRED, True)]
+    assert turns[0] == (Status.NEW, False)
+    assert turns[1:] in (decided, decided[-1:]), turns
+
+
 def test_a_payment_in_time_settles_however_late_it_is_mined() -> None:
     assert status(payment(seen=899, block=100), now=90_000) is Status.SETTLED
 

@@ -7,15 +7,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from kassa import flow
+from kassa.alerts.model import Kind
 from kassa.core.clock import rfc3339
 from kassa.core.errors import Conflict
 from kassa.db.pool import Database
 from kassa.invoices.model import Decision
+from tests.detecting import look
 from tests.house import BITCOIN
-from tests.sim.accounts import exported
+from tests.sim.accounts import exported, silent
 from tests.sim.toychain import ASSET
 from tests.sim.world import World, new_world
 
@@ -204,6 +207,28 @@ async def test_credit_in_an_asset_that_is_in_doubt_cannot_be_spent(world: World)
             )
     assert refused.value.code == "asset_frozen"
     assert await purse(world) == (150_000, 0)
+
+
+async def test_c20_satoshi_given_for_bitcoin_are_stopped_by_several_checks_and_raise_an_alarm(world: World) -> None:
+    """100,000 BTC instead of satoshi: against it are what is due, what there is, the table, the books and a freeze."""
+    await deposit(world, 60_000)
+    invoice = await buying(world)
+    pool, customer = world.house.database.pool, world.customers[0][ADA][0]
+    assert not await world.spend(invoice, 100_000 * 10**8)  # capped at what is due, which is more than there is
+    assert await purse(world) == (60_000, 0)
+    with pytest.raises(asyncpg.CheckViolationError):
+        await pool.execute("update customer_balances set units = units - $1::numeric", 100_000)
+    planted = 100_000 * 10**8
+    await pool.execute("update customer_balances set units = $1::numeric where customer_id = $2", planted, customer)
+    found = {check.name: check.first for check in (await flow.verify(world.house, silent)).checks if check.failures}
+    assert found == {"every customer's balance is the sum of their postings": [f"{customer} {ASSET}"]}
+    assert set(await look(world.house, "solvency")) == {Kind.BOOKS_INSOLVENT}
+    with pytest.raises(Conflict) as refused:
+        async with world.house.database.transaction() as tx:
+            await flow.pay_from_credit(
+                tx, world.house, world.store_of(invoice), invoice["id"], ASSET, None, "sim", world.clock.now()
+            )
+    assert refused.value.code == "asset_frozen"
 
 
 async def test_c11_the_largest_sums_that_a_chain_allows_are_kept_exactly(world: World) -> None:
