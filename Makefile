@@ -14,7 +14,7 @@ NODES ?= bitcoind litecoind anvil
 ARGS ?=
 WORKERS ?= 2
 
-.PHONY: help setup nodes demo sandbox test chaos check format bench mutants lock contracts sbom clean
+.PHONY: help setup nodes demo sandbox test fuzz chaos check format bench mutants lock contracts sbom clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -38,6 +38,9 @@ sandbox: setup  ## Start it all and keep it running: pay, mine and watch by hand
 test: setup  ## Run every test against real PostgreSQL and real nodes (ARGS="tests/rules -k name" for some)
 	@echo "test: pytest with $(WORKERS) processes"
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+fuzz: setup  ## Throw random input at every parser, against second libraries (MINUTES=)
+	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 chaos: setup  ## Break everything at once and see whether the books hold (SEED= MINUTES=)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),5)

@@ -18,11 +18,14 @@ from hypothesis import HealthCheck, Phase, settings
 from kassa.db import embedded
 from kassa.db.migrate import migrate
 from kassa.db.pool import Database
+from tests.examples import TIMES
 
 pytest_plugins = ["tests.nodes"]
 
 # A busy machine draws examples slowly; that says nothing about the code.
-settings.register_profile("kassa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "kassa", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100 * TIMES
+)
 settings.load_profile("kassa")
 # A hundred times as many, for a night: `pytest tests/rules/test_money.py --hypothesis-profile thorough`.
 settings.register_profile("thorough", parent=settings.get_profile("kassa"), max_examples=10_000)

@@ -7,7 +7,7 @@ import wallycore as wally
 from embit import base58, bech32, bip32, bip39
 from embit.descriptor import Descriptor as EmbitDescriptor
 from embit.networks import NETWORKS as EMBIT
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kassa.chains.bitcoin.addresses import BitcoinAddresses
@@ -16,6 +16,7 @@ from kassa.chains.bitcoin.networks import NETWORKS
 from kassa.chains.bitcoin.transactions import script_key
 from kassa.core.errors import Invalid
 from kassa.core.money import Asset
+from tests.examples import examples
 
 MNEMONIC = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
 ROOT = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
@@ -307,7 +308,7 @@ def test_no_text_whatever_breaks_the_reading_of_an_address(text: str) -> None:
         MAIN.parse(text)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.integers(0, 2**31 - 1))
 def test_every_index_leads_back_to_its_script(index: int) -> None:
     derived = REGTEST.derive(REGTEST.account(key_at("m/84h/1h/0h", 0x043587CF)).descriptor, index)

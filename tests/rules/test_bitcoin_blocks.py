@@ -10,7 +10,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from embit.transaction import Transaction as EmbitTransaction
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kassa.chains.base import Keys
@@ -21,6 +21,7 @@ from kassa.chains.bitcoin.transactions import Names, outpoint_key, read_transact
 from kassa.chains.matching import NO_KEYS
 from kassa.core.errors import ChainUnavailable
 from kassa.core.facts import Block, BlockRef
+from tests.examples import examples
 
 NAMES = Names("bitcoin-regtest", "BTC@bitcoin-regtest", NETWORKS["bitcoin-regtest"])
 FORMS = pytest.mark.parametrize(
@@ -320,7 +321,7 @@ blocks = st.lists(transactions, min_size=1, max_size=4).map(lambda made: (made, 
 
 
 @pytest.mark.skipif(not COMPILED, reason="not compiled here")
-@settings(max_examples=500)
+@examples(500)
 @given(blocks, st.data())
 def test_both_forms_give_the_same_answer_on_damaged_blocks(
     made: tuple[list[tuple[bytes, str]], bytes, BlockRef], data: st.DataObject
@@ -348,14 +349,14 @@ def test_a_length_beyond_every_offset_is_damage(compiled: bool, place: int) -> N
 
 
 @FORMS
-@settings(max_examples=200)
+@examples(200)
 @given(rest=st.binary(max_size=300))
 def test_no_bytes_whatever_crash_the_walk(compiled: bool, rest: bytes) -> None:
     outcome(bytes(80) + rest, compiled=compiled)
     outcome(rest, compiled=compiled)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.binary(max_size=300))
 def test_no_bytes_whatever_crash_the_decoding_of_a_transaction(body: bytes) -> None:
     for alone in (True, False):
@@ -365,7 +366,7 @@ def test_no_bytes_whatever_crash_the_decoding_of_a_transaction(body: bytes) -> N
             continue
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(blocks)
 def test_decoding_agrees_with_embit(made: tuple[list[tuple[bytes, str]], bytes, BlockRef]) -> None:
     written, body, _ = made
@@ -380,7 +381,7 @@ def test_decoding_agrees_with_embit(made: tuple[list[tuple[bytes, str]], bytes, 
 
 
 @FORMS
-@settings(max_examples=200)
+@examples(200)
 @given(made=blocks, data=st.data())
 def test_touched_is_what_a_naive_search_finds(
     compiled: bool, made: tuple[list[tuple[bytes, str]], bytes, BlockRef], data: st.DataObject
