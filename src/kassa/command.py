@@ -1,5 +1,6 @@
 """What commands share. Heavy modules are imported late, so that `kassa --help` answers at once."""
 
+import json
 import os
 from collections.abc import Coroutine
 from pathlib import Path
@@ -38,3 +39,27 @@ def ask(question: Coroutine[Any, Any, Any], *, silent: bool = False) -> Any:  # 
 
     logs.configure(level=logging.CRITICAL if silent else logging.WARNING)
     return asyncio.run(question)
+
+
+def tell(told: dict[str, Any], as_json: bool, words: str) -> None:
+    """Print one JSON document, or words."""
+    print(json.dumps(told) if as_json else words)
+
+
+def tell_table(told: dict[str, Any], as_json: bool, columns: tuple[str, ...]) -> None:
+    """Print one JSON document, or a line for each row of its data."""
+    if as_json:
+        print(json.dumps(told))
+        return
+    # Ids must come out whole, to be copied: columns are as wide as they need to be, whatever the terminal.
+    rows = [columns, *([_cell(row[column]) for column in columns] for row in told["data"])]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:  # JSON
+    if value is None:
+        return "-"
+    text = ",".join(value) if isinstance(value, list) else str(value)
+    return "".join(character if character.isprintable() else "?" for character in text)
