@@ -48,6 +48,7 @@ from kassa.workers.keep_audit import keep_audit, prove_audit
 from kassa.workers.reconcile import reconcile
 from kassa.workers.second_opinion import second_opinion
 from kassa.workers.send_webhooks import send_webhooks
+from kassa.workers.tell_operator import tell_operator
 from kassa.workers.tick import tick
 
 log = structlog.get_logger()
@@ -245,6 +246,8 @@ def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
             "send_webhooks": partial(send_webhooks, house),
         }
         loops |= {f"detect {each.name}": partial(detect, house, each) for each in DETECTORS}
+        if house.settings.alerts.webhook_url is not None:
+            loops["tell_operator"] = partial(tell_operator, house)
         if house.settings.rates.sources:
             loops["fetch_rates"] = partial(fetch_rates, house)
         if house.settings.books.reconcile_seconds:

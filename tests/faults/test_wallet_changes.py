@@ -1,6 +1,8 @@
 """E29: nobody diverts money by changing a wallet, neither at once nor unseen; and D-day comes when it should."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +11,10 @@ from kassa import flow
 from kassa.alerts.model import Verdict
 from kassa.audit.anchor import advance
 from kassa.audit.model import Actor
+from kassa.core.clock import rfc3339
 from kassa.core.errors import Conflict
 from kassa.house import House
+from kassa.settings import Wallets
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
 from tests.api.served import Served, serve
 from tests.faults.test_addresses import THIEF
@@ -97,6 +101,17 @@ async def test_e29_everybody_is_told_and_anybody_can_cancel(served: Served) -> N
     assert [each for each in events if each.startswith("wallet.")] == deeds
     acts = [act["kind"] for act in (await served.all.get("/v1/audit")).json["data"]]
     assert acts[:3] == deeds[::-1]
+
+
+async def test_e29_no_setting_makes_a_change_of_a_live_store_hold_at_once(served: Served) -> None:
+    _, change = await asked(served)
+    house, now = served.house, served.house.clock.now()
+    at_once = replace(house, settings=replace(house.settings, wallets=Wallets(0)))
+    await house.database.pool.execute("update stores set livemode = true")
+    async with house.database.transaction() as tx:
+        by, print_ = Actor("operator test"), change["fingerprint"]
+        told = await flow.confirm_wallet_change(tx, at_once, by, None, change["id"], print_, now)
+    assert told["due_at"] == rfc3339(now + timedelta(hours=1))
 
 
 async def test_e29_the_warning_stands_until_the_change_has_ended(served: Served) -> None:

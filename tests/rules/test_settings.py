@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import astuple, fields
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from kassa.core.errors import SettingsError
 from kassa.core.money import Token
 from kassa.settings import Confirmations, Listen, Settings, read_settings
+from kassa.settings.keys import SECTIONS
 
 FULL = """
 database_url = "postgresql://kassa:hunter2@db.example/kassa"
@@ -253,3 +255,15 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "kassa.toml").touch(mode=0)
     with pytest.raises(SettingsError, match="cannot be read"):
         read_settings(tmp_path / "kassa.toml", {})
+
+
+@pytest.mark.parametrize("section", sorted(SECTIONS))
+def test_every_section_that_may_be_written_is_read(section: str, tmp_path: Path) -> None:
+    file = tmp_path / "kassa.toml"
+    tried = {"limits": "addresses_per_store = 7", "wallets": "change_delay_seconds = 7"}
+    file.write_text(f"[{section}]\n{tried.get(section, '')}\n")
+    read = getattr(read_settings(file, {}), section)
+    known = {key.field or name for name, key in SECTIONS[section].items()}
+    assert known <= {each.name for each in fields(read)}
+    if section in tried:
+        assert 7 in astuple(read)

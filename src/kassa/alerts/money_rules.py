@@ -122,17 +122,26 @@ def on_dust(seen: Iterable[Dust], empty: Mapping[str, int]) -> list[Finding]:
 
 
 def on_unowned(seen: Sequence[Unowned]) -> list[Finding]:
-    """Judge money that nobody owns: one alert for each network, with whose it may be."""
+    """Judge money that nobody owns: one alert for each network and store whose wallet it is, or the operator's."""
+    places: dict[tuple[str, str | None], list[Unowned]] = {}
+    for each in seen:
+        for store in each.stores or (None,):
+            places.setdefault((each.network, store), []).append(each)
     found = []
-    for network in sorted({each.network for each in seen}):
-        here = [each for each in seen if each.network == network]
-        listed = [
-            {"payment_id": each.payment_id, "asset": each.asset, "address": each.address, "stores": list(each.stores)}
-            for each in here[:_LISTED]
-        ]
-        said = f"{len(here)} payments on {network} came to addresses of ours that nobody owns"
-        about = {"payments": listed}
-        found.append(Finding(Kind.MONEY_UNOWNED, network, Severity.WARNING, said, about=about, measure=len(here)))
+    for (network, store), here in places.items():
+        listed = [{"payment_id": each.payment_id, "asset": each.asset, "address": each.address} for each in here]
+        found.append(
+            Finding(
+                Kind.MONEY_UNOWNED,
+                network if store is None else f"{network}/{store}",
+                Severity.WARNING,
+                f"{len(here)} payments on {network} came to addresses of ours that nobody owns",
+                store_id=None if store is None else StoreId(store),
+                network=None if store is None else network,
+                about={"payments": listed[:_LISTED]},
+                measure=len(here),
+            )
+        )
     return found
 
 

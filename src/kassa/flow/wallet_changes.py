@@ -11,6 +11,7 @@ from typing import Any
 import kassa.alerts.store as alerts
 import kassa.audit.store as audit
 import kassa.events.store as events
+import kassa.stores.store as stores
 import kassa.wallets.replacement_store as changes
 import kassa.wallets.store as wallets
 from kassa.alerts.model import Finding, Kind, Severity
@@ -27,6 +28,8 @@ from kassa.flow.sharing import share_addresses
 from kassa.house import House
 from kassa.wallets.change import Change, asked_seal, change_resource, confirmed_seal, is_sound
 
+LEAST_DELAY = timedelta(hours=1)
+"""Of a live store, whatever the settings say: whoever can change them must not make a change hold at once."""
 LONGEST_OVERDUE = timedelta(days=1)
 """A change that comes later is given up: it stems from a restored backup, or was revived in the database."""
 
@@ -80,7 +83,10 @@ async def confirm_wallet_change(
         await refuse_same_person(tx, held.store_id, held.asked_by, held.asked_at, by.name)
     if fingerprint.strip().lower() != held.fingerprint.lower():
         raise Invalid(FieldFault("fingerprint", "is not that of the new key: read it from your signing device"))
-    due_at = now + timedelta(seconds=house.settings.wallets.change_delay_seconds)
+    delay = timedelta(seconds=house.settings.wallets.change_delay_seconds)
+    if (await stores.get_store(tx, held.store_id)).livemode:
+        delay = max(delay, LEAST_DELAY)
+    due_at = now + delay
     made = confirmed_seal(house.seal, held, by.name, due_at)
     confirmed = await changes.confirm(tx, held, by.name, now, due_at, made)
     return await _tell(tx, by, "wallet.change_confirmed", confirmed, now)

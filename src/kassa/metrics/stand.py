@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -170,7 +171,8 @@ def _open_alerts(rows: Sequence[Any]) -> Family:
 
 
 def _backup(age: float | None) -> Family:
-    return _gauge("kassa_backup_age_seconds", "Since a backup was made.", [], {} if age is None else {(): age})
+    told = inf if age is None else age
+    return _gauge("kassa_backup_age_seconds", "Since a backup was made; infinite before the first.", [], {(): told})
 
 
 def _rates(quotes: Mapping[Pair, Sequence[Quote]], now: datetime, max_age_seconds: int) -> list[Family]:

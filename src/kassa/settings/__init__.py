@@ -1,6 +1,7 @@
 """Everything that can be set: one frozen value, read once at start from kassa.toml and the environment."""
 
 from kassa.settings.model import (
+    Alerts,
     Books,
     Confirmations,
     Http,
@@ -17,6 +18,7 @@ from kassa.settings.model import (
 from kassa.settings.read import read_settings
 
 __all__ = [
+    "Alerts",
     "Books",
     "Confirmations",
     "Http",

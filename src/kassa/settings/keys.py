@@ -1,6 +1,7 @@
 """Every key of kassa.toml and what it accepts. A parser raises `ValueError` saying what it expects."""
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -107,6 +108,23 @@ def _collector(value: object) -> str:
     if parts.username is not None:
         raise ValueError(f"{expected}, without a user")
     return parts.geturl()
+
+
+def _receiver(value: object) -> Secret:
+    expected = "http(s)://host[:port]/path that takes alerts"
+    return Secret(_split(value, ("http", "https"), expected).geturl())
+
+
+def _signing_secret(value: object) -> Secret:
+    expected = "whsec_ and 24 to 64 random bytes in base64: echo whsec_$(openssl rand -base64 32)"
+    text = _text(value, expected)
+    try:
+        size = len(b64decode(text.removeprefix("whsec_"), validate=True))
+    except ValueError:
+        raise ValueError(expected) from None
+    if not text.startswith("whsec_") or not 24 <= size <= 64:
+        raise ValueError(expected)
+    return Secret(text)
 
 
 def _listen(value: object) -> Listen:
@@ -314,6 +332,10 @@ SECTIONS = {
         "urls": Key(_urls),
     },
     "webhooks": {"allow_private_addresses": Key(_flag)},
+    "alerts": {
+        "webhook_url": Key(_receiver, secret=True, verbatim=True),
+        "webhook_secret": Key(_signing_secret, secret=True, verbatim=True),
+    },
     "backup": {"recipients": Key(_recipients)},
     "log": {
         "form": Key(_one_of("auto", "json", "console"), verbatim=True),

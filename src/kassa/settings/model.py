@@ -113,6 +113,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Alerts:
+    """Where the operator hears of every alert, and the secret that signs what is sent there; None: nowhere."""
+
+    webhook_url: Secret | None = None  # it may hold a token
+    webhook_secret: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Backup:
     """To whose public keys of age backups are encrypted."""
 
@@ -147,6 +155,7 @@ class Settings:
     books: Books = Books()
     limits: Limits = Limits()
     wallets: Wallets = Wallets()
+    alerts: Alerts = Alerts()
     backup: Backup = Backup()
     log: Log = Log()
     tracing: Tracing = Tracing()

@@ -10,7 +10,20 @@ from typing import Any, NoReturn
 
 from kassa.core.errors import SettingsError
 from kassa.settings.keys import FAMILIES, REQUIRED, ROOT, SECTIONS, Key
-from kassa.settings.model import Backup, Books, Http, Log, Network, Rates, Settings, Tracing, Webhooks
+from kassa.settings.model import (
+    Alerts,
+    Backup,
+    Books,
+    Http,
+    Limits,
+    Log,
+    Network,
+    Rates,
+    Settings,
+    Tracing,
+    Wallets,
+    Webhooks,
+)
 
 PREFIX = "KASSA_"
 NOT_SETTINGS = ("KASSA_CONFIG", "KASSA_CRASH", "KASSA_TEST_", "KASSA_SANDBOX_", "KASSA_NODES_DIR")
@@ -142,6 +155,9 @@ def _settings(source: _Source) -> Settings:
         rates=_rates(source),
         webhooks=Webhooks(**_section(source, "webhooks")),
         books=Books(**_section(source, "books")),
+        limits=Limits(**_section(source, "limits")),
+        wallets=Wallets(**_section(source, "wallets")),
+        alerts=_alerts(source),
         backup=Backup(**_section(source, "backup")),
         log=Log(**_section(source, "log")),
         tracing=Tracing(**_section(source, "tracing")),
@@ -157,6 +173,13 @@ def _rates(source: _Source) -> Rates:
         remedy = f"name another, or set min_sources = {len(markets)}"
         source.refuse(("rates", "sources"), f"min_sources = {rates.min_sources} sources must agree: {remedy}")
     return rates
+
+
+def _alerts(source: _Source) -> Alerts:
+    alerts = Alerts(**_section(source, "alerts"))
+    if alerts.webhook_url is not None and alerts.webhook_secret is None:
+        source.refuse(("alerts", "webhook_url"), "needs webhook_secret, which signs what is sent there")
+    return alerts
 
 
 def _section(source: _Source, name: str) -> dict[str, Any]:  # arguments of a dataclass, each checked by its parser
