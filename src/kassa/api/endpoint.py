@@ -14,6 +14,7 @@ from kassa.api.auth import ACCESSES
 from kassa.audit.model import Actor
 from kassa.house import House
 from kassa.stores.model import Store
+from kassa.stores.store import Reading
 from kassa.wallets.store import Receiving
 
 
@@ -31,6 +32,7 @@ class Call:
     query: Any = None  # the same
     prepared: Any = None  # what the endpoint's `prepare` returned
     receiving: Sequence[Receiving] | None = None  # what the store can take, for an endpoint that asks
+    reading: Reading | None = None  # of all this, for whoever has to compare it when something is written
     alone: bool = False  # nothing else is written with it
 
     @property

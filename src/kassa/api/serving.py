@@ -1,27 +1,31 @@
 """The way of one request through an endpoint: who, what, whether it was asked before, the work, the answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import msgspec
 from litestar.types import Receive, Scope
 
-from kassa.api.auth import ANY_KEY, Uses, authenticate, authenticate_receiver, authorize
+from kassa.api.auth import ANY_KEY, Receivers, Uses, authenticate, authenticate_receiver, authorize
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.errors import from_away, from_rejection
 from kassa.api.idempotency import Repeats, fingerprint, read_key
 from kassa.api.incoming import decode_body, decode_query, read_body, read_headers
 from kassa.api.reply import Reply, json_reply
-from kassa.core.errors import NotFound, Rejected, Unauthorized
+from kassa.core.errors import NotFound, Outdated, Rejected, Unauthorized
 from kassa.core.ids import is_id
 from kassa.db.faults import DATABASE_AWAY
 from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.limits.model import Kind
 from kassa.limits.rules import bucket
+from kassa.stores.model import ApiKey
+from kassa.stores.store import Reading, Receiver
 
 ANSWER_SECONDS = 15
 """Within this time a caller gets an answer, whatever the database does."""
@@ -43,6 +47,19 @@ class Asked:
     repeat: str | None
 
 
+class _Once:
+    """Reads a body, and gives it again to whoever asks again."""
+
+    def __init__(self, read: Callable[[], Awaitable[bytes]]) -> None:
+        self._read = read
+        self._body: bytes | None = None
+
+    async def __call__(self) -> bytes:
+        if self._body is None:
+            self._body = await self._read()
+        return self._body
+
+
 class _Nothing(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The body of a call that takes none: no body at all, or an empty object."""
 
@@ -59,6 +76,7 @@ class Desk:
         self.house = house
         self.uses = Uses(house.database)
         self._repeats = Repeats()
+        self._receivers = Receivers(house.database)
 
     def server(self, endpoint: Endpoint) -> Serve:
         """Make the function that serves an endpoint."""
@@ -88,13 +106,48 @@ class Desk:
         self, endpoint: Endpoint, decoder: "msgspec.json.Decoder[Any]", scope: Scope, receive: Receive
     ) -> Reply:
         headers = read_headers(scope["headers"])
+        read = partial(read_body, headers, receive)
+        if endpoint.receiving and b"idempotency-key" not in headers:
+            asked = Asked(endpoint, decoder, scope["path"], scope["query_string"], headers, _Once(read), None)
+            return await self._receive(scope, asked)
         call = await self._admit(scope, headers, endpoint.access, receiving=endpoint.receiving)
         call.id = "" if endpoint.id_of is None else scope["path_params"]["id"]
         repeat = read_key(headers.get(b"idempotency-key")) if endpoint.repeatable else None
-        read = partial(read_body, headers, receive)
         return await self._carry_out(
             Asked(endpoint, decoder, scope["path"], scope["query_string"], headers, read, repeat), call
         )
+
+    async def _receive(self, scope: Scope, asked: "Asked") -> Reply:
+        """Carry out an endpoint that makes an invoice, if possible by what was read some seconds ago.
+
+        Then the statement that writes it finds out whether that still holds, and who is refused is refused by what
+        holds now: nobody learns anything from a key that was revoked a moment ago, nor gets anything for it.
+        """
+        now, sent = self.house.clock.now(), asked.headers.get(b"authorization")
+        guessed, read = self._receivers.guess(sent, now), None
+        if guessed is not None and self._can_guess(guessed, now):
+            try:
+                self._refuse_the_refused(scope, now)
+                return await self._carry_out_for(guessed, scope, asked, now, reading=guessed.reading)
+            except Outdated:
+                pass
+            except Rejected:
+                read = await self._read_receiver(scope, sent, now)
+                if read.reading == guessed.reading:
+                    raise
+        read = read or await self._read_receiver(scope, sent, now)
+        return await self._carry_out_for(read, scope, asked, now)
+
+    async def _carry_out_for(
+        self, receiver: Receiver, scope: Scope, asked: "Asked", now: datetime, reading: Reading | None = None
+    ) -> Reply:
+        call = self._let_in(scope, receiver.key, asked.endpoint.access, now)
+        call.receiving, call.reading = receiver.takes, reading
+        return await self._carry_out(asked, call)
+
+    def _can_guess(self, receiver: Receiver, now: datetime) -> bool:
+        guesses = self.house.guesses
+        return not any(guesses.is_asked_first(each.wallet.keychain_id, now) for each in receiver.takes)
 
     async def _carry_out(self, asked: "Asked", call: Call) -> Reply:
         endpoint = asked.endpoint
@@ -116,23 +169,39 @@ class Desk:
         self, scope: Scope, headers: Mapping[bytes, bytes], access: str, *, receiving: bool = False
     ) -> Call:
         now, database, sent = self.house.clock.now(), self.house.database, headers.get(b"authorization")
-        client, limits = scope["client"], self.house.limits
-        address = client[0] if client else None
-        origin = bucket(address)
-        limits.check(Kind.REFUSED, origin, now, count=False)
-        try:
+        takes = None
+        with self._counting_refusals(scope, now):
             if receiving:
                 key, takes = await authenticate_receiver(database, sent, now)
             else:
-                key, takes = await authenticate(database, sent, now), None
+                key = await authenticate(database, sent, now)
+        call = self._let_in(scope, key, access, now)
+        call.receiving = takes
+        return call
+
+    async def _read_receiver(self, scope: Scope, sent: bytes | None, now: datetime) -> Receiver:
+        with self._counting_refusals(scope, now):
+            return await self._receivers.read(sent, now)
+
+    @contextmanager
+    def _counting_refusals(self, scope: Scope, now: datetime) -> Iterator[None]:
+        self._refuse_the_refused(scope, now)
+        try:
+            yield
         except Unauthorized:
-            limits.check(Kind.REFUSED, origin, now)
+            self.house.limits.check(Kind.REFUSED, bucket(_address(scope)), now)
             raise
+
+    def _refuse_the_refused(self, scope: Scope, now: datetime) -> None:
+        self.house.limits.check(Kind.REFUSED, bucket(_address(scope)), now, count=False)
+
+    def _let_in(self, scope: Scope, key: ApiKey, access: str, now: datetime) -> Call:
+        limits = self.house.limits
         limits.check(Kind.KEY, key.id, now)
         limits.check(Kind.STORE, key.store.id, now)
         self.uses.note(key, now)
         authorize(key.scopes, access)
-        return Call(self.house, key.store, key.id, now, address, receiving=takes)
+        return Call(self.house, key.store, key.id, now, _address(scope))
 
     async def _work(self, endpoint: Endpoint, call: Call, keep: Keep | None) -> Reply:
         call.alone = endpoint.single and keep is None
@@ -148,6 +217,11 @@ class Desk:
         if call.alone:
             return json_reply(endpoint.status, await endpoint.work(None, call))
         return await self.house.database.run(work)
+
+
+def _address(scope: Scope) -> str | None:
+    client = scope["client"]
+    return client[0] if client else None
 
 
 async def _bounded(serving: Awaitable[Reply]) -> Reply:

@@ -20,6 +20,7 @@ KassaError
 ├── SourceError              something about a source of rates
 │   ├── SourceUnavailable    no usable answer: try again
 │   └── SourceInvalid        an answer that cannot be read, or cannot be true: it counts for nothing
+├── Outdated                 what a decision was based on has changed meanwhile: decide again; nothing was written
 ├── LeaseLost                another process holds the lease now; nothing was committed
 ├── DatabaseError            the database cannot be used as it is
 ├── BackupError              a backup cannot be written, read or trusted
@@ -162,6 +163,10 @@ class SourceUnavailable(SourceError):
 
 class SourceInvalid(SourceError):
     """The source's answer cannot be read or cannot be true: it counts for nothing."""
+
+
+class Outdated(KassaError):
+    """What a decision was based on has changed meanwhile; nothing was written: read it anew and decide again."""
 
 
 class LeaseLost(KassaError):

@@ -10,7 +10,7 @@ import kassa.customers.store as customers
 import kassa.invoices.store as invoices
 import kassa.wallets.store as wallets
 from kassa.core.crashpoint import crashpoint
-from kassa.core.errors import FieldFault, Invalid, Unavailable
+from kassa.core.errors import FieldFault, Invalid, Outdated, Unavailable
 from kassa.core.ids import InvoiceId, new_id
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
@@ -31,6 +31,7 @@ from kassa.rates.resource import method_text
 from kassa.rates.rules import with_spread
 from kassa.settings import Network
 from kassa.stores.model import Store
+from kassa.stores.store import Reading
 from kassa.wallets.model import NewAddress, Place, Wallet
 from kassa.wallets.store import Receiving
 from kassa.watch.rules import is_seen
@@ -41,11 +42,13 @@ class Opening:
     """An invoice that is priced and has its addresses, but is not yet written.
 
     Its indexes were handed out to it; or they were guessed, and then `again` gives the same invoice others that are.
+    `reading` is of what it was made from, if that is to be compared when the invoice is written.
     """
 
     terms: Terms
     addresses: tuple[NewAddress, ...]
     again: Callable[[], Awaitable["Opening"]] | None = None
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class _Plan:
     offered: Sequence[quotes.Quote]
     wallets: Mapping[str, Wallet]
     keychains: Sequence[int]
+    reading: Reading | None
 
 
 async def quote_invoice(
@@ -68,13 +72,16 @@ async def quote_invoice(
     *,
     receiving: Sequence[Receiving] | None = None,
     guess: bool = False,
+    reading: Reading | None = None,
 ) -> Opening:
     """Price an order and find its addresses.
 
     Not to be called within a transaction: indexes are handed out in one of their own, so that orders do not wait for
     each other. An order that fails later leaves a hole in the indexes, never an address issued twice. `receiving` is
     what the store can take, if the caller has read it. With `guess`, indexes may be guessed: for an invoice that is
-    written without a transaction. Raises `Invalid`, or `Unavailable` when nothing that the order names can be offered.
+    written without a transaction. With a `reading` the caller read it some time ago: `open_invoice` compares, and
+    indexes must be guessed, since none are handed out to whoever may be shut out by now. Raises `Invalid`, or
+    `Unavailable` when nothing that the order names can be offered; `Outdated` when no index can be guessed.
     """
     house.limits.check(Kind.ISSUED, store.id, now)
     price = quotes.price(order)
@@ -114,9 +121,11 @@ async def quote_invoice(
         webhook_url=order.webhook_url,
     )
     keychains = sorted({mine[each.asset.network].keychain_id for each in offered})
-    plan = _Plan(id_, terms, now, offered, mine, keychains)
+    plan = _Plan(id_, terms, now, offered, mine, keychains, reading)
     guessed = await _guess(house, plan, now) if guess else None
     if guessed is None:
+        if reading is not None:
+            raise Outdated("the wallet has to be asked for its next index")
         return await _with_own_indexes(house, plan)
     return await _opening(house, plan, guessed, again=partial(_with_own_indexes, house, plan))
 
@@ -124,7 +133,8 @@ async def quote_invoice(
 async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: datetime) -> dict[str, Any]:  # JSON
     """Write a priced invoice and its `invoice.created`; return its resource.
 
-    Without a transaction it is committed at once, together with others that are opened in the same moment.
+    Without a transaction it is committed at once, together with others that are opened in the same moment. Raises
+    `Outdated` when what it was made from has changed since its reading; nothing is written then.
     """
     made, resource = _new(house, opening)
     crashpoint("invoice.commit")
@@ -133,12 +143,21 @@ async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: dat
         await invoices.put(tx, [made])
     elif opening.again is None:
         await house.database.ask(invoices.put, made)
-    elif not await house.database.ask(invoices.put_guessed, made):
-        for address in opening.addresses:
-            house.guesses.wrong(address.keychain_id, now)
+    elif not await _put_guessed(house, opening, made, now):
         return await open_invoice(None, house, await opening.again(), now)
     crashpoint("invoice.written")
     return resource
+
+
+async def _put_guessed(house: House, opening: Opening, made: NewInvoice, now: datetime) -> bool:
+    written = False
+    try:
+        written = await house.database.ask(invoices.put_guessed, made)
+    finally:
+        if not written:
+            for address in opening.addresses:
+                house.guesses.wrong(address.keychain_id, now)
+    return written
 
 
 def _new(house: House, opening: Opening) -> tuple[NewInvoice, dict[str, Any]]:  # JSON
@@ -148,7 +167,7 @@ def _new(house: House, opening: Opening) -> tuple[NewInvoice, dict[str, Any]]:  
     # The addresses were derived just now.
     resource = pictures.resource(house, Picture(terms, announced, (), standing), hidden={})
     event = NewEvent(terms.store_id, "invoice.created", resource, terms.id, terms.webhook_url)
-    return NewInvoice(terms, opening.addresses, event), resource
+    return NewInvoice(terms, opening.addresses, event, opening.reading), resource
 
 
 async def _guess(house: House, plan: _Plan, now: datetime) -> Mapping[int, int] | None:
@@ -195,7 +214,8 @@ async def _opening(
     for quote in plan.offered:
         wallet = mine[quote.asset.network]
         options.append(_option(quote, issued[wallet.keychain_id, wallet.network], wallet))
-    return Opening(plan.terms(options=tuple(options)), tuple(issued.values()), again)
+    terms, reading = plan.terms(options=tuple(options)), plan.reading if again else None
+    return Opening(terms, tuple(issued.values()), again, reading)
 
 
 def _offered(

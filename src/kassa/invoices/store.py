@@ -10,7 +10,7 @@ import msgspec
 from asyncpg import CheckViolationError, Record
 from asyncpg.pool import Pool
 
-from kassa.core.errors import Conflict
+from kassa.core.errors import Conflict, Outdated
 from kassa.core.ids import AddressId, InvoiceId, LinkId, StoreId
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
@@ -21,6 +21,7 @@ from kassa.invoices import policy as policies
 from kassa.invoices.model import Announced, Decided, Decision, Flag, Option, Rule, Status, Terms
 from kassa.payments.asset_store import unknown_decimals
 from kassa.payments.store import read_tiers, write_tiers
+from kassa.stores.store import Reading, digests
 from kassa.wallets.model import NewAddress, Place
 
 
@@ -54,9 +55,15 @@ def _putting(guard: str = "") -> str:
 
 _PUT = f"with {_putting()} {WAKING}"
 # An index is free as long as its keychain's counter has not passed it. All that is wanted is taken and written, or
-# nothing is. Counters are locked in the order of their ids, as wherever indexes are handed out.
+# nothing is; nothing too when a reading is not what it was. Counters are locked in the order of their ids, as wherever
+# indexes are handed out.
 _PUT_GUESSED = f"""
-with wanted as (
+with readings as (
+    select * from json_to_recordset($7) as r (hash bytea, digest text)
+), still as materialized (
+    select count(*) = (select count(*) from readings) as so
+    from ({digests("array(select hash from readings)")}) now_read join readings using (hash, digest)
+), wanted as (
     select keychain_id, min(index) as first, max(index) + 1 as next
     from json_populate_recordset(null::addresses, $2) group by keychain_id
 ), held as materialized (
@@ -65,11 +72,12 @@ with wanted as (
 ), whole as materialized (
     select from (select count(*) as n, bool_and(next_index <= first) as free from held) h
         join (select count(*) as n from wanted) w on w.n = h.n
-    where h.free
+    where h.free and (select so from still)
 ), taken as (
     update keychains k set next_index = held.next from held cross join whole where k.id = held.id
 ), {_putting("whole")}
-select {WAKING_ONCE} from whole
+select still.so, done.so as done, case when done.so then {WAKING_ONCE} end
+from still left join (select true as so from whole) done on true
 """
 
 
@@ -80,6 +88,8 @@ class NewInvoice:
     terms: Terms
     addresses: Sequence[NewAddress]
     event: NewEvent
+    reading: Reading | None = None
+    """Of what it was made from, where that is to be compared once more when it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +141,23 @@ async def put_guessed(pool: "Pool[Any]", made: Sequence[NewInvoice]) -> Sequence
     """Write new invoices as `put` does, and take the indexes of their addresses, which were guessed; tell each whether.
 
     False for all when one of them is not free any more: then nothing was written. Outside any transaction: it holds the
-    counters of their keychains until it is committed. Raises `Conflict` when a keychain has no index left.
+    counters of their keychains until it is committed. Raises `Conflict` when a keychain has no index left, `Outdated`
+    when what one was made from is not as it was read; nothing was written then either.
     """
+    readings = {each.reading for each in made if each.reading is not None}
+    compared = as_json([{"hash": hex_bytes(each.hash), "digest": each.digest} for each in readings])
     try:
-        written = await _put(pool, _PUT_GUESSED, made)
+        (written,) = await _put(pool, _PUT_GUESSED, made, compared)
     except CheckViolationError as full:
         if full.constraint_name != "keychains_next_index_check":
             raise
         raise Conflict("the wallet has issued every address it has; add another", code="wallet_exhausted") from full
-    return [bool(written)] * len(made)
+    if not written["so"]:
+        raise Outdated("the key, its store or what that can take has changed meanwhile")
+    return [bool(written["done"])] * len(made)
 
 
-async def _put(tx: "Tx | Pool[Any]", statement: str, made: Sequence[NewInvoice]) -> Sequence[Record]:
+async def _put(tx: "Tx | Pool[Any]", statement: str, made: Sequence[NewInvoice], *more: object) -> Sequence[Record]:
     _, announcing = arguments([each.event for each in made], made[0].terms.created_at)
     rows: Sequence[Record] = await tx.fetch(
         statement,
@@ -150,6 +165,7 @@ async def _put(tx: "Tx | Pool[Any]", statement: str, made: Sequence[NewInvoice])
         as_json([_address_row(each.terms, address) for each in made for address in each.addresses]),
         as_json([_option_row(each.terms, option) for each in made for option in each.terms.options]),
         *announcing,
+        *more,
     )
     return rows
 

@@ -18,7 +18,7 @@ from kassa.invoices.policy import COLUMNS, NOTHING, Policy, columns, read_row
 from kassa.stores.branding import Branding, logo_name
 from kassa.stores.model import SCOPES, ApiKey, Store
 from kassa.stores.rules import SECRET_BYTES, checked_name, checked_scopes, key_hash, key_text
-from kassa.wallets.store import RECEIVING, RECEIVING_FROM, Receiving, read_receiving
+from kassa.wallets.store import RECEIVING, RECEIVING_FROM, RECEIVING_STEADY, Receiving, read_receiving
 
 _BRANDING = "colour, logo_hash, frame_ancestors"
 _STORE = (
@@ -26,12 +26,34 @@ _STORE = (
     f" {_BRANDING}, {COLUMNS}"
 )
 _STORES = f"select {_STORE} from stores s"
-_KEY = f"{_STORE}, a.hash, a.id as key_id, a.scopes, a.expires_at, a.revoked_at, a.last_used_at"
+_KEY_STEADY = f"{_STORE}, a.hash, a.id as key_id, a.scopes, a.expires_at, a.revoked_at"
+_KEY = f"{_KEY_STEADY}, a.last_used_at"
 _FROM_KEYS = "from api_keys a join stores s on s.id = a.store_id"
 _KEYS = f"select {_KEY} {_FROM_KEYS} where a.hash = any($1::bytea[])"
-_RECEIVERS = f"""
-select {_KEY}, {RECEIVING} {_FROM_KEYS} left join ({RECEIVING_FROM}) on w.store_id = s.id
-where a.hash = any($1::bytea[]) order by w.id desc
+_FROM_RECEIVERS = f"{_FROM_KEYS} left join ({RECEIVING_FROM}) on w.store_id = s.id"
+_RECEIVERS = f"select {_KEY}, {RECEIVING} {_FROM_RECEIVERS} where a.hash = any($1::bytea[]) order by w.id desc"
+
+
+def digests(hashes: str) -> str:
+    """Return a query for `hash` and `digest`: one text over all of a `Receiver` that matters, for keys of some hashes.
+
+    `hashes` is SQL for an array. The same text means that a decision would be the same, expiry apart; what moves with
+    every invoice and every look at a chain is left out.
+    """
+    return f"""
+    select r.hash, encode(sha256(convert_to(string_agg(r::text, ' ' order by r.wallet_id), 'UTF8')), 'hex') as digest
+    from (
+        select {_KEY_STEADY}, {RECEIVING_STEADY}, n.observed_at is null as unseen
+        {_FROM_RECEIVERS} where a.hash = any({hashes})
+    ) r group by r.hash
+    """
+
+
+_READINGS = f"""
+with receivers as (
+    select {_KEY}, {RECEIVING} {_FROM_RECEIVERS} where a.hash = any($1::bytea[])
+), digests as ({digests("$1::bytea[]")})
+select receivers.*, digest from receivers join digests using (hash) order by wallet_id desc
 """
 
 
@@ -42,6 +64,23 @@ class Answer:
     request_hash: bytes
     status: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of a key, its store and what that can take, as a text that a later statement compares."""
+
+    hash: bytes
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A key of a store that can take something, and when that was so."""
+
+    key: ApiKey
+    takes: list[Receiving]
+    reading: Reading
 
 
 async def create_store(
@@ -205,6 +244,18 @@ async def find_receivers(
             found[row["hash"]] = _key(row), []
         if row["wallet_id"] is not None:
             found[row["hash"]][1].append(read_receiving(row))
+    return [found.get(each) for each in hashes]
+
+
+async def read_receivers(pool: "Pool[Any]", hashes: Sequence[bytes]) -> Sequence["Receiver | None"]:
+    """Return what `find_receivers` does, each with its reading."""
+    found: dict[bytes, Receiver] = {}
+    for row in await pool.fetch(_READINGS, list(set(hashes))):
+        receiver = found.get(row["hash"])
+        if receiver is None:
+            receiver = found[row["hash"]] = Receiver(_key(row), [], Reading(row["hash"], row["digest"]))
+        if row["wallet_id"] is not None:
+            receiver.takes.append(read_receiving(row))
     return [found.get(each) for each in hashes]
 
 

@@ -22,13 +22,17 @@ class Guesses:
     def next(self, wallet: Wallet, now: datetime) -> int | None:
         """Return the lowest index that nobody here took, or None when the keychain has to be asked.
 
-        `wallet` was read just now: what others had taken until then is known by it.
+        `wallet` was read some seconds ago at most: what others had taken until then is known by it.
         """
-        until = self._asked_until.get(wallet.keychain_id)
-        if until is not None and until > now:
+        if self.is_asked_first(wallet.keychain_id, now):
             return None
         index = max(self._next.get(wallet.keychain_id, 0), wallet.next_index)
         return index if index < 2**31 else None
+
+    def is_asked_first(self, keychain: int, now: datetime) -> bool:
+        """Tell whether a keychain is to be asked for its next index, since a guess was refused lately."""
+        until = self._asked_until.get(keychain)
+        return until is not None and until > now
 
     def take(self, keychain: int, index: int) -> None:
         """Give an index to an invoice that is put in line to be written now, before anyone takes another."""

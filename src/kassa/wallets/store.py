@@ -49,18 +49,21 @@ class Account(Protocol):
     def fingerprint(self) -> str: ...
 
 
-RECEIVING = """
+RECEIVING_STEADY = """
 w.id as wallet_id, w.store_id as wallet_store_id, w.network, w.keychain_id, w.created_at as wallet_created_at, w.seal,
-    k.descriptor, k.fingerprint, k.next_index, k.networks,
+    k.descriptor, k.fingerprint, k.networks,
     n.state <> 'halted' and n.lease_until < now() - interval '60 seconds' as forsaken,
-    n.node_behind, n.state, n.observed_at,
+    n.node_behind, n.state,
     exists (select from restraints r where r.network = w.network and r.asset is null and r.kind <> 'raised'
         and r.lifted_at is null and (r.store_id is null or r.store_id = w.store_id)) as held,
     array(select c.asset from contracts c where c.network = w.network and c.frozen_for is not null
         union select r.asset from restraints r where r.network = w.network and r.asset is not null
             and r.kind <> 'raised' and r.lifted_at is null and (r.store_id is null or r.store_id = w.store_id)
+        order by 1
     ) as frozen
 """
+"""Those of `RECEIVING` that change only when something happens, the same text for the same state."""
+RECEIVING = f"{RECEIVING_STEADY}, k.next_index, n.observed_at"
 """The columns of `read_receiving`, of `RECEIVING_FROM`."""
 RECEIVING_FROM = (
     "(select * from wallets where retired_at is null) w join keychains k on k.id = w.keychain_id"

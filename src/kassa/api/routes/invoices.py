@@ -21,7 +21,9 @@ async def _quote(call: Call) -> flow.Opening:
     order: shapes.InvoiceOrder = call.body
     private = call.house.settings.webhooks.allow_private_addresses
     asked = read_order(order, private=private)
-    return await flow.quote_invoice(call.house, call.store, asked, call.now, receiving=call.receiving, guess=call.alone)
+    return await flow.quote_invoice(
+        call.house, call.store, asked, call.now, receiving=call.receiving, guess=call.alone, reading=call.reading
+    )
 
 
 async def _open(tx: "Tx | None", call: Call) -> dict[str, Any]:  # JSON
