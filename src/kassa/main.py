@@ -1,30 +1,23 @@
 """The wiring: the only place that builds the house, and the only one that starts a loop again whatever ended it."""
 
 import asyncio
-import gc
 import os
 import signal
-import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from functools import partial
 from time import monotonic
 
 import structlog
 import uvloop
-from uvicorn import Server
 
 import kassa.alerts.detector_store as detectors
 from kassa import __version__, flow, measures, tracing
-from kassa.api.app import create_app
-from kassa.api.server import make_server
 from kassa.chains.base import Chain
 from kassa.chains.registry import FAMILIES
-from kassa.checkout import pages as checkout
 from kassa.core.clock import SystemClock
 from kassa.core.errors import DatabaseError, KassaError, LeaseLost, SettingsError
-from kassa.dashboard import app as dashboard
 from kassa.db import embedded
 from kassa.db.migrate import migrate, missing, refuse_half_restored
 from kassa.db.pool import Database
@@ -34,7 +27,7 @@ from kassa.house import House, derived_text, limits_of
 from kassa.limits.limiter import Limiter
 from kassa.metrics.serve import serve_metrics
 from kassa.payments import asset_store as assets
-from kassa.settings import Listen, Settings
+from kassa.settings import Settings
 from kassa.wallets import seal_store as seals
 from kassa.wallets.mark import AddressMarks
 from kassa.wallets.seal import FILE as KEY_FILE
@@ -56,8 +49,6 @@ log = structlog.get_logger()
 ROLES = ("api", "watch", "work")
 EXIT_SECONDS = 10
 """Within this time after a signal the process is gone."""
-DRAIN_SECONDS = 5
-"""Of these, for answers that are being written."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 60
 CALM_SECONDS = 120
 """A loop that ran this long before it failed starts again after the first, short pause."""
@@ -210,7 +201,9 @@ async def serve(house: House, roles: Sequence[str], stop: asyncio.Event) -> None
     try:
         async with asyncio.TaskGroup() as group:
             if "api" in roles:
-                group.create_task(_serve_http(house, stop))
+                from kassa.web import serve_http  # noqa: PLC0415 half of what a process loads, for this role alone
+
+                group.create_task(serve_http(house, stop))
             loops = [group.create_task(keep_running(name, loop)) for name, loop in _loops(house, roles).items()]
             log.info("running", version=__version__, roles=",".join(roles), networks=",".join(house.chains))
             await stop.wait()
@@ -276,38 +269,3 @@ async def keep_running(name: str, loop: Loop) -> None:
             pause = FIRST_PAUSE_SECONDS
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-
-
-async def _serve_http(house: House, stop: asyncio.Event) -> None:
-    listen = house.settings.http.listen
-    with _bound(listen, "http.listen") as bound:
-        server = make_server(
-            create_app(house, [*checkout.handlers(house), *dashboard.handlers(house)]), listen.host, listen.port
-        )
-        server.config.timeout_graceful_shutdown = DRAIN_SECONDS
-        # Signals are handled once, above.
-        server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
-        host, port = bound.getsockname()[:2]
-        log.info("listening", at=str(Listen(host, port)), public_url=house.settings.http.public_url)
-        # What was built until now stays for ever; the collector need not look through it again and again.
-        gc.freeze()
-        async with asyncio.TaskGroup() as group:
-            ending = group.create_task(_end(server, stop))
-            await server.serve([bound])
-            ending.cancel()
-    if not stop.is_set():
-        raise KassaError("the HTTP server ended by itself; see the log above")
-
-
-async def _end(server: Server, stop: asyncio.Event) -> None:
-    await stop.wait()
-    server.should_exit = True
-
-
-def _bound(listen: Listen, key: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    try:
-        return socket.create_server((listen.host, listen.port), family=family, backlog=2048)
-    except OSError as fault:
-        reason = os.strerror(fault.errno or 0)
-        raise SettingsError(f"cannot listen on {listen} ({reason}): change {key} or end who uses it") from None

@@ -1,9 +1,11 @@
 """An answer: a status, bytes, and the headers that every answer carries."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from litestar.types import Receive, Scope, Send
+
+if TYPE_CHECKING:  # every role answers scrapes, and most need nothing else of the framework
+    from litestar.types import Receive, Scope, Send
 
 JSON = b"application/json"
 
@@ -32,7 +34,7 @@ class Reply:
         self.type = media_type
         self.headers = headers
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: "Scope", _receive: "Receive", send: "Send") -> None:
         length = str(len(self.body)).encode()
         headers = [(b"content-type", self.type), (b"content-length", length), *GUARDS, *self.headers]
         if self.status == 204:
