@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha384
 from html.parser import HTMLParser
+from ipaddress import ip_network
 from time import monotonic
 
 import pytest
@@ -240,6 +241,35 @@ async def test_the_stream_tells_each_change_at_once(served: Served, payer: Calle
 
     assert [one["status"] for one in seen] == ["new", "settled", "invalid"]
     assert not {"store_id", "metadata", "reference", "customer_id"} & seen[0].keys()
+
+
+async def test_one_address_cannot_take_every_stream(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kassa.checkout.stream.PER_ADDRESS", 1)
+    http = replace(house.settings.http, trusted_proxies=(ip_network("127.0.0.1"),))
+    house = replace(house, settings=replace(house.settings, http=http))
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(house, store, handlers(house)) as served, asyncio.timeout(10):
+        path = f"/i/{(await served.all.invoice())['id']}/stream"
+        payer = served.caller(None)
+        here, there = {"x-forwarded-for": "192.0.2.1"}, {"x-forwarded-for": "192.0.2.2"}
+        async with served.session.get(payer.base + path, headers=here) as first:
+            await first.content.readline()
+            assert (await payer.get(path, headers=here)).status == 503
+            async with served.session.get(payer.base + path, headers=there) as other:
+                assert other.status == 200
+
+
+@pytest.mark.parametrize(("scheme", "said"), [("https", "max-age=31536000"), ("http", None)])
+async def test_browsers_are_told_to_come_back_by_https_alone(house: House, scheme: str, said: str | None) -> None:
+    http = replace(house.settings.http, public_url=f"{scheme}://pay.example")
+    house = replace(house, settings=replace(house.settings, http=http))
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(house, store, handlers(house)) as served:
+        for path in ("/i/x", "/v1/invoices", "/embed.js", "/nowhere"):
+            answer = await served.all.get(path)
+            assert answer.headers.get("strict-transport-security") == said, path  # type: ignore[union-attr]
 
 
 async def test_final_invoices_give_way_to_those_that_are_waited_for(

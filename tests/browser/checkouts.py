@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, Page, expect
 
 from kassa.chains.bitcoin.devnode import DevNode
@@ -47,6 +48,12 @@ async def shows(page: Page, *texts: str) -> None:
     """Wait until a page's state says all of this."""
     for text in texts:
         await expect(page.locator("[data-part=state]")).to_contain_text(text, timeout=20_000)
+
+
+async def sound(page: Page) -> None:
+    """Check the page by the rules of WCAG that a machine can check."""
+    found = await Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
 
 
 async def patched(kassa: Program, **change: Any) -> Json:

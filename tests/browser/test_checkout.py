@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
-from tests.browser.checkouts import BTC, ETH, USDC, StubWallet, ends_soon, option, running_kassa, shows, title
+from tests.browser.checkouts import BTC, ETH, USDC, StubWallet, ends_soon, option, running_kassa, shows, sound, title
 from tests.browser.conftest import Faults, OpenPage
 from tests.e2e.program import Program
 from tests.tools.tcp import Tcp
@@ -57,10 +57,12 @@ async def test_a_part_asks_for_the_rest_and_too_much_says_what_becomes_of_it(
     assert "amount=0.0006" in str(await page.get_by_role("link", name="Open in a wallet").get_attribute("href"))
     assert await page.locator(".qr").first.inner_html() != code
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await sound(page)
 
     await shared_bitcoind.fund(address, 70_000)
     await shows(page, "Payment seen", "You sent €5.00 too much", "ask it to send the rest back")
     await expect(page.locator(".payments li")).to_have_count(2)
+    await sound(page)
     await shared_bitcoind.mine(2)
     await shows(page, "Paid", "You sent €5.00 too much")
 
@@ -76,6 +78,7 @@ async def test_a_replaced_payment_is_said_to_be_and_asked_for_again(
     await shows(page, "Your payment was replaced", "pay again")
     await expect(page.locator(".payments .dead")).to_contain_text("replaced by another transaction")
     await expect(page.locator(".address")).to_be_visible()
+    await sound(page)
 
 
 async def test_the_end_closes_the_page_by_itself_and_a_late_payment_is_not_passed_over(
@@ -140,7 +143,10 @@ async def test_a_wallet_in_the_browser_is_asked_for_the_right_chain_and_the_exac
     async with page.expect_response(invoice["checkout_url"]):
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await page.wait_for_timeout(300)
-    # Drawn again, it offers no second payment, whether or not the network has shown the first by now.
+    # Drawn again, or loaded again, it offers no second payment, whether or not the network has shown the first by now.
+    assert await page.locator("[data-wallets] button:enabled").count() == 0
+    await page.reload()
+    await page.wait_for_timeout(300)
     assert await page.locator("[data-wallets] button:enabled").count() == 0
     await shared_anvil.mine(2)
     await shows(page, "Paid")

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pyotp
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from kassa.chains.bitcoin.devnode import DevNode
+from tests.browser.checkouts import sound
 from tests.browser.conftest import DESKTOP, Faults, OpenPage
 from tests.e2e.program import Json, Program, installed
 from tests.house import TPUB
@@ -35,12 +35,6 @@ async def make(kassa: Program, **more: object) -> Json:
     status, made = await kassa.call("POST", "/v1/payment-links", {"title": "Two coffees", "amount": "50.00"} | more)
     assert status == 201, made
     return made
-
-
-async def sound(page: Page) -> None:
-    """Check the page by the rules of WCAG that a machine can check."""
-    found = await Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
 
 
 async def owner_of(kassa: Program, page: Page) -> str:
@@ -86,8 +80,9 @@ async def test_a_payer_pays_a_link_in_parts_and_sees_what_came(
     await kassa.until_invoice(invoice, payments=["detected"] * 2)
     await page.goto(link["url"])
     await expect(page.get_by_role("heading", name="Payment received")).to_be_visible()
+    await sound(page)
     await shared_bitcoind.mine()
-    # Without any script, the page loads itself again.
+    # The page asks again by itself.
     await expect(page.get_by_role("heading", name="Paid", exact=True)).to_be_visible(timeout=30_000)
     await sound(page)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kassa.core.errors import Invalid
 from kassa.people.model import Role
+from kassa.people.proofs import named_credential
 from kassa.people.rules import (
     FREE_TRIES,
     LONGEST_PAUSE,
@@ -88,3 +89,9 @@ def test_an_address_has_one_form() -> None:
 def test_the_token_of_forms_tells_nothing_about_the_cookie() -> None:
     assert csrf_token("a") != csrf_token("b")
     assert "a" * 43 not in csrf_token("a" * 43)
+
+
+@pytest.mark.parametrize("answer", ["[" * 8_000, '{"a":' * 1_600, "[]", "{}", "", "{" * 9_000])
+def test_what_is_no_credential_is_refused_however_deep_it_is(answer: str) -> None:
+    with pytest.raises(Invalid):
+        named_credential(answer)

@@ -149,6 +149,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path, te
         ("[http]\nlisten = '127.0.0.1:70000'", "must be host:port such as"),
         ("[http]\npublic_url = 'pay.example'", "must be http(s)://host"),
         ("[http]\npublic_url = 'https://u@pay.example'", "without user, query or fragment"),
+        ("[http]\npublic_url = 'https://pay.example/kassa'", "without a path: give Kassa a host name of its own"),
         ("[rates]\nmax_age = '300'", "must be a whole number from 1 to 86400; it is '300'"),
         ("[rates]\nmax_age = true", "must be a whole number from 1 to 86400"),
         ("[rates]\nmax_age = 0", "must be a whole number from 1 to 86400"),

@@ -57,6 +57,8 @@ class Front:
             house.settings.log.level == "debug"
         )  # asked here, since even a line that is not written costs microseconds
         self._served = served
+        strict = house.settings.http.public_url.startswith("https://")
+        self._always = ((b"strict-transport-security", b"max-age=31536000"),) if strict else ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -82,7 +84,7 @@ class Front:
         except Exception as error:  # noqa: BLE001 as the framework does: what nobody expected is answered, and logged
             reply = from_framework(error)
         self._note(scope["method"], scope["path"], reply.status, perf_counter() - began)
-        reply.headers = (*reply.headers, (REQUEST_ID, request_id.encode()))
+        reply.headers = (*reply.headers, *self._always, (REQUEST_ID, request_id.encode()))
         await reply(scope, receive, send)
 
     def _gate(self, scope: HTTPScope) -> Reply | None:
@@ -106,7 +108,7 @@ class Front:
                 route = scope.get("path_template") or UNKNOWN
                 method = scope["method"] if scope["method"] in _METHODS else "other"
                 self._note(method, route, message["status"], perf_counter() - began)
-                message["headers"] = [*message["headers"], (REQUEST_ID, request_id.encode())]
+                message["headers"] = [*message["headers"], *self._always, (REQUEST_ID, request_id.encode())]
             await send(message)
 
         return sending

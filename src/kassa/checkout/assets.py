@@ -37,6 +37,12 @@ def script() -> Asset:
 
 
 @lru_cache(maxsize=1)
+def link_script() -> Asset:
+    """Return the script that keeps the page of a link true while something is awaited."""
+    return _asset("link", "js", "text/javascript", _read("link.js"))
+
+
+@lru_cache(maxsize=1)
 def icon() -> Asset:
     """Return the icon of a page's tab."""
     return _asset("icon", "svg", "image/svg+xml", _read("icon.svg"))
@@ -51,7 +57,7 @@ def embedding() -> bytes:
 def find(name: str) -> Asset | None:
     """Return the file of a name that one of the pages gave, or None."""
     digits = name.partition(".")[0].removeprefix("checkout-")
-    known = (script(), icon(), stylesheet(f"#{digits}" if _is_colour(digits) else None))
+    known = (script(), link_script(), icon(), stylesheet(f"#{digits}" if _is_colour(digits) else None))
     return next((asset for asset in known if asset.path == f"{_PLACE}/{name}"), None)
 
 

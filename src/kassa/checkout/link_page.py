@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from kassa.checkout import assets
 from kassa.checkout.languages import SPOKEN, Language, language
 from kassa.checkout.page import REFRESH_SECONDS, TEMPLATES, layout
 from kassa.checkout.words import shop, state
@@ -101,6 +102,7 @@ def link_page(view: LinkView, filled: Filled, mine: PayerView | None = None) -> 
         own_price=None if mine is None else said.money(mine.public["amount"], mine.public["currency"]),
         waiting=now.waiting or (own is not None and own.waiting and not now.payable),
         refresh_seconds=REFRESH_SECONDS,
+        script=assets.link_script(),
         until=None if view.expires_at is None else said.moment(view.expires_at),
         shop=shop(link["redirect_url"]),
         languages=[(one.code, one.name, "?" + urlencode({"lang": one.code})) for one in map(language, SPOKEN)],

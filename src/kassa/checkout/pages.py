@@ -22,6 +22,7 @@ from kassa.core.ids import InvoiceId, is_id
 from kassa.db.batch import Batch
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
+from kassa.limits.rules import bucket
 from kassa.stores.store import get_logo
 
 AnyRequest = Request[Any, Any, Any]
@@ -81,14 +82,15 @@ async def _page(house: House, views: Views, request: AnyRequest) -> Response[byt
 
 async def _stream(views: Views, streams: Streams, request: AnyRequest) -> Response[Any]:
     invoice_id, seen = request.path_params["invoice_id"], request.headers.get("last-event-id")
+    address = None if request.client is None else bucket(request.client.host)
     try:
         public = (await _view(views, invoice_id)).public
-        streams.check_room(final=public["is_final"])
+        streams.check_room(address, final=public["is_final"])
     except Rejected as error:
         return refused(error.status)
     if public["is_final"] and seen == encoded(public)[1]:
         return refused(204)  # it was told for long enough: by this a browser knows not to ask again by itself
-    return Stream(streams.follow(invoice_id, seen), media_type="text/event-stream", headers=_stream_headers())
+    return Stream(streams.follow(invoice_id, seen, address), media_type="text/event-stream", headers=_stream_headers())
 
 
 def _stream_headers() -> Mapping[str, str]:

@@ -7,6 +7,7 @@ watches the same invoice shares its bytes.
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
@@ -37,6 +38,8 @@ MOST = 1_500
 
 MOST_FINAL = 1_000
 """With so many streams open, invoices that are final give way to those that are waited for."""
+PER_ADDRESS = 150
+"""Streams of one network address: whoever has one cannot take them all."""
 FINAL_SECONDS = 300
 """So long a final invoice is still told of: a chain may take a payment back. Then its page asks now and then."""
 
@@ -79,25 +82,31 @@ class Streams:
     def __init__(self, house: House) -> None:
         self._house = house
         self._open = 0
+        self._by_address: Counter[str] = Counter()
         self._topics: dict[InvoiceId, _Topic] = {}
         self._hint = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None  # while anyone listens
 
-    def check_room(self, *, final: bool) -> None:
-        """Raise `Unavailable` when there are as many streams as there may be, for an invoice that is final or not."""
-        if self._open >= (MOST_FINAL if final else MOST):
+    def check_room(self, address: str | None, *, final: bool) -> None:
+        """Raise `Unavailable` when there are as many streams as there may be: of an address, or of (final) invoices."""
+        if self._open >= (MOST_FINAL if final else MOST) or self._is_crowded(address):
             raise Unavailable("too many streams are open; load the page again instead")
 
-    async def follow(self, invoice_id: str, seen: str | None = None) -> AsyncIterator[bytes]:
+    async def follow(
+        self, invoice_id: str, seen: str | None = None, address: str | None = None
+    ) -> AsyncIterator[bytes]:
         """Yield an invoice as it is now, and again when it changed, for a quarter of an hour at most.
 
-        Who has `seen` a version already is sent nothing until there is another.
+        Who has `seen` a version already is sent nothing until there is another. `address` is what the caller's is
+        counted as, if it is.
         """
-        if self._open >= MOST:  # many passed `check_room` together: this one is asked to come again later
+        if self._open >= MOST or self._is_crowded(
+            address
+        ):  # many passed `check_room` together: this one is asked to come again later
             yield _FULL
             return
         end, version = monotonic() + LONGEST_SECONDS, seen
-        async with self._watching(InvoiceId(invoice_id)) as topic:
+        async with self._watching(InvoiceId(invoice_id), address) as topic:
             yield b"retry: 3000\n\n"
             while monotonic() < end:
                 changed = topic.changed
@@ -115,10 +124,14 @@ class Streams:
     def _is_enough(self, topic: _Topic) -> bool:
         return self._open > MOST_FINAL or monotonic() - topic.final_since > FINAL_SECONDS
 
+    def _is_crowded(self, address: str | None) -> bool:
+        return address is not None and self._by_address[address] >= PER_ADDRESS
+
     @asynccontextmanager
-    async def _watching(self, invoice_id: InvoiceId) -> AsyncIterator[_Topic]:
+    async def _watching(self, invoice_id: InvoiceId, address: str | None) -> AsyncIterator[_Topic]:
         topic = self._topics.setdefault(invoice_id, _Topic())
         self._open += 1
+        self._by_address[address or ""] += 1
         topic.watchers += 1
         self._keep_looking()
         self._on_hint()
@@ -126,6 +139,8 @@ class Streams:
             yield topic
         finally:
             self._open -= 1
+            self._by_address[address or ""] -= 1
+            self._by_address += Counter()  # forgets whom nothing is counted of
             topic.watchers -= 1
             if topic.watchers == 0:
                 self._topics.pop(invoice_id, None)

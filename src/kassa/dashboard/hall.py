@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
@@ -38,8 +38,7 @@ class Hall:
         self.house = house
         self.desk = Desk(house)
         self.site = site_of(house.settings.http.public_url)
-        # A proxy may serve us below a path of its own, which it takes off before we see it.
-        self.root = urlsplit(house.settings.http.public_url).path + "/dashboard"
+        self.root = "/dashboard"
         self.pages = pages
         self._by_path = {page.path: page for page in pages}
         self._actions = actions

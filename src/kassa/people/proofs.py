@@ -166,7 +166,13 @@ def _matches(password: str, hashed: str) -> bool:
 
 
 def _bounded(answer: str) -> str:
-    if len(answer) > MAX_CREDENTIAL or not isinstance(json.loads(answer), dict):
+    if len(answer) > MAX_CREDENTIAL:
+        raise ValueError("no credential")
+    try:
+        found = json.loads(answer)
+    except RecursionError:  # a few thousand brackets suffice
+        raise ValueError("no credential") from None
+    if not isinstance(found, dict):
         raise ValueError("no credential")
     return answer
 

@@ -95,10 +95,12 @@ def _rpc_url(value: object) -> Secret:
 
 
 def _public_url(value: object) -> str:
-    expected = "http(s)://host[:port][/path] as payers reach it"
+    expected = "http(s)://host[:port] as payers reach it"
     parts = _split(value, ("http", "https"), expected)
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError(f"{expected}, without user, query or fragment")
+    if parts.path not in ("", "/"):
+        raise ValueError(f"{expected}, without a path: give Kassa a host name of its own")
     return parts.geturl().rstrip("/")
 
 

@@ -3,6 +3,18 @@
   const MOST = 8, found = new Map();
   let redraw = () => {}, sending = false, paid = null;
 
+  // What was sent is remembered as long as the tab is: a page that is loaded again asks for no second payment.
+  const remember = (invoice, sent) => {
+    paid = sent;
+    try {
+      if (sent) sessionStorage.setItem(`kassa-sent-${invoice}`, sent);
+      else sessionStorage.removeItem(`kassa-sent-${invoice}`);
+    } catch { /* this browser keeps nothing for us */ }
+  };
+  const remembered = (invoice) => {
+    try { return sessionStorage.getItem(`kassa-sent-${invoice}`); } catch { return null; }
+  };
+
   const announce = (name, provider, key) => {
     if (found.size < MOST && !found.has(key) && typeof provider?.request === "function") {
       found.set(key, { name: String(name).slice(0, 40), provider });
@@ -42,9 +54,14 @@
   };
 
   window.kassaWallets = (main, words) => {
+    paid ??= remembered(main.dataset.invoice);
     redraw = () => {
       const place = main.querySelector("[data-wallets]");
-      if (!place) return;
+      if (!place) {
+        // The network has shown it: should it disappear there, it may be sent again.
+        if (paid && main.querySelector(".payments")) remember(main.dataset.invoice, null);
+        return;
+      }
       place.replaceChildren(...[...found.values()].map(({ name, provider }) => {
         const button = document.createElement("button");
         button.type = "button";
@@ -70,7 +87,7 @@
       }
       say(outcome);
       sending = false;
-      if (outcome === words.sent) paid = shown;
+      if (outcome === words.sent) remember(main.dataset.invoice, shown);
       redraw();
     };
 
