@@ -54,6 +54,13 @@ def test_known_blocks_below_the_parting_are_not_undone() -> None:
     assert update == ChainUpdate((BlockRef(4, "a4"), BlockRef(3, "a3")), tuple(branch(3, 5, "a2")))
 
 
+def test_an_offer_that_reaches_below_our_first_block_leaves_no_hole_where_we_agree() -> None:
+    offered = [block(2), block(3), *branch(4, 5, "a3")]
+    assert extend(chain(3, 4), offered, 10) == ChainUpdate((BlockRef(4, "a4"),), tuple(branch(4, 5, "a3")))
+    assert extend(chain(3, 4), [block(2), block(3), block(4)], 10) is None
+    assert extend(chain(3, 4), [block(2), block(3), block(4), block(5)], 10) == ChainUpdate((), (block(5),))
+
+
 def test_blocks_that_do_not_link_ask_for_older_ones_twice_as_far_back_each_time() -> None:
     assert extend(chain(100, 100), branch(101, 102, "b100"), 50) == Older(100)
     assert extend(chain(99, 100), branch(100, 102, "b99"), 50) == Older(98)

@@ -39,7 +39,9 @@ def extend(held: Sequence[BlockRef], offered: Sequence[Block], max_reorg: int, f
         return ChainUpdate((), tuple(offered))
     ours = {ref.height: ref.hash for ref in held}
     tip, bottom = held[-1].height, held[0].height
-    fresh = [block for block in offered if ours.get(block.ref.height) != block.ref.hash]
+    # Up to the last block that both hold there is nothing to do, not even where the offer reaches below our first.
+    common = max((block.ref.height for block in offered if ours.get(block.ref.height) == block.ref.hash), default=-1)
+    fresh = [block for block in offered if block.ref.height > common]
     if not fresh or offered[-1].ref.height < tip:
         return None
     first = fresh[0]
