@@ -1,7 +1,7 @@
 """A shop on a real node: a store, the follower and the clock running in this process, on a real database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +14,13 @@ from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.house import House
 from kassa.invoices.model import Order
+from kassa.settings import Network
 from kassa.stores.model import Store
 from kassa.workers.follow_chain import follow_chain
 from kassa.workers.tick import tick
+from tests.faults.crashing import truth
 from tests.house import BITCOIN, add_store, build_house, regtest
+from tests.oracle import Oracle, check_chain
 
 Json = dict[str, Any]
 LIMIT_SECONDS = 30
@@ -31,12 +34,12 @@ class Shop:
         self.house, self.node, self.store, self.network = house, node, store, network
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Follow the chain and keep deadlines, until `stop`."""
-        self._tasks = [
-            asyncio.create_task(follow_chain(self.house, self.network)),
-            asyncio.create_task(tick(self.house)),
-        ]
+    def start(self, *others: str) -> None:
+        """Follow the chain and keep deadlines, until `stop`; or follow other networks too."""
+        self._tasks += [asyncio.create_task(follow_chain(self.house, network)) for network in others]
+        if not others:
+            follow = follow_chain(self.house, self.network)
+            self._tasks += [asyncio.create_task(follow), asyncio.create_task(tick(self.house))]
 
     async def stop(self) -> None:
         """End the follower and the clock in good order: Kassa is down."""
@@ -66,11 +69,12 @@ class Shop:
 
         await self._until(look, lambda seen: seen, {"heard": True})
 
-    async def until_network(self, **expected: object) -> Json:
-        """Wait until the network's row shows all of this."""
+    async def until_network(self, network: str | None = None, **expected: object) -> Json:
+        """Wait until the row of the network, or of another, shows all of this."""
+        name = network or self.network
 
         async def look() -> Json | None:
-            row = await self.house.database.pool.fetchrow("select * from networks where id = $1", self.network)
+            row = await self.house.database.pool.fetchrow("select * from networks where id = $1", name)
             return None if row is None or row["observed_at"] is None else dict(row)
 
         return await self._until(look, lambda row: {name: row[name] for name in expected}, expected)
@@ -165,9 +169,10 @@ async def open_shop(
     clock: Clock | None = None,
     network: str = BITCOIN,
     rpc_url: str | None = None,
+    beside: Sequence[Network] = (),
     **settings: object,
 ) -> AsyncIterator[Shop]:
-    """Run a shop on a node, asked by way of `rpc_url` if given.
+    """Run a shop on a node, asked by way of `rpc_url` if given; `beside` are further networks of the same house.
 
     `settings` are those of the network (`zmq`, `confirmations`, `max_reorg`, …).
     """
@@ -175,7 +180,9 @@ async def open_shop(
     if rpc_url is not None:
         configured = replace(configured, rpc_url=Secret(rpc_url))
     configured = replace(configured, **settings)  # type: ignore[arg-type]
-    house = await build_house(database, data_dir, {network: configured}, clock or SystemClock())  # type: ignore[arg-type]
+    house = await build_house(
+        database, data_dir, {network: configured, **{each.name: each for each in beside}}, clock or SystemClock()
+    )  # type: ignore[arg-type]
     async with database.transaction() as tx:
         store = await add_store(tx, house, network)
     shop = Shop(house, node, store, network)
@@ -183,6 +190,17 @@ async def open_shop(
     try:
         await shop.ready()
         yield shop
+        await shop.stop()
+        await verify(shop)
     finally:
         await shop.stop()
         await house.marks.close()
+
+
+async def verify(shop: Shop) -> None:
+    """Check what must hold at every moment; and against the node, where we stand on its tip and may say so."""
+    await Oracle(shop.house).check()
+    row = await shop.house.database.pool.fetchrow("select * from networks where id = $1", shop.network)
+    tip = await shop.node.tip()
+    if shop.network == BITCOIN and (row["state"], row["hash"]) == ("ok", tip.hash):
+        await check_chain(shop.house, await truth(shop.house, shop.node.rpc_url), looked=False)

@@ -288,6 +288,7 @@ async def test_b18_a_provider_without_block_receipts_and_with_small_batches_show
     async with Liar(anvil.rpc_url) as liar:
         gone = {"code": -32601, "message": "the method eth_getBlockReceipts does not exist/is not available"}
         liar.on("eth_getBlockReceipts").error(gone["code"], gone["message"])
+        liar.most_at_once = 5
         async with open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url) as shop:
             invoices = [await shop.only("USDC", "1.00") for _ in range(37)]
             for invoice in invoices:
@@ -296,6 +297,7 @@ async def test_b18_a_provider_without_block_receipts_and_with_small_batches_show
             for invoice in invoices:
                 await shop.until(invoice, status="settled")
             assert liar.count("eth_getTransactionReceipt") >= 37
+            assert liar.refused
 
 
 async def test_b19_a_node_behind_the_same_address_that_lags_makes_us_wait(
@@ -345,14 +347,20 @@ async def test_a31_nobody_is_asked_to_pay_while_the_node_catches_up(
     anvil: AnvilNode, database: Database, tmp_path: Path
 ) -> None:
     async with Liar(anvil.rpc_url) as liar, open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url) as shop:
-        invoice = await shop.only("ETH", expires_in=60)
+        invoice = await shop.only("ETH", expires_in=2)
         liar.on("eth_syncing").answer({"startingBlock": "0x0", "currentBlock": "0x5", "highestBlock": "0xffff"})
         await shop.until_network(state="syncing", node_behind=True)
         with pytest.raises(Unavailable, match="cannot be followed now"):
             await shop.only("ETH")
+        asked = liar.count("eth_syncing")
+        over = datetime.fromisoformat(invoice["expires_at"])
+        while shop.house.clock.now() <= over:
+            await liar.seen("eth_syncing", asked := asked + 1)
+        await liar.seen("eth_syncing", asked + 3)
         assert (await shop.shown(invoice))["status"] == "new"
         liar.honest()
         await shop.until_network(state="ok")
+        await shop.until(invoice, status="expired")
         await shop.only("ETH")
 
 

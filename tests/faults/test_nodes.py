@@ -9,7 +9,7 @@ import pytest
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.core.errors import Unavailable
 from kassa.db.pool import Database
-from tests.house import BITCOIN
+from tests.house import BITCOIN, regtest
 from tests.shop import Json, Shop, address, open_shop
 from tests.tools.hints import Hints
 from tests.tools.liar import Liar
@@ -278,15 +278,26 @@ async def test_a41_hints_are_only_hints(bitcoind: DevNode, database: Database, t
 
 
 async def test_one_networks_broken_node_leaves_the_other_network_alone(
-    bitcoind: DevNode, database: Database, tmp_path: Path
+    bitcoind: DevNode, litecoind: DevNode, database: Database, tmp_path: Path
 ) -> None:
-    async with Liar(bitcoind.rpc_url) as liar, open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
-        assert shop.network == BITCOIN
-        liar.on("*").http(500, b"<html>broken</html>")
-        asked = liar.count("*")
-        await liar.seen("*", asked + 5)
+    litecoin = "litecoin-regtest"
+    async with (
+        Liar(bitcoind.rpc_url) as liar,
+        open_shop(litecoind, database, tmp_path, network=litecoin, beside=(regtest(BITCOIN, liar.url),)) as shop,
+    ):
+        shop.start(BITCOIN)
+        await shop.until_network(BITCOIN, state="ok")
+        broken = liar.on("*").http(500, b"<html>broken</html>")
+        await liar.seen("*", liar.count("*") + 5)
+        invoice = await shop.invoice("8.00")
+        await litecoind.fund(address(invoice), 10_000_000)
+        await litecoind.mine()
+        await shop.until(invoice, status="settled")
+        height = (await shop.until_network(BITCOIN))["height"]
+        await bitcoind.mine()
+        await liar.seen("*", liar.count("*") + 3)
+        assert (await shop.until_network(BITCOIN))["height"] == height
+        assert broken.applied
         assert shop.running
         liar.honest()
-        invoice = await shop.invoice()
-        await shop.pay(invoice)
-        await shop.until(invoice, status="processing")
+        await shop.until_network(BITCOIN, state="ok", height=height + 1)

@@ -27,6 +27,8 @@ from aiohttp import web
 
 from tests.tools.lies import Ask, Call, Dropped, Json, Reply, Rule, decode, encode, question
 
+_TOO_LARGE = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"batch too large"}}'
+
 
 class Liar:
     """The proxy. `url` is what to give to whoever is to be lied to: the node's own URL with another port."""
@@ -42,6 +44,9 @@ class Liar:
         self._changed = asyncio.Condition()
         self._open = 0
         self._old = False
+        self.most_at_once: int | None = None
+        """Calls in one batch beyond which the whole batch is refused, as providers do; `refused` counts those."""
+        self.refused = 0
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -115,6 +120,9 @@ class Liar:
     async def _serve_rpc(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         asked = decode(body)
         items = asked if isinstance(asked, list) else [asked]
+        if self.most_at_once is not None and len(items) > self.most_at_once:
+            self.refused += 1
+            return await _send(request, Reply(), _TOO_LARGE)
         replies = [await self._one(request, self._call(request, item), encode(item)) for item in items]
         whole = next((reply for reply in replies if reply.body is not None), None)
         if whole is not None:  # a gateway's answer takes the place of all
