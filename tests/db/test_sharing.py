@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from kassa.customers import store as customers
 from kassa.customers.model import Customer
 from kassa.db.pool import Database
 from kassa.house import House
+from kassa.invoices.model import Order
 from kassa.stores import store as stores
 from kassa.stores.model import Store
 from kassa.wallets import replacement_store
@@ -48,6 +50,18 @@ async def _give(house: House, store: Store, network: str, key: str = XPUB) -> wa
     async with house.database.transaction() as tx:
         account = house.chains[network].addresses.account(key)
         return await flow.add_wallet(tx, house, OPERATOR, store.id, network, account, house.clock.now())
+
+
+async def _live_and_test(database: Database, tmp_path: Path) -> tuple[House, Store, Store]:
+    """Return a live and a test store that share a key, each with a wallet on its own network."""
+    test, live = anvil_network("http://127.0.0.1:1"), anvil_network("http://127.0.0.1:2")
+    networks = {"anvil": test, "ethereum": replace(live, name="ethereum", chain="1")}
+    house = await build_house(database, tmp_path, networks)
+    tried = await _store(house)
+    async with database.transaction() as tx:
+        sold = await stores.create_store(tx, "Live", "EUR", True, house.clock.now())
+    await _give(house, sold, "ethereum")
+    return house, tried, sold
 
 
 async def _customer(house: House, store: Store) -> CustomerId:
@@ -206,3 +220,42 @@ async def test_very_many_are_shared_in_batches_and_looked_through_again_after_a_
     assert isinstance(house.clock, SetClock)
     house.clock.move(SETTLED.total_seconds())
     assert await look() == 1_102
+
+
+async def test_an_address_of_a_live_store_is_watched_on_no_test_network_nor_the_other_way(
+    database: Database, tmp_path: Path
+) -> None:
+    house, tried, sold = await _live_and_test(database, tmp_path)
+    ada, bob = await _customer(house, sold), await _customer(house, tried)
+    await database.pool.execute(
+        "insert into networks (id, chain, state, observed_at) values ('ethereum', '1', 'ok', $1)", house.clock.now()
+    )
+    order = Order(amount="10.00", currency="EUR")
+    opening = await flow.quote_invoice(house, sold, order, house.clock.now())
+    async with database.transaction() as tx:
+        await flow.open_invoice(tx, house, opening, house.clock.now())
+    hers = await _address(house, sold, ada, "ETH@ethereum")
+    his = await _address(house, tried, bob, "ETH@anvil")
+    for network in house.chains:
+        await Sharing(house, network).go_on(await wallets.keychains(database.pool, network))
+    assert set((await _watched(house, "ethereum")).values()) == {ada, opening.terms.id}
+    assert await _watched(house, "anvil") == {his: bob}
+    assert hers != his
+    await house.marks.close()
+
+
+async def test_what_was_watched_in_the_other_mode_before_is_so_no_more(database: Database, tmp_path: Path) -> None:
+    house, tried, sold = await _live_and_test(database, tmp_path)
+    ada, bob = await _customer(house, sold), await _customer(house, tried)
+    hers = await _address(house, sold, ada, "ETH@ethereum")
+    his = await _address(house, tried, bob, "ETH@anvil")
+    await database.pool.execute(
+        """insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, watched_for,
+               created_at, seal)
+           select id || 'x', case network when 'anvil' then 'ethereum' else 'anvil' end, script, address, watch_key,
+               keychain_id, index, store_id, customer_id, created_at, seal from addresses"""
+    )
+    await database.pool.execute(files("kassa.db").joinpath("migrations", "0110_modes_apart.sql").read_text())
+    assert await _watched(house, "ethereum") == {hers: ada}
+    assert await _watched(house, "anvil") == {his: bob}
+    await house.marks.close()

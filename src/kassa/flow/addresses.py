@@ -85,15 +85,19 @@ async def _put(
     shown = {wallet.network for wallet in mine}
     made = [
         new_address(house, network, keychain_id, mine[0].descriptor, index, owner, now)
-        for network in watched_networks(house, mine[0])
+        for network in watched_networks(house, mine[0], store.livemode)
     ]
     await deposits.put_deposit(tx, store.id, owner, [each for each in made if each.network in shown], now)
     await sharing.put_watched(tx, store.id, owner, [each for each in made if each.network not in shown], now)
 
 
-def watched_networks(house: House, wallet: Wallet) -> list[str]:
-    """Return the networks on which the addresses of a wallet's keychain are to be watched, its own among them."""
-    return [network for network in house.chains if network == wallet.network or network in wallet.networks]
+def watched_networks(house: House, wallet: Wallet, livemode: bool) -> list[str]:
+    """Return the networks on which the addresses of a wallet's keychain are to be watched, its own among them.
+
+    None of the other mode than its store's: a keychain has the same addresses on both, and test coins are no money.
+    """
+    keychain = {wallet.network, *wallet.networks}
+    return [network for network, chain in house.chains.items() if network in keychain and chain.livemode is livemode]
 
 
 def new_address(

@@ -56,6 +56,7 @@ class _Plan:
     """Everything of an invoice but its addresses: the rest of its terms, what is offered, from which wallets."""
 
     invoice: InvoiceId
+    livemode: bool
     terms: Callable[..., Terms]  # of `options`
     now: datetime
     offered: Sequence[quotes.Quote]
@@ -121,7 +122,7 @@ async def quote_invoice(
         webhook_url=order.webhook_url,
     )
     keychains = sorted({mine[each.asset.network].keychain_id for each in offered})
-    plan = _Plan(id_, terms, now, offered, mine, keychains, reading)
+    plan = _Plan(id_, store.livemode, terms, now, offered, mine, keychains, reading)
     guessed = await _guess(house, plan, now) if guess else None
     if guessed is None:
         if reading is not None:
@@ -204,7 +205,7 @@ async def _opening(
     for keychain, wallet in used.items():
         # On every network where the index is the same address, also those that are not offered, and those where only
         # others have, or this store had, this wallet: what a payer sends on the wrong one is seen there.
-        for network in watched_networks(house, wallet):
+        for network in watched_networks(house, wallet, plan.livemode):
             issued[keychain, network] = new_address(
                 house, network, keychain, wallet.descriptor, indexes[keychain], plan.invoice, now
             )

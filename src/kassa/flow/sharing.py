@@ -21,10 +21,11 @@ async def share_addresses(
 ) -> int | None:
     """Watch on a network what a keychain issued on others, the newest of what is missing below an index.
 
-    Each stays its invoice's or customer's. It gets a seal here if it has the right one where it was issued. Returns the
-    index below which to go on; None when nothing is missing any more.
+    Each stays its invoice's or customer's; those of stores of the other mode are left out. It gets a seal here if it
+    has the right one where it was issued. Returns the index below which to go on; None when nothing more is missing.
     """
-    found = await sharing.missing(tx, keychain_id, network, below, SHARED_AT_ONCE)
+    livemode = house.chains[network].livemode
+    found = await sharing.missing(tx, keychain_id, network, livemode, below, SHARED_AT_ONCE)
     shared = []
     for each in found:
         made = new_address(house, network, keychain_id, descriptor, each.index, each.owner, each.created_at)

@@ -27,19 +27,23 @@ class Elsewhere:
         return self.invoice_id or self.customer_id or ""
 
 
-async def missing(tx: Tx, keychain_id: int, network: str, below: int, limit: int) -> list[Elsewhere]:
-    """Return addresses of a keychain that have an owner and no row on a network, below an index, the highest first."""
+async def missing(tx: Tx, keychain_id: int, network: str, livemode: bool, below: int, limit: int) -> list[Elsewhere]:
+    """Return addresses of a keychain that have an owner and no row on a network, below an index, the highest first.
+
+    Only those of stores of the network's mode, `livemode`.
+    """
     rows = await tx.fetch(
         """select distinct on (a.index) a.network, a.index, a.store_id, a.invoice_id,
                coalesce(a.customer_id, a.watched_for) as customer_id, a.created_at, a.seal
-           from addresses a
-           where a.keychain_id = $1 and a.network <> $2 and a.index < $3 and a.store_id is not null and not exists
+           from addresses a join stores s on s.id = a.store_id and s.livemode = $5
+           where a.keychain_id = $1 and a.network <> $2 and a.index < $3 and not exists
                (select from addresses b where b.keychain_id = $1 and b.index = a.index and b.network = $2)
            order by a.index desc, a.network limit $4""",
         keychain_id,
         network,
         below,
         limit,
+        livemode,
     )
     return [Elsewhere(**row) for row in rows]
 
