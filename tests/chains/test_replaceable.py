@@ -3,6 +3,7 @@
 from typing import Any
 
 from kassa.chains.base import Connection
+from kassa.core.facts import Transaction
 from tests.chains.bench import BITCOIN, Watched, watching
 from tests.chains.test_bitcoin_source import UtxoBench
 from tests.chains.test_bitcoin_source import bitcoin as bitcoin  # noqa: PLC0414  # a fixture
@@ -86,6 +87,31 @@ async def test_a_payment_of_which_the_node_does_not_say_more_is_replaceable_unti
             looks += [seen.replaceable for seen in (await fresh.source.pending(watched, ())).transactions]
             silent.off()
         assert looks == [True, False]
+
+
+async def test_a_refused_answer_takes_no_trust_back_and_an_answer_does(bitcoin: UtxoBench) -> None:
+    address, watched = bitcoin.address(), Watched()
+    watched.pay(address)
+    node = bitcoin.node
+    await node.restart(SIGNALS_COUNT)
+    sent = {"address": address.text, "amount": "0.001", "fee_rate": 5, "replaceable": False}
+    await node.rpc.named("sendtoaddress", **sent)
+    async with Liar(node.rpc_url) as liar, watching(BITCOIN, node, Connection(liar.url)) as fresh:
+
+        async def look() -> Transaction:
+            (seen,) = (await fresh.source.pending(watched, ())).transactions
+            return seen
+
+        first = await look()
+        assert not first.replaceable
+        refused = liar.on("getmempoolentry").error(-5, "Transaction not in mempool")
+        await node.mine(transactions=[])
+        assert await look() == first
+        watched.spend(first)  # what is watched has grown: it is matched anew
+        assert await look() == first
+        refused.off()
+        liar.on("getmempoolentry").mutate(lambda said: said | {"bip125-replaceable": True})
+        assert (await look()).replaceable
 
 
 def _without(said: dict[str, Any], name: str) -> dict[str, Any]:  # JSON

@@ -85,7 +85,8 @@ class Mempool:
         self._names = names
         self._seen = _Seen()
         self._ours: dict[str, Transaction] = {}
-        self._judged: set[str] = set()
+        self._verdicts: set[str] = set()
+        self._judged: set[str] = set()  # at the tip `_judged_at`
         self._judged_at = ""
         self._destinations = NO_KEYS
         self._outpoints = NO_KEYS
@@ -118,6 +119,7 @@ class Mempool:
     def _forget(self, listed: TxidList) -> None:
         for txid in self._seen.keep_only(listed):
             self._ours.pop(txid, None)
+            self._verdicts.discard(txid)
             self._judged.discard(txid)
 
     async def _fetch_new(self, listed: TxidList, watched: Watched) -> bool:
@@ -150,7 +152,11 @@ class Mempool:
 
     def _adopt(self, transactions: Iterable[RawTransaction], watched: Watched) -> None:
         for raw in transactions:
-            self._ours[raw.txid] = describe(raw, watched.destinations, self._names)
+            described = describe(raw, watched.destinations, self._names)
+            if raw.txid in self._verdicts:
+                held = self._ours[raw.txid]
+                described = replace(described, replaceable=held.replaceable, first_seen_at=held.first_seen_at)
+            self._ours[raw.txid] = described
             self._judged.discard(raw.txid)
 
     async def _fetch(self, txids: Sequence[str]) -> list[RawTransaction]:
@@ -173,8 +179,10 @@ class Mempool:
             for txid, entry in zip(txids, answers, strict=True):
                 ours = self._ours[txid]
                 if isinstance(entry, Fault):
-                    # It has just left the mempool, or so the node says: nothing speaks for trusting it. Asked again.
-                    self._ours[txid] = replace(ours, replaceable=True)
+                    # It has just left the mempool, or so the node says. Asked again: what was never judged is not
+                    # trusted until then, and no refusal takes a verdict back. Whatever replaces it will be seen itself.
+                    if txid not in self._verdicts:
+                        self._ours[txid] = replace(ours, replaceable=True)
                     continue
                 self._ours[txid] = replace(
                     ours,
@@ -183,6 +191,7 @@ class Mempool:
                     or entry.may_fall_out(info.mempoolminfee),
                     first_seen_at=datetime.fromtimestamp(entry.time, UTC),
                 )
+                self._verdicts.add(txid)
                 self._judged.add(txid)
 
 
