@@ -251,6 +251,8 @@ async def test_a_payment_is_found_by_its_transaction_and_a_short_one_decided_on(
     await expect(mine.get_by_text("by The owner")).to_be_visible()
     shown = await office.program.until_invoice(invoice, status="settled", flags=["underpaid", "marked"])
     assert is_id("inv", shown["id"])
+    await mine.goto(office.at(f"payments/{shown['payments'][0]['id']}"))
+    await expect(mine.get_by_text(shown["payments"][0]["rate_source"])).to_be_visible()
 
 
 async def test_an_invoice_is_made_by_hand(office: Office, mine: Page, faults: Faults) -> None:
