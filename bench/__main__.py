@@ -15,6 +15,7 @@ NAMES = (
     "customer_spend",
     "export",
     "checkout",
+    "overview",
 )
 
 

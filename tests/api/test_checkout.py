@@ -227,7 +227,7 @@ async def test_the_stream_tells_each_change_at_once(served: Served, payer: Calle
     invoice = await served.all.invoice()
     url = f"{payer.base}/i/{invoice['id']}/stream"
 
-    async with asyncio.timeout(15), served.session.get(url) as response:
+    async with asyncio.timeout(30), served.session.get(url) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         seen = []
         async for line in response.content:

@@ -22,17 +22,6 @@ from tests.browser.conftest import DESKTOP, Faults, OpenPage
 from tests.house import add_store, build_house
 from tests.images import png
 
-HOSTILE = [
-    "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "'-alert(1)-'", "{{7*7}}${7*7}",
-    "javascript:alert(1)",
-    "</title></main><svg/onload=alert(1)>", "</style><style>*{display:none}</style>", "&lt;b&gt;&#x3c;script&#x3e;",
-    "<meta http-equiv=refresh content=0;url=//evil.example>", "\u202e\u2066 txt.exe", "<base href=//evil.example>",
-    "<a href=//evil.example>pay here</a>", "<iframe srcdoc='<script>parent.alert(1)</script>'>", "=cmd|' /C calc'!A0",
-    "`${alert(1)}`", "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
-    "alert(1)\ufeff",
-    "<template><script>alert(1)</script></template>", "<form action=//evil.example><button>Pay", "x" * 250,
-]  # fmt: skip
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served(shared_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
@@ -56,27 +45,6 @@ async def patched(served: Served, **change: Any) -> None:
     store = (await served.all.get("/v1/store")).json
     answer = await served.all.send("PATCH", "/v1/store", {"version": store["version"], **change})
     assert answer.status == 200, answer.body
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-async def test_e16_hostile_text_is_shown_as_text_and_runs_nothing(
-    served: Served, page: Page, faults: Faults, text: str
-) -> None:
-    foreign: list[str] = []
-    page.on("request", lambda asked: foreign.append(asked.url) if f":{served.port}/" not in asked.url else None)
-    await patched(served, name="".join(filter(str.isprintable, text))[:200])
-    invoice = await served.all.invoice(description=text, reference=text[:200], metadata={text[:50]: text})
-
-    await page.goto(url(served, invoice, "?lang=%3Cscript%3E&embed=javascript:alert(1)&asset=%22%3E%3Cscript%3E"))
-    await expect(page.locator(".what")).to_have_text(text, use_inner_text=False)
-    await asyncio.sleep(0.1)
-
-    assert (
-        await page.locator("main > *, body > *").count()
-        == await page.locator("body > main, main > header, main > div, main > p, main > details").count()
-    )
-    assert (faults.seen, faults.dialogs, foreign) == ([], [], [])
-    assert page.url.startswith(f"http://127.0.0.1:{served.port}/i/")
 
 
 class Site:
