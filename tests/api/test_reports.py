@@ -1,10 +1,12 @@
 """Reports over HTTP: the same sums as the books."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from kassa.accounting.reporting import telling
 from tests.api.served import Served, serve
 from tests.sim.world import World, new_world
 
@@ -66,6 +68,22 @@ async def test_what_is_open_and_what_is_owed(served: Served) -> None:
 async def test_days_that_are_none_or_too_many_are_refused(served: Served, days: str) -> None:
     answer = await served.all.get(f"/v1/reports/sales?{days}")
     assert answer.status == 422
+
+
+async def test_a_report_that_takes_long_says_so_and_a_quick_one_nothing() -> None:
+    told, said = [], asyncio.Event()
+
+    def tell(name: str, done: int, of: int | None) -> None:
+        told.append((name, done, of))
+        said.set()
+
+    async def slow() -> bool:
+        return await said.wait()
+
+    assert await telling(slow(), "sales", tell)
+    assert told == [("sales, seconds so far", 1, None)]
+    assert await telling(asyncio.sleep(0, "quick"), "sales", tell) == "quick"
+    assert len(told) == 1
 
 
 async def test_o13_another_store_sees_nothing_of_it(world: World) -> None:

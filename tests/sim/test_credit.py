@@ -231,6 +231,49 @@ async def test_c20_satoshi_given_for_bitcoin_are_stopped_by_several_checks_and_r
     assert refused.value.code == "asset_frozen"
 
 
+async def plant(world: World, *postings: tuple[str, int], times: int = 1) -> None:
+    """Write balanced entries about the first payment, as somebody who owns the database can."""
+    await world.house.database.pool.execute(
+        """with made as (
+               insert into entries (store_id, payment_id, reason, booked_at)
+               select store_id, id, 'planted', $1 from (select * from payments order by id limit 1) p,
+                   generate_series(1, $2) returning id
+           )
+           insert into postings (entry_id, account, asset, units)
+           select id, p.account, 'BTC@bitcoin-regtest', p.units
+           from made, unnest($3::text[], $4::bigint[]) as p (account, units)""",
+        world.clock.now(),
+        times,
+        [account for account, _ in postings],
+        [units for _, units in postings],
+    )
+
+
+async def test_f2_a_customer_in_debit_by_a_planted_entry_freezes_the_asset_at_the_next_look(world: World) -> None:
+    await deposit(world, 150_000)
+    ada = f"customer:{world.customers[0][ADA][0]}"
+    assert await look(world.house, "solvency") == {}
+    await plant(world, (ada, 150_000), ("income", -150_000))
+    assert await look(world.house, "solvency") == {}  # nothing left is not less than nothing
+    await plant(world, (ada, 1), ("income", -1))
+    [alert] = (await look(world.house, "solvency"))[Kind.CUSTOMER_IN_DEBIT]
+    assert alert.finding.about["units"] == "1"
+    assert [(each.kind, each.asset) for each in (await world.position()).restraints] == [("held", ASSET)]
+
+
+async def test_f2_a_credit_of_more_than_half_of_all_that_is_held_is_told(world: World) -> None:
+    await deposit(world, 150_000)
+    ada = f"customer:{world.customers[0][ADA][0]}"
+    assert await look(world.house, "credits") == {}  # books that know one entry know no usual one
+    await plant(world, ("wallet:bitcoin-regtest", 10_000), ("sales", -10_000), times=20)
+    half = (150_000 + 20 * 10_000) // 2
+    await plant(world, (ada, -half), ("income", half))
+    assert await look(world.house, "credits") == {}
+    await plant(world, (ada, -half - 1), ("income", half + 1))
+    assert set(await look(world.house, "credits")) == {Kind.CREDIT_UNUSUAL}
+    assert await look(world.house, "credits", now=world.clock.move(3_601)) == {}
+
+
 async def test_c11_the_largest_sums_that_a_chain_allows_are_kept_exactly(world: World) -> None:
     """Twelve times 2**256 - 1 has more than 78 digits: it must not stop the follower."""
     most = 2**256 - 1

@@ -63,7 +63,7 @@ def report(
     """Sum up a store's books: sales, what is outstanding, what is owed to customers, what it cost."""
     from kassa.accounting import reporting
 
-    told = ask(reporting.report(settings_of(config), store, name, (first, last)), silent=True)
+    told = ask(reporting.report(settings_of(config), store, name, (first, last), Progress()), silent=True)
     print(json.dumps(told) if as_json else "\n".join(reporting.report_lines(told)))
 
 

@@ -1,23 +1,39 @@
 """A store's reports on the command line."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import asyncio
+from collections.abc import Coroutine, Iterator, Mapping
+from typing import Any, TypeVar
 
 import kassa.stores.store as stores
 from kassa import flow
+from kassa.flow.exporting import Report
 from kassa.ledger.verify_store import only_read
 from kassa.main import open_house
 from kassa.settings import Settings
 
+Result = TypeVar("Result")
+
 
 async def report(
-    settings: Settings, store_id: str, name: str, days: tuple[str | None, str | None]
+    settings: Settings, store_id: str, name: str, days: tuple[str | None, str | None], tell: Report
 ) -> dict[str, Any]:  # JSON
-    """Return a report as the API does; raises `KassaError`."""
+    """Return a report as the API does, telling how long it takes; raises `KassaError`."""
     async with open_house(settings) as house, house.database.transaction() as tx:
         await only_read(tx)
         store = await stores.get_store(tx, store_id)
-        return {"data": await flow.report(tx, house, store, name, days, house.clock.now())}
+        return {"data": await telling(flow.report(tx, house, store, name, days, house.clock.now()), name, tell)}
+
+
+async def telling(work: Coroutine[Any, Any, Result], name: str, tell: Report) -> Result:
+    """Do one piece of work that cannot say how far it is (a sum over the books), and tell its seconds so far."""
+    task, seconds = asyncio.create_task(work), 0
+    try:
+        while not (await asyncio.wait([task], timeout=1))[0]:
+            seconds += 1
+            tell(f"{name}, seconds so far", seconds, None)
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def report_lines(told: Mapping[str, Any]) -> Iterator[str]:

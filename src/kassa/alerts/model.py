@@ -63,6 +63,8 @@ class Kind(StrEnum):
     PAYMENTS_UNUSUAL = "payments_unusual"
     INVOICES_UNPAID = "invoices_unpaid"
     BOOKS_INSOLVENT = "books_insolvent"
+    CUSTOMER_IN_DEBIT = "customer_in_debit"
+    CREDIT_UNUSUAL = "credit_unusual"
     RATE_MISSING = "rate_missing"
     RATE_AGEING = "rate_ageing"
     RATE_OUTLIER = "rate_outlier"

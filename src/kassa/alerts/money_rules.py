@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
-from kassa.alerts.seen import Dust, Held, Overtaken, Reversed, ReversedMore, Unowned, Volume
+from kassa.alerts.seen import Credited, Dust, Held, InDebit, Overtaken, Reversed, ReversedMore, Unowned, Volume
 from kassa.core.ids import StoreId
+from kassa.ledger.resource import entry_name
 
 MOST_OVERTAKEN = 3
 """Of a store's payments on a network within a day; of one payer's, one less."""
@@ -179,6 +180,43 @@ def on_held(seen: Iterable[Held]) -> list[Finding]:
         )
         for each in seen
         if each.owed > each.holdings
+    ]
+
+
+def on_debits(seen: Iterable[InDebit]) -> list[Finding]:
+    """Judge customers who owe a store by its books: credit is spent only where it is, so this is a fault or a theft."""
+    return [
+        Finding(
+            Kind.CUSTOMER_IN_DEBIT,
+            f"{each.customer_id}/{each.asset}",
+            Severity.CRITICAL,
+            f"by the books {each.customer_id} has less than nothing in {each.asset}: nothing more settles in it",
+            about={
+                "store_id": each.store_id,
+                "customer_id": each.customer_id,
+                "asset": each.asset,
+                "units": str(each.units),
+            },
+            actions=(Action(Deed.HELD, each.asset),),
+            lasting=True,
+        )
+        for each in seen
+    ]
+
+
+def on_credits(seen: Iterable[Credited]) -> list[Finding]:
+    """Judge credits by one entry: more than half of all that is held of an asset is hardly one customer's."""
+    return [
+        Finding(
+            Kind.CREDIT_UNUSUAL,
+            f"{each.customer_id}/{each.asset}",
+            Severity.WARNING,
+            f"one entry credits {each.customer_id} with more than half of all {each.asset} in the books",
+            store_id=StoreId(each.store_id),
+            about={"customer_id": each.customer_id, "asset": each.asset, "entry": entry_name(each.entry)},
+        )
+        for each in seen
+        if each.known >= KNOWN_PAYMENTS and 2 * each.units > each.holdings
     ]
 
 

@@ -131,6 +131,32 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class InDebit:
+    """A customer who owes the store by its books, which no payment, spend or loss can bring about."""
+
+    store_id: str
+    customer_id: str
+    asset: str
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credited:
+    """The largest credit of late to one customer in one entry, beside all that the books hold of the asset.
+
+    `known`: how many entries the books had about the asset before.
+    """
+
+    store_id: str
+    customer_id: str
+    asset: str
+    entry: int
+    units: int
+    holdings: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """What waits for one receiver, for how long, and how often the most tried was tried."""
 

@@ -3,9 +3,11 @@
 from datetime import datetime, timedelta
 
 from kassa.alerts.seen import (
+    Credited,
     Dust,
     Followed,
     Held,
+    InDebit,
     NodeSeen,
     Overtaken,
     Reorganised,
@@ -18,6 +20,7 @@ from kassa.core.ids import first_id
 from kassa.db.pool import Tx
 
 _MOST = 200
+_LAST_ENTRIES = 1_000  # more than a detector's minute has on a busy day
 
 # Whoever pays more for the same is no thief: what overtook a payment must not have paid its address.
 _OVERTAKEN = """
@@ -169,3 +172,50 @@ async def held(tx: Tx) -> list[Held]:
            group by 1, 3 order by 1"""
     )
     return [Held(row["asset"], int(row["holdings"]), int(row["units"])) for row in rows]
+
+
+async def in_debit(tx: Tx) -> list[InDebit]:
+    """Return the customers who, by the books, owe an asset: of those whom one of the last entries concerns."""
+    rows = await tx.fetch(
+        """with late as (
+               select distinct p.account, p.asset from entries e join postings p on p.entry_id = e.id
+               where e.id > (select coalesce(max(id), 0) - $1 from entries) and p.account like 'customer:%'
+           )
+           select c.store_id, c.id, l.asset, sum(p.units) as units
+           from late l join postings p on p.account = l.account and p.asset = l.asset
+           join customers c on c.id = substr(l.account, 10)
+           group by 1, 2, 3 having sum(p.units) > 0 order by 2, 3""",
+        _LAST_ENTRIES,
+    )
+    return [InDebit(r["store_id"], r["id"], r["asset"], int(r["units"])) for r in rows]
+
+
+async def credited(tx: Tx, since: datetime) -> list[Credited]:
+    """Return the largest credit since a moment for each asset in which there was one, among the last entries."""
+    rows = await tx.fetch(
+        """with late as (
+               select distinct on (p.asset) e.store_id, e.id, p.account, p.asset, -p.units as units
+               from entries e join postings p on p.entry_id = e.id
+               where e.id > (select coalesce(max(id), 0) - $1 from entries) and e.booked_at >= $2
+                 and p.account like 'customer:%' and p.units < 0
+               order by p.asset, p.units, e.id
+           )
+           select l.*, coalesce(sum(p.units), 0) as holdings, count(*) filter (where p.entry_id < l.id) as known
+           from late l left join postings p
+               on p.asset = l.asset and p.account = 'wallet:' || split_part(l.asset, '@', 2)
+           group by 1, 2, 3, 4, 5 order by 4""",
+        _LAST_ENTRIES,
+        since,
+    )
+    return [
+        Credited(
+            r["store_id"],
+            r["account"].removeprefix("customer:"),
+            r["asset"],
+            r["id"],
+            int(r["units"]),
+            int(r["holdings"]),
+            r["known"],
+        )
+        for r in rows
+    ]

@@ -108,7 +108,11 @@ async def _volumes(tx: Tx, _house: House, now: datetime) -> list[Finding]:
 
 
 async def _held(tx: Tx, _house: House, _now: datetime) -> list[Finding]:
-    return money_rules.on_held(await seen.held(tx))
+    return [*money_rules.on_held(await seen.held(tx)), *money_rules.on_debits(await seen.in_debit(tx))]
+
+
+async def _credits(tx: Tx, _house: House, now: datetime) -> list[Finding]:
+    return money_rules.on_credits(await seen.credited(tx, now - HOUR))
 
 
 async def _orders(tx: Tx, _house: House, now: datetime) -> list[Finding]:
@@ -158,7 +162,8 @@ DETECTORS = (
     Detector("dust", 60, (Kind.DUST_FLOOD, Kind.EMPTY_TRANSFERS), _dust),
     Detector("unowned_money", 60, (Kind.MONEY_UNOWNED,), _unowned),
     Detector("volumes", 300, (Kind.AMOUNT_UNUSUAL, Kind.PAYMENTS_UNUSUAL), _volumes),
-    Detector("solvency", 60, (Kind.BOOKS_INSOLVENT,), _held),
+    Detector("solvency", 60, (Kind.BOOKS_INSOLVENT, Kind.CUSTOMER_IN_DEBIT), _held),
+    Detector("credits", 60, (Kind.CREDIT_UNUSUAL,), _credits),
     Detector("orders", 60, (Kind.INVOICES_UNPAID,), _orders),
     Detector("rates", 10, _OF_RATES, _rates),
     Detector("queues", 30, (Kind.RECEIVER_FAILING, Kind.DELIVERIES_GIVEN_UP, Kind.NOBODY_SENDS), _queues, patient=True),
