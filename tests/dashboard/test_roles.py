@@ -6,11 +6,27 @@ from kassa.dashboard.page import MEMBER, Action, Page
 from kassa.dashboard.pages import ACTIONS, PAGES
 from kassa.people.model import Role
 from kassa.people.rules import csrf_token, rights
+from tests.api.test_matrix import ANY, OPERATIONS
+from tests.dashboard import policy
 from tests.dashboard.visitor import Forms, Premises, Visitor
 
 UNKNOWN = "0" * 29
 ASKED = {"books/export": "?format=csv&from=2026-01-01&to=2026-01-31"}
 """What pages must be asked with."""
+
+
+def test_g9_what_a_role_may_do_was_decided_by_hand() -> None:
+    roles = {Role(name): letter for letter, name in policy.ROLES.items()}
+    assert set(roles) == set(Role)
+    for role, letter in roles.items():
+        assert rights(role) == {right for right, letters in policy.RIGHTS.items() if letter in letters}
+    assert {one["x-access"] for _, _, one in OPERATIONS} - {ANY} <= set(policy.RIGHTS)
+
+
+def test_g9_a_page_or_form_without_a_decision_fails() -> None:
+    for shown, decided in ((PAGES, policy.PAGES), (ACTIONS, policy.ACTIONS)):
+        found = {(each.access, each.path) for each in shown}  # type: ignore[attr-defined]
+        assert found == {(access, path) for access, paths in decided.items() for path in paths}
 
 
 def path_of(premises: Premises, one: Page | Action, ids: dict[str, str]) -> str:

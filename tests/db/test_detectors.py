@@ -118,6 +118,23 @@ async def test_orders_that_nobody_pays_are_told_and_end(house: House, store: Sto
     assert await look(house, "orders", now=house.clock.now() + timedelta(minutes=11)) == {}
 
 
+async def test_e43_a_long_run_of_unpaid_addresses_is_told_and_ends_with_a_payment(house: House, store: Store) -> None:
+    paid_one, pool = await order(house, store), house.database.pool
+    await pool.execute(
+        """insert into addresses (id, keychain_id, network, index, address, script, watch_key, created_at)
+           select a.id || n, keychain_id, network, index + n, address || n, int4send(n), n, created_at
+           from addresses a, generate_series(1, 20000) n"""
+    )
+    await pool.execute("update keychains set next_index = 499")
+    assert Kind.ADDRESSES_UNPAID not in await look(house, "unpaid_runs")
+    await pool.execute("update keychains set next_index = 20001")
+    [long] = (await look(house, "unpaid_runs"))[Kind.ADDRESSES_UNPAID]
+    assert (long.finding.store_id, long.finding.about["unpaid"]) == (store.id, 10_000)  # it looks no further back
+    await paid(house, store, paid_one, house.clock.now(), 5_000)
+    await pool.execute("update payments set address_id = (select id from addresses order by index desc limit 1)")
+    assert await look(house, "unpaid_runs") == {}
+
+
 async def test_f12_alarms_about_rates_open_and_close_alerts(house: House) -> None:
     async def note(*present: Alarm) -> None:
         async with house.database.transaction() as tx:

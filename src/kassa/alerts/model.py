@@ -62,6 +62,7 @@ class Kind(StrEnum):
     AMOUNT_UNUSUAL = "amount_unusual"
     PAYMENTS_UNUSUAL = "payments_unusual"
     INVOICES_UNPAID = "invoices_unpaid"
+    ADDRESSES_UNPAID = "addresses_unpaid"
     BOOKS_INSOLVENT = "books_insolvent"
     CUSTOMER_IN_DEBIT = "customer_in_debit"
     CREDIT_UNUSUAL = "credit_unusual"

@@ -122,6 +122,16 @@ class Ordered:
 
 
 @dataclass(frozen=True, slots=True)
+class UnpaidRun:
+    """How many addresses of a wallet in a row, up to the newest, nobody paid."""
+
+    wallet_id: str
+    store_id: str
+    network: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """What the books say of an asset: what reached our addresses, and what is owed to customers."""
 

@@ -5,13 +5,15 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from kassa.alerts.model import Finding, Kind, Severity
-from kassa.alerts.seen import Beat, Compared, Ordered, Queue, Sending
+from kassa.alerts.seen import Beat, Compared, Ordered, Queue, Sending, UnpaidRun
 from kassa.core.ids import StoreId
 from kassa.rates.model import Alarm, AlarmKind
 
 MOST_UNPAID, UNUSUAL_ORDERS = 100, 10
 """Invoices within ten minutes, and times as many as the ten minutes of the day before had."""
 PAID_SHARE = 20  # one of so many is paid where customers order
+MOST_UNPAID_RUN = 500
+"""Addresses in a row that nobody paid: signing wallets are rarely set to look further ahead than this."""
 WAITS_AFTER = timedelta(minutes=15)
 _TEN_MINUTES_OF_A_DAY = 144
 _SENDS_WITHIN = timedelta(minutes=5)
@@ -35,6 +37,25 @@ def on_orders(seen: Iterable[Ordered]) -> list[Finding]:
         if each.made >= MOST_UNPAID
         and each.paid * PAID_SHARE < each.made
         and each.made * _TEN_MINUTES_OF_A_DAY >= UNUSUAL_ORDERS * each.day_before
+    ]
+
+
+def on_runs(seen: Iterable[UnpaidRun]) -> list[Finding]:
+    """Judge how far a signing wallet has to look ahead: beyond its gap limit it does not see what is paid."""
+    return [
+        Finding(
+            Kind.ADDRESSES_UNPAID,
+            each.wallet_id,
+            Severity.WARNING,
+            f"{each.length} addresses in a row on {each.network} were not paid: your signing wallet needs a gap limit"
+            " of more than that to see what is paid next",
+            store_id=StoreId(each.store_id),
+            network=each.network,
+            about={"wallet_id": each.wallet_id, "unpaid": each.length},
+            measure=each.length.bit_length(),  # news again when it has doubled
+        )
+        for each in seen
+        if each.length >= MOST_UNPAID_RUN
     ]
 
 

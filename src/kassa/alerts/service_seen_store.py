@@ -2,9 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from kassa.alerts.seen import Compared, Ordered, Queue, Sending
+from kassa.alerts.seen import Compared, Ordered, Queue, Sending, UnpaidRun
 from kassa.core.ids import first_id
 from kassa.db.pool import Tx
+
+_LONGEST_RUN = 10_000
 
 
 async def ordered(tx: Tx, now: datetime) -> list[Ordered]:
@@ -54,3 +56,20 @@ async def compared(tx: Tx) -> list[Compared]:
     return [
         Compared(*row.values()) for row in await tx.fetch("select network, begun_at, ended_at from reconciliations")
     ]
+
+
+async def unpaid_runs(tx: Tx) -> list[UnpaidRun]:
+    """Return for each wallet that issues addresses how many in a row, up to the newest, nobody paid.
+
+    No further than `_LONGEST_RUN` back: what a wallet that nobody ever pays costs is bounded.
+    """
+    rows = await tx.fetch(
+        """select w.id, w.store_id, w.network, k.next_index - 1 - coalesce(
+               (select a.index from addresses a
+                where a.keychain_id = k.id and a.index >= k.next_index - $1::bigint
+                  and exists (select from payments p where p.address_id = a.id and p.block_height is not null)
+                order by a.index desc limit 1), greatest(-1, k.next_index - 1 - $1)) as length
+           from wallets w join keychains k on k.id = w.keychain_id where w.retired_at is null order by w.id""",
+        _LONGEST_RUN,
+    )
+    return [UnpaidRun(*row.values()) for row in rows]

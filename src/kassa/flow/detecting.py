@@ -119,6 +119,10 @@ async def _orders(tx: Tx, _house: House, now: datetime) -> list[Finding]:
     return service_rules.on_orders(await services.ordered(tx, now))
 
 
+async def _runs(tx: Tx, _house: House, _now: datetime) -> list[Finding]:
+    return service_rules.on_runs(await services.unpaid_runs(tx))
+
+
 async def _rates(tx: Tx, house: House, _now: datetime) -> list[Finding]:
     asked = house.settings.rates.sources
     alarms = [each.alarm for each in await rates.open_alarms(tx)]
@@ -165,6 +169,7 @@ DETECTORS = (
     Detector("solvency", 60, (Kind.BOOKS_INSOLVENT, Kind.CUSTOMER_IN_DEBIT), _held),
     Detector("credits", 60, (Kind.CREDIT_UNUSUAL,), _credits),
     Detector("orders", 60, (Kind.INVOICES_UNPAID,), _orders),
+    Detector("unpaid_runs", 300, (Kind.ADDRESSES_UNPAID,), _runs),
     Detector("rates", 10, _OF_RATES, _rates),
     Detector("queues", 30, (Kind.RECEIVER_FAILING, Kind.DELIVERIES_GIVEN_UP, Kind.NOBODY_SENDS), _queues, patient=True),
     Detector(_WATCH, 30, (Kind.DETECTOR_SILENT, Kind.BOOKS_UNCOMPARED), _watch),
