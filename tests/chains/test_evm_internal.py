@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from eth_abi import encode
@@ -162,6 +163,32 @@ async def test_what_a_contract_pays_in_the_block_in_which_its_address_is_swept_i
     paid = [transfer for transaction in block.transactions for transfer in transaction.transfers]
     assert told(paid) == [(f"balance:0x{ours.script.hex()}", ours.script, 3)]
     assert block.unseen is None
+
+
+async def test_what_a_rollup_moves_in_the_name_of_an_address_is_added_to_nothing(counting: EvmBench) -> None:
+    ours, watched, node = counting.address(), Watched(), counting.node
+    watched.opened.append(ours.script)
+    watched.pay(ours)
+    await node.rpc.call("anvil_impersonateAccount", ours.text)
+    await node.rpc.call("anvil_setBalance", ours.text, hex(10 * ETHER))
+    await node.mine()
+    there = await node.address()
+    async with Proxy(node.rpc_url) as liar, watching(ANVIL, node, Connection(liar.url, internal="balances")) as fresh:
+        await fresh.last(1, watched)
+        # As the OP Stack's deposit of 9 ETH: its sender gets what it moves, and pays no gas.
+        await node.send({"from": ours.text, "to": there, "value": hex(9 * ETHER), "gas": hex(100_000)})
+        await node.mine()
+        liar.on("eth_getBalance").answer(hex(10 * ETHER))
+        liar.on("eth_getBlockByNumber").mutate(_deposits)
+        liar.on("eth_getBlockByHash").mutate(_deposits)
+        (block,) = await fresh.last(1, watched)
+    assert (positions(block), block.unseen) == ([], Unseen.SPENT)
+
+
+def _deposits(body: dict[str, Any]) -> dict[str, Any]:  # JSON
+    """Make every transaction of a block one that nobody signed."""
+    held = [tx if isinstance(tx, str) else tx | {"type": "0x7e"} for tx in body["transactions"]]
+    return body | {"transactions": held}
 
 
 async def test_a_balance_that_fell_by_more_than_was_sent_is_named(counting: EvmBench) -> None:

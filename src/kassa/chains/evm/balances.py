@@ -11,6 +11,7 @@ from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.facts import BY_BALANCE, Transaction, Transfer, TransferKey, Unseen
 
 _BLOCKS_HELD = 2
+_SIGNED = range(5)  # legacy, EIP-2930, EIP-1559, EIP-4844, EIP-7702
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,10 @@ class Balances:
         grown = {to: after[to] - before[to] - known.get(to, 0) for to in addresses}
         transfers = tuple([self._transfer(fetched, to, units) for to, units in grown.items() if units > 0])
         found = (Transaction(fetched.body.hash, transfers, ()),) if transfers else ()
-        # More left an address than its own transactions moved: what came in beside that cannot be told.
-        return Grown(found, Unseen.SPENT if any(units < 0 for units in grown.values()) else None)
+        # More left an address than its own transactions moved, or nobody can say what they did: what came in beside
+        # that cannot be told.
+        hidden = any(units < 0 for units in grown.values()) or not all(map(_is_signed, senders(fetched, addresses)))
+        return Grown(found, Unseen.SPENT if hidden else None)
 
     def _transfer(self, fetched: Fetched, to: bytes, units: int) -> Transfer:
         key = TransferKey(self._names.network, fetched.body.hash, f"{BY_BALANCE}0x{to.hex()}")
@@ -81,15 +84,24 @@ class Balances:
 def _sent(fetched: Fetched, addresses: Collection[bytes]) -> dict[bytes, int]:
     """Return what transactions of these addresses took from them, in wei: value, gas, and a rollup's fee for data.
 
-    A cost that a receipt does not tell is left out: too little is added back, never too much.
+    A cost that a receipt does not tell is left out, and so is what a rollup does in an address's name: too little is
+    added back, never too much.
     """
     sent: dict[bytes, int] = {}
-    for tx in senders(fetched, addresses):
+    for tx in filter(_is_signed, senders(fetched, addresses)):
         receipt = (fetched.receipts or {})[tx.hash]
         moved = receipt.status == SUCCEEDED and (tx.to or "").lower() != tx.sender.lower()
         sender = data(tx.sender, 20)
         sent[sender] = sent.get(sender, 0) + _fee(receipt) + (number(tx.value) if moved else 0)
     return sent
+
+
+def _is_signed(tx: Tx) -> bool:
+    """Tell whether a transaction is of a kind by which its sender spends what it had, and pays gas in the coin.
+
+    A rollup has others: a deposit (the OP Stack's type 0x7e) first gives its sender what it then moves.
+    """
+    return number(tx.kind or "0x0") in _SIGNED
 
 
 def _fee(receipt: Receipt) -> int:
