@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kassa.core.facts import BlockRef, Input, Pending, Transaction
-from kassa.payments.rules import Conflict, Unconfirmed, conflicts, first_seen, look
+from kassa.core.facts import BlockRef, Input, Pending, Transaction, Transfer, TransferKey
+from kassa.core.ids import PaymentId
+from kassa.payments.rules import Conflict, Found, Nameless, Unconfirmed, conflicts, first_seen, look, named
 from tests.rules.build import at
 
 TIP = BlockRef(1, "a1")
@@ -77,3 +78,46 @@ def test_a_transaction_is_never_both_seen_and_missing(known: set[str], present: 
     assert not said.seen & said.missing
     assert said.seen <= present
     assert said.missing <= known - present
+
+
+def note(block: str, units: int) -> Nameless:
+    return Nameless(PaymentId(f"pay_{block}"), block, "balance:0x01", b"\1", units)
+
+
+def grown(height: int, units: int, position: str = "balance:0x01", txid: str | None = None) -> Found:
+    """An address's growth in a block of another branch than that of the notes."""
+    ref = BlockRef(height, f"new{height}")
+    transfer = Transfer(TransferKey("net", txid or ref.hash, position), b"\1", "ETH@net", units)
+    return Found(transfer, transaction(txid or ref.hash), ref, at(0))
+
+
+def told(found: list[Found], *notes: Nameless) -> tuple[dict[str, str], list[str]]:
+    """What each payment is called now, and what is void, by the blocks in which it was."""
+    names, voids = named(found, notes)
+    return {id_: key.txid for id_, key in names.items()}, [each.txid for each in voids]
+
+
+def test_two_balances_of_an_address_are_both_found_again_in_whatever_order() -> None:
+    five, seven = note("old1", 5), note("old2", 7)
+    assert told([grown(1, 5), grown(2, 7)], five, seven) == ({"pay_old1": "new1", "pay_old2": "new2"}, [])
+    assert told([grown(1, 7), grown(2, 5)], five, seven) == ({"pay_old1": "new2", "pay_old2": "new1"}, [])
+    assert told([grown(1, 5)], five, seven) == ({"pay_old1": "new1"}, [])  # the other may be in a later block
+    assert told([grown(1, 5)], five, note("old2", 5)) == ({"pay_old1": "new1"}, [])
+
+
+def test_a_payment_that_bears_its_name_again_is_taken_by_no_amount() -> None:
+    first, second = note("old1", 5), note("new2", 5)
+    assert told([grown(1, 5), grown(2, 5)], first, second) == ({"pay_old1": "new1"}, [])
+
+
+def test_what_comes_again_in_other_parts_is_void() -> None:
+    five, seven = note("old1", 5), note("old2", 7)
+    assert told([grown(1, 12)], five, seven) == ({}, ["old1", "old2"])
+    assert told([grown(1, 5), grown(2, 6)], five, seven) == ({"pay_old1": "new1"}, ["old2"])
+    calls = [grown(1, 2, "call:0", "tx1"), grown(1, 3, "call:1", "tx1")]
+    assert told(calls, five) == ({}, ["old1"])
+    assert told([grown(1, 5, "call:0", "tx1")], five) == ({"pay_old1": "tx1"}, [])
+
+
+def test_a_transfer_that_a_balance_leaves_out_says_nothing_of_it() -> None:
+    assert told([grown(1, 2, "value", "tx1")], note("old1", 5)) == ({}, [])

@@ -60,7 +60,7 @@ async def on_chain_update(
     tip = await watch.put_update(tx, network, update)
     crashpoint("chain.blocks")
     found = found_in_blocks(update.apply, held.observed_at, now)
-    touched |= await _name(tx, network, found)
+    touched |= await _name(tx, house, network, found, held.observed_at)
     touched |= await _put_found(tx, house, network, found, now, ahead)
     crashpoint("chain.payments")
     spenders = [(transaction, block.ref.height) for block in update.apply for transaction in block.transactions]
@@ -182,10 +182,11 @@ async def resume_network(tx: Tx, network: str, depth: int, by: Actor, now: datet
     await audit.record(tx, by, "network.resumed", network, now, after={"allowed_reorg": depth})
 
 
-async def _name(tx: Tx, network: str, found: Sequence[Found]) -> Touched:
+async def _name(tx: Tx, house: House, network: str, found: Sequence[Found], observed_at: datetime | None) -> Touched:
     if not any(f.transfer.key.position.startswith((BY_BALANCE, "call:")) for f in found):
         return Touched()
-    nameless = await voids.nameless(tx, network)
+    drop_after = timedelta(seconds=house.settings.networks[network].drop_after_seconds)
+    nameless = await voids.nameless(tx, network, None if observed_at is None else observed_at - drop_after)
     if not nameless:
         return Touched()
     names, void = named(found, nameless)

@@ -100,27 +100,26 @@ def named(found: Sequence[Found], nameless: Sequence[Nameless]) -> tuple[dict[Pa
     """Find again in new blocks what only balances showed in those that were undone.
 
     A balance bears its block's name, so the same money has another in another block: the same amount to the same
-    address, shown by a balance or by the call itself, is the same payment. Where a balance of that address grew by
-    something else, the old payment is part of it, or is no more: it is void.
+    address, shown by a balance or by the call itself, is the same payment. Names go before amounts, and both through
+    all blocks before anything is concluded: where an address got what then is none of its old payments, those that are
+    left are part of it, or are no more: they are void.
     """
+    waiting = {(note.txid, note.position): note for note in nameless}
+    others = [
+        f
+        for f in found
+        if f.transfer.key.position.startswith((BY_BALANCE, "call:"))
+        and waiting.pop((f.transfer.key.txid, f.transfer.key.position), None) is None
+    ]
     names: dict[PaymentId, TransferKey] = {}
-    voids: list[Void] = []
-    waiting = {note.id: note for note in nameless}
-    for f in found:
-        key, height = f.transfer.key, 0 if f.block is None else f.block.height
-        if not key.position.startswith((BY_BALANCE, "call:")):
-            continue
-        same = [note for note in waiting.values() if note.to == f.transfer.to]
-        known = next((note for note in same if (note.txid, note.position) == (key.txid, key.position)), None)
-        again = known or next((note for note in same if note.units == f.transfer.units), None)
-        if again is not None:
-            del waiting[again.id]
-            if again is not known:
-                names[again.id] = key
-        if key.position.startswith(BY_BALANCE):
-            for note in (note for note in same if note is not again):
-                del waiting[note.id]
-                voids.append(Void(note.txid, note.position, height))
+    heights: dict[bytes, int] = {}
+    for f in others:
+        alike = (at for at, note in waiting.items() if (note.to, note.units) == (f.transfer.to, f.transfer.units))
+        if (again := next(alike, None)) is not None:
+            names[waiting.pop(again).id] = f.transfer.key
+        else:
+            heights.setdefault(f.transfer.to, 0 if f.block is None else f.block.height)
+    voids = [Void(note.txid, note.position, heights[note.to]) for note in waiting.values() if note.to in heights]
     return names, voids
 
 

@@ -1,6 +1,7 @@
 """Payments that a block shows to be nothing, or to be the same under another name."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from kassa.core.facts import BY_BALANCE, TransferKey
 from kassa.core.ids import PaymentId
@@ -28,13 +29,19 @@ async def put_void(tx: Tx, network: str, voids: Sequence[Void]) -> Touched:
     return touched_by(rows)
 
 
-async def nameless(tx: Tx, network: str) -> list[Nameless]:
-    """Return what only balances showed, in blocks that were undone, oldest first."""
+async def nameless(tx: Tx, network: str, dropped_since: datetime | None) -> list[Nameless]:
+    """Return what only balances showed, in blocks that were undone, and still waits to be seen again, oldest first.
+
+    What has been missing since `dropped_since`, or for longer, is lost.
+    """
     rows = await tx.fetch(
         """select p.id, p.txid, p.position, a.script, p.units from payments p join addresses a on a.id = p.address_id
-           where p.network = $1 and p.block_height is null and starts_with(p.position, $2) order by p.id""",
+           where p.network = $1 and p.block_height is null and starts_with(p.position, $2) and p.void_height is null
+               and (p.missing_since <= $3) is not true
+           order by p.id""",
         network,
         BY_BALANCE,
+        dropped_since,
     )
     return [
         Nameless(PaymentId(row["id"]), row["txid"], row["position"], bytes(row["script"]), int(row["units"]))
