@@ -13,8 +13,11 @@ from tests.shop import Shop, open_shop
 
 
 @pytest.fixture
-async def shop(bitcoind: DevNode, database: Database, tmp_path: Path) -> AsyncIterator[Shop]:
-    async with open_shop(bitcoind, database, tmp_path) as opened:
+async def shop(
+    bitcoind: DevNode, database: Database, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Shop]:
+    verified = getattr(request.module, "VERIFIED", False)
+    async with open_shop(bitcoind, database, tmp_path, verified=verified) as opened:
         yield opened
 
 

@@ -16,6 +16,9 @@ from tests.shop import Shop, open_shop
 
 SETTLED = {"wallet:bitcoin-regtest": 100_000, "sales": -100_000}
 
+VERIFIED = True
+"""The shop of each test ends with the oracle and the chain."""
+
 
 async def test_a1_a_payment_is_undone_and_mined_again(shop: Shop) -> None:
     invoice = await shop.invoice()

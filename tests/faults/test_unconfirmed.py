@@ -11,6 +11,9 @@ from kassa.settings import Confirmations
 from tests.chains.test_replaceable import SIGNALS_COUNT
 from tests.shop import Shop, address, open_shop
 
+VERIFIED = True
+"""The shop of each test ends with the oracle and the chain."""
+
 
 async def test_a8_a_malleated_transaction_is_credited_once_under_its_new_id(shop: Shop) -> None:
     invoice = await shop.invoice()
