@@ -255,7 +255,17 @@ async def test_what_was_watched_in_the_other_mode_before_is_so_no_more(database:
            select id || 'x', case network when 'anvil' then 'ethereum' else 'anvil' end, script, address, watch_key,
                keychain_id, index, store_id, customer_id, created_at, seal from addresses"""
     )
+    await database.pool.execute(
+        """insert into payments (id, network, txid, position, asset, units, maturity, address_id, store_id, customer_id,
+               first_seen_at, replaceable)
+           select 'pay_x', network, 'tx', 'value', 'ETH@anvil', 1, 0, id, store_id, watched_for, now(), false
+           from addresses where watched_for = $1""",
+        ada,
+    )
     await database.pool.execute(files("kassa.db").joinpath("migrations", "0110_modes_apart.sql").read_text())
     assert await _watched(house, "ethereum") == {hers: ada}
-    assert await _watched(house, "anvil") == {his: bob}
+    # What was paid stays, and whatever else comes there is nobody's.
+    assert await _watched(house, "anvil") == {his: bob, hers: None}
+    row = await database.pool.fetchrow("select * from addresses where address = $1 and network = 'anvil'", hers)
+    assert (row["store_id"], row["invoice_id"], row["watched_for"]) == (None, None, None)
     await house.marks.close()
