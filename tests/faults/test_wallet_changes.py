@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+import kassa.audit.store as audit
+import kassa.wallets.store as wallets
 from kassa import flow
 from kassa.alerts.model import Verdict
-from kassa.audit.anchor import advance
+from kassa.audit.anchor import accept, advance
 from kassa.audit.model import Actor
 from kassa.core.clock import rfc3339
 from kassa.core.errors import Conflict
@@ -252,6 +254,60 @@ async def test_e29_a_change_that_is_overdue_by_more_than_a_day_is_given_up(serve
     [listed] = (await served.all.get("/v1/wallet-changes")).json["data"]
     assert listed["status"] == "cancelled"
     assert (await served.all.get("/v1/alerts?status=open")).json["data"] == []
+
+
+_BROKEN = """
+alter table acts disable trigger acts_append_only;
+update acts set actor = 'somebody' where kind = 'wallet.change_confirmed';
+alter table acts enable trigger acts_append_only;
+"""
+
+
+async def statuses(served: Served) -> dict[str, str]:
+    return {each["id"]: each["status"] for each in (await served.all.get("/v1/wallet-changes")).json["data"]}
+
+
+async def test_a_change_that_the_broken_log_holds_back_ends_a_day_overdue(served: Served) -> None:
+    wallet, _ = await confirmed(served)
+    await pass_time(served, 1)
+    await served.house.database.pool.execute(_BROKEN)
+    await pass_time(served, 2 * DAY)
+    assert set((await statuses(served)).values()) == {"cancelled"}
+    assert await key_in_use(served) == wallet["fingerprint"]
+
+
+async def test_a_change_that_was_asked_for_before_the_accepted_start_ends_with_an_alert(served: Served) -> None:
+    wallet, _ = await confirmed(served)
+    await pass_time(served, 1)
+    await served.house.database.pool.execute(_BROKEN)
+    await pass_time(served, DAY)
+    assert set((await statuses(served)).values()) == {"confirmed"}
+    head = await audit.last(served.house.database.pool)
+    accept(served.house.settings.data_dir, head, head)
+    await pass_time(served, 1)
+    assert set((await statuses(served)).values()) == {"cancelled"}
+    assert await key_in_use(served) == wallet["fingerprint"]
+    [alert] = (await served.all.get("/v1/alerts?status=open")).json["data"]
+    assert (alert["kind"], "ask for it again" in alert["reason"]) == ("wallet_change_unproven", True)
+    closing = await served.all.post(f"/v1/alerts/{alert['id']}/close", {"note": "asked again"})
+    assert closing.status == 200
+
+
+async def test_a_change_that_waits_holds_up_no_other(served: Served) -> None:
+    await confirmed(served)
+    await pass_time(served, 1)
+    await served.house.database.pool.execute(_BROKEN)
+    async with served.house.database.transaction() as tx:
+        other = await add_store(tx, served.house)
+        [wallet] = [each for each in await wallets.every_wallet(tx) if each.store_id == other.id]
+        account = served.house.chains[BITCOIN].addresses.account(THIEF)
+        by, now = Actor("operator test"), served.house.clock.now()
+        change = await flow.ask_wallet_change(tx, served.house, by, other.id, wallet.id, account, now)
+        await flow.confirm_wallet_change(tx, served.house, by, None, change["id"], change["fingerprint"], now)
+    await pass_time(served, DAY)
+    assert set((await statuses(served)).values()) == {"confirmed"}  # the older one waits
+    ended = await served.house.database.pool.fetchval("select ended_as from wallet_changes where id = $1", change["id"])
+    assert ended == "applied"
 
 
 async def test_what_the_old_wallet_issued_stays_and_a_retired_one_does_not_come_back_by_itself(served: Served) -> None:

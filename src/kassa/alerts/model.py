@@ -34,6 +34,7 @@ class Kind(StrEnum):
     RECORD_UNREADABLE = "record_unreadable"
     AUDIT_LOG_BROKEN = "audit_log_broken"
     WALLET_CHANGE = "wallet_change"
+    WALLET_CHANGE_UNPROVEN = "wallet_change_unproven"
     WALLET_ADDED = "wallet_added"
     WALLETS_RESTORED = "wallets_restored"
     WEBHOOK_DISABLED = "webhook_disabled"

@@ -199,6 +199,12 @@ async def page(
     return await _with_decisions(tx, rows)
 
 
+async def is_open(tx: Tx, kind: Kind) -> bool:
+    """Tell whether an alert of a kind is open."""
+    found: bool = await tx.fetchval("select exists (select from alerts where kind = $1 and closed_at is null)", kind)
+    return found
+
+
 async def open_counts(tx: Any) -> dict[str, int]:  # a transaction or the pool
     """Return how many alerts are open, by severity."""
     return dict(await tx.fetch("select severity, count(*) from alerts where closed_at is null group by 1"))

@@ -64,6 +64,14 @@ START = Head(0, bytes(32))
 
 
 @dataclass(frozen=True, slots=True)
+class Course:
+    """What the log tells of the change of a wallet: where it was asked for, and whether it ended."""
+
+    asked: Head
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Break:
     """Where the chain does not hold any more, and how that shows."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from asyncpg import Record
 from asyncpg.pool import Pool
 
-from kassa.audit.model import START, Act, ActId, Actor, Break, Head, Link, Shown
+from kassa.audit.model import START, Act, ActId, Actor, Break, Course, Head, Link, Shown
 from kassa.audit.rules import body, checked_kind, compare, follow, line, shown_text
 from kassa.core.ids import new_id
 from kassa.db.pool import Tx
@@ -113,8 +113,8 @@ async def verify(
     return head
 
 
-async def course(tx: Tx, change_id: str) -> tuple[Head, bool] | None:
-    """Return where the log tells that the change of a wallet was asked for, and whether it tells that it ended."""
+async def course(tx: Tx, change_id: str) -> Course | None:
+    """Return what the log tells of the change of a wallet; None: not even that it was asked for."""
     rows = await tx.fetch(
         """select number, hash, kind from acts where subject = $1
                and kind in ('wallet.change_asked', 'wallet.change_cancelled', 'wallet.changed') order by number""",
@@ -122,7 +122,7 @@ async def course(tx: Tx, change_id: str) -> tuple[Head, bool] | None:
     )
     if not rows or rows[0]["kind"] != "wallet.change_asked":
         return None
-    return Head(rows[0]["number"], rows[0]["hash"]), len(rows) > 1
+    return Course(Head(rows[0]["number"], rows[0]["hash"]), len(rows) > 1)
 
 
 async def hash_at(tx: "Tx | Pool[Any]", number: int) -> bytes | None:

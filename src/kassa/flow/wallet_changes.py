@@ -6,6 +6,7 @@ and until the delay is over everybody who listens can cancel.
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Any
 
 import kassa.alerts.store as alerts
@@ -15,7 +16,7 @@ import kassa.stores.store as stores
 import kassa.wallets.replacement_store as changes
 import kassa.wallets.store as wallets
 from kassa.alerts.model import Finding, Kind, Severity
-from kassa.audit.anchor import read_anchor
+from kassa.audit.anchor import read_anchor, read_start
 from kassa.audit.model import KASSA, Actor, Break
 from kassa.chains.base import Account
 from kassa.core.clock import rfc3339
@@ -103,47 +104,72 @@ async def cancel_wallet_change(
 
 
 async def on_wallet_changes(tx: Tx, house: House, now: datetime) -> bool:
-    """Apply one change whose delay is over; return whether there was one. What was not made through Kassa, has ended
-    before, or is overdue by more than `LONGEST_OVERDUE`, is ended. While the audit log does not hold, all wait.
+    """Apply or end one change whose delay is over; return whether there was one. What was not made through Kassa, has
+    ended before, or is overdue by more than `LONGEST_OVERDUE`, is ended; what the audit log cannot vouch for, waits.
     """
-    change = await changes.due(tx, now)
-    if change is None:
-        return False
+    for change in await changes.due(tx, now):
+        match await _stand(tx, house, change, now):
+            case _Stand.WAITING:
+                continue
+            case _Stand.GOING:
+                await _apply(tx, house, change, now)
+            case _Stand.OVERDUE:
+                await _end(tx, KASSA, change, "cancelled", "wallet.change_cancelled", now)
+            case _Stand.FORGED:
+                reason = f"the change {change.id} of a wallet was written by nobody who may: it was not carried out"
+                await _give_up(tx, change, Kind.ADDRESS_MISMATCH, Severity.CRITICAL, reason, now)
+            case _Stand.UNPROVEN:
+                reason = (
+                    f"the change {change.id} of a wallet was given up: it was asked for before the audit log was"
+                    " accepted as it is, so nothing proves it; ask for it again"
+                )
+                await _give_up(tx, change, Kind.WALLET_CHANGE_UNPROVEN, Severity.WARNING, reason, now)
+        return True
+    return False
+
+
+class _Stand(Enum):
+    """Where a change stands whose delay is over."""
+
+    GOING = auto()
+    WAITING = auto()
+    OVERDUE = auto()
+    FORGED = auto()
+    UNPROVEN = auto()
+
+
+async def _stand(tx: Tx, house: House, change: Change, now: datetime) -> _Stand:
+    """Tell where a change stands by its seal, and by the audit log: asked for and not ended.
+
+    Seals that were copied before it ended fit for ever, and rows can be deleted; but an act that was cut out of the log
+    since the change was asked for is missed by the anchor, which is not in the database. A log that is known to be
+    broken is not read again: nobody could cancel the change meanwhile.
+    """
     sound = is_sound(house.seal, change) and change.network in house.chains
-    going = await _is_under_way(tx, house, change) if sound else False
-    if going is None:
-        return False
-    if not going:
-        reason = f"the change {change.id} of a wallet was written by nobody who may: it was not carried out"
-        forged = Finding(Kind.ADDRESS_MISMATCH, change.id, Severity.CRITICAL, reason, store_id=change.store_id)
-        await alerts.open_alert(tx, forged, now)
-        await _end(tx, KASSA, change, "cancelled", "wallet.change_cancelled", now)
-        return True
+    course = await audit.course(tx, change.id) if sound else None
+    if course is None or course.ended:
+        return _Stand.FORGED
     if change.due_at is not None and now - change.due_at > LONGEST_OVERDUE:
-        await _end(tx, KASSA, change, "cancelled", "wallet.change_cancelled", now)
-        return True
+        return _Stand.OVERDUE
+    anchor, start = read_anchor(house.settings.data_dir), read_start(house.settings.data_dir)
+    if course.asked.number < start.number:
+        return _Stand.UNPROVEN
+    if anchor.number < course.asked.number or await alerts.is_open(tx, Kind.AUDIT_LOG_BROKEN):
+        return _Stand.WAITING
+    return _Stand.WAITING if isinstance(await audit.verify(tx, anchor, course.asked), Break) else _Stand.GOING
+
+
+async def _apply(tx: Tx, house: House, change: Change, now: datetime) -> None:
     await changes.retire(tx, change.wallet_id, now)
     account = Account(change.descriptor, change.fingerprint)
     made = await wallets.add_wallet(tx, change.store_id, change.network, change.space, account, house.seal, now)
     await share_addresses(tx, house, made.keychain_id, made.descriptor, made.network)
     await _end(tx, KASSA, change, "applied", "wallet.changed", now)
-    return True
 
 
-async def _is_under_way(tx: Tx, house: House, change: Change) -> bool | None:
-    """Tell whether a change was asked for and has not ended, by the audit log; None: the log cannot be believed now.
-
-    Seals that were copied before it ended fit for ever, and rows can be deleted; but an act that was cut out of the log
-    since the change was asked for is missed by the anchor, which is not in the database.
-    """
-    course = await audit.course(tx, change.id)
-    if course is None:
-        return False
-    asked, ended = course
-    anchor = read_anchor(house.settings.data_dir)
-    if anchor.number < asked.number or isinstance(await audit.verify(tx, anchor, asked), Break):
-        return None
-    return not ended
+async def _give_up(tx: Tx, change: Change, kind: Kind, severity: Severity, reason: str, now: datetime) -> None:
+    await alerts.open_alert(tx, Finding(kind, change.id, severity, reason, store_id=change.store_id), now)
+    await _end(tx, KASSA, change, "cancelled", "wallet.change_cancelled", now)
 
 
 async def _open(tx: Tx, house: House, store_id: str | None, change_id: str) -> Change:

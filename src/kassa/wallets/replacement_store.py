@@ -77,14 +77,14 @@ async def end(tx: Tx, change: Change, ended_as: str, now: datetime) -> Change:
     return _change(row)
 
 
-async def due(tx: Tx, now: datetime) -> Change | None:
-    """Lock and return a change whose delay is over, if there is one that nobody else holds."""
-    row = await tx.fetchrow(
+async def due(tx: Tx, now: datetime) -> list[Change]:
+    """Lock and return the changes whose delay is over, oldest first, but those that somebody else holds."""
+    rows = await tx.fetch(
         f"select {_COLUMNS} from wallet_changes where ended_at is null and due_at <= $1"
-        " order by due_at limit 1 for update skip locked",
+        " order by due_at, id for update skip locked",
         now,
     )
-    return None if row is None else _change(row)
+    return [_change(row) for row in rows]
 
 
 async def under_way(tx: Tx) -> list[str]:
