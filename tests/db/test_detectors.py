@@ -10,7 +10,7 @@ import pytest
 import kassa.alerts.detector_store as detectors
 import kassa.rates.store as rates
 from kassa import flow
-from kassa.alerts.model import Kind, Verdict
+from kassa.alerts.model import Alert, Kind, Verdict
 from kassa.core.ids import new_id
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
@@ -86,6 +86,26 @@ async def test_f3_ten_thousand_reversals_hide_no_store_from_its_loss(house: Hous
     assert (len(most), sum(each.measure or 1 for each in most)) == (21, 10_001)
     [rest] = [each for each in most if each.measure]
     assert [(each.target, each.blocks) for each in rest.actions] == [(BITCOIN, 6)]
+
+
+async def test_a_reversal_that_was_told_is_not_over_when_older_payments_follow(house: House, store: Store) -> None:
+    invoice, now = await order(house, store), house.clock.now()
+
+    async def reverse(first: int, last: int) -> dict[str, Alert]:
+        for minute in range(first, last):
+            await paid(house, store, invoice, now - timedelta(minutes=minute), 5_000)
+        await house.database.pool.execute("update payments set status = 'reversed', block_height = null")
+        told = (await look(house, "reversals"))[Kind.SETTLED_REVERSED]
+        return {each.finding.subject: each for each in told}
+
+    singly = {each.id for each in (await reverse(0, 20)).values()}
+    more = await reverse(20, 21)
+    rest = more.pop(f"{store.id}/{BITCOIN}")
+    assert {each.id for each in more.values()} == singly
+    grown = (await reverse(21, 23)).pop(rest.finding.subject)
+    assert (grown.finding.about["count"], grown.id == rest.id) == (3, False)  # told anew
+    ended = await house.database.pool.fetch("select id, ended from alerts where closed_at is not null")
+    assert [tuple(row) for row in ended] == [(rest.id, "it became worse: see the next")]
 
 
 async def test_an_hour_that_is_unlike_the_thirty_days_before_it(house: House, store: Store) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kassa.alerts.model import REVERSIBLE, Alert, Deed, Finding, Kind, Severity, Verdict
 
 _PERSONS = frozenset({Deed.HALTED, Deed.FROZEN})
+_WORSE_WITH_MORE = frozenset({Kind.SETTLED_REVERSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,5 +84,7 @@ def _cause(alert: Alert) -> tuple[str, str]:
 
 
 def _is_worse(now: Finding, before: Finding) -> bool:
+    if now.kind in _WORSE_WITH_MORE and now.measure > before.measure:
+        return True
     order = list(Severity)
     return order.index(now.severity) > order.index(before.severity)

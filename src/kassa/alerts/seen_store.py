@@ -40,9 +40,12 @@ select o.store_id, o.network, 'coin ' || s.outpoint, count(distinct o.invoice_id
 from overtaken o join payment_inputs s on s.network = o.network and s.txid = o.txid
 group by 1, 2, 3 having count(distinct o.invoice_id) > 1
 """
+# What has an alert of its own keeps it: when an older payment is reversed later, the loss told before is not over.
 _REVERSED = """
 with placed as (
-    select *, row_number() over (partition by store_id, network order by id) as place
+    select *, row_number() over (partition by store_id, network order by id in (
+        select subject from alerts where kind = 'settled_reversed' and (closed_at is null or over_at is null)
+    ) desc, id) as place
     from payments where status = 'reversed' and store_id is not null
 )
 """
@@ -107,7 +110,7 @@ async def reorganised(tx: Tx, since: datetime) -> list[Reorganised]:
 async def reversed_payments(tx: Tx, singly: int) -> tuple[list[Reversed], list[ReversedMore]]:
     """Return the settled payments that the chain took back and did not give again: none is left out.
 
-    The first few of each store and network one by one, which stay the same when more come, the others by number.
+    A few of each store and network one by one, which stay the same when more come, the others by number.
     """
     rows, more = await tx.fetch(_SINGLY, singly), await tx.fetch(_BEYOND, singly)
     return [Reversed(*row.values()) for row in rows], [ReversedMore(*row.values()) for row in more]

@@ -36,9 +36,11 @@ async def on_findings(
     known, muted = await alerts.standing(tx, kinds, subject)
     wanted = steps(known, muted, findings)
     touched: set[str] = set()
+    anew = {(finding.kind, finding.subject) for finding in wanted.opened}
     for alert in wanted.closed:
+        cause = alert.finding.kind, alert.finding.subject
         touched |= await _lift(tx, alert, now)
-        await alerts.close_alert(tx, alert.finding.kind, alert.finding.subject, "it is over", now)
+        await alerts.close_alert(tx, *cause, "it became worse: see the next" if cause in anew else "it is over", now)
     await alerts.note_over(tx, wanted.over, now)
     for alert, finding in wanted.found:
         if alert.closed_at is None and alert.finding.actions != finding.actions:
