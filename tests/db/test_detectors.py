@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,10 @@ import pytest
 import kassa.alerts.detector_store as detectors
 import kassa.rates.store as rates
 from kassa import flow
-from kassa.alerts.model import Alert, Kind, Verdict
+from kassa.alerts.chain_rules import on_opinion
+from kassa.alerts.model import Alert, Finding, Kind, Verdict
+from kassa.alerts.money_rules import on_held
+from kassa.alerts.seen import Held
 from kassa.core.ids import new_id
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
@@ -23,11 +28,12 @@ from kassa.invoices.model import Order
 from kassa.rates.model import Alarm, AlarmKind
 from kassa.settings import Rates, Settings
 from kassa.stores.model import Store
+from kassa.watch.model import Opinion
 from kassa.webhooks import store as webhooks
 from kassa.workers.detect import detect
 from tests.api.conftest import follow
 from tests.api.served import serve, until
-from tests.detecting import BY_NAME, look, undo
+from tests.detecting import BY_NAME, look, open_alerts, undo
 from tests.house import BITCOIN, RATES, TPUB, add_store, build_house
 
 HOUR = timedelta(hours=1)
@@ -106,6 +112,26 @@ async def test_a_reversal_that_was_told_is_not_over_when_older_payments_follow(h
     assert (grown.finding.about["count"], grown.id == rest.id) == (3, False)  # told anew
     ended = await house.database.pool.fetch("select id, ended from alerts where closed_at is not null")
     assert [tuple(row) for row in ended] == [(rest.id, "it became worse: see the next")]
+
+
+async def test_what_people_decided_about_alerts_of_earlier_versions_holds_after_the_migration(house: House) -> None:
+    now = house.clock.now()
+    debt = on_held([Held(f"BTC@{BITCOIN}", -3, 10**20)])
+    _, forks = on_opinion(Opinion(BITCOIN, now, height=9, ours="a", theirs="b", parted_at=7), 10, 600, now)
+    kinds = [Kind.BOOKS_INSOLVENT, Kind.CHAIN_DISAGREEMENT]
+    earlier = [replace(debt[0], measure=0), replace(forks[0], subject=BITCOIN)]
+
+    async def find(findings: list[Finding]) -> dict[Kind, list[Alert]]:
+        await house.database.run(lambda tx: flow.on_findings(tx, house, kinds, findings, now))
+        return await open_alerts(house)
+
+    for [alert] in (await find(earlier)).values():
+        await undo(house, alert)
+    migration = files("kassa.db").joinpath("migrations", "0111_decisions_kept.sql").read_text()
+    await house.database.pool.execute(migration)
+    assert await find(debt + forks) == {}
+    deeper = [replace(forks[0], subject=f"{BITCOIN}/6")]
+    assert set(await find(on_held([Held(f"BTC@{BITCOIN}", -4, 10**20)]) + deeper)) == set(kinds)
 
 
 async def test_an_hour_that_is_unlike_the_thirty_days_before_it(house: House, store: Store) -> None:
