@@ -11,10 +11,10 @@ from kassa.alerts.model import RESTRAINTS, Action, Alert, Deed, Finding, Kind, V
 from kassa.alerts.rules import refusal, steps
 from kassa.audit.model import Actor
 from kassa.core.errors import Conflict
-from kassa.core.ids import StoreId
+from kassa.core.ids import InvoiceId, PaymentId, StoreId
 from kassa.db.pool import Tx
 from kassa.flow.contracts import thaw
-from kassa.flow.standing import reassess
+from kassa.flow.standing import lock, reassess
 from kassa.house import House
 from kassa.payments.model import Touched
 from kassa.watch.model import Restraint
@@ -69,10 +69,22 @@ async def decide_alert(
         for action in alert.finding.actions:
             await _undo(tx, house, action, by, now)
         await _reassess(tx, house, await _lift(tx, alert, now), now)
+    again = _readable_again(alert, verdict)
+    await lock(tx, again)  # before the alert, as whoever finds that it cannot be read
     decided = await alerts.decide(tx, alert, verdict, by.name, note, now)
+    await reassess(tx, house, again, now)
     told = {"kind": alert.finding.kind.value, "subject": alert.finding.subject, "note": note}
     await audit.record(tx, by, f"alert.{verdict.value}", alert.id, now, store_id=store_id, after=told)
     return decided
+
+
+def _readable_again(alert: Alert, verdict: Verdict) -> Touched:
+    subject = alert.finding.subject
+    if alert.finding.kind is not Kind.RECORD_UNREADABLE or verdict is not Verdict.CLOSED:
+        return Touched()
+    if subject.startswith("pay_"):
+        return Touched(deposits=frozenset([PaymentId(subject)]))
+    return Touched(frozenset([InvoiceId(subject)]))
 
 
 async def _undo(tx: Tx, house: House, action: Action, by: Actor, now: datetime) -> None:

@@ -50,13 +50,18 @@ async def reassess(tx: Tx, house: House, touched: Touched, now: datetime) -> Non
     Locks the invoices in id order, then the customers of the deposits. Doing it again, or where nothing changed, writes
     nothing. What cannot be read is left out, with an alert.
     """
-    await invoices.lock(tx, sorted(touched.invoices))
-    await _lock_customers(tx, touched)
+    await lock(tx, touched)
     taken, faults = await read_each(partial(pictures.take, tx, house, now=now), sorted(touched.invoices))
     held, others = await read_each(partial(deposits.take, tx, house), sorted(touched.deposits))
     await tell_unreadable(tx, {**faults, **others}, now)
     await watch.note_left(tx, _left(taken), now)
     await announce(tx, house, taken, held, now)
+
+
+async def lock(tx: Tx, touched: Touched) -> None:
+    """Lock what `reassess` locks."""
+    await invoices.lock(tx, sorted(touched.invoices))
+    await _lock_customers(tx, touched)
 
 
 async def announce(tx: Tx, house: House, taken: Sequence[Picture], held: Sequence[Deposit], now: datetime) -> None:
