@@ -105,6 +105,17 @@ async def _copy_spends(house: House, tx: Tx) -> None:
             )  # fmt: skip
 
 
+async def stand_on_first(house: House, fresh: House) -> None:
+    """Put a fresh house, which has its terms already, on the first block that the other one holds."""
+    row = await house.database.pool.fetchrow("select * from blocks order by height limit 1")
+    async with fresh.database.transaction() as tx:
+        await tx.execute(
+            "insert into networks (id, chain, height, hash) values ($1, $1, $2, $3)",
+            row["network"], row["height"], row["hash"],
+        )  # fmt: skip
+        await tx.execute("insert into blocks values ($1, $2, $3, $4, $5)", *row.values())
+
+
 async def compare(house: House, fresh: House) -> None:
     """G6: compare with a rescan: a fresh database that was given the same terms, and then only the final chain.
 

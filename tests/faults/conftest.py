@@ -9,6 +9,7 @@ from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.db.pool import Database
 from tests.evmshop import EvmShop, open_evm_shop
+from tests.faults.crashing import Databases
 from tests.shop import Shop, open_shop
 
 
@@ -26,3 +27,13 @@ async def evm(anvil: AnvilNode, database: Database, tmp_path: Path) -> AsyncIter
     """A shop that accepts ether and the demo token on an anvil that mines when told."""
     async with open_evm_shop(anvil, database, tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture
+async def empty(postgres_url: str, template: str) -> AsyncIterator[Database]:
+    """A second database beside `database`: for a Kassa that scans anew what another one lived through."""
+    made = Databases(postgres_url, template, [])
+    opened = await Database.open(await made.copy())
+    yield opened
+    await opened.close()
+    await made.drop()

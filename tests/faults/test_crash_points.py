@@ -25,7 +25,7 @@ from tests.faults.crashing import (
     truth,
 )
 from tests.oracle import Oracle, check_chain
-from tests.rescan import compare, copy_terms, projection
+from tests.rescan import compare, copy_terms, projection, stand_on_first
 
 FORWARD = (
     "chain.held", "chain.blocks", "chain.payments", "chain.conflicts", "flow.announced", "flow.posted", "flow.events",
@@ -179,16 +179,7 @@ async def test_g6_what_a_rescan_gives_is_what_was_lived_through(
         opened(empty, tmp_path / "empty", bitcoind.rpc_url) as fresh,
     ):
         await copy_terms(house, fresh)
-        first = await house.database.pool.fetchval("select min(height) from blocks")
-        row = await house.database.pool.fetchrow("select * from blocks where height = $1", first)
-        async with fresh.database.transaction() as tx:
-            await tx.execute(
-                "insert into networks (id, chain, height, hash) values ($1, $1, $2, $3)",
-                row["network"],
-                first,
-                row["hash"],
-            )
-            await tx.execute("insert into blocks values ($1, $2, $3, $4, $5)", *row.values())
+        await stand_on_first(house, fresh)
         await follow_once(fresh, bitcoind.rpc_url, looks=2)
         await compare(house, fresh)
 

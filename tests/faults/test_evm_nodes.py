@@ -15,7 +15,7 @@ from kassa.chains.evm.devnode import AnvilNode, AnvilOptions
 from kassa.core.errors import Unavailable
 from kassa.db.pool import Database
 from kassa.settings import Confirmations
-from tests.evmshop import PRICE_USDC, PRICE_WEI, EvmShop, address, open_evm_shop
+from tests.evmshop import PRICE_USDC, PRICE_WEI, EvmShop, address, compare_with_fresh_scan, open_evm_shop
 from tests.house import SetClock
 from tests.tools.liar import Liar
 from tests.tools.lies import Json
@@ -23,7 +23,9 @@ from tests.tools.lies import Json
 # ---------------------------------------------------------------- reorganisations and replacements
 
 
-async def test_a1_a_reorganisation_takes_a_payment_back_and_brings_it_again(evm: EvmShop) -> None:
+async def test_a1_a_reorganisation_takes_a_payment_back_and_brings_it_again(
+    evm: EvmShop, empty: Database, tmp_path: Path
+) -> None:
     coin, token = await evm.only("ETH"), await evm.only("USDC")
     first = await evm.pay(coin, PRICE_WEI)
     second = await evm.anvil.fund(address(token), PRICE_USDC, "USDC")
@@ -40,6 +42,7 @@ async def test_a1_a_reorganisation_takes_a_payment_back_and_brings_it_again(evm:
     await evm.mine()
     for invoice in (coin, token):
         await evm.until(invoice, status="settled", flags=[], payments=["settled"], amount_over="0.00")
+    await compare_with_fresh_scan(evm, empty, tmp_path / "fresh")
 
 
 async def test_a2_a_payment_that_survives_in_another_block_stays_settled(evm: EvmShop) -> None:
@@ -67,6 +70,22 @@ async def test_a3_a_settled_payment_that_a_reorganisation_replaces_is_reversed(e
     await evm.until(invoice, status="new", flags=["reversed"], payments=["reversed"])
     assert "payment.reversed" in await evm.events(invoice)
     assert await evm.books() == {}
+
+
+async def test_a4_flip_flops_end_where_a_fresh_scan_ends(evm: EvmShop, empty: Database, tmp_path: Path) -> None:
+    coin, token = await evm.only("ETH"), await evm.only("USDC")
+    paid = await evm.pay(coin, PRICE_WEI), await evm.anvil.fund(address(token), PRICE_USDC, "USDC")
+    raws = [await evm.anvil.rpc.call("eth_getRawTransactionByHash", txid) for txid in paid]
+    await evm.mine()
+    for _ in range(8):
+        await evm.anvil.fork(1, drop=set(paid))
+        await evm.caught_up()
+        for raw in raws:
+            await evm.anvil.broadcast(raw)
+        await evm.mine()
+    for invoice in (coin, token):
+        await evm.until(invoice, status="settled", payments=["settled"], amount_over="0.00")
+    await compare_with_fresh_scan(evm, empty, tmp_path / "fresh")
 
 
 async def test_a9_a_transaction_of_the_same_nonce_replaces_the_payment(evm: EvmShop) -> None:
@@ -261,7 +280,7 @@ LIES: dict[str, Callable[[Json], Json]] = {
 
 @pytest.mark.parametrize("lie", LIES)
 async def test_b1_b17_b19_receipts_that_cannot_be_true_hold_the_chain_until_they_are(
-    anvil: AnvilNode, database: Database, tmp_path: Path, lie: str
+    anvil: AnvilNode, database: Database, empty: Database, tmp_path: Path, lie: str
 ) -> None:
     async with Liar(anvil.rpc_url) as liar, open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url) as shop:
         coin, token = await shop.only("ETH"), await shop.only("USDC")
@@ -280,6 +299,7 @@ async def test_b1_b17_b19_receipts_that_cannot_be_true_hold_the_chain_until_they
         singly.off()
         await shop.until(coin, status="settled", payments=["settled"])
         await shop.until(token, status="settled", payments=["settled"])
+        await compare_with_fresh_scan(shop, empty, tmp_path / "fresh")
 
 
 async def test_b18_a_provider_without_block_receipts_and_with_small_batches_shows_every_transfer(
@@ -327,7 +347,7 @@ async def test_b19_a_node_behind_the_same_address_that_lags_makes_us_wait(
 
 
 async def test_a29_a_node_that_restarts_in_the_middle_loses_nothing(
-    anvil: AnvilNode, database: Database, tmp_path: Path
+    anvil: AnvilNode, database: Database, empty: Database, tmp_path: Path
 ) -> None:
     async with Liar(anvil.rpc_url) as liar, open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url) as shop:
         invoice = await shop.only("USDC")
@@ -341,6 +361,8 @@ async def test_a29_a_node_that_restarts_in_the_middle_loses_nothing(
         await shop.until(invoice, status="settled", payments=["settled"])
         assert broken.applied
         assert not {"payment.dropped", "payment.replaced"} & set(await shop.events(invoice))
+        broken.off()
+        await compare_with_fresh_scan(shop, empty, tmp_path / "fresh")
 
 
 async def test_a31_nobody_is_asked_to_pay_while_the_node_catches_up(
