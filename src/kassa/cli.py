@@ -63,6 +63,16 @@ def main() -> None:
         # The reader of our output left; nothing is wrong here.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    finally:
+        _give_up_what_cannot_be_told()
+
+
+def _give_up_what_cannot_be_told() -> None:
+    # Python ends with code 120 when the rest of a log cannot be written: a full disk made no command fail.
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 @app.command()

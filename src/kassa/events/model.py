@@ -33,7 +33,6 @@ TYPES = frozenset(
         "payment_link.updated",
         "alert.opened",
         "alert.closed",
-        "wallet.added",
         "wallet.change_asked",
         "wallet.change_confirmed",
         "wallet.change_cancelled",

@@ -9,7 +9,6 @@ from typing import Any
 
 import kassa.alerts.store as alerts
 import kassa.audit.store as audit
-import kassa.events.store as events
 import kassa.stores.store as stores
 import kassa.wallets.store as wallets
 import kassa.webhooks.store as webhooks
@@ -18,7 +17,6 @@ from kassa.audit.model import Actor
 from kassa.audit.rules import difference
 from kassa.core.ids import KeyId, StoreId, WebhookId
 from kassa.db.pool import Tx
-from kassa.events.model import NewEvent
 from kassa.flow.sharing import share_addresses
 from kassa.house import House
 from kassa.invoices.policy import NOTHING, Policy
@@ -105,7 +103,6 @@ async def add_wallet(
     await share_addresses(tx, house, wallet.keychain_id, wallet.descriptor, network)
     if others and (await stores.get_store(tx, store_id)).livemode:
         await alerts.open_alert(tx, _added(wallet, by), now)
-    await events.write(tx, [NewEvent(wallet.store_id, "wallet.added", wallet_resource(wallet))], now)
     await audit.record(tx, by, "wallet.added", wallet.id, now, store_id=store_id, after=wallet_resource(wallet))
     return wallet
 
