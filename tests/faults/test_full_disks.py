@@ -75,6 +75,7 @@ async def test_d10_a_full_database_volume_is_answered_by_503_and_needs_no_repair
         assert sorted(created) == sorted(listed)
         addresses = [each["payment_options"][0]["address"] for each in shown]
         assert len(set(addresses)) == len(addresses)
+        assert await kassa.stop() == [0]
 
 
 async def order(kassa: Program) -> tuple[int, Json]:
