@@ -52,6 +52,7 @@ check: $(INSTALLED)  ## Check style, types, imports between parts, and the rules
 	@$(BIN)/ruff format --check . || { echo "check: run 'make format'"; exit 1; }
 	@echo "check: mypy --strict"
 	@$(BIN)/mypy
+	@MYPYPATH=src $(BIN)/mypy --explicit-package-bases --follow-imports=silent bench/*.py
 	@echo "check: imports point down only"
 	@$(BIN)/lint-imports
 	@echo "check: the repository's own rules"

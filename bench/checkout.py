@@ -83,11 +83,13 @@ async def _invoice(house: House, store: object, number: int) -> str:
 class Lane:
     """One kept connection that asks for a path and reads the whole answer."""
 
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
     @classmethod
     async def open(cls, port: int) -> "Lane":
-        lane = cls()
-        lane.reader, lane.writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-        return lane
+        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=2**20))
 
     async def get(self, path: str) -> bytes:
         self.writer.write(HEAD.format(path).encode())

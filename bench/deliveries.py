@@ -33,6 +33,7 @@ from kassa.house import House
 from kassa.settings import Settings, Webhooks
 from kassa.stores import store as stores
 from kassa.wallets.mark import AddressMarks
+from kassa.wallets.seal import Seal
 from kassa.webhooks import store as webhooks
 from kassa.webhooks.poster import Poster
 from kassa.webhooks.rules import make_secret, sign
@@ -103,7 +104,7 @@ async def limit(url: str, count: int, endpoints: int) -> float:
 
 async def build(database: Database, folder: Path, url: str, endpoints: int) -> tuple[House, StoreId]:
     settings = Settings(data_dir=folder, webhooks=Webhooks(allow_private_addresses=True))
-    house = House(settings, database, {}, SystemClock(), await AddressMarks.start(database, folder))
+    house = House(settings, database, {}, SystemClock(), await AddressMarks.start(database, folder), Seal(bytes(32)))
     now = house.clock.now()
     async with database.transaction() as tx:
         store = await stores.create_store(tx, "Bench", "EUR", False, now)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import aiohttp
 import numpy as np
-from eth_abi import encode
+from eth_abi.abi import encode
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -91,13 +91,13 @@ async def build(node: AnvilNode) -> list[bytes]:
     strangers = cycle([await node.address() for _ in range(STRANGERS)])
     paid = list[bytes]()
     for block in range(BLOCKS):
-        calls = []
+        calls = list[tuple[dict[str, str]]]()
         for _ in range(TRANSACTIONS):
             to = list(islice(strangers, TRANSFERS))
             if not calls and block >= BLOCKS - OURS:
                 to[0] = await node.address()
                 paid.append(bytes.fromhex(to[0][2:]))
-            values = ([], [], contract, to, list(range(1, TRANSFERS + 1)))
+            values: tuple[object, ...] = ([], [], contract, to, list(range(1, TRANSFERS + 1)))
             calls.append(({"from": minter, "to": payer, "gas": _GAS, "data": _PAY + encode(_TYPES, values).hex()},))
         await node.rpc.each("eth_sendTransaction", calls)
         await node.rpc.call("anvil_mine", "0x1")

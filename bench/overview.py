@@ -30,7 +30,12 @@ from tests.dashboard.visitor import Premises, Visitor, open_premises
 MOST_MS = 100
 DAYS = 30
 # How a month looks: most were paid, some were not, a few need a person.
-STANDS = (("settled", 80, []), ("expired", 15, []), ("settled", 2, ["overpaid"]), ("expired", 3, ["underpaid"]))
+STANDS: tuple[tuple[str, int, list[str]], ...] = (
+    ("settled", 80, []),
+    ("expired", 15, []),
+    ("settled", 2, ["overpaid"]),
+    ("expired", 3, ["underpaid"]),
+)
 
 
 async def fill(premises: Premises, count: int) -> None:
