@@ -8,7 +8,7 @@ from kassa import flow
 from kassa.core.ids import InvoiceId
 from kassa.db.pool import Database, Tx
 from kassa.house import House
-from kassa.invoices import store as invoices
+from kassa.invoices import deadline_store as deadlines
 from kassa.invoices.model import Order
 from kassa.payments.model import Touched
 from tests.house import BITCOIN, SetClock, add_store, build_house, regtest
@@ -72,11 +72,11 @@ async def test_a_tick_does_not_read_the_invoices_that_a_silent_network_holds(
     now = clock.move(1)
     async with database.transaction() as tx:
         before = await rows_read(tx)
-        assert await invoices.due(tx, now, 100, list(house.settings.networks)) == [due]
+        assert await deadlines.due(tx, now, 100, list(house.settings.networks)) == [due]
         assert await rows_read(tx) - before < 20
     await observe(house, SILENT)
     async with database.transaction() as tx:
-        assert len(await invoices.due(tx, clock.move(1), 2 * HELD, list(house.settings.networks))) == HELD + 1
+        assert len(await deadlines.due(tx, clock.move(1), 2 * HELD, list(house.settings.networks))) == HELD + 1
     await house.marks.close()
 
 
@@ -98,7 +98,7 @@ async def test_an_invoice_waits_for_each_of_its_networks_and_one_of_unknown_netw
 
     async def due() -> set[str]:
         async with database.transaction() as tx:
-            return {str(id_) for id_ in await invoices.due(tx, clock.now(), 100, list(house.settings.networks))}
+            return {str(id_) for id_ in await deadlines.due(tx, clock.now(), 100, list(house.settings.networks))}
 
     clock.move(1)
     assert await due() == {ids[0]}
@@ -132,7 +132,7 @@ async def test_an_invoice_on_a_network_that_was_removed_expires_by_the_clock_onc
     await database.pool.execute("update networks set lease_until = now() - interval '61 seconds'")
     assert await ticked(house) == "expired"
     async with database.transaction() as tx:
-        assert await invoices.due(tx, clock.move(1000), 100, []) == []
+        assert await deadlines.due(tx, clock.move(1000), 100, []) == []
         shown = await flow.invoice_resource(tx, house, store, invoice, clock.now())
     assert (shown["status"], shown["is_final"]) == ("expired", True)
     # Put back into the settings, it is waited for again; but what was said to be over stays so.

@@ -17,7 +17,7 @@ from kassa.core.errors import DatabaseError
 from kassa.core.secret import Secret
 from kassa.doctor import Finding, Verdict, examine
 from kassa.house import House
-from kassa.invoices.store import FIRST_TURN
+from kassa.invoices.deadline_store import FIRST_TURN
 from kassa.main import former_chains, open_house
 from kassa.settings import Settings
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 import kassa.alerts.store as alerts
+import kassa.invoices.deadline_store as deadlines
 import kassa.invoices.store as invoices
 import kassa.wallets.deposit_store as deposits
 import kassa.wallets.store as wallets
@@ -18,8 +19,8 @@ from kassa.core.ids import StoreId
 from kassa.db.pool import Tx
 from kassa.flow import picture as pictures
 from kassa.house import House
+from kassa.invoices.deadline_store import Turn
 from kassa.invoices.model import Terms, Withheld
-from kassa.invoices.store import Turn
 
 log = structlog.get_logger()
 
@@ -29,7 +30,7 @@ async def check_addresses(tx: Tx, house: House, after: Turn, limit: int, now: da
 
     Opens one alert for each invoice that has a wrong one, whoever else checks at the same time.
     """
-    page = await invoices.open_page(tx, after, limit)
+    page = await deadlines.open_page(tx, after, limit)
     for terms, _ in await invoices.load(tx, sorted(turn.invoice for turn in page)):
         hidden = pictures.withheld(house, terms)
         wrong = [asset for asset, why in hidden.items() if why is Withheld.ADDRESS_MISMATCH]

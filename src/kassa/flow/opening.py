@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import kassa.customers.store as customers
-import kassa.invoices.store as invoices
+import kassa.invoices.opening_store as openings
 import kassa.wallets.store as wallets
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import FieldFault, Invalid, Outdated, Unavailable
@@ -22,9 +22,9 @@ from kassa.flow.picture import Picture
 from kassa.house import House
 from kassa.invoices import quote as quotes
 from kassa.invoices.model import Announced, Option, Order, Terms
+from kassa.invoices.opening_store import NewInvoice
 from kassa.invoices.policy import agreed
 from kassa.invoices.rules import fresh
-from kassa.invoices.store import NewInvoice
 from kassa.limits.model import Kind
 from kassa.rates.model import NoRate, Rate
 from kassa.rates.resource import method_text
@@ -141,9 +141,9 @@ async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: dat
     crashpoint("invoice.commit")
     if tx is not None:
         assert opening.again is None, "guessed indexes are taken by a statement of their own"
-        await invoices.put(tx, [made])
+        await openings.put(tx, [made])
     elif opening.again is None:
-        await house.database.ask(invoices.put, made)
+        await house.database.ask(openings.put, made)
     elif not await _put_guessed(house, opening, made, now):
         return await open_invoice(None, house, await opening.again(), now)
     crashpoint("invoice.written")
@@ -153,7 +153,7 @@ async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: dat
 async def _put_guessed(house: House, opening: Opening, made: NewInvoice, now: datetime) -> bool:
     written = False
     try:
-        written = await house.database.ask(invoices.put_guessed, made)
+        written = await house.database.ask(openings.put_guessed, made)
     finally:
         if not written:
             for address in opening.addresses:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import kassa.customers.store as customers
+import kassa.invoices.decision_store as decisions
 import kassa.invoices.given_store as given_back
 import kassa.invoices.store as invoices
 import kassa.payments.store as payments
@@ -79,7 +80,7 @@ async def take(
     known = [terms.id for terms, _ in loaded]
     seen = await sights(tx, house, {option.asset.network for terms, _ in loaded for option in terms.options})
     arrived = await payments.of_invoices(tx, known)
-    decided = await invoices.decisions(tx, known)
+    decided = await decisions.of_invoices(tx, known)
     buyers = [terms.id for terms, _ in loaded if terms.customer_id is not None]
     spent = await customers.spends_on(tx, buyers) if buyers else {}
     crediting = [terms.id for terms, _ in loaded if terms.policy.short is Short.CREDIT]

@@ -9,6 +9,8 @@ from typing import Any
 import kassa.audit.store as audit
 import kassa.customers.store as customers
 import kassa.events.store as events
+import kassa.invoices.deadline_store as deadlines
+import kassa.invoices.decision_store as decisions
 import kassa.invoices.given_store as given_back
 import kassa.invoices.store as invoices
 import kassa.payments.store as payments
@@ -106,7 +108,7 @@ def _left(taken: Sequence[Picture]) -> set[str]:
 
 async def on_deadlines(tx: Tx, house: House, now: datetime, limit: int = 100) -> int:
     """Reassess invoices whose deadline has passed; return how many there were."""
-    due = await invoices.due(tx, now, limit, list(house.settings.networks))
+    due = await deadlines.due(tx, now, limit, list(house.settings.networks))
     await reassess(tx, house, Touched(frozenset(due)), now)
     return len(due)
 
@@ -117,7 +119,7 @@ async def mark_invoice(
     """Add a person's decision to an invoice and return its resource; raises `NotFound`."""
     ids = [InvoiceId(invoice_id)]
     await hold_invoice(tx, store, ids[0])
-    await invoices.put_decision(tx, ids[0], decision, by.name, now)
+    await decisions.put(tx, ids[0], decision, by.name, now)
     await reassess(tx, house, Touched(frozenset(ids)), now)
     marked = {"as": decision.value}
     await audit.record(tx, by, "invoice.marked", invoice_id, now, store_id=store.id, after=marked)

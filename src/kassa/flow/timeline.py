@@ -9,6 +9,7 @@ import msgspec
 
 import kassa.customers.store as customers
 import kassa.events.store as events
+import kassa.invoices.decision_store as decisions
 import kassa.invoices.store as invoices
 import kassa.ledger.store as ledger
 from kassa.core.clock import rfc3339
@@ -72,7 +73,7 @@ async def _decisions(
 ) -> list[_Item]:
     return [
         _item(d.at, kind, d.id, {"id": d.id, "decision": d.decision.value, "by": d.by})
-        for d in await invoices.decisions_after(tx, invoice, after, limit)
+        for d in await decisions.of_invoice_after(tx, invoice, after, limit)
     ]
 
 

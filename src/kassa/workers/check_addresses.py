@@ -5,7 +5,7 @@ from time import monotonic
 
 from kassa import flow
 from kassa.house import House
-from kassa.invoices.store import FIRST_TURN, Turn
+from kassa.invoices.deadline_store import FIRST_TURN, Turn
 
 ROUND_SECONDS = 60
 """Rest between two rounds."""
