@@ -4,6 +4,8 @@ import asyncio
 from base64 import b64encode
 from decimal import ROUND_UP, Decimal
 
+from kassa import flow
+from kassa.checkout.words import shop
 from tests.api.served import Served
 from tests.images import png
 
@@ -107,3 +109,32 @@ async def test_the_spread_is_changed_with_the_store_and_charged_from_then_on(ser
     for wrong in ("50.0001", "-1", "1%"):
         answer = await served.all.send("PATCH", "/v1/store", {"version": 2, "spread_percent": wrong})
         assert (answer.status, answer.fields) == (422, ["spread_percent"])
+
+
+async def test_e21_payers_are_led_back_to_listed_sites_alone(served: Served) -> None:
+    kept = await served.all.invoice(redirect_url="https://gone.example/done")
+    link = (await served.all.post("/v1/payment-links", {"title": "Tea", "amount": "1", "currency": "EUR"})).json
+    listed = {"version": 1, "redirect_origins": ["https://Shop.example:443"]}
+    assert (await served.all.send("PATCH", "/v1/store", listed)).json["redirect_origins"] == ["https://shop.example"]
+
+    order = {"amount": "1.00", "currency": "EUR"}
+    for url in (
+        "https://evil.example/", "http://shop.example/", "https://shop.example:444/", "https://shop.example@evil.example/",
+        "https://evil.example\\@shop.example/", "/\\evil.example", "https://ѕhop.example/", "https://shop.example.evil.example",
+    ):  # fmt: skip
+        for method, path, body in (
+            ("POST", "/v1/invoices", order), ("POST", "/v1/payment-links", order | {"title": "Tea"}),
+            ("PATCH", f"/v1/payment-links/{link['id']}", {}),
+        ):  # fmt: skip
+            answer = await served.all.send(method, path, body | {"redirect_url": url})
+            assert (answer.status, answer.fields) == (422, ["redirect_url"]), (path, url)
+    sound = await served.all.post("/v1/invoices", order | {"redirect_url": "https://shop.example/done"})
+    assert sound.status == 201
+
+    # What was taken before is not shown any more; the way back to a payment link is our own.
+    other = "https://gone.example/done"
+    async with served.house.database.pool.acquire() as connection:
+        view = await flow.payer_view(connection, served.house, kept["id"], served.house.clock.now())
+    assert view.public["redirect_url"] == other
+    assert shop(other, view.store.branding, view.public["checkout_url"]) is None
+    assert shop(served.house.link_url(link["id"]), view.store.branding, view.public["checkout_url"]) is not None

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from kassa.checkout.colours import contrast, ink_on, luminance, readable, theme
 from kassa.core.errors import Invalid
-from kassa.stores.branding import checked_ancestors, checked_colour
+from kassa.stores.branding import Branding, checked_colour
+from kassa.stores.origins import checked_origins, leads_to
 from kassa.stores.raster import MAX_BYTES, cleaned, media_type
 from tests.images import chunk, png
 
@@ -91,7 +92,11 @@ def test_what_is_no_colour_is_refused(text: str) -> None:
 
 def test_origins_are_kept_as_browsers_write_them() -> None:
     given_ones = ["https://Shop.example:443", "https://shop.example", "http://localhost:3000", "http://[::1]:80"]
-    assert checked_ancestors(given_ones) == ("https://shop.example", "http://localhost:3000", "http://[::1]")
+    assert checked_origins(given_ones, "frame_ancestors") == (
+        "https://shop.example",
+        "http://localhost:3000",
+        "http://[::1]",
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,4 +109,35 @@ def test_origins_are_kept_as_browsers_write_them() -> None:
 )  # fmt: skip
 def test_what_is_no_whole_origin_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
-        checked_ancestors([text])
+        checked_origins([text], "frame_ancestors")
+
+
+SHOP = Branding(redirect_origins=("https://shop.example", "https://shop.example:8443", "http://localhost:3000"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://shop.example", "https://shop.example/done?x=1#y", "HTTPS://Shop.Example:443/", "https://shop.example?a@b",
+        "https://shop.example:8443/", "http://localhost:3000/done",
+    ],
+)  # fmt: skip
+def test_e21_a_payer_is_led_back_to_a_listed_site(url: str) -> None:
+    assert SHOP.may_lead_to(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://shop.example/", "https://shop.example:444/", "https://shop.example.evil.example/", "https://evil.example/",
+        "https://shop.example@evil.example/", "https://shop.example:x@evil.example", "https://evil.example\\@shop.example",
+        "https://shop.example\\.evil.example", "https:\\\\evil.example", "//evil.example", "/\\evil.example",
+        "https:shop.example", "https:///evil.example", "javascript:alert(1)//https://shop.example", "https://shop.example.",
+        "https://shop.example%2f.evil.example", "https://shop\u3002example", "https://ѕhop.example", "https://xn--hop-1zd.example",
+        " https://shop.example", "https://shop.example\n.evil.example", "http://localhost:3001/", "https://localhost:3000/",
+    ],
+)  # fmt: skip
+def test_e21_and_to_no_other(url: str) -> None:
+    assert not SHOP.may_lead_to(url)
+    assert not leads_to(url, ())
+    assert Branding().may_lead_to(url)  # who names none names any: what else a URL must be is asked elsewhere

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from kassa.core.errors import FieldFault, Invalid
+from kassa.stores.model import Store
 
 MAX_METADATA = 8_192
 MAX_DEPTH = 32
@@ -49,6 +50,15 @@ def url_faults(field: str, url: str | None) -> list[FieldFault]:
     except ValueError:
         sound = False
     return [] if sound else [FieldFault(field, "must be an http or https URL in ASCII, without user or password")]
+
+
+def way_back_faults(store: Store, url: str | None) -> list[FieldFault]:
+    """Return what is wrong with the `redirect_url` of a store's invoice or link."""
+    if faults := url_faults("redirect_url", url):
+        return faults
+    if url is None or store.branding.may_lead_to(url):
+        return []
+    return [FieldFault("redirect_url", "leads to a site that is not one of the store's redirect_origins")]
 
 
 def read_metadata(raw: msgspec.Raw) -> tuple[str, FieldFault | None]:

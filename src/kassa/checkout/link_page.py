@@ -104,7 +104,7 @@ def link_page(view: LinkView, filled: Filled, mine: PayerView | None = None) -> 
         refresh_seconds=REFRESH_SECONDS,
         script=assets.link_script(),
         until=None if view.expires_at is None else said.moment(view.expires_at),
-        shop=shop(link["redirect_url"]),
+        shop=shop(link["redirect_url"], branding, link["url"]),
         languages=[(one.code, one.name, "?" + urlencode({"lang": one.code})) for one in map(language, SPOKEN)],
     ).encode()
 

@@ -98,7 +98,7 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
         way=next((way for way in shown if way.chosen), None),
         payments=[_payment(payment, chains, said) for payment in invoice["payments"]],
         spends=[_spend(spend, said) for spend in invoice["spends"]],
-        shop=shop(invoice["redirect_url"]),
+        shop=shop(invoice["redirect_url"], branding, invoice["checkout_url"]),
         refresh_seconds=REFRESH_SECONDS,
         script=assets.script(),
         script_words=_script_words(said),

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from kassa.checkout.languages import Language
 from kassa.invoices.model import Terms
 from kassa.invoices.policy import Over, Short
+from kassa.stores.branding import Branding
+from kassa.stores.origins import leads_to, origin_of
 
 Json = Mapping[str, Any]
 
@@ -72,9 +74,16 @@ def is_closed(invoice: Json) -> bool:
     return not ways(invoice) and any(option["closed"] for option in invoice["payment_options"])
 
 
-def shop(redirect_url: str | None) -> str | None:
-    """Return the host that the way back leads to: a payer should see where a link goes."""
-    return None if redirect_url is None else urlsplit(redirect_url).hostname
+def shop(redirect_url: str | None, branding: Branding, own_url: str) -> str | None:
+    """Return the host that the way back leads to: a payer should see where a link goes.
+
+    None also for a site that the store has left out of its list since; an invoice of a payment link leads back to that
+    link, beside `own_url`.
+    """
+    if redirect_url is None:
+        return None
+    sound = branding.may_lead_to(redirect_url) or leads_to(redirect_url, (origin_of(own_url),))
+    return urlsplit(redirect_url).hostname if sound else None
 
 
 def trimmed(amount: str) -> str:

@@ -1,27 +1,30 @@
-"""How a store looks to its payers: colour, logo, and the sites that may frame its checkout. Pure."""
+"""How a store looks to its payers: colour, logo, the sites that may frame its checkout or be led back to. Pure."""
 
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from kassa.core.errors import FieldFault, Invalid
-
-MAX_ANCESTORS = 20
+from kassa.stores.origins import leads_to
 
 _COLOUR = re.compile(r"#[0-9a-f]{6}\Z", re.ASCII)
-_ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?\Z", re.ASCII)
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
 class Branding:
-    """`colour` is `#rrggbb`; `logo_hash` names the image that is kept; `frame_ancestors` are origins."""
+    """`colour` is `#rrggbb`; `logo_hash` names the image that is kept; the rest are origins.
+
+    Payers may be led back to `redirect_origins` alone; to anywhere, if there are none.
+    """
 
     colour: str | None = None
     logo_hash: str | None = None
     frame_ancestors: tuple[str, ...] = ()
+    redirect_origins: tuple[str, ...] = ()
+
+    def may_lead_to(self, url: str) -> bool:
+        """Tell whether payers may be led back to a URL."""
+        return not self.redirect_origins or leads_to(url, self.redirect_origins)
 
 
 PLAIN = Branding()
@@ -37,17 +40,6 @@ def checked_colour(text: str | None) -> str | None:
     return colour
 
 
-def checked_ancestors(origins: Iterable[str]) -> tuple[str, ...]:
-    """Return origins as browsers write them, without repeats; raise `Invalid` (field `frame_ancestors`).
-
-    Each is a whole origin (RFC 6454): no path, no wildcard. Without TLS only this machine itself is one to be trusted.
-    """
-    checked = tuple(dict.fromkeys(_origin(text) for text in origins))
-    if len(checked) > MAX_ANCESTORS:
-        raise Invalid(FieldFault("frame_ancestors", f"names more than {MAX_ANCESTORS} sites"))
-    return checked
-
-
 def logo_name(image: bytes) -> str:
     """Return the name under which an image is served: its hash, so that a browser may keep it for ever."""
     return hashlib.sha256(image).hexdigest()[:32]
@@ -56,20 +48,3 @@ def logo_name(image: bytes) -> str:
 def logo_path(name: str) -> str:
     """Return the path under which an image is served."""
     return f"/i/logo/{name}"
-
-
-def _origin(text: str) -> str:
-    match = _ORIGIN.match(text.lower())
-    if match is None or not _has_sound_port(text):
-        raise Invalid(FieldFault("frame_ancestors", 'must be origins such as "https://shop.example"'))
-    scheme, host, port = match.groups()
-    if scheme == "http" and host.strip("[]") not in _LOOPBACK:
-        raise Invalid(FieldFault("frame_ancestors", f"{text[:80]!r} must begin with https://"))
-    return f"{scheme}://{host}" + ("" if port in (None, ":443" if scheme == "https" else ":80") else port)
-
-
-def _has_sound_port(text: str) -> bool:
-    try:
-        return urlsplit(text).port != 0
-    except ValueError:
-        return False

@@ -21,6 +21,7 @@ def store_resource(store: Store) -> dict[str, Any]:  # JSON
         "colour": store.branding.colour,
         "logo": None if store.branding.logo_hash is None else logo_path(store.branding.logo_hash),
         "frame_ancestors": list(store.branding.frame_ancestors),
+        "redirect_origins": list(store.branding.redirect_origins),
         "spread_percent": percent(store.spread_ppm),
         "policy": policy_resource(store.policy, currency(store.currency)),
         "created_at": rfc3339(store.created_at),

@@ -20,7 +20,7 @@ from kassa.stores.model import SCOPES, ApiKey, Store
 from kassa.stores.rules import SECRET_BYTES, checked_name, checked_scopes, key_hash, key_text
 from kassa.wallets.store import RECEIVING, RECEIVING_FROM, RECEIVING_STEADY, Receiving, read_receiving
 
-_BRANDING = "colour, logo_hash, frame_ancestors"
+_BRANDING = "colour, logo_hash, frame_ancestors, redirect_origins"
 _STORE = (
     "s.id, s.name, s.currency, s.livemode, s.webhook_secret, s.created_at, s.spread_ppm, s.version,"
     f" {_BRANDING}, {COLUMNS}"
@@ -130,8 +130,8 @@ async def change_store(tx: Tx, store_id: str, name: str, policy: Policy, spread_
 async def change_branding(tx: Tx, store_id: str, branding: Branding) -> None:
     """Write how a store looks, but for its logo; to be done before `change_store`, which tells who was faster."""
     await tx.execute(
-        "update stores set colour = $2, frame_ancestors = $3 where id = $1",
-        store_id, branding.colour, list(branding.frame_ancestors),
+        "update stores set colour = $2, frame_ancestors = $3, redirect_origins = $4 where id = $1",
+        store_id, branding.colour, list(branding.frame_ancestors), list(branding.redirect_origins),
     )  # fmt: skip
 
 
@@ -361,5 +361,7 @@ def _store(row: Record) -> Store:
         created_at=row["created_at"],
         spread_ppm=row["spread_ppm"],
         version=row["version"],
-        branding=Branding(row["colour"], row["logo_hash"], tuple(row["frame_ancestors"])),
+        branding=Branding(
+            row["colour"], row["logo_hash"], tuple(row["frame_ancestors"]), tuple(row["redirect_origins"])
+        ),
     )

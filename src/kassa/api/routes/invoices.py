@@ -8,19 +8,20 @@ from kassa import flow
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import page, read_cursor
-from kassa.api.texts import line, line_faults, moment, read_metadata, url_faults
+from kassa.api.texts import line, line_faults, moment, read_metadata, way_back_faults
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.ids import is_id
 from kassa.db.pool import Tx
 from kassa.invoices.model import Decision, Order
 from kassa.invoices.store import Filters
+from kassa.stores.model import Store
 from kassa.webhooks.rules import check_url
 
 
 async def _quote(call: Call) -> flow.Opening:
     order: shapes.InvoiceOrder = call.body
     private = call.house.settings.webhooks.allow_private_addresses
-    asked = read_order(order, private=private)
+    asked = read_order(order, call.store, private=private)
     return await flow.quote_invoice(
         call.house, call.store, asked, call.now, receiving=call.receiving, guess=call.alone, reading=call.reading
     )
@@ -69,7 +70,7 @@ async def _mark(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     return await flow.mark_invoice(tx, call.house, call.store, call.id, Decision(mark.as_), call.actor, call.now)
 
 
-def read_order(body: shapes.InvoiceOrder, *, private: bool) -> Order:
+def read_order(body: shapes.InvoiceOrder, store: Store, *, private: bool) -> Order:
     """Check what a schema cannot say and return the order; raise `Invalid` naming every field that is wrong.
 
     `private` allows webhook URLs that are not on the public internet.
@@ -77,7 +78,7 @@ def read_order(body: shapes.InvoiceOrder, *, private: bool) -> Order:
     faults = [
         *line_faults("reference", body.reference),
         *line_faults("description", body.description),
-        *url_faults("redirect_url", body.redirect_url),
+        *way_back_faults(store, body.redirect_url),
     ]
     if body.webhook_url is not None:
         try:

@@ -8,13 +8,14 @@ from kassa import flow
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import page, read_cursor
-from kassa.api.texts import line, line_faults, moment, read_metadata, url_faults
+from kassa.api.texts import line, line_faults, moment, read_metadata, way_back_faults
 from kassa.core.errors import Invalid
 from kassa.db.pool import Tx
+from kassa.stores.model import Store
 
 
 async def _make(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
-    return await flow.make_link(tx, call.house, call.store, _read_order(call.body), call.now)
+    return await flow.make_link(tx, call.house, call.store, _read_order(call.body, call.store), call.now)
 
 
 async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -29,11 +30,11 @@ async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 
 
 async def _change(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
-    return await flow.change_link(tx, call.house, call.store, call.id, _read_change(call.body), call.now)
+    return await flow.change_link(tx, call.house, call.store, call.id, _read_change(call.body, call.store), call.now)
 
 
-def _read_order(body: shapes.LinkOrder) -> flow.LinkOrder:
-    _check_words(body)
+def _read_order(body: shapes.LinkOrder, store: Store) -> flow.LinkOrder:
+    _check_words(body, store)
     metadata, fault = read_metadata(body.metadata)
     if fault:
         raise Invalid(fault)
@@ -56,13 +57,13 @@ def _read_order(body: shapes.LinkOrder) -> flow.LinkOrder:
     )
 
 
-def _read_change(body: shapes.LinkChange) -> dict[str, Any]:
+def _read_change(body: shapes.LinkChange, store: Store) -> dict[str, Any]:
     given = {
         name: value
         for name in body.__struct_fields__
         if name != "metadata" and (value := getattr(body, name)) is not msgspec.UNSET
     }
-    _check_words(body)
+    _check_words(body, store)
     if "expires_at" in given:
         given["expires_at"] = moment("expires_at", given["expires_at"])
     if bytes(body.metadata):
@@ -72,11 +73,11 @@ def _read_change(body: shapes.LinkChange) -> dict[str, Any]:
     return given
 
 
-def _check_words(body: shapes.LinkOrder | shapes.LinkChange) -> None:
+def _check_words(body: shapes.LinkOrder | shapes.LinkChange, store: Store) -> None:
     words = {name: getattr(body, name) for name in ("title", "description", "reference")}
     faults = [fault for name, text in words.items() if isinstance(text, str) for fault in line_faults(name, text)]
     if isinstance(body.redirect_url, str):
-        faults += url_faults("redirect_url", body.redirect_url)
+        faults += way_back_faults(store, body.redirect_url)
     if faults:
         raise Invalid(*faults)
 

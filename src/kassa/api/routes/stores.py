@@ -15,7 +15,8 @@ from kassa.core.errors import FieldFault, Invalid
 from kassa.core.money import currency
 from kassa.db.pool import Tx
 from kassa.invoices.policy import changed, read_percent
-from kassa.stores.branding import Branding, checked_ancestors, checked_colour
+from kassa.stores.branding import Branding, checked_colour
+from kassa.stores.origins import checked_origins
 from kassa.stores.raster import cleaned
 from kassa.stores.resource import store_resource
 from kassa.stores.rules import MAX_SPREAD_PPM
@@ -46,7 +47,9 @@ def _branding(now: Branding, asked: shapes.StoreChange) -> Branding:
     if asked.colour is not UNSET:
         now = replace(now, colour=checked_colour(asked.colour))
     if asked.frame_ancestors is not UNSET:
-        now = replace(now, frame_ancestors=checked_ancestors(asked.frame_ancestors))
+        now = replace(now, frame_ancestors=checked_origins(asked.frame_ancestors, "frame_ancestors"))
+    if asked.redirect_origins is not UNSET:
+        now = replace(now, redirect_origins=checked_origins(asked.redirect_origins, "redirect_origins"))
     return now
 
 

@@ -57,6 +57,7 @@ class Store(Struct):
     colour: Annotated[str | None, Meta(description="Of the checkout page: #rrggbb.")]
     logo: Annotated[str | None, Meta(description="The path at which the logo is served.")]
     frame_ancestors: Annotated[list[str], Meta(description="The origins that may show the checkout in a frame.")]
+    redirect_origins: Annotated[list[str], Meta(description="The origins that payers may be led back to; none: any.")]
     spread_percent: Percent
     policy: Policy
     created_at: Time
@@ -78,3 +79,4 @@ class StoreChange(Struct, forbid_unknown_fields=True, frozen=True):
         | None
     ) = UNSET
     frame_ancestors: list[Annotated[str, Meta(max_length=300)]] | UnsetType = UNSET
+    redirect_origins: list[Annotated[str, Meta(max_length=300)]] | UnsetType = UNSET
