@@ -99,9 +99,9 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float 
 
 
 @asynccontextmanager
-async def listening(app: Any) -> AsyncIterator[int]:
+async def listening(app: Any, *, connections: int = 2_000) -> AsyncIterator[int]:
     """Serve an ASGI application on a free port while the block runs."""
-    server = make_server(app, "127.0.0.1", 0)
+    server = make_server(app, "127.0.0.1", 0, connections=connections)
     serving = asyncio.create_task(server.serve())
     try:
         await until(lambda: server.started)

@@ -2,12 +2,17 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import aiohttp
 import pytest
 
-from kassa.api.server import MAX_JOINED, Joined
-from tests.api.served import ORDER, Served
+from kassa.api.server import MAX_JOINED, Joined, Owing
+from tests.api.served import ORDER, Served, listening
 from tests.api.test_conventions import raw
 
 
@@ -104,3 +109,46 @@ async def test_the_short_way_admits_what_the_framework_admits(
     answer = await raw(served.port, f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
 
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+
+
+async def test_answers_that_last_leave_room_for_other_callers() -> None:
+    over = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        if scope["path"] == "/stream":
+            await over.wait()
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async with listening(app, connections=16) as port, aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{port}"
+        streams = [await session.get(f"{url}/stream") for _ in range(12)]
+        for _ in range(3):
+            # One who comes first, and sends nothing until the next has come too.
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            async with aiohttp.ClientSession() as other, other.get(f"{url}/") as answer:
+                assert await answer.text() == "begundone"
+            writer.write(b"GET / HTTP/1.1\r\nhost: kassa\r\nconnection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+            writer.close()
+        over.set()
+        assert [await stream.text() for stream in streams] == ["begundone"] * 12
+
+
+@dataclass(frozen=True)
+class Caller:
+    give_up: Callable[[], None]
+
+
+async def test_callers_who_owe_a_request_give_way_where_answers_last() -> None:
+    kept = Owing(connections=16)
+    ended: list[int] = []
+    for number in range(6):
+        kept.begin(Caller(partial(ended.append, number)))  # type: ignore[arg-type]  # all that is asked of a connection
+        kept.make_room(12 + number + 1)
+    assert ended == [0, 1, 2, 3]

@@ -25,15 +25,15 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close
 def make_server(app: Any, host: str, port: int, *, connections: int = 2_000) -> uvicorn.Server:  # an ASGI application
     """Build a server for one process; port 0 is any free one.
 
-    Beyond three quarters of `connections` whoever owes us the rest of a request for longest gives way to who comes;
-    beyond all of them callers get 503 at once.
+    Beyond three quarters of `connections` whoever owes us the rest of a request for longest gives way to who comes, if
+    there are several; beyond all of them callers get 503 at once.
     """
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=partial(BoundedProtocol, owing=Owing(connections * 3 // 4)),  # type: ignore[arg-type]  # it is called
+        http=partial(BoundedProtocol, owing=Owing(connections)),  # type: ignore[arg-type]  # it is called
         ws="none",
         lifespan="on",
         interface="asgi3",
@@ -146,11 +146,13 @@ class Owing:
     """Connections whose callers owe us a request, or the rest of one: when there are too many, the oldest goes.
 
     A thousand callers who send a byte now and then would hold every place for as long as they may; who sends a request
-    at once is owed an answer before it could be their turn.
+    at once is owed an answer before it could be their turn. An eighth of all places is theirs in any case: where
+    streams take the rest, a caller has to be given the time to send a request.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, connections: int) -> None:
+        self._most = connections * 3 // 4
+        self._kept = connections // 8
         self._oldest_first: dict[BoundedProtocol, None] = {}
 
     def begin(self, connection: BoundedProtocol) -> None:
@@ -162,7 +164,7 @@ class Owing:
 
     def make_room(self, connections: int) -> None:
         """End the oldest connection that is owed, where there are more than there should be."""
-        if connections > self._most:
+        if connections > self._most and len(self._oldest_first) > self._kept:
             oldest = next(iter(self._oldest_first))
             del self._oldest_first[oldest]
             oldest.give_up()
