@@ -1,10 +1,18 @@
 """Reduce raw blocks to the transactions that may concern us, without decoding the rest."""
 
 import struct
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from kassa.chains.bitcoin.layout import COMPILED, HEADER_BYTES, Damaged, Layout, WatchedKeys, touched, walk
-from kassa.chains.bitcoin.transactions import Names, describe, double_sha256, read_transaction, transaction_hash
+from kassa.chains.bitcoin.transactions import (
+    Names,
+    RawTransaction,
+    describe,
+    double_sha256,
+    read_transaction,
+    transaction_hash,
+)
 from kassa.core.errors import ChainUnavailable
 from kassa.core.facts import Block, BlockRef
 
@@ -28,15 +36,17 @@ def read_block(
     try:
         if block_hash(body) != ref.hash:
             raise Damaged("its header has another hash")
-        layout = walk(body, compiled=compiled)
-        hits = touched(body, layout, destinations, outpoints, compiled=compiled)
-        if hits:
-            _check_merkle_root(body, layout)
-        found = [read_transaction(body, int(layout.starts[hit])) for hit in hits]
+        hits = touched(body, destinations, outpoints, compiled=compiled)
+        found = _read_transactions(body, walk(body, compiled=compiled), hits) if hits else []
         transactions = tuple([describe(raw, destinations.keys, names) for raw in found])
     except Damaged as error:
         raise ChainUnavailable(f"block {ref.hash} arrived damaged ({error}): asking again") from None
     return Block(ref, body[35:3:-1].hex(), datetime.fromtimestamp(block_time(body), UTC), transactions)
+
+
+def _read_transactions(body: bytes, layout: Layout, numbers: Sequence[int]) -> list[RawTransaction]:
+    _check_merkle_root(body, layout)
+    return [read_transaction(body, int(layout.starts[number])) for number in numbers]
 
 
 def block_hash(body: bytes) -> str:

@@ -73,22 +73,18 @@ def walk(body: bytes, *, compiled: bool = COMPILED) -> Layout:
     return Layout(*[np.frombuffer(part, np.uint32) for part in parts])
 
 
-def touched(
-    body: bytes, layout: Layout, destinations: WatchedKeys, outpoints: WatchedKeys, *, compiled: bool = COMPILED
-) -> list[int]:
-    """Return the numbers of the transactions that pay a watched destination or spend a watched outpoint, ascending."""
-    if compiled:
-        pays = np.frombuffer(
-            _scan.match(body, layout.script_at, False, destinations.keys, destinations.filter), np.uint32
-        )
-        spends = np.frombuffer(_scan.match(body, layout.outpoint_at, True, outpoints.keys, outpoints.filter), np.uint32)
-    else:
-        pays = _matching(layout.script_at, _gather(body, layout.script_at, 3), destinations.keys)
-        spends = _matching(layout.outpoint_at, _outpoint_keys(body, layout.outpoint_at), outpoints.keys)
-    if not pays.size and not spends.size:
-        return []
-    places = np.searchsorted(layout.starts, np.concatenate((pays, spends)), side="right") - 1
-    return np.unique(places).tolist()  # type: ignore[no-any-return]  # numpy's own types are vague here
+def touched(body: bytes, destinations: WatchedKeys, outpoints: WatchedKeys, *, compiled: bool = COMPILED) -> list[int]:
+    """Return the numbers of the transactions that pay a watched destination or spend a watched outpoint, ascending.
+
+    Raises `Damaged` for exactly the bytes for which `walk` does.
+    """
+    if not compiled:
+        return _touched(body, destinations.keys, outpoints.keys)
+    try:
+        found = _scan.touched(body, destinations.keys, destinations.filter, outpoints.keys, outpoints.filter)
+    except ValueError as error:
+        raise Damaged(str(error)) from None
+    return sorted(set(np.frombuffer(found, np.uint32).tolist()))
 
 
 def read_flags(body: bytes, at: int) -> tuple[int, int]:
@@ -188,6 +184,16 @@ def _walk_transaction(
         raise Damaged("it ends early")
     ends.append(at)
     return flags, at
+
+
+def _touched(body: bytes, destinations: Keys, outpoints: Keys) -> list[int]:
+    layout = walk(body, compiled=False)
+    pays = _matching(layout.script_at, _gather(body, layout.script_at, 3), destinations)
+    spends = _matching(layout.outpoint_at, _outpoint_keys(body, layout.outpoint_at), outpoints)
+    if not pays.size and not spends.size:
+        return []
+    places = np.searchsorted(layout.starts, np.concatenate((pays, spends)), side="right") - 1
+    return np.unique(places).tolist()  # type: ignore[no-any-return]  # numpy's own types are vague here
 
 
 def _matching(at: Offsets, keys: Keys, watched: Keys) -> Offsets:
