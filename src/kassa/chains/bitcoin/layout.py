@@ -22,7 +22,7 @@ try:
 except ImportError:
     _scan = None
 
-COMPILED = _scan is not None
+COMPILED = hasattr(_scan, "touched")  # what an older version compiled may still lie beside a newer one's Python
 HEADER_BYTES = 80
 SHORTEST_SCRIPT = 11  # of which bytes 3..11 are the key
 WITNESS, MWEB = 1, 8
