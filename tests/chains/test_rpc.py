@@ -329,3 +329,16 @@ async def test_a_node_that_restarts_is_followed_again(bitcoind: DevNode) -> None
                 continue
         else:
             pytest.fail("the node was not found again")
+
+
+@pytest.mark.parametrize(
+    "date", ["Fri, 27 Nov 2026 05:00:00 +99999999999999", "Fri, 27 Nov 99999999999999999999 05:00:00 GMT", "soon", ""]
+)
+async def test_a_date_that_is_none_tells_no_time(date: str) -> None:
+    def handler(_: web.Request, call: Any) -> web.Response:
+        body = json.dumps({"id": call["id"], "result": 1, "error": None})
+        return web.Response(text=body, headers={"Date": date})
+
+    async with answering(handler) as rpc:
+        assert await rpc.call(int, "get") == 1
+        assert rpc.date is None

@@ -155,6 +155,23 @@ async def test_a36_an_evm_nodes_clock_is_read_from_its_answers(
         assert Kind.NODE_CLOCK in await look(shop.house, "node_abilities")
 
 
+@pytest.mark.parametrize("millis", [2**47, 2**48])  # the years 6429, and 10889
+async def test_a36_a_node_that_tells_an_absurd_time_is_followed_as_before(
+    bitcoind: DevNode, database: Database, tmp_path: Path, millis: int
+) -> None:
+    async with Liar(bitcoind.rpc_url) as liar:
+        totals = {"totalbytesrecv": 0, "totalbytessent": 0, "timemillis": millis}
+        liar.on("getnettotals").answer(totals)
+        async with open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
+            invoice = await shop.invoice()
+            await shop.pay(invoice)
+            await bitcoind.mine()
+            await shop.until(invoice, status="settled", flags=[])
+            assert liar.count("getnettotals") > 0
+            skew = await database.pool.fetchval("select clock_skew_seconds from networks")
+            assert skew == (closer_look.MOST_SKEW_SECONDS if millis == 2**47 else None)
+
+
 async def test_a_node_that_has_pruned_what_is_still_needed_is_refused_with_the_remedy(
     bitcoind: DevNode, database: Database, tmp_path: Path
 ) -> None:

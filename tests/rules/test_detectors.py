@@ -14,6 +14,7 @@ from kassa.alerts.seen import (
     Dust,
     Followed,
     Held,
+    NodeSeen,
     Ordered,
     Overtaken,
     Queue,
@@ -229,3 +230,11 @@ def test_f16_a_detector_that_does_not_look_is_named() -> None:
     found = service_rules.on_watch({}, {}, compared, 3600, NOW)
     assert [each.subject for each in found] == ["a", "c"]
     assert service_rules.on_watch({}, {}, compared, 0, NOW) == []
+
+
+def test_a38_whoever_was_away_asks_what_is_final_before_finality_stands_still() -> None:
+    away = NodeSeen("ethereum", ago(), ago(hours=2), None, None, None, ago(hours=2))  # and is reading
+    read = replace(away, observed_at=ago(seconds=5))
+
+    assert kinds(chain_rules.on_shown([away], {"ethereum"}, ["ethereum"], NOW)) == []
+    assert kinds(chain_rules.on_shown([read], {"ethereum"}, ["ethereum"], NOW)) == [Kind.FINALITY_STALLED]

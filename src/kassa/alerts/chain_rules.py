@@ -15,6 +15,7 @@ _SYNCING_FOR = timedelta(minutes=10)
 FINALITY_SECONDS = 1800
 """A network that calls blocks final does so every few minutes: Ethereum each 6.4, rollups with each batch."""
 CLOCK_SECONDS = 60
+_JUST_SEEN = timedelta(minutes=1)
 _CONDITIONS = {
     "stalled": (Kind.NODE_STALLED, "shows no new block"),
     "unreachable": (Kind.NODE_UNREACHABLE, "does not answer"),
@@ -66,20 +67,27 @@ def on_nodes(seen: Sequence[Followed], configured: Collection[str], now: datetim
     return found
 
 
-def on_shown(seen: Sequence[NodeSeen], with_finality: Collection[str], configured: Collection[str]) -> list[Finding]:
+def on_shown(
+    seen: Sequence[NodeSeen], with_finality: Collection[str], configured: Collection[str], now: datetime
+) -> list[Finding]:
     """Judge what the nodes of the configured networks show: finality (where settings lean on it), calls, clocks."""
     found = []
     for each in seen:
         if each.network not in configured:
             continue
-        stalled = _finality(each) if each.network in with_finality else None
+        stalled = _finality(each, now) if each.network in with_finality else None
         found += [one for one in (stalled, _shows_less(each), _clock(each)) if one is not None]
     return found
 
 
-def _finality(seen: NodeSeen) -> Finding | None:
-    """Say that blocks came for half an hour and none became final; where none come, the node is stalled."""
+def _finality(seen: NodeSeen, now: datetime) -> Finding | None:
+    """Say that blocks came for half an hour and none became final; where none come, the node is stalled.
+
+    Who was away, and is still reading what came meanwhile, has yet to ask what is final.
+    """
     if seen.final_at is None or seen.node_time is None:
+        return None
+    if seen.observed_at is None or now - seen.observed_at > _JUST_SEEN:
         return None
     seconds = int((seen.node_time - seen.final_at).total_seconds())
     if seconds <= FINALITY_SECONDS:

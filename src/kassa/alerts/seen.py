@@ -22,7 +22,8 @@ class NodeSeen:
     """What a followed network's node shows. `node_time` is the time of its last block, by that block.
 
     `final_at` is when the height that the network calls final last rose; `internal` how the node shows what contracts
-    move, `internal_best` the best way that it was seen to have; `clock_skew_seconds` how far its clock is ahead.
+    move, `internal_best` the best way that it was seen to have; `clock_skew_seconds` how far its clock is ahead;
+    `observed_at` when we last had seen all that it had.
     """
 
     network: str
@@ -31,6 +32,7 @@ class NodeSeen:
     internal: str | None
     internal_best: str | None
     clock_skew_seconds: int | None
+    observed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ async def followed(tx: Tx) -> list[Followed]:
 async def nodes(tx: Tx) -> list[NodeSeen]:
     """Return what the nodes of the networks that are followed now show."""
     rows = await tx.fetch(
-        """select id, node_time, final_at, internal, internal_best, clock_skew_seconds from networks
+        """select id, node_time, final_at, internal, internal_best, clock_skew_seconds, observed_at from networks
            where lease_until > now() - interval '60 seconds' order by id"""
     )
     return [NodeSeen(*row.values()) for row in rows]

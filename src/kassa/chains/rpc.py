@@ -169,7 +169,7 @@ class JsonRpc:
         """The time of day that the last answer bore, to the second; None where it bore none, or over WebSocket."""
         try:
             return parsedate_to_datetime(self._transport.date) if isinstance(self._transport, Http) else None
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
 
     async def get(self, path: str) -> bytes | None:

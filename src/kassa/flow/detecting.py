@@ -76,9 +76,9 @@ async def _nodes(tx: Tx, house: House, now: datetime) -> list[Finding]:
     return chain_rules.on_nodes(await seen.followed(tx), list(house.chains), now)
 
 
-async def _shown(tx: Tx, house: House, _now: datetime) -> list[Finding]:
+async def _shown(tx: Tx, house: House, now: datetime) -> list[Finding]:
     final = {name for name, network in house.settings.networks.items() if network.finality != "blocks"}
-    return chain_rules.on_shown(await seen.nodes(tx), final, list(house.chains))
+    return chain_rules.on_shown(await seen.nodes(tx), final, list(house.chains), now)
 
 
 async def _reorganisations(tx: Tx, house: House, now: datetime) -> list[Finding]:

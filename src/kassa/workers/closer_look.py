@@ -14,6 +14,8 @@ from kassa.watch.keys import WatchedKeys
 log = structlog.get_logger()
 CLOCK_EVERY_SECONDS = 600
 DELEGATES_EVERY_SECONDS = 3600
+MOST_SKEW_SECONDS = 10**9
+"""Whatever a node says of the time, it is no more wrong than this: some thirty years."""
 
 
 class CloserLook:
@@ -46,7 +48,7 @@ class CloserLook:
             told, now = await probe.clock(), self._house.clock.now()
         finally:
             await probe.close()
-        skew = None if told is None else round((told - now).total_seconds())
+        skew = None if told is None else _bounded(round((told - now).total_seconds()))
         await self._house.database.run(lambda tx: flow.note_clock(tx, self._network, skew, now))
 
     async def _look_at_addresses(self) -> None:
@@ -55,3 +57,7 @@ class CloserLook:
         named = {f"0x{address.hex()}": to for address, to in found.items()}
         now = self._house.clock.now()
         await self._house.database.run(lambda tx: flow.on_delegates(tx, self._house, self._network, named, now))
+
+
+def _bounded(seconds: int) -> int:
+    return max(-MOST_SKEW_SECONDS, min(seconds, MOST_SKEW_SECONDS))

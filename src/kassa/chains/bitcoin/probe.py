@@ -15,7 +15,7 @@ from kassa.chains.rpc import JsonRpc
 class _Totals(msgspec.Struct):
     """What we read of `getnettotals`: the only answer that tells the machine's time, which no setting can mock."""
 
-    timemillis: Annotated[int, msgspec.Meta(ge=0, le=2**48)]
+    timemillis: Annotated[int, msgspec.Meta(ge=0, le=2**47)]  # in the year 6429
 
 
 class _Node(msgspec.Struct):
