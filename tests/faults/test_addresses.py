@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asyncpg import UndefinedTableError
 
+import kassa.people.store as people
 from kassa import flow
 from kassa.audit.model import Actor
 from kassa.auditing.log import renew_key
@@ -20,6 +22,7 @@ from kassa.house import House
 from kassa.invoices.deadline_store import FIRST_TURN
 from kassa.main import former_chains, open_house
 from kassa.settings import Settings
+from kassa.wallets import seal_store as seals
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
 from tests.api.served import Caller, Served, serve
 from tests.house import BITCOIN, add_store
@@ -318,3 +321,24 @@ async def test_what_was_issued_before_there_were_seals_is_sealed_at_the_first_st
     assert (renewed["addresses"], renewed["left"]) == (1, 1)
     async with open_house(settings) as house, serve(house, served.store) as after:
         assert (await after.all.get(f"/v1/invoices/{good['id']}")).json["payment_options"][0]["withheld"] is None
+
+
+async def test_a_renewal_of_the_key_that_broke_off_loses_no_secret(served: Served, database_url: str) -> None:
+    settings, pool = replace(served.house.settings, database_url=Secret(database_url)), served.house.database.pool
+    (settings.data_dir / "address-key").write_text("00" * 32)  # that of the house
+    async with served.house.database.transaction() as tx:
+        await seals.adopt_key(tx, served.house.seal)
+        person = (await people.create(tx, "owner@example.com", "Owner", served.house.clock.now())).id
+        await people.set_totp(tx, person, served.house.seal.lock(person, "JBSWY3DPEHPK3PXP"), 0)
+    for _ in range(2):  # the second finds the key of the first
+        await pool.execute("alter table acts rename to acts_elsewhere")
+        with pytest.raises(UndefinedTableError):
+            await renew_key(settings, Actor("operator test"), "lost")
+        await pool.execute("alter table acts_elsewhere rename to acts")
+
+    await renew_key(settings, Actor("operator test"), "lost")
+
+    async with open_house(settings) as house:
+        [(_, kept)] = await people.totp_secrets(house.database.pool)  # type: ignore[arg-type]  # nobody else writes
+        assert house.seal.unlock(person, kept) == "JBSWY3DPEHPK3PXP"
+    assert not list(settings.data_dir.glob("address-key.*"))

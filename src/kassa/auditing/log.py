@@ -17,7 +17,7 @@ from kassa.house import derived_text
 from kassa.main import build_chains, former_chains, open_books
 from kassa.settings import Settings
 from kassa.wallets import seal_store as seals
-from kassa.wallets.seal import make_another, read_former
+from kassa.wallets.seal import forget_former, make_another
 
 Told = dict[str, Any]  # JSON for programs, lines for people
 
@@ -62,13 +62,14 @@ async def renew_key(settings: Settings, by: Actor, reason: str) -> Told:
     chains = build_chains(settings)
     async with open_books(settings) as database:
         everything = {**await former_chains(settings, database), **chains}
-        former, seal = await read_former(settings.data_dir), await make_another(settings.data_dir)
+        former, seal = await make_another(settings.data_dir, await seals.fingerprint(database.pool))
         async with database.transaction() as tx:
             await seals.adopt_key(tx, seal, renew=True)
             done, left = await seals.seal_all(tx, seal, partial(derived_text, everything))
             await flow.lock_secrets(tx, seal, former)
             told = {"addresses": done, "left": left, "fingerprint": seal.fingerprint.hex(), "reason": reason}
             await audit.record(tx, by, "address_key.renewed", "address key", SystemClock().now(), after=told)
+    await forget_former(settings.data_dir)
     return told
 
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from kassa.core.errors import DatabaseError
 
 FILE = "address-key"
+_FORMER = f"{FILE}.former"
 _BYTES = 32
 _NONCE = 12
 _LOCKED = "locked:"
@@ -108,21 +109,37 @@ async def read_or_make(data_dir: Path, fingerprint: bytes | None) -> tuple[Seal,
     return seal, made
 
 
-async def read_former(data_dir: Path) -> Seal | None:
-    """Return the seal of the key in a data folder, if one can be read there."""
+async def make_another(data_dir: Path, fingerprint: bytes | None) -> tuple[Seal | None, Seal]:
+    """Replace the key in a data folder by a new one; return the former one, if it can be read, and the new one.
+
+    The key of `fingerprint`, by which the database is sealed, is kept beside it until `forget_former`: whoever dies
+    before the database is sealed anew would lose all that only that key opens. Raises `OSError`.
+    """
+    former = await asyncio.to_thread(_put_aside, data_dir, fingerprint)
+    key, _ = await asyncio.to_thread(_make, data_dir / FILE)
+    return None if former is None else Seal(former), Seal(key)
+
+
+async def forget_former(data_dir: Path) -> None:
+    """Delete the key that was replaced, once nothing needs it any more; raises `OSError`."""
+    await asyncio.to_thread((data_dir / _FORMER).unlink, missing_ok=True)
+
+
+def _put_aside(data_dir: Path, fingerprint: bytes | None) -> bytes | None:
+    path, former = data_dir / FILE, data_dir / _FORMER
+    key = _read_or_none(path)
+    if key is not None and fingerprint in (None, Seal(key).fingerprint):
+        path.replace(former)
+    else:
+        path.unlink(missing_ok=True)  # of a renewal that broke off, or of no use
+    return _read_or_none(former)
+
+
+def _read_or_none(path: Path) -> bytes | None:
     try:
-        key = await asyncio.to_thread(_read, data_dir / FILE)
-    except (OSError, ValueError):
+        return _read(path)
+    except ValueError:
         return None
-    return None if key is None else Seal(key)
-
-
-async def make_another(data_dir: Path) -> Seal:
-    """Replace the key in a data folder by a new one; raises `OSError`."""
-    path = data_dir / FILE
-    await asyncio.to_thread(path.unlink, missing_ok=True)
-    key, _ = await asyncio.to_thread(_make, path)
-    return Seal(key)
 
 
 def _read(path: Path) -> bytes | None:
