@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kassa import flow
 from kassa.core.errors import Conflict
-from kassa.db.pool import Database, Tx
+from kassa.db.pool import Database
 from kassa.stores.store import get_store
 from tests.house import BITCOIN, SetClock, build_house
 
@@ -22,12 +22,9 @@ async def main(url: str, folder: Path, store_id: str, invoices: list[str]) -> in
         store = await get_store(tx, store_id)
 
     async def spend(invoice: str) -> bool:
-        async def work(tx: Tx) -> None:
-            now = house.clock.now()
-            await flow.pay_from_credit(tx, house, store, invoice, f"BTC@{BITCOIN}", None, "key_test", now)
-
+        now = house.clock.now()
         try:
-            await database.run(work)
+            await flow.pay_from_credit(None, house, store, invoice, f"BTC@{BITCOIN}", None, "key_test", now)
         except Conflict as conflict:
             if conflict.code != "insufficient_credit":
                 raise

@@ -1,11 +1,12 @@
 """Customers, what is to their credit, and their spends: the SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 from asyncpg import Record, UniqueViolationError
 from asyncpg.pool import Pool
 
@@ -13,6 +14,7 @@ from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import CustomerId, InvoiceId, SpendId, StoreId
 from kassa.customers.model import Balance, Customer, Spend
 from kassa.db.pool import Tx
+from kassa.db.rows import as_json
 
 Purse = tuple[CustomerId, str]
 """A customer's credit in one asset."""
@@ -115,29 +117,56 @@ async def move(tx: Tx, moves: Mapping[Purse, int]) -> dict[Purse, Owed]:
     return found
 
 
-async def put_spend(tx: Tx, made: Spend) -> None:
-    """Write a spend; `debit` must follow in the same transaction."""
-    await tx.execute(
-        "insert into spends (id, store_id, customer_id, invoice_id, asset, units, rate, made_at, made_by, rate_source,"
-        " rate_at, rate_method) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        made.id, made.store_id, made.customer_id, made.invoice_id, made.asset, made.units,
-        None if made.rate is None else str(made.rate), made.made_at, made.made_by, made.rate_source, made.rate_at,
-        made.rate_method,
-    )  # fmt: skip
-
-
-async def debit(tx: Tx, made: Spend) -> bool:
-    """Take a spend from its customer's credit if it is there; otherwise change nothing and return False.
-
-    Whoever spends the same credit at once waits for the row and then sees what is left: the sum never exceeds it.
-    """
-    done = await tx.execute(
-        "update customer_balances set units = units - $3 where customer_id = $1 and asset = $2 and units >= $3",
-        made.customer_id,
-        made.asset,
-        made.units,
+async def available(tx: Tx, purses: Collection[Purse]) -> dict[Purse, int]:
+    """Return what there is to spend in some purses, as last committed; 0 where nothing ever came."""
+    wanted = sorted(purses)
+    rows = await tx.fetch(
+        """select b.customer_id, b.asset, b.units from unnest($1::text[], $2::text[]) as w (customer_id, asset)
+           join customer_balances b using (customer_id, asset)""",
+        [customer for customer, _ in wanted],
+        [asset for _, asset in wanted],
     )
-    return bool(done == "UPDATE 1")
+    found = {(CustomerId(row["customer_id"]), row["asset"]): int(row["units"]) for row in rows}
+    return {purse: found.get(purse, 0) for purse in wanted}
+
+
+async def put_spends(tx: Tx, made: Sequence[Spend]) -> None:
+    """Write spends; `debit` must follow in the same transaction."""
+    await tx.execute(
+        """insert into spends (id, store_id, customer_id, invoice_id, asset, units, rate, made_at, made_by, rate_source,
+               rate_at, rate_method)
+           select id, store_id, customer_id, invoice_id, asset, units, rate, made_at, made_by, rate_source, rate_at,
+               rate_method
+           from json_populate_recordset(null::spends, $1) order by id""",
+        as_json([_spend_row(spend) for spend in made]),
+    )
+
+
+async def debit(tx: Tx, made: Sequence[Spend]) -> bool:
+    """Take spends from their customers' credit; return False where one purse has less than all that is taken from it.
+
+    Then some may be taken and others not: undo the transaction. Whoever spends the same credit at once waits for the
+    row and then sees what is left: the sum never exceeds it. Rows are locked in the order of their keys.
+    """
+    taken: dict[Purse, int] = {}
+    for spend in made:
+        purse = spend.customer_id, spend.asset
+        taken[purse] = taken.get(purse, 0) + spend.units
+    purses = sorted(taken)
+    done = await tx.execute(
+        """with held as materialized (
+               select b.customer_id, b.asset, t.units
+               from unnest($1::text[], $2::text[], $3::numeric[]) as t (customer_id, asset, units)
+               join customer_balances b using (customer_id, asset)
+               order by b.customer_id, b.asset for no key update of b
+           )
+           update customer_balances b set units = b.units - held.units from held
+           where b.customer_id = held.customer_id and b.asset = held.asset and b.units >= held.units""",
+        [customer for customer, _ in purses],
+        [asset for _, asset in purses],
+        [taken[purse] for purse in purses],
+    )
+    return bool(done == f"UPDATE {len(purses)}")
 
 
 async def spends_on(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, list[Spend]]:
@@ -170,6 +199,23 @@ def _customer(row: Record) -> Customer:
         row["metadata"],
         row["created_at"],
     )
+
+
+def _spend_row(made: Spend) -> dict[str, object]:
+    return {
+        "id": made.id,
+        "store_id": made.store_id,
+        "customer_id": made.customer_id,
+        "invoice_id": made.invoice_id,
+        "asset": made.asset,
+        "units": made.units,
+        "rate": None if made.rate is None else str(made.rate),
+        "made_at": made.made_at,
+        "made_by": made.made_by,
+        "rate_source": made.rate_source,
+        "rate_at": made.rate_at,
+        "rate_method": None if made.rate_method is None else msgspec.Raw(made.rate_method.encode()),
+    }
 
 
 def _spend(row: Record) -> Spend:

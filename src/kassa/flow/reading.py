@@ -14,7 +14,7 @@ Read = TypeVar("Read")
 
 # What reading a row that is not as we write rows can raise. A fault of the database itself is none of these: it ends
 # the transaction for all.
-_FAULTS = (KassaError, ValueError, LookupError, TypeError, ArithmeticError, AssertionError)
+FAULTS = (KassaError, ValueError, LookupError, TypeError, ArithmeticError, AssertionError)
 
 
 async def read_each(
@@ -23,7 +23,7 @@ async def read_each(
     """Return what `take` reads of some ids, and why others cannot be read: they are then read one by one."""
     try:
         return await take(ids), {}
-    except _FAULTS as fault:
+    except FAULTS as fault:
         if len(ids) == 1:
             return [], {ids[0]: f"{type(fault).__name__}: {fault}"}
     read: list[Read] = []

@@ -58,6 +58,17 @@ async def hold(tx: Tx, store_id: StoreId, invoice: InvoiceId) -> bool:
     return found is not None
 
 
+async def hold_free(tx: Tx, asked: Sequence[tuple[StoreId, InvoiceId]]) -> set[InvoiceId]:
+    """Lock invoices of stores, in id order, and return them; not those that somebody else holds."""
+    rows = await tx.fetch(
+        """select i.id from invoices i join unnest($1::text[], $2::text[]) as a (store_id, id) using (store_id, id)
+           order by i.id for no key update of i skip locked""",
+        [store for store, _ in asked],
+        [id_ for _, id_ in asked],
+    )
+    return {InvoiceId(row["id"]) for row in rows}
+
+
 async def load(
     tx: Tx, invoices: Sequence[InvoiceId], *, store_id: StoreId | None = None
 ) -> list[tuple[Terms, Announced]]:

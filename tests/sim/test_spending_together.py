@@ -1,0 +1,100 @@
+"""Spends of one moment share a transaction, and nothing else: each is decided by itself, and none waits for another."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kassa import flow
+from kassa.core.errors import Conflict, NotFound, Rejected
+from kassa.db.pool import Database
+from tests.sim.accounts import silent
+from tests.sim.test_credit import buying, deposit, purse
+from tests.sim.toychain import ASSET
+from tests.sim.world import World, new_world
+
+UNKNOWN = "inv_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
+    """A customer of the first store has settled credit of 250,000 units."""
+    async with new_world(database, tmp_path / "house") as made:
+        await deposit(made, 250_000)
+        for _ in range(5):
+            made.chain.mine()
+        await made.step()
+        yield made
+
+
+async def spend(world: World, invoice: str, amount: str | None = None) -> dict[str, Any]:
+    now = world.clock.now()
+    return await flow.pay_from_credit(None, world.house, world.stores[0], invoice, ASSET, amount, "sim", now)
+
+
+async def made(world: World) -> tuple[int, int]:
+    """Return how many spends there are, and how many transactions wrote them."""
+    row = await world.house.database.pool.fetchrow("select count(*), count(distinct xmin::text) from spends")
+    return row[0], row[1]
+
+
+def said(outcome: dict[str, Any] | BaseException) -> str:
+    if isinstance(outcome, Rejected):
+        return outcome.code
+    assert isinstance(outcome, dict), outcome
+    return str(outcome["status"])
+
+
+async def test_spends_of_one_moment_are_decided_each_by_itself_and_written_together(world: World) -> None:
+    ids = [(await buying(world))["id"] for _ in range(4)]
+    nobodys = await world.invoice("50.00", 0, 900, None)
+    assert nobodys is not None
+    asked = [(ids[0], None), (nobodys["id"], None), (ids[1], None), (UNKNOWN, None), (ids[2], None), (ids[3], "0.0004")]
+    outcomes = await asyncio.gather(
+        *(spend(world, *each) for each in asked), spend(world, ids[0]), return_exceptions=True
+    )
+    assert [said(each) for each in outcomes] == [
+        "settled", "no_customer", "settled", "not_found", "insufficient_credit", "new", "invoice_not_payable",
+    ]  # fmt: skip
+    assert await purse(world) == (10_000, 0)
+    assert await made(world) == (3, 1)
+    assert not any(check.failures for check in (await flow.verify(world.house, silent)).checks)
+    assert isinstance(outcomes[0], dict)
+    assert outcomes[0] == await world.shown(outcomes[0])
+
+
+async def test_an_invoice_that_somebody_is_busy_with_keeps_no_other_waiting(world: World) -> None:
+    busy, other = [(await buying(world))["id"] for _ in range(2)]
+    async with world.house.database.transaction() as tx:
+        await tx.execute("select from invoices where id = $1 for no key update", busy)
+        waiting = asyncio.create_task(spend(world, busy))
+        async with asyncio.timeout(10):
+            assert said(await spend(world, other)) == "settled"
+        assert not waiting.done()
+    assert said(await waiting) == "settled"
+
+
+async def test_d21_credit_that_others_take_meanwhile_is_spent_as_far_as_it_goes(world: World) -> None:
+    ids = [(await buying(world))["id"] for _ in range(2)]
+    pool = world.house.database.pool
+    async with world.house.database.transaction() as tx:
+        await tx.execute("update customer_balances set units = units - 130000")
+        together = [asyncio.create_task(spend(world, id_)) for id_ in ids]
+        async with asyncio.timeout(10):
+            while not await pool.fetchval("select count(*) from pg_locks where not granted"):  # noqa: ASYNC110 rows tell nobody
+                await asyncio.sleep(0.01)
+    outcomes = await asyncio.gather(*together, return_exceptions=True)
+    assert sorted(said(each) for each in outcomes) == ["insufficient_credit", "settled"]
+    assert await purse(world) == (20_000, 0)
+
+
+async def test_one_that_cannot_be_read_is_refused_alone(world: World) -> None:
+    whole, broken = [(await buying(world))["id"] for _ in range(2)]
+    pool = world.house.database.pool
+    await pool.execute("update payment_options set rate = 'nothing' where invoice_id = $1", broken)
+    told, fault = await asyncio.gather(spend(world, whole), spend(world, broken), return_exceptions=True)
+    assert said(told) == "settled"
+    assert isinstance(fault, ValueError)
+    assert not isinstance(fault, Conflict | NotFound)
