@@ -279,3 +279,10 @@ async def test_a_detector_is_run_by_one_of_several_processes_and_not_before_its_
 async def _beats(house: House, name: str) -> bool:
     beat = (await detectors.beats(house.database.pool)).get(name)
     return beat is not None and beat.ended_at is not None
+
+
+async def test_what_came_to_an_address_is_found_without_reading_every_payment(database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.execute("set local enable_seqscan = off")
+        plan = await tx.fetch("explain select from payments where address_id = 'adr_one'")
+    assert "payments_address" in str(plan)
