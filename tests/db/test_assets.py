@@ -191,6 +191,18 @@ async def test_an_export_refuses_an_asset_whose_decimals_nobody_knows(shop: Shop
         await shop.books(form)
 
 
+async def test_money_without_an_owner_is_listed_beside_an_asset_whose_decimals_nobody_knows(shop: Shop) -> None:
+    address = (await shop.order("ETH@anvil"))["payment_options"][0]["address"]
+    await shop.pay((address, "GEM@anvil", 5_000), (address, "USDC@anvil", 50 * 10**18))
+    await forget(shop, "GEM@anvil")
+    async with shop.database.transaction() as tx:
+        listed = await flow.unassigned(tx, shop.before)
+    assert {each["asset"]: each["amount"] for each in listed} == {
+        "GEM@anvil": None,
+        "USDC@anvil": "50.000000000000000000",
+    }
+
+
 async def test_one_record_that_cannot_be_read_holds_up_no_other(shop: Shop) -> None:
     """Neither at the clock's gate, nor where a block brings money to many; and a person ends it."""
     broken, unpaid = await shop.order("GEM@anvil"), await shop.order("GEM@anvil")

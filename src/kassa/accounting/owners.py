@@ -17,8 +17,9 @@ def unassigned(config: Config = None, as_json: AsJson = False) -> None:
 
     told = ask(operations.unassigned_payments(settings_of(config)))
     lines = [
-        f"{each['payment_id']}  {each['amount']} {each['asset']}  {', '.join(each['stores']) or 'no store'}"
-        f"  suggested: {each['suggested']}  {each['txid']} {each['position']}"
+        f"{each['payment_id']}  {each['amount'] or 'an unknown amount of'} {each['asset']}"
+        f"  {', '.join(each['stores']) or 'no store'}  suggested: {each['suggested']}"
+        f"  {each['txid']} {each['position']}"
         for each in told["data"]
     ]
     print(json.dumps(told) if as_json else "\n".join(lines) or "all money has an owner")

@@ -63,13 +63,16 @@ async def assign_payment(
 
 
 async def unassigned(tx: Tx, house: House) -> list[dict[str, Any]]:  # JSON
-    """Return the money without an owner, oldest first, with who may be meant: by its wallet, or by its invoice."""
+    """Return the money without an owner, oldest first, with who may be meant: by its wallet, or by its invoice.
+
+    Where the database does not know the decimals of its asset, the amount is None.
+    """
     known = await decimals(tx)
     return [
         {
             "payment_id": found.payment.id,
             "asset": found.payment.asset,
-            "amount": format_units(found.payment.units, known[found.payment.asset]),
+            "amount": _amount(found.payment, known.get(found.payment.asset)),
             "txid": found.payment.key.txid,
             "position": found.payment.key.position,
             "address": found.payment.address,
@@ -79,6 +82,11 @@ async def unassigned(tx: Tx, house: House) -> list[dict[str, Any]]:  # JSON
         }
         for found in await owners.unassigned(tx)
     ]
+
+
+def _amount(payment: Payment, places: int | None) -> str | None:
+    # One asset that is not known must not hide all the other money.
+    return None if places is None else format_units(payment.units, places)
 
 
 async def _check_unowned(tx: Tx, house: House, payment: Payment, now: datetime) -> None:
