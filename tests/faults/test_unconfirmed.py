@@ -48,6 +48,50 @@ async def test_a9_a_replacement_that_pays_less_takes_the_payment_back(shop: Shop
     assert (await shop.shown(invoice))["amount_settled"] == paid
 
 
+async def from_unconfirmed(node: DevNode, to: str) -> tuple[str, str]:
+    """Pay an address 50 EUR out of two unconfirmed transactions; return the ids of the first, and of the payment.
+
+    Only the first signals that it may be replaced.
+    """
+    first = spent = await node.send_many([(await node.address(), 104_000)])
+    for target, amount in ((await node.address(), "0.00102"), (to, "0.001")):
+        coins = await node.rpc.call("listunspent", 0, 0)
+        coin = next(coin for coin in coins if coin["txid"] == spent and coin["amount"] < 1)
+        source = [{"txid": spent, "vout": coin["vout"], "sequence": 0xFFFFFFFF}]
+        draft = await node.rpc.call("createrawtransaction", source, [{target: amount}])
+        spent = await node.broadcast((await node.rpc.call("signrawtransactionwithwallet", draft))["hex"])
+    return first, spent
+
+
+@pytest.mark.parametrize("mined", [False, True])
+async def test_a9_a_payment_ends_at_once_when_another_takes_the_place_of_an_ancestor(
+    bitcoind: DevNode, database: Database, tmp_path: Path, mined: bool
+) -> None:
+    async with open_shop(bitcoind, database, tmp_path, verified=True, drop_after_seconds=3600) as shop:
+        invoice = await shop.invoice()
+        ancestor, paid = await from_unconfirmed(bitcoind, address(invoice))
+        await shop.until(invoice, status="processing", payments=["detected"])
+        thief = await bitcoind.conflict(ancestor)
+        if mined:
+            await bitcoind.mine(transactions=[thief])
+        else:
+            await bitcoind.broadcast(thief)
+        shown = await shop.until(invoice, status="new", payments=["replaced"])
+        other = (await bitcoind.rpc.call("decoderawtransaction", thief))["txid"]
+        assert [(p["txid"], p["replaced_by"]) for p in shown["payments"]] == [(paid, other)]
+
+
+async def test_a9_an_ancestor_that_confirms_takes_nothing_back(shop: Shop) -> None:
+    invoice = await shop.invoice()
+    ancestor, _ = await from_unconfirmed(shop.node, address(invoice))
+    await shop.until(invoice, status="processing")
+    await shop.node.mine(transactions=[ancestor])
+    await shop.caught_up()
+    await shop.node.mine()
+    await shop.until(invoice, status="settled", payments=["settled"])
+    assert "payment.replaced" not in await shop.events(invoice)
+
+
 async def test_a10_fee_bumps_count_once_whichever_version_is_mined(shop: Shop) -> None:
     invoice = await shop.invoice()
     first = await shop.pay(invoice)
@@ -107,6 +151,20 @@ async def test_zero_confirmations_settle_small_amounts_that_do_not_signal_replac
         assert settled["payments"][0]["confirmations"] == 0
         await shop.until(signalling, status="processing")
         await shop.until(large, status="processing")
+
+
+async def test_a9_an_ancestor_that_signals_replacement_keeps_a_payment_from_settling_without_a_block(
+    bitcoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    await bitcoind.restart(SIGNALS_COUNT)
+    policy = (Confirmations(0, Fraction(50), "EUR"), Confirmations(1))
+    async with open_shop(bitcoind, database, tmp_path, verified=True, confirmations=policy) as shop:
+        invoice = await shop.invoice()
+        await from_unconfirmed(bitcoind, address(invoice))
+        await shop.until(invoice, payments=["detected"])
+        await shop.caught_up()
+        shown = await shop.shown(invoice)
+        assert (shown["status"], shown["payments"][0]["confirmations_required"]) == ("processing", 1)
 
 
 async def test_a14_a_node_that_replaces_any_transaction_settles_none_without_a_block(

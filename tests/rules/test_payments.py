@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from kassa.core.facts import BlockRef, Input, Pending, Transaction, Transfer, TransferKey
 from kassa.core.ids import PaymentId
-from kassa.payments.rules import Conflict, Found, Nameless, Unconfirmed, conflicts, first_seen, look, named
+from kassa.payments.rules import Conflict, Found, Nameless, Unconfirmed, Victim, conflicts, first_seen, look, named
 from tests.rules.build import at
 
 TIP = BlockRef(1, "a1")
@@ -63,11 +63,16 @@ def test_a_change_of_replaceability_is_noticed() -> None:
 
 def test_another_spend_of_an_input_is_a_conflict_and_ones_own_is_not() -> None:
     spenders = [(transaction("new", "x:0"), None), (transaction("old", "x:0"), 7)]
-    assert conflicts(spenders, {"x:0": ["old"]}) == [Conflict("old", "new", None)]
+    assert conflicts(spenders, {"x:0": [Victim("old", "old")]}) == [Conflict("old", "new", None)]
+
+
+def test_another_spend_of_what_an_ancestor_spends_is_a_conflict_and_the_ancestor_is_not() -> None:
+    spenders = [(transaction("new", "x:0"), None), (transaction("parent", "x:0"), 7)]
+    assert conflicts(spenders, {"x:0": [Victim("ours", "parent")]}) == [Conflict("ours", "new", None)]
 
 
 def test_one_transaction_may_overtake_several() -> None:
-    found = conflicts([(transaction("new", "x:0", "y:1"), 7)], {"x:0": ["a"], "y:1": ["b"]})
+    found = conflicts([(transaction("new", "x:0", "y:1"), 7)], {"x:0": [Victim("a", "a")], "y:1": [Victim("b", "b")]})
     assert found == [Conflict("a", "new", 7), Conflict("b", "new", 7)]
 
 

@@ -42,13 +42,22 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Ancestor:
+    """An unconfirmed transaction that another hangs on, and what it spends."""
+
+    txid: str
+    inputs: tuple[Input, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Transaction:
     """A transaction that may concern us: it pays a watched key or spends a watched one.
 
     `replaceable` is true when another may take its place: it, or an unconfirmed ancestor, signals so, the node lets any
     be replaced, or it pays too little or hangs on too many others to stay in mempools. `first_seen_at` is the time at
     which the node says it took the transaction into its mempool, if it says so. `empty` counts its transfers of nothing
-    to watched addresses: they are none, but somebody sends them.
+    to watched addresses: they are none, but somebody sends them. `ancestors` are the unconfirmed transactions that
+    it hangs on, as far as they were followed.
     """
 
     txid: str
@@ -57,6 +66,7 @@ class Transaction:
     replaceable: bool = False
     first_seen_at: datetime | None = None
     empty: int = 0
+    ancestors: tuple[Ancestor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import structlog
 
 import kassa.alerts.store as alerts
 import kassa.audit.store as audit
+import kassa.payments.rival_store as rivals
 import kassa.payments.store as payments
 import kassa.payments.void_store as voids
 import kassa.wallets.store as wallets
@@ -64,7 +65,7 @@ async def on_chain_update(
     touched |= await _put_found(tx, house, network, found, now, ahead)
     crashpoint("chain.payments")
     spenders = [(transaction, block.ref.height) for block in update.apply for transaction in block.transactions]
-    victims = await payments.victims(tx, network, [transaction for transaction, _ in spenders])
+    victims = await rivals.victims(tx, network, [transaction for transaction, _ in spenders])
     touched |= await payments.put_conflicts(tx, network, conflicts(spenders, victims))
     # What another block's execution of the same transaction had paid, and this one's does not, or what failed.
     touched |= await voids.put_void(tx, network, [Void(said.txid, None, height) for said, height in spenders])
@@ -110,9 +111,10 @@ async def on_pending(
         if found.transaction.txid not in noted or found.transaction.txid in said.seen
     ]
     touched = await _put_found(tx, house, network, fresh, now, ahead)
+    await rivals.put_ancestors(tx, network, pending.transactions)
     crashpoint("mempool.payments")
     spenders = [(transaction, None) for transaction in pending.transactions]
-    victims = await payments.victims(tx, network, pending.transactions)
+    victims = await rivals.victims(tx, network, pending.transactions)
     touched |= await payments.put_conflicts(tx, network, conflicts(spenders, victims))
     touched |= await payments.put_missing(tx, network, sorted(said.missing), read_at)
     if pending.complete:

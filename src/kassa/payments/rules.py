@@ -20,11 +20,19 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """`txid` cannot confirm while `by` stands: that spends one of its inputs (at `height`, or unconfirmed)."""
+    """`txid` cannot confirm while `by` stands (at `height`, or unconfirmed): both, or an ancestor, spend the same."""
 
     txid: str
     by: str
     height: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """`txid`, one of ours, can confirm only while nothing but `by` spends an outpoint: itself, or an ancestor of it."""
+
+    txid: str
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +132,15 @@ def named(found: Sequence[Found], nameless: Sequence[Nameless]) -> tuple[dict[Pa
 
 
 def conflicts(
-    spenders: Sequence[tuple[Transaction, int | None]], victims: Mapping[str, Collection[str]]
+    spenders: Sequence[tuple[Transaction, int | None]], victims: Mapping[str, Collection[Victim]]
 ) -> list[Conflict]:
-    """List which of our transactions were overtaken. `victims`: our txids by an outpoint that each of them spends."""
+    """List which of our transactions were overtaken. `victims`: ours by an outpoint that each of them needs."""
     return [
-        Conflict(txid, transaction.txid, height)
+        Conflict(victim.txid, transaction.txid, height)
         for transaction, height in spenders
         for spent in transaction.inputs
-        for txid in victims.get(spent.outpoint, ())
-        if txid != transaction.txid
+        for victim in victims.get(spent.outpoint, ())
+        if transaction.txid not in (victim.txid, victim.by)
     ]
 
 

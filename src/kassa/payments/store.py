@@ -8,7 +8,7 @@ from typing import Any
 
 from asyncpg.pool import Pool
 
-from kassa.core.facts import BlockRef, Transaction, TransferKey
+from kassa.core.facts import BlockRef, TransferKey
 from kassa.core.ids import AddressId, CustomerId, InvoiceId, PaymentId, StoreId, new_id
 from kassa.db.pool import Tx
 from kassa.payments.model import Basis, Payment, Sighting, Status, Tier, Touched
@@ -124,24 +124,6 @@ async def undo(tx: Tx, network: str, above: int) -> Touched:
         "update payments set conflict_height = null where network = $1 and conflict_height > $2", network, above
     )
     return touched_by(undone)
-
-
-async def victims(tx: Tx, network: str, spenders: Sequence[Transaction]) -> dict[str, list[str]]:
-    """Return our unconfirmed txids by the outpoint that they spend, for the outpoints that `spenders` spend."""
-    outpoints = list({spent.outpoint for transaction in spenders for spent in transaction.inputs})
-    if not outpoints:
-        return {}
-    rows = await tx.fetch(
-        """select distinct i.outpoint, i.txid from payment_inputs i
-           join payments p on p.network = i.network and p.txid = i.txid and p.block_height is null
-           where i.network = $1 and i.outpoint = any($2)""",
-        network,
-        outpoints,
-    )
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        found.setdefault(row["outpoint"], []).append(row["txid"])
-    return found
 
 
 async def put_conflicts(tx: Tx, network: str, conflicts: Sequence[Conflict]) -> Touched:

@@ -43,7 +43,10 @@ with unborn as (
 select pg_snapshot_xmin(pg_current_snapshot())::text as horizon,
     (select array_agg(watch_key) from addresses
      where network = $1 and made_by >= $2::text::xid8 and made_by < (select first from unborn)) as destinations,
-    (select array_agg(watch_key) from payment_inputs
+    (select array_agg(watch_key) from (
+        select network, watch_key, made_by from payment_inputs
+        union all select network, watch_key, made_by from ancestor_inputs
+     ) as needed
      where network = $1 and made_by >= $2::text::xid8 and made_by < (select first from unborn)) as outpoints
 """
 

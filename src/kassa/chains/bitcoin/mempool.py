@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kassa.chains.base import Keys, Watched
+from kassa.chains.bitcoin.ancestors import Ancestors
 from kassa.chains.bitcoin.transactions import Names, RawTransaction, describe, read_transaction, transaction_keys
 from kassa.chains.matching import NO_KEYS, members
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainUnavailable
-from kassa.core.facts import Transaction
+from kassa.core.facts import Ancestor, Transaction
 
 FETCHED_AT_ONCE = 100
 MOST_ANCESTORS = 2
@@ -84,6 +85,7 @@ class Mempool:
         self._rpc = rpc
         self._names = names
         self._seen = _Seen()
+        self._ancestors = Ancestors(self._fetch)
         self._ours: dict[str, Transaction] = {}
         self._verdicts: set[str] = set()
         self._judged: set[str] = set()  # at the tip `_judged_at`
@@ -117,7 +119,9 @@ class Mempool:
         return info, listed, self._rpc.read(Txid, answers[2], names[2])
 
     def _forget(self, listed: TxidList) -> None:
-        for txid in self._seen.keep_only(listed):
+        gone = self._seen.keep_only(listed)
+        self._ancestors.forget(gone)
+        for txid in gone:
             self._ours.pop(txid, None)
             self._verdicts.discard(txid)
             self._judged.discard(txid)
@@ -155,7 +159,12 @@ class Mempool:
             described = describe(raw, watched.destinations, self._names)
             if raw.txid in self._verdicts:
                 held = self._ours[raw.txid]
-                described = replace(described, replaceable=held.replaceable, first_seen_at=held.first_seen_at)
+                described = replace(
+                    described,
+                    replaceable=held.replaceable,
+                    first_seen_at=held.first_seen_at,
+                    ancestors=held.ancestors,
+                )
             self._ours[raw.txid] = described
             self._judged.discard(raw.txid)
 
@@ -190,9 +199,15 @@ class Mempool:
                     or (ours.replaceable if entry.signals is None else entry.signals)
                     or entry.may_fall_out(info.mempoolminfee),
                     first_seen_at=datetime.fromtimestamp(entry.time, UTC),
+                    ancestors=await self._ancestors_of(ours, entry),
                 )
                 self._verdicts.add(txid)
                 self._judged.add(txid)
+
+    async def _ancestors_of(self, ours: Transaction, entry: _Entry) -> tuple[Ancestor, ...]:
+        if not ours.transfers or entry.ancestorcount == 1:
+            return ()
+        return await self._ancestors.of(ours.inputs, self._seen)
 
 
 class _Seen:
@@ -204,7 +219,7 @@ class _Seen:
         self._pays, self._paid_by = NO_KEYS, _NO_OWNERS
         self._spends, self._spent_by = NO_KEYS, _NO_OWNERS
 
-    def __contains__(self, txid: str) -> bool:
+    def __contains__(self, txid: object) -> bool:
         return txid in self._numbers
 
     @property

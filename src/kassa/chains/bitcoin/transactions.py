@@ -140,9 +140,13 @@ def describe(raw: RawTransaction, destinations: Keys, names: Names) -> Transacti
         for number, (output, key) in enumerate(zip(raw.outputs, keys, strict=True))
         if key is not None and watched[number] and output.units
     ]
+    return Transaction(raw.txid, tuple(transfers), inputs_of(raw), raw.signals and not raw.coinbase)
+
+
+def inputs_of(raw: RawTransaction) -> tuple[Input, ...]:
+    """Return what a decoded transaction spends; nothing for a coinbase."""
     spent = () if raw.coinbase else raw.outpoints
-    inputs = tuple([Input(outpoint_text(outpoint), outpoint_key(outpoint)) for outpoint in spent])
-    return Transaction(raw.txid, tuple(transfers), inputs, raw.signals and not raw.coinbase)
+    return tuple([Input(outpoint_text(outpoint), outpoint_key(outpoint)) for outpoint in spent])
 
 
 def _transfer(raw: RawTransaction, number: int, names: Names) -> Transfer:
