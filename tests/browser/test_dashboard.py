@@ -13,9 +13,13 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
+from kassa.alerts import store as alerts
+from kassa.alerts.model import Finding, Kind, Severity
 from kassa.chains.bitcoin.devnode import DevNode
-from kassa.core.ids import is_id
+from kassa.core.clock import SystemClock
+from kassa.core.ids import StoreId, is_id
 from kassa.dashboard.pages import PAGES
+from kassa.db.pool import Database
 from tests.browser.conftest import DESKTOP, PHONE, Faults, OpenPage
 from tests.e2e.program import Program, installed
 from tests.house import BITCOIN
@@ -70,6 +74,9 @@ async def office(
         context = await browser.new_context(viewport=DESKTOP)
         await enter(office, await context.new_page(), json.loads(told.splitlines()[-1])["link"])
         office.state = await context.storage_state()
+        connection = await asyncpg.connect(office_database(office))
+        office.ids["per"] = await connection.fetchval("select id from people")
+        await connection.close()
         await context.close()
         yield office
 
@@ -96,7 +103,19 @@ async def furnish(office: Office, node: DevNode) -> None:
     _, wallets = await program.call("GET", "/v1/wallets")
     _, events = await program.call("GET", "/v1/events")
     found = [shown, shown["payments"][0], hook, customer, link, wallets["data"][0], events["data"][0]]
-    office.ids = {one["id"].partition("_")[0]: one["id"] for one in found if "id" in one}
+    await raise_alert(office)
+    office.ids |= {one["id"].partition("_")[0]: one["id"] for one in found if "id" in one}
+
+
+async def raise_alert(office: Office) -> None:
+    """Let something need a person, with hostile texts."""
+    database = await Database.open(office_database(office))
+    finding = Finding(Kind.CREDIT_LOST, HOSTILE[:100], Severity.WARNING, HOSTILE, StoreId(office.program.store))
+    async with database.transaction() as tx:
+        alert = await alerts.open_alert(tx, finding, SystemClock().now())
+    await database.close()
+    assert alert is not None
+    office.ids["alt"] = alert.id
 
 
 async def enter(office: Office, page: Page, link: str) -> None:
@@ -155,8 +174,9 @@ async def test_every_page_is_accessible_fits_and_runs_nothing_of_anyones(
     page.on("request", lambda asked: foreign.append(asked.url) if not asked.url.startswith(office.url) else None)
     wrong: list[str] = []
     for one in PAGES:
-        if one.path in DOWNLOADS or (one.id_of is not None and one.id_of not in office.ids):
+        if one.path in DOWNLOADS:
             continue
+        assert one.id_of is None or one.id_of in office.ids, one.path
         answer = await page.goto(office.path(one.path, one.id_of))
         assert answer is not None
         if answer.status != 200:
@@ -270,13 +290,17 @@ async def test_an_invoice_is_made_by_hand(office: Office, mine: Page, faults: Fa
 
 
 async def test_e19_nobody_frames_the_dashboard(office: Office, mine: Page, faults: Faults) -> None:
+    framed = [office.path(one.path, one.id_of) for one in PAGES if one.path not in DOWNLOADS]
+    door = ("sign-in", "code", "confirm", "enrol", "invitation/" + "A" * 43)
+    framed += [f"{office.url}/dashboard/{one}" for one in door]
     await mine.route("http://elsewhere.localhost/", lambda route: route.fulfill(
-        body=f"<iframe src='{office.at('overview')}'></iframe>", content_type="text/html"))  # fmt: skip
+        body="".join(f"<iframe src='{one}'></iframe>" for one in framed), content_type="text/html"))  # fmt: skip
     await mine.goto("http://elsewhere.localhost/")
     await mine.wait_for_load_state("networkidle")
-    assert len(mine.frames) == 2
-    shown = await mine.frames[-1].content()
-    assert not any(word in shown for word in ("Overview", "Sign in", "Kassa"))
+    assert len(mine.frames) == len(framed) + 1
+    for frame in mine.frames[1:]:
+        shown = await frame.content()
+        assert not any(word in shown for word in ("Overview", "Sign in", "Kassa")), frame.url
     faults.seen.clear()  # that it was refused
 
 

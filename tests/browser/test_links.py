@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from kassa.chains.bitcoin.devnode import DevNode
-from tests.browser.checkouts import sound
+from tests.browser.checkouts import ends_soon, sound
 from tests.browser.conftest import DESKTOP, Faults, OpenPage
 from tests.e2e.program import Json, Program, installed
 from tests.house import TPUB
@@ -158,3 +158,50 @@ async def _take_home(page: Page, home: str) -> None:
 def _expected(faults: Faults, *words: str) -> None:
     """Take what a browser says of answers that were meant to refuse."""
     faults.seen[:] = [fault for fault in faults.seen if not any(word in fault for word in words)]
+
+
+async def test_a_link_says_truthfully_what_came_too_late(
+    kassa: Program, shared_bitcoind: DevNode, shared_database_url: str, page: Page
+) -> None:
+    link = await make(kassa)
+    invoice = await _begun(kassa, page, link)
+    await ends_soon(shared_database_url, invoice, 1)
+    await kassa.until_invoice(invoice, status="expired")
+    await shared_bitcoind.fund(invoice["payment_options"][0]["address"], 100_000)
+    await kassa.until_invoice(invoice, flags=["late"])
+    await page.goto(link["url"])
+    await expect(page.get_by_text("A payment came too late")).to_be_visible()
+    await expect(page.get_by_text("Please do not pay again: the shop decides about it.")).to_be_visible()
+    await expect(page.get_by_role("button")).to_have_count(0)
+    await sound(page)
+
+
+# Last in this file: what is undone here raises an alert, by which later payments need more confirmations.
+async def test_a_link_says_that_the_network_took_a_payment_back(
+    kassa: Program, shared_bitcoind: DevNode, page: Page
+) -> None:
+    link = await make(kassa)
+    invoice = await _begun(kassa, page, link)
+    txid = await shared_bitcoind.fund(invoice["payment_options"][0]["address"], 100_000)
+    other = await shared_bitcoind.conflict(txid)
+    await shared_bitcoind.mine()
+    await kassa.until_invoice(invoice, status="settled")
+    await page.goto(link["url"])
+    await expect(page.get_by_role("heading", name="Paid", exact=True)).to_be_visible()
+
+    await shared_bitcoind.fork(1, drop={txid}, transactions=[other])
+    await kassa.until_invoice(invoice, flags=["reversed"])
+    await page.goto(link["url"])
+    await expect(page.get_by_text("A payment was undone")).to_be_visible()
+    await expect(page.get_by_text("The network took a payment back. Please pay what is still due.")).to_be_visible()
+    shown = (await kassa.call("GET", f"/v1/payment-links/{link['id']}"))[1]
+    assert (shown["amount_paid"], shown["amount_due"], shown["flags"]) == ("0.00", "50.00", ["reversed"])
+    await sound(page)
+
+
+async def _begun(kassa: Program, page: Page, link: Json) -> Json:
+    """Begin to pay a link as its payer would; return the invoice."""
+    await page.goto(link["url"])
+    await page.get_by_role("button", name="Pay €50.00").click()
+    await page.wait_for_url("**/i/inv_*")
+    return (await kassa.call("GET", f"/v1/invoices/{page.url.rpartition('/')[2]}"))[1]

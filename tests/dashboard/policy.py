@@ -83,6 +83,7 @@ PAGES = {
     "people:read": (
         "members",
         "members/roles",
+        "members/{id}",
     ),
     "people:write": ("members/new",),
     "member": (
@@ -105,6 +106,7 @@ ACTIONS = {
         "links/{id}/close",
     ),
     "invoices:decide": ("invoices/{id}/mark",),
+    "payments:write": ("payments/{id}/assign",),
     "customers:write": (
         "customers",
         "customers/{id}",
@@ -134,6 +136,7 @@ ACTIONS = {
         "members/new",
         "members/{id}/role",
         "members/{id}/remove",
+        "members/{id}/revoke-keys",
         "members/invited/{id}",
     ),
     "member": (

@@ -199,6 +199,15 @@ async def page(
     return await _with_decisions(tx, rows)
 
 
+async def of_operator(tx: Tx) -> list[Alert]:
+    """Return the open alerts that concern neither a store nor a network, newest first."""
+    rows = await tx.fetch(
+        "select * from alerts where store_id is null and network is null and closed_at is null"
+        " order by id desc limit 20"
+    )
+    return await _with_decisions(tx, rows)
+
+
 async def is_open(tx: Tx, kind: Kind) -> bool:
     """Tell whether an alert of a kind is open."""
     found: bool = await tx.fetchval("select exists (select from alerts where kind = $1 and closed_at is null)", kind)

@@ -161,6 +161,14 @@ async def makers(tx: Tx, store_id: str, name: str) -> frozenset[str]:
     return frozenset(row["name"] for row in await tx.fetch(_MAKERS, store_id, name))
 
 
+async def keys_made_by(tx: Tx, store_id: str, name: str) -> frozenset[str]:
+    """Return the keys of a store that somebody made, ended ones too."""
+    rows = await tx.fetch(
+        "select subject from acts where store_id = $1 and kind = 'api_key.created' and actor = $2", store_id, name
+    )
+    return frozenset(row["subject"] for row in rows)
+
+
 def _link(row: Record) -> Link:
     act = Act(
         id=ActId(row["id"]),

@@ -62,8 +62,8 @@ async def assign_payment(
     return await payment_resource(tx, house, store, payment.id, now)
 
 
-async def unassigned(tx: Tx, house: House) -> list[dict[str, Any]]:  # JSON
-    """Return the money without an owner, oldest first, with who may be meant: by its wallet, or by its invoice.
+async def unassigned(tx: Tx, house: House, store: Store | None = None) -> list[dict[str, Any]]:  # JSON
+    """Return money without an owner, of one store or all, oldest first, with who may be meant: by wallet or invoice.
 
     Where the database does not know the decimals of its asset, the amount is None.
     """
@@ -80,7 +80,7 @@ async def unassigned(tx: Tx, house: House) -> list[dict[str, Any]]:  # JSON
             "stores": list(found.stores),
             "suggested": found.customer_id or INCOME,
         }
-        for found in await owners.unassigned(tx)
+        for found in await owners.unassigned(tx, None if store is None else store.id)
     ]
 
 

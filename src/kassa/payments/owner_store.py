@@ -81,12 +81,15 @@ async def assign(
     )
 
 
-async def unassigned(tx: Tx) -> list[Unassigned]:
-    """Return the living money without an owner of which nobody decided whose it is, oldest first."""
+async def unassigned(tx: Tx, store_id: StoreId | None = None) -> list[Unassigned]:
+    """Return living money without an owner of which nobody decided whose it is, oldest first; of one store or all."""
     rows = await tx.fetch(
         f"""select {COLUMNS}, i.customer_id as buyer,
                 case when p.store_id is null then {_STORES} else array[p.store_id] end as stores
             from payments p join addresses a on a.id = p.address_id left join invoices i on i.id = p.invoice_id
-            where p.assigned_to is null and p.block_height is not null and {_UNOWNED} order by p.id limit 1000"""
+            where p.assigned_to is null and p.block_height is not null and {_UNOWNED}
+              and ($1::text is null or $1 = p.store_id or (p.store_id is null and $1 = any({_STORES})))
+            order by p.id limit 1000""",
+        store_id,
     )
     return [Unassigned(read(row), tuple(map(StoreId, row["stores"])), row["buyer"]) for row in rows]

@@ -22,8 +22,6 @@ async def _list(visit: Visit) -> Screen:
     before = visit.query.get("cursor", "")
     below = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     async with visit.house.database.pool.acquire() as connection:
-        async with connection.transaction():
-            await events.number(connection, visit.store.id)
         found = await events.newest(connection, visit.store.id, kind, below, _LIMIT + 1)
     shown = found[:_LIMIT]
     more = str(shown[-1].sequence) if len(found) > _LIMIT else None

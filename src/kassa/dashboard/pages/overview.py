@@ -1,11 +1,12 @@
 """The first page: what needs attention, and how business goes."""
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from markupsafe import Markup
 
+from kassa.alerts import store as alert_store
 from kassa.core.money import currency, format_units, parse_amount
 from kassa.dashboard.chart import Bar, bars
 from kassa.dashboard.page import Action, Page, Screen
@@ -31,11 +32,21 @@ async def _overview(visit: Visit) -> Screen:
             "others": _others(found),
             "sick": [network for network in networks if network["state"] in _SICK],
             "alerts": alerts["data"],
+            "of_operator": await _of_operator(visit),
             "latest": latest["data"],
             "days": days,
             "choices": _DAYS,
         },
     )
+
+
+async def _of_operator(visit: Visit) -> list[tuple[str, datetime]]:
+    """Return kind and begin of what concerns the whole installation, for owners: the rest is its operator's to know."""
+    if not visit.may("people:write"):
+        return []
+    async with visit.house.database.pool.acquire() as connection:
+        found = await alert_store.of_operator(connection)
+    return [(alert.finding.kind.value, alert.opened_at) for alert in found]
 
 
 def _chart(found: Mapping[str, Any], own: list[dict[str, Any]]) -> Markup:

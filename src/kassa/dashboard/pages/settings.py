@@ -1,4 +1,4 @@
-"""The store's name, and what becomes of short, excess and late payments."""
+"""The store's name, looks and sites, its spread, and what becomes of short, excess and late payments."""
 
 from typing import Any
 
@@ -10,6 +10,9 @@ _POLICY = (
     "tolerance_percent", "tolerance_amount", "short", "short_limit_percent", "over", "late_grace_seconds",
     "late_rate_percent",
 )  # fmt: skip
+_PLAIN = ("name", "spread_percent")
+_SITES = ("frame_ancestors", "redirect_origins")
+FIELDS = ("version", *_PLAIN, "colour", "logo", "no_logo", *_SITES, *_POLICY)
 
 
 async def _settings(visit: Visit) -> Screen:
@@ -18,26 +21,39 @@ async def _settings(visit: Visit) -> Screen:
 
 async def _change(visit: Visit) -> Go:
     form = visit.form
-    policy: dict[str, Any] = {name: form.get(name) for name in _POLICY if name in form.values}
     for name in ("version", "late_grace_seconds"):
         if not form.get(name).isdecimal() or len(form.get(name)) > 9:
             raise Invalid(FieldFault(name, "must be a whole number"))
+    policy: dict[str, Any] = {name: form.get(name) for name in _POLICY if name in form.values}
     policy["late_grace_seconds"] = int(form.get("late_grace_seconds"))
-    body = {"version": int(form.get("version")), "name": form.get("name"), "policy": policy}
+    body = {"version": int(form.get("version")), "policy": policy} | _looks(visit)
     try:
         await visit.ask("change_store", body=body)
     except Invalid as error:
-        faults = [FieldFault(each.field.removeprefix("policy."), each.message) for each in error.faults]
-        raise Invalid(*faults) from error
+        raise Invalid(*(FieldFault(_named(each.field), each.message) for each in error.faults)) from error
     return Go("settings", "saved")
+
+
+def _named(field: str) -> str:
+    """Return the name in the form of what the API calls a field: `policy.over`, `frame_ancestors[0]`."""
+    return field.removeprefix("policy.").partition("[")[0]
+
+
+def _looks(visit: Visit) -> dict[str, Any]:
+    """Return what the form says beside the policy; what it does not hold stays as it is."""
+    form = visit.form
+    body: dict[str, Any] = {name: form.get(name).strip() for name in _PLAIN if name in form.values}
+    body |= {name: form.get(name).replace(",", " ").split() for name in _SITES if name in form.values}
+    if "colour" in form.values:
+        body["colour"] = form.get("colour").strip() or None
+    if form.get("logo") or form.get("no_logo") == "yes":
+        body["logo"] = form.get("logo") or None
+    return body
 
 
 PAGES: tuple[Page, ...] = (
     Page(path="settings", title="Store and policies", access="store:read", show=_settings, nav="Settings"),
 )
 ACTIONS: tuple[Action, ...] = (
-    Action(
-        path="settings", access="store:write", act=_change, form="settings", fields=("version", "name", *_POLICY),
-        fresh=True,
-    ),
-)  # fmt: skip
+    Action(path="settings", access="store:write", act=_change, form="settings", fields=FIELDS, fresh=True),
+)

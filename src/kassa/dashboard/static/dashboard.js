@@ -1,4 +1,5 @@
-// Passkeys (WebAuthn Level 2): asks the server what to sign, lets the authenticator sign it, sends the form.
+// Passkeys (WebAuthn Level 2): asks the server what to sign, lets the authenticator sign it, sends the form. Files: puts a
+// chosen one into the field of a form, in base64.
 "use strict";
 (() => {
   const bytes = (text) => {
@@ -49,6 +50,20 @@
         fault.textContent = error.name === "NotAllowedError" ? "No passkey was used." : error.message;
         fault.hidden = false;
       });
+    });
+  }
+
+  for (const chooser of document.querySelectorAll("input[type=file][data-into]")) {
+    chooser.addEventListener("change", () => {
+      const [file] = chooser.files;
+      const into = chooser.form.elements[chooser.dataset.into];
+      into.value = "";
+      const tooLarge = file && file.size > Number(chooser.dataset.most);
+      chooser.setCustomValidity(tooLarge ? "This file is too large." : "");
+      if (!file || tooLarge) return;
+      const reader = new FileReader();
+      reader.addEventListener("load", () => { into.value = reader.result.split(",")[1] || ""; });
+      reader.readAsDataURL(file);
     });
   }
 })();

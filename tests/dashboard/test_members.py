@@ -1,0 +1,84 @@
+"""What members leave behind, and what the first page leads to."""
+
+from kassa.alerts import store as alerts
+from kassa.alerts.model import Finding, Kind, Severity
+from kassa.people.model import Role
+from kassa.stores import store as stores
+from kassa.stores.rules import key_hash
+from tests.dashboard.visitor import Premises, Visitor
+
+
+async def make_key(premises: Premises, visitor: Visitor, *scopes: str) -> str:
+    await visitor.open(premises.at("keys/new"))
+    made = await visitor.submit("/keys/new", label="till", scopes=list(scopes))
+    return made.text.partition('class="once">')[2].partition("<")[0]
+
+
+async def opens(premises: Premises, key: str) -> bool:
+    (found,) = await stores.find_keys(premises.house.database.pool, [key_hash(key) or b""])
+    return found is not None and found.revoked_at is None
+
+
+async def test_the_keys_of_who_is_removed_or_demoted_are_told_and_revoked(premises: Premises) -> None:
+    owner, admin = await premises.member(Role.OWNER), await premises.member(Role.ADMIN)
+    key = await make_key(premises, admin, "invoices:read", "store:write")
+    pool = premises.house.database.pool
+    person = await pool.fetchval("select id from people where email = 'admin@shop.example'")
+    await owner.open(premises.at("members"))
+    await owner.submit(f"{person}/role", role="viewer")
+    assert owner.seen.url.startswith(premises.at(f"members/{person}"))
+    assert "can do more than it allows" in owner.seen.words
+    assert "store:write" in owner.seen.words
+    await owner.open(premises.at("members"))
+    await owner.submit(f"{person}/remove")
+    assert "which they made, still open it" in owner.seen.words
+    assert "till" in owner.seen.words
+    assert await opens(premises, key)
+
+    page = owner.seen.text
+    premises.clock.move(700)
+    assert "/confirm" in (await owner.submit("/revoke-keys")).url
+    await pool.execute("update sessions set proven_at = $1", premises.clock.now())
+    owner.seen.text = page
+    await owner.submit("/revoke-keys")
+    assert "Their keys open nothing any more." in owner.seen.words
+    assert not await opens(premises, key)
+    assert (await owner.open(premises.at(f"members/{person}"))).status == 404
+    acts = await pool.fetch("select actor, kind from acts where kind = 'api_key.revoked'")
+    assert [act["actor"] for act in acts] == [await pool.fetchval("select id from people where name = 'The owner'")]
+
+
+async def test_who_leaves_no_key_behind_is_just_removed(premises: Premises) -> None:
+    owner, admin = await premises.member(Role.OWNER), await premises.member(Role.ADMIN)
+    await make_key(premises, owner, "invoices:read")
+    assert admin.seen.status == 200
+    person = await premises.house.database.pool.fetchval("select id from people where email = 'admin@shop.example'")
+    await owner.open(premises.at("members"))
+    await owner.submit(f"{person}/remove")
+    assert "They no longer belong to this store." in owner.seen.words
+
+
+async def test_the_first_page_leads_to_what_is_wrong(
+    premises: Premises,
+) -> None:
+    owner, viewer = await premises.member(Role.OWNER), await premises.member(Role.VIEWER)
+    now, pool = premises.clock.now(), premises.house.database.pool
+    async with premises.house.database.transaction() as tx:
+        own = await alerts.open_alert(
+            tx, Finding(Kind.CREDIT_LOST, "x", Severity.WARNING, "why", premises.store.id), now
+        )
+        theirs = Finding(Kind.AUDIT_LOG_BROKEN, "y", Severity.CRITICAL, "secret of others")
+        far = await alerts.open_alert(tx, theirs, now)
+    assert own is not None
+    assert far is not None
+    await owner.open(premises.at("webhooks"))
+    await owner.submit("/webhooks", url="https://shop.example/hook", events="*")
+    await owner.open(premises.at(f"webhooks/{await pool.fetchval('select id from webhooks')}"))
+    await owner.submit("/test")
+    await pool.execute("update deliveries set state = 'failed', due_at = null")
+    for visitor, told in ((owner, True), (viewer, False)):
+        seen = await visitor.open(premises.at("overview"))
+        assert f'href="{premises.at(f"alerts/{own.id}")}"' in seen.text
+        assert ("audit log broken" in seen.words) == told
+        assert "secret of others" not in seen.text  # it may be another store's
+        assert (f'<a href="{premises.at("webhooks")}">Webhook deliveries' in seen.text) == told
