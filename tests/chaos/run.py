@@ -16,6 +16,7 @@ from kassa.core.errors import KassaError
 from tests.chaos.plan import plan
 from tests.chaos.shoppers import Shoppers
 from tests.chaos.stage import Stage
+from tests.chaos.tenants import keeps_apart
 from tests.chaos.verdict import judge
 from tests.house import BITCOIN, TPUB, XPUB
 
@@ -44,16 +45,18 @@ class Told:
 
 async def chaos(stage: Stage, seed: int, seconds: float, say: Say) -> Told:
     """Play a run; raise `AssertionError` when something that must hold does not."""
-    secrets, hook = await _open(stage)
+    (secrets, hook), (others, _) = await _open(stage, "Chaos"), await _open(stage, "Other")
     stage.start()
     await _until(stage, _serving, "both APIs answer", 120)
-    shoppers = Shoppers(stage, secrets[0], Random(seed))
+    shoppers, strangers = Shoppers(stage, secrets[0], Random(seed)), Shoppers(stage, others[0], Random(-1 - seed))
     await shoppers.register(CUSTOMERS)
+    await strangers.register(1)
     say(f"seed {seed}: {CLIENTS} clients, {CUSTOMERS} customers, faults for {seconds:.0f} s")
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         mining = group.create_task(_mine(stage))
         clients = [group.create_task(shoppers.shop(over)) for _ in range(CLIENTS)]
+        clients.append(group.create_task(strangers.shop(over)))
         acts = await _play(stage, seed, seconds, shoppers, say)
         stage.heal()
         over.set()
@@ -63,20 +66,25 @@ async def chaos(stage: Stage, seed: int, seconds: float, say: Say) -> Told:
         mining.cancel()
     await _settle_down(stage, hook)
     calm = monotonic() - began
+    for mine, foreign in ((shoppers, strangers), (strangers, shoppers)):
+        await keeps_apart(stage.urls[0], mine, foreign)
     # One that had only just been started again has nothing yet that it could end in good order.
     assert set(await stage.end()) <= {0, -signal.SIGTERM}, f"SIGTERM was not obeyed: {stage.exits[-6:]}"
     say(f"caught up after {calm:.0f} s; judging")
-    await judge(stage, shoppers, secrets)
+    await judge(stage, [shoppers, strangers], [*secrets, *others])
     return Told(
         acts, len(shoppers.made), shoppers.repeats, shoppers.payments, await _statuses(stage),
         sum(stage.starts.values()), len(stage.sink.got), calm,
     )  # fmt: skip
 
 
-async def _open(stage: Stage) -> tuple[list[str], str]:
-    """Make a store with wallets and a receiver; return its secrets, the key first, and the receiver's id."""
+async def _open(stage: Stage, name: str) -> tuple[list[str], str]:
+    """Make a store with wallets and a receiver; return its secrets, the key first, and the receiver's id.
+
+    All stores have the same wallets: not even those keep their invoices apart.
+    """
     assert (await stage.run("migrate"))[0] == 0
-    code, said = await stage.run("store", "create", "--name", "Chaos", "--currency", "EUR", "--test", "--json")
+    code, said = await stage.run("store", "create", "--name", name, "--currency", "EUR", "--test", "--json")
     assert code == 0, said
     made = json.loads(said.splitlines()[-1])
     for network, key in ((BITCOIN, TPUB), ("anvil", XPUB)):

@@ -42,14 +42,15 @@ AWAY = {
 """What a process may say when its database or a connection went away under it."""
 
 
-async def judge(stage: Stage, shoppers: Shoppers, secrets: list[str]) -> None:
+async def judge(stage: Stage, shops: list[Shoppers], secrets: list[str]) -> None:
     """Raise `AssertionError` for the first thing that is not as it must be."""
-    _clients(shoppers)
+    for shoppers in shops:
+        _clients(shoppers)
     async with open_house(read_settings(stage.direct, {})) as house:
         await Oracle(house).check()
         await check_chain(house, await truth(house, stage.bitcoin.rpc_url), looked=True)
         await _ethereum(house, stage)
-        await _orders(house, shoppers)
+        await _orders(house, shops)
         await _deliveries(house, stage)
     for command in (("ledger", "verify"), ("reconcile",), ("audit", "verify")):
         code, said = await stage.run(*command)
@@ -70,9 +71,11 @@ def _clients(shoppers: Shoppers) -> None:
     assert shown
 
 
-async def _orders(house: House, shoppers: Shoppers) -> None:
+async def _orders(house: House, shops: list[Shoppers]) -> None:
     written = {row["id"] for row in await house.database.pool.fetch("select id from invoices")}
-    assert written == {made["id"] for made in shoppers.made.values()}, "an order made none or more than one invoice"
+    assert written == {made["id"] for shop in shops for made in shop.made.values()}, (
+        "an order made none or more than one invoice"
+    )
 
 
 async def _ethereum(house: House, stage: Stage) -> None:
