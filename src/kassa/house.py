@@ -15,6 +15,7 @@ from kassa.settings import Limits, Network, Settings
 from kassa.wallets.guesses import Guesses
 from kassa.wallets.mark import AddressMarks
 from kassa.wallets.model import Place, Wallet
+from kassa.wallets.runs import UnpaidRuns
 from kassa.wallets.seal import Seal, fits
 
 
@@ -69,6 +70,7 @@ class House:
     board: Board = field(default_factory=Board)
     limits: Limiter = field(default_factory=Limiter)
     guesses: Guesses = field(default_factory=Guesses)
+    unpaid: UnpaidRuns = field(default_factory=UnpaidRuns)
 
     def derived(self, network: str, descriptor: str, index: int) -> str | None:
         """Derive an address again, to be compared before it is shown; None where nothing is known of the network.

@@ -30,10 +30,12 @@ from kassa.payments import asset_store as assets
 from kassa.settings import Settings
 from kassa.wallets import seal_store as seals
 from kassa.wallets.mark import AddressMarks
+from kassa.wallets.runs import UnpaidRuns
 from kassa.wallets.seal import FILE as KEY_FILE
 from kassa.wallets.seal import Seal, read_or_make
 from kassa.watch.store import network_rows
 from kassa.workers.check_addresses import check_addresses
+from kassa.workers.count_unpaid import count_unpaid
 from kassa.workers.detect import detect
 from kassa.workers.fetch_rates import fetch_rates
 from kassa.workers.follow_chain import follow_chain
@@ -103,7 +105,8 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
         marks = await AddressMarks.start(database, settings.data_dir)
         try:
             limiter = Limiter(limits_of(settings.limits))
-            yield House(settings, database, chains, SystemClock(), marks, seal, former, limits=limiter)
+            unpaid = UnpaidRuns(settings.limits.unpaid_addresses)
+            yield House(settings, database, chains, SystemClock(), marks, seal, former, limits=limiter, unpaid=unpaid)
         finally:
             await marks.close()
 
@@ -223,6 +226,8 @@ def _innermost(fault: Exception) -> Exception:
 
 def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
     loops: dict[str, Loop] = {"serve_metrics": partial(serve_metrics, house, tuple(roles))}
+    if "api" in roles:
+        loops["count_unpaid"] = partial(count_unpaid, house)
     if "watch" in roles:
         loops |= {f"follow_chain {name}": partial(follow_chain, house, name) for name in house.chains}
         loops |= {

@@ -32,7 +32,7 @@ async def attempt_link(
     if not isinstance(found, int):
         return found
     try:
-        return await _make(house, link, units, found, now)
+        return await _make(house, link, units, found, address, now)
     except KassaError:
         async with house.database.transaction() as tx:
             await links.drop_attempt(tx, found)
@@ -65,7 +65,7 @@ async def _begin(
     return link, units, await links.begin_attempt(tx, link.id, payer, now)
 
 
-async def _make(house: House, link: Link, units: int, attempt: int, now: datetime) -> InvoiceId:
+async def _make(house: House, link: Link, units: int, attempt: int, address: str | None, now: datetime) -> InvoiceId:
     async with house.database.pool.acquire() as connection:
         store = await get_store(connection, link.store_id)
     order = Order(
@@ -77,7 +77,7 @@ async def _make(house: House, link: Link, units: int, attempt: int, now: datetim
         expires_in=link.invoice_seconds,
         redirect_url=house.link_url(link.id),
     )
-    opening = await quote_invoice(house, store, order, now)
+    opening = await quote_invoice(house, store, order, now, by=address or link.id)
     opening = replace(opening, terms=replace(opening.terms, link_id=link.id))
 
     async def write(tx: Tx) -> InvoiceId:

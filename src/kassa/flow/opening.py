@@ -74,6 +74,7 @@ async def quote_invoice(
     receiving: Sequence[Receiving] | None = None,
     guess: bool = False,
     reading: Reading | None = None,
+    by: str | None = None,
 ) -> Opening:
     """Price an order and find its addresses.
 
@@ -81,8 +82,9 @@ async def quote_invoice(
     each other. An order that fails later leaves a hole in the indexes, never an address issued twice. `receiving` is
     what the store can take, if the caller has read it. With `guess`, indexes may be guessed: for an invoice that is
     written without a transaction. With a `reading` the caller read it some time ago: `open_invoice` compares, and
-    indexes must be guessed, since none are handed out to whoever may be shut out by now. Raises `Invalid`, or
-    `Unavailable` when nothing that the order names can be offered; `Outdated` when no index can be guessed.
+    indexes must be guessed, since none are handed out to whoever may be shut out by now. `by` is who orders, as far as
+    it is known: a key, or a payer's network address. Raises `Invalid`; `Throttled` beyond a limit; `Unavailable` when
+    nothing that the order names can be offered; `Outdated` when no index can be guessed.
     """
     house.limits.check(Kind.ISSUED, store.id, now)
     price = quotes.price(order)
@@ -121,7 +123,9 @@ async def quote_invoice(
         redirect_url=order.redirect_url,
         webhook_url=order.webhook_url,
     )
-    keychains = sorted({mine[each.asset.network].keychain_id for each in offered})
+    used = {mine[each.asset.network].keychain_id: mine[each.asset.network] for each in offered}
+    keychains = sorted(used)
+    house.unpaid.take(used.values(), by or store.id, livemode=store.livemode)
     plan = _Plan(id_, store.livemode, terms, now, offered, mine, keychains, reading)
     guessed = await _guess(house, plan, now) if guess else None
     if guessed is None:

@@ -350,6 +350,7 @@ SECTIONS = {
         "requests_per_address": Key(_whole(0, 10**9)),
         "refusals_per_address": Key(_whole(0, 10**9)),
         "addresses_per_store": Key(_whole(0, 10**9)),
+        "unpaid_addresses": Key(_whole(0, 10**9)),
     },
     "wallets": {"change_delay_seconds": Key(_whole(0, 2_592_000))},
     "books": {"reconcile_seconds": Key(_whole(0, 2_592_000))},

@@ -23,7 +23,14 @@ async def _quote(call: Call) -> flow.Opening:
     private = call.house.settings.webhooks.allow_private_addresses
     asked = read_order(order, call.store, private=private)
     return await flow.quote_invoice(
-        call.house, call.store, asked, call.now, receiving=call.receiving, guess=call.alone, reading=call.reading
+        call.house,
+        call.store,
+        asked,
+        call.now,
+        receiving=call.receiving,
+        guess=call.alone,
+        reading=call.reading,
+        by=call.key_id,
     )
 
 
