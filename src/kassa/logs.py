@@ -1,10 +1,13 @@
 """What the log looks like: JSON lines, or columns on a terminal; no control characters, no secrets."""
 
 import logging
+import os
 import re
+import select
 import sys
+import threading
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 import structlog
@@ -13,6 +16,7 @@ from kassa.core.correlation import current
 
 LONGEST = 4_000  # of one text; a stack may be longer
 _LONGEST_STACK = 20_000
+PATIENCE_MS = 50
 _SECRET_NAME = re.compile(
     r"passw|secret|token|authorization|api_?key|mnemonic|seed|private|rpc_url|database_url", re.IGNORECASE
 )
@@ -61,22 +65,49 @@ def configure(*, level: int = logging.INFO, to: TextIO | None = None, form: str 
 
 
 class _Lossy:
-    """A stream whose lines are lost, and counted, while nothing can be written: no log may end what it tells of."""
+    """A stream whose lines are lost, and counted, while nothing can be written: no log may end, or hold up, what it
+    tells of. A pipe that nobody reads is given `PATIENCE_MS` once, and no time more until it takes something again.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._lock = threading.Lock()
+        self._begun: list[str] = []
+        self._stands = self._cut = False
+        self._poll: select.poll | None = None
+        with suppress(OSError, ValueError):  # a stream in memory has no file below it
+            self._file = stream.fileno()
+            self._poll = select.poll()
+            self._poll.register(self._file, select.POLLOUT)
 
     def write(self, text: str) -> int:
-        with self._losing():
-            return self._stream.write(text)
+        with self._lock:
+            self._begun.append(text)
         return len(text)
 
     def flush(self) -> None:
-        with self._losing():
-            self._stream.flush()
+        with self._lock, self._losing():
+            text = "".join(self._begun)
+            self._begun.clear()
+            if self._poll is None:
+                self._stream.write(text)
+                self._stream.flush()
+            elif text:
+                self._put(text.encode(errors="backslashreplace"), self._poll)
 
     def isatty(self) -> bool:
         return self._stream.isatty()
+
+    def _put(self, line: bytes, poll: select.poll) -> None:
+        # What was cut is ended, so that the next line is whole. Up to PIPE_BUF, what can be written is written at once.
+        left = memoryview(b"\n" + line if self._cut else line)
+        size = len(left)
+        while left:
+            if not poll.poll(0 if self._stands else PATIENCE_MS):
+                self._stands, self._cut = True, self._cut or len(left) < size
+                raise BlockingIOError("nobody reads the log")
+            left = left[os.write(self._file, left[: select.PIPE_BUF]) :]
+            self._stands = self._cut = False
 
     @contextmanager
     def _losing(self) -> Iterator[None]:

@@ -162,6 +162,7 @@ def test_a_log_is_a_transfer_where_eth_abi_decodes_one(topics: list[bytes], data
 
 @examples(200)
 @given(st.text("0123456789abcdefxX -_+", max_size=12))
+@example("0X0")
 def test_a_number_of_a_node_is_read_as_python_reads_it_or_not_at_all(text: str) -> None:
     try:
         read = number(text)

@@ -11,8 +11,8 @@ from kassa.chains.matching import NO_KEYS
 from kassa.core.errors import ChainUnavailable
 
 # Python's own readers would also take blanks, signs and underscores.
-_NUMBER = re.compile(r"0x[0-9a-f]{1,64}\Z", re.ASCII | re.IGNORECASE)
-_SEVERAL = re.compile(r"(?:0x[0-9a-f]{1,64},)*\Z", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"0x[0-9a-fA-F]{1,64}\Z")
+_SEVERAL = re.compile(r"(?:0x[0-9a-fA-F]{1,64},)*\Z")
 
 
 def number(text: str) -> int:
