@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,7 +71,7 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
                     settings.data_dir, {n: m for n, m in early.items() if n not in here or here[n].index < m.index}
                 )
                 server = connection.get_server_version().major
-                members = await asyncio.to_thread(_load, wish.file, keys, url, server, tell)
+                members = await _load(wish.file, keys, url, server, tell)
                 added = await migrate(connection)
                 _put_beside(settings.data_dir, members, written)
                 marks = _marks(await wallets.keychains(connection), here, about, members, wish.skip, now)
@@ -121,6 +122,7 @@ async def _make_room(connection: Any, wish: Wish, now: datetime) -> str | None:
 
 async def _undo(connection: Any, aside: str | None, now: datetime) -> None:
     """Bring back what was there. Where that was nothing, what was loaded is put aside: nothing is deleted unasked."""
+    await store.end_loading(connection)
     if aside is not None:
         await store.bring_back(connection, aside)
         return
@@ -129,9 +131,21 @@ async def _undo(connection: Any, aside: str | None, now: datetime) -> None:
     await store.finish(connection)
 
 
-def _load(file: Path, keys: Sequence[Any], url: str, server: int, tell: Tell) -> Mapping[str, bytes]:
+async def _load(file: Path, keys: Sequence[Any], url: str, server: int, tell: Tell) -> Mapping[str, bytes]:
+    """Load a backup in a thread. Whoever is cancelled ends pg_restore first: nothing is undone beside one that runs."""
     options = ("--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--clean", "--if-exists")
     program = programs.start(programs.find("pg_restore", server), url, *options, reads=True)
+    work = asyncio.ensure_future(asyncio.to_thread(_feed, program, file, keys, tell))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        program.kill()
+        await asyncio.wait([work])  # its pipe is broken now: the thread ends with that
+        work.exception()  # it was ended by us: what it says is of no interest
+        raise
+
+
+def _feed(program: "subprocess.Popen[bytes]", file: Path, keys: Sequence[Any], tell: Tell) -> Mapping[str, bytes]:
     if program.stdin is None:
         raise AssertionError("pg_restore was started without a pipe")
     try:

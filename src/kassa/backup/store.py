@@ -94,6 +94,14 @@ async def finish(connection: Any) -> None:  # a connection
     await connection.execute(f"drop table if exists {HALF_RESTORED}")
 
 
+async def end_loading(connection: Any) -> None:  # a connection
+    """End what a pg_restore that is gone left at work: until the server notices, it holds locks on what it made."""
+    await connection.execute(
+        "select pg_terminate_backend(pid, 10000) from pg_stat_activity"
+        " where datname = current_database() and application_name = 'pg_restore'"
+    )
+
+
 async def bring_back(connection: Any, name: str) -> None:  # a connection
     """Undo `put_aside`."""
     async with connection.transaction():
