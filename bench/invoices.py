@@ -1,10 +1,11 @@
 """Invoices made per second over HTTP, beside the rate at which PostgreSQL itself commits the same rows.
 
-    python bench/invoices.py [--seconds 5] [--clients 16] [--keys]
+    python bench/invoices.py [--seconds 5] [--clients 16] [--processes 1] [--keys]
 
 Goal: at least 40 %. The program is `kassa api` in a process of its own on the embedded server (fsync on); the clients
 are bare sockets in another. The limit is one prepared statement that writes the same rows (invoice, address, option,
 event) and moves a counter, over as many connections; each has a counter of its own, so that none waits for another.
+`--processes` starts several programs on one database, as many machines would, and shares the clients among them;
 `--keys` sends an Idempotency-Key with every order. Prints one line of JSON last.
 """
 
@@ -47,6 +48,7 @@ database_url = "{url}"
 data_dir = "{folder}/data"
 [http]
 listen = "127.0.0.1:{port}"
+ops_listen = "off"
 public_url = "http://127.0.0.1:{port}"
 [networks.bitcoin-regtest]
 family = "bitcoin"
@@ -123,7 +125,7 @@ def _summary(answer: bytes) -> str:
     return f"{status} {code[1].decode() if code else answer[-200:]!r}"
 
 
-def order(pipe: Connection, port: int, key: str, clients: int, keys: bool) -> None:
+def order(pipe: Connection, ports: list[int], key: str, clients: int, keys: bool) -> None:
     """Whenever told a number of seconds, order for so long; send invoices per second, their number, other answers."""
     body = b'{"amount":"49.90","currency":"EUR","reference":"order-1001"}'
     head = (
@@ -141,8 +143,8 @@ def order(pipe: Connection, port: int, key: str, clients: int, keys: bool) -> No
         _Client.others.clear()
         loop, start = asyncio.get_running_loop(), time.monotonic()
         opened = [
-            await loop.create_connection(lambda: _Client(request, start + seconds), "127.0.0.1", port)
-            for _ in range(clients)
+            await loop.create_connection(lambda: _Client(request, start + seconds), "127.0.0.1", ports[n % len(ports)])
+            for n in range(clients)
         ]
         await asyncio.gather(*(client.closed for _, client in opened))
         return _Client.made / (time.monotonic() - start), _Client.made, Counter(_Client.others)
@@ -283,19 +285,26 @@ def written(url: str) -> int:
     return asyncio.run(read())
 
 
-def measure(seconds: float, clients: int, keys: bool) -> None:
+def start(url: str, folder: Path, port: int) -> "subprocess.Popen[bytes]":
+    """Start a program that serves the API on a port."""
+    config = folder / f"kassa-{port}.toml"
+    config.write_text(CONFIG.format(url=url, folder=folder, port=port))
+    return subprocess.Popen([Path(sys.executable).parent / "kassa", "api", "--config", config])  # noqa: S603
+
+
+def measure(seconds: float, clients: int, processes: int, keys: bool) -> None:
     """Run both sides in turn and print their rates; fail when other invoices were written than both sides counted."""
     with tempfile.TemporaryDirectory() as name:
-        folder, port = Path(name), 20_000 + os.getpid() % 10_000
+        folder, first = Path(name), 20_000 + os.getpid() % 10_000
+        ports = list(range(first, first + processes))
         folder.chmod(0o755)
         server = embedded.start(folder / "database")
         store, key = asyncio.run(prepare(server.url))
-        config = folder / "kassa.toml"
-        config.write_text(CONFIG.format(url=server.url, folder=folder, port=port))
-        program = subprocess.Popen([Path(sys.executable).parent / "kassa", "api", "--config", config])  # noqa: S603
+        programs = [start(server.url, folder, port) for port in ports]
         try:
-            asyncio.run(served(port))
-            orders = Worker(order, port, key, clients, keys)
+            for port in ports:
+                asyncio.run(served(port))
+            orders = Worker(order, ports, key, clients, keys)
             _, made, others = orders.measure(1)  # warms both sides up
             commits = Worker(commit, server.url, store, clients, one_event(server.url))
             made += commits.measure(1)[1]
@@ -305,7 +314,11 @@ def measure(seconds: float, clients: int, keys: bool) -> None:
                 limit, count = commits.measure(seconds)
                 limits.append(limit)
                 made += count
-                users = {"program": [program.pid], "PostgreSQL": with_children(postgres), "clients": [orders.pid]}
+                users = {
+                    "program": [one.pid for one in programs],
+                    "PostgreSQL": with_children(postgres),
+                    "clients": [orders.pid],
+                }
                 before = {user: cpu_seconds(*pids) for user, pids in users.items()}
                 rate, count, refused = orders.measure(seconds)
                 rates.append(rate)
@@ -319,16 +332,18 @@ def measure(seconds: float, clients: int, keys: bool) -> None:
             if written(server.url) != made:
                 raise AssertionError(f"{made} invoices were counted, {written(server.url)} are written")
         finally:
-            program.terminate()
-            program.wait()
+            for program in programs:
+                program.terminate()
+            for program in programs:
+                program.wait()
             server.close()
-    report(median(limits), median(rates), others, clients, keys)
+    report(median(limits), median(rates), others, f"{clients} clients, {processes} processes{', keys' * keys}")
 
 
-def report(limit: float, rate: float, others: Counter[str], clients: int, keys: bool) -> None:
+def report(limit: float, rate: float, others: Counter[str], how: str) -> None:
     ratio = rate / limit
-    print(f"PostgreSQL commits the same rows   {limit:7.0f}/s, {clients} connections")
-    print(f"POST /v1/invoices                  {rate:7.0f}/s, {clients} clients{', with keys' if keys else ''}")
+    print(f"PostgreSQL commits the same rows   {limit:7.0f}/s, as many connections")
+    print(f"POST /v1/invoices                  {rate:7.0f}/s, {how}")
     print(f"ratio {ratio:.2f}   goal ≥ {GOAL:.2f}   {'met' if ratio >= GOAL else 'MISSED'}")
     print(f"answers other than 201: {dict(others) or 'none'}")
     print(json.dumps({"limit": round(limit), "rate": round(rate), "ratio": round(ratio, 3), "other": others.total()}))
@@ -338,6 +353,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--keys", action="store_true")
     asked = parser.parse_args()
-    measure(asked.seconds, asked.clients, asked.keys)
+    measure(asked.seconds, asked.clients, asked.processes, asked.keys)
