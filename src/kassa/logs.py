@@ -71,7 +71,8 @@ class _Lossy:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lock = threading.Lock()
+        # Reentrant: while we hold it the interpreter may collect a failed task, which logs that on the same thread.
+        self._lock = threading.RLock()
         self._begun: list[str] = []
         self._stands = self._cut = False
         self._poll: select.poll | None = None

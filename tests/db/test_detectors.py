@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import kassa.alerts.detector_store as detectors
+import kassa.alerts.seen_store as seen_alerts
 import kassa.rates.store as rates
 from kassa import flow
 from kassa.alerts.chain_rules import on_opinion
@@ -286,3 +287,31 @@ async def test_what_came_to_an_address_is_found_without_reading_every_payment(da
         await tx.execute("set local enable_seqscan = off")
         plan = await tx.fetch("explain select from payments where address_id = 'adr_one'")
     assert "payments_address" in str(plan)
+
+
+async def test_a_payment_replaced_and_made_anew_is_no_double_spend(house: House, store: Store) -> None:
+    now = house.clock.now()
+    put = """insert into payments (id, network, txid, position, asset, units, maturity, address_id, store_id,
+            invoice_id, status, first_seen_at, conflict_txid, replaceable)
+        select $1, network, $2, 'out:0', $3, $4::numeric, 0, id, store_id, invoice_id, $5, $6, $7, false from addresses
+        where invoice_id = $8"""
+    invoices = [await order(house, store) for _ in range(3)]
+
+    async def counts() -> list[int]:
+        async with house.database.transaction() as tx:
+            return [each.count for each in await seen_alerts.overtaken(tx, now - HOUR)]
+
+    async def pay(minute: int, units: int, status: str, rival: str | None) -> None:
+        async with house.database.transaction() as tx:
+            for invoice in invoices:
+                id_ = new_id("pay", now + minute * timedelta(minutes=1))
+                txid = id_[4:].encode().hex()[:64]
+                asset = f"BTC@{BITCOIN}"
+                await tx.execute(put, id_, txid, asset, units, status, now, rival, invoice)
+
+    await pay(0, 1000, "replaced", "cd" * 32)
+    assert await counts() == [3]
+    await pay(1, 999, "detected", None)  # less than it was
+    assert await counts() == [3]
+    await pay(2, 1000, "detected", None)
+    assert await counts() == []

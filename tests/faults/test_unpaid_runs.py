@@ -6,7 +6,7 @@ import pytest
 
 from kassa.checkout.pages import handlers
 from kassa.house import House
-from kassa.wallets.runs import LIVE_BOUND, UnpaidRuns, has_room
+from kassa.wallets.runs import UnpaidRuns, has_room
 from kassa.workers.count_unpaid import count_once
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
 from tests.api.served import ORDER, Caller, serve
@@ -78,12 +78,6 @@ async def test_e43_a_process_that_starts_knows_soon_what_ten_thousand_orders_bef
         assert await order(served.all, 1) == (0, "too_many_unpaid")
         await count_once(bounded)
         assert await order(served.all, 1) == (0, "too_many_unpaid")
-
-
-def test_e43_test_stores_are_not_bounded_unless_it_is_said() -> None:
-    assert [UnpaidRuns(said).bound(livemode=live) for said in (None, 0, 7) for live in (True, False)] == [
-        LIVE_BOUND, 0, 0, 0, 7, 7,
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

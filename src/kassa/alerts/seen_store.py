@@ -22,7 +22,8 @@ from kassa.db.pool import Tx
 _MOST = 200
 _LAST_ENTRIES = 1_000  # more than a detector's minute has on a busy day
 
-# Whoever pays more for the same is no thief: what overtook a payment must not have paid its address.
+# Whoever pays more for the same is no thief: what overtook a payment must not have paid its address, nor may a living
+# payment have brought it as much since (an earlier transaction was replaced, and all that spent it was sent anew).
 _OVERTAKEN = """
 with overtaken as (
     select p.id, p.store_id, p.network, p.txid, p.invoice_id, coalesce(p.customer_id, i.customer_id) as customer_id
@@ -31,6 +32,9 @@ with overtaken as (
       and not exists (
           select from payments r where r.network = p.network and r.txid = p.conflict_txid
               and r.address_id = p.address_id)
+      and not exists (
+          select from payments r where r.address_id = p.address_id and r.asset = p.asset and r.units >= p.units
+              and r.id > p.id and r.status in ('detected', 'confirming', 'settled'))
 )
 select store_id, network, null as payer, count(*) as count from overtaken group by 1, 2
 union all

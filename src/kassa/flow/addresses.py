@@ -49,7 +49,7 @@ async def prepare_address(house: House, store: Store, customer_id: str, asset_id
     if await deposits.has_deposit(pool, customer.id, asset.network, wallet.keychain_id):
         return Issuing(asset, wallet, None)
     house.limits.check(Kind.ISSUED, store.id, house.clock.now())
-    house.unpaid.take([wallet], store.id, livemode=store.livemode)
+    house.unpaid.take([wallet], store.id)
     (index,) = await wallets.allocate(pool, [wallet.keychain_id])
     await house.marks.cover(wallet, index)
     return Issuing(asset, wallet, index)

@@ -125,7 +125,7 @@ async def quote_invoice(
     )
     used = {mine[each.asset.network].keychain_id: mine[each.asset.network] for each in offered}
     keychains = sorted(used)
-    house.unpaid.take(used.values(), by or store.id, livemode=store.livemode)
+    house.unpaid.take(used.values(), by or store.id)
     plan = _Plan(id_, store.livemode, terms, now, offered, mine, keychains, reading)
     guessed = await _guess(house, plan, now) if guess else None
     if guessed is None:

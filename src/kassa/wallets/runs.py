@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from kassa.core.errors import Throttled
 from kassa.wallets.model import Wallet
 
-LIVE_BOUND = 5_000
-"""Of live stores where nothing is set. What pays a test store's addresses is nobody's money."""
 _MOST_TAKERS = 10_000
 _RETRY_SECONDS = 60
 
@@ -26,18 +24,21 @@ class _Run:
 
 
 class UnpaidRuns:
-    """The runs of the keychains for which this process issues addresses. `bound` 0: none; None: the default."""
+    """The runs of the keychains for which this process issues addresses.
 
-    def __init__(self, bound: int | None = None) -> None:
+    `bound`: how many addresses in a row may be unpaid; 0: any number.
+    """
+
+    def __init__(self, bound: int = 0) -> None:
         self._bound = bound
         self._runs: dict[int, _Run] = {}
 
-    def take(self, wallets: Iterable[Wallet], by: str, *, livemode: bool) -> None:
+    def take(self, wallets: Iterable[Wallet], by: str) -> None:
         """Count one more address of each wallet for whoever orders it; raises `Throttled` when there is no room.
 
         What is refused is counted nowhere. What is taken and then not used is put right when the run is read anew.
         """
-        bound = self.bound(livemode=livemode)
+        bound = self._bound
         if bound == 0:
             return
         runs = []
@@ -52,13 +53,9 @@ class UnpaidRuns:
             if by in run.takers or len(run.takers) < _MOST_TAKERS:
                 run.takers[by] = run.takers.get(by, 0) + 1
 
-    def bound(self, *, livemode: bool) -> int:
-        """Return how many addresses in a row may be unpaid in stores of a mode; 0: any number."""
-        return (LIVE_BOUND if livemode else 0) if self._bound is None else self._bound
-
     def to_read(self) -> list[int]:
         """Return the keychains that were asked for addresses of late, and of which it matters how far they are."""
-        near = (self._bound or LIVE_BOUND) // 4
+        near = self._bound // 4
         return [
             keychain
             for keychain, run in self._runs.items()
@@ -67,7 +64,7 @@ class UnpaidRuns:
 
     def read_back(self) -> int:
         """Return how far back it is worth to look for a paid address."""
-        return self._bound or LIVE_BOUND
+        return self._bound
 
     def know(self, keychain: int, next_index: int, paid: int) -> None:
         """Take note of how far a keychain is; with a payment all begin anew."""

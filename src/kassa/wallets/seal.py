@@ -131,8 +131,16 @@ def _put_aside(data_dir: Path, fingerprint: bytes | None) -> bytes | None:
     if key is not None and fingerprint in (None, Seal(key).fingerprint):
         path.replace(former)
     else:
-        path.unlink(missing_ok=True)  # of a renewal that broke off, or of no use
+        _set_by(path, key)  # of a renewal that broke off, or of another database: nobody here can tell
     return _read_or_none(former)
+
+
+def _set_by(path: Path, key: bytes | None) -> None:
+    """Take a key out of the way without losing it; a file that holds none is deleted."""
+    if key is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.replace(path.with_name(f"{path.name}.{Seal(key).fingerprint.hex()[:16]}"))
 
 
 def _read_or_none(path: Path) -> bytes | None:
