@@ -205,7 +205,7 @@ async def test_d26_a_restore_that_is_interrupted_ends_pg_restore_and_leaves_what
     await until(lambda: place.holds(_WAITING), 60)
     process.send_signal(signal.SIGINT)  # to it alone, not to its pg_restore
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(100):
             assert await process.wait() != 0
     finally:
         if process.returncode is None:
