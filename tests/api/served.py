@@ -108,6 +108,8 @@ async def listening(app: Any, *, connections: int = 2_000) -> AsyncIterator[int]
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
+        await asyncio.wait([serving], timeout=10)
+        server.force_exit = True  # a browser closes the streams of a page that is gone when it pleases
         await serving
 
 
