@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -192,32 +191,6 @@ async def test_d26_nothing_starts_on_a_restore_that_was_killed_and_it_can_be_mad
         assert await database.pool.fetchval("select count(*) from restores") == 1
     before = await place.ask("select min(nspname) from pg_namespace where nspname like 'kassa_before_%'")
     assert await place.ask(f"select name from {before}.stores") == "now"
-
-
-async def test_d26_a_restore_that_is_interrupted_ends_pg_restore_and_leaves_what_was_there(place: Place) -> None:
-    await place.run(_WAIT)
-    file = await place.backup()
-    await place.run("update stores set name = 'now'")
-    named = {"KASSA_DATABASE_URL": place.url, "KASSA_DATA_DIR": str(place.folder / "x"), "PATH": os.environ["PATH"]}
-    arguments = ("restore", str(file), "--identity", str(place.identity), "--replace")
-    quiet_ = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(KASSA, *arguments, env=named, stdout=quiet_, stderr=quiet_)
-    await until(lambda: place.holds(_WAITING), 60)
-    process.send_signal(signal.SIGINT)  # to it alone, not to its pg_restore
-    try:
-        async with asyncio.timeout(100):
-            assert await process.wait() != 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-            await place.run("create schema let_through")
-
-    assert not await place.holds(_WAITING)
-    assert await place.ask("select name from stores") == "now"
-    assert await place.ask("select count(*) from pg_namespace where nspname like 'kassa_before_%'") == 0
-    async with open_books(place.settings):
-        pass  # nothing half restored is left
 
 
 async def test_it_can_be_read_without_kassa(place: Place, tmp_path: Path) -> None:
