@@ -52,6 +52,10 @@ async def test_an_alert_of_no_store_is_told_signed_again_after_a_failure_and_onc
             async with database.transaction() as tx:
                 await alerts.close_alert(tx, BROKEN.kind, BROKEN.subject, "it is over", house.clock.now())
             await sink.until(lambda: len(sink.got) == 3)
+            done = "select told_closed_at is not null and tell_attempts = 0 from alerts"
+            async with asyncio.timeout(20):  # it is written once the receiver's answer came
+                while not await database.pool.fetchval(done):
+                    await asyncio.sleep(0.02)
         bodies = [json.loads(one.body) for one in sink.got]
         assert [each["type"] for each in bodies] == ["alert.opened", "alert.opened", "alert.closed"]
         assert [one.headers["webhook-id"] for one in sink.got] == [f"{opened.id}.opened"] * 2 + [f"{opened.id}.closed"]
@@ -59,5 +63,4 @@ async def test_an_alert_of_no_store_is_told_signed_again_after_a_failure_and_onc
         for one in sink.got:
             id_, at = one.headers["webhook-id"], int(one.headers["webhook-timestamp"])
             assert one.headers["webhook-signature"] == sign([SECRET], id_, at, one.body)
-        assert await database.pool.fetchval("select told_closed_at is not null and tell_attempts = 0 from alerts")
         await built.marks.close()
