@@ -54,7 +54,7 @@ async def test_an_alert_of_no_store_is_told_signed_again_after_a_failure_and_onc
             await sink.until(lambda: len(sink.got) == 3)
             done = "select told_closed_at is not null and tell_attempts = 0 from alerts"
             async with asyncio.timeout(20):  # it is written once the receiver's answer came
-                while not await database.pool.fetchval(done):
+                while not await database.pool.fetchval(done):  # noqa: ASYNC110  # nobody tells
                     await asyncio.sleep(0.02)
         bodies = [json.loads(one.body) for one in sink.got]
         assert [each["type"] for each in bodies] == ["alert.opened", "alert.opened", "alert.closed"]

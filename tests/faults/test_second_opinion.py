@@ -134,6 +134,7 @@ async def test_a32_nothing_settles_on_the_minority_branch_until_an_operator_has_
         assert (await shop.shown(invoice))["status"] == "processing"
         await decide(shop, alert)
         await shop.until(invoice, status="settled")
+        await shop.caught_up()
         assert (await open_alerts(shop), await state(shop)) == ({}, "ok")
         await asker.ask()
         assert await open_alerts(shop) == {}
