@@ -210,10 +210,11 @@ class Streams:
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
         connection: Any = None  # asyncpg's
-        with suppress(*DATABASE_AWAY):  # without hints, looking every few seconds still finds everything
-            connection = await self._house.database.pool.acquire(timeout=2)
-            await connection.add_listener(CHANNEL, self._on_hint)
         try:
+            with suppress(*DATABASE_AWAY):  # without hints, looking every few seconds still finds everything
+                connection = await self._house.database.pool.acquire(timeout=2)
+                # The last page may close in this very moment: what was acquired goes back all the same.
+                await connection.add_listener(CHANNEL, self._on_hint)
             yield
         finally:
             if connection is not None:
