@@ -312,6 +312,19 @@ async def test_streams_are_bounded_also_when_all_come_at_once(
     assert sum(b"data: " in start for start in starts) <= 2
 
 
+async def test_pages_closed_while_their_streams_begin_take_no_connection_with_them(house: House) -> None:
+    pool = house.database.pool
+    for hundredth in range(200):
+        streams = Streams(house)
+        page = streams.follow(InvoiceId("inv_x"))
+        await anext(page)
+        await asyncio.sleep(hundredth / 50_000)  # 0 to 4 ms: at every step of what begins
+        await page.aclose()  # type: ignore[attr-defined]  # a generator
+    async with asyncio.timeout(10):
+        while pool.get_idle_size() < pool.get_size():  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.02)
+
+
 async def test_all_streams_share_one_look_however_many_hints_come(
     served: Served, payer: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
