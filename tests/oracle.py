@@ -333,7 +333,8 @@ async def _check_unconfirmed(
             continue
         mined = {by for spent in spends.get(key[0], ()) if (by := truth.mined_spenders.get(spent))}
         rivals = mined or {by for spent in spends.get(key[0], ()) if (by := truth.pending_spenders.get(spent))}
-        assert not rivals or row["conflict_txid"] in rivals, f"{key} lost to {rivals}, not {row['conflict_txid']}"
+        how = f"{key} lost to {rivals}, not {row['conflict_txid']}: {dict(row)}"
+        assert not rivals or row["conflict_txid"] in rivals, how
         assert bool(mined) == (row["conflict_height"] is not None), f"{key} lost to {row['conflict_txid']}: in a block?"
 
 

@@ -47,6 +47,7 @@ PAGES = {
     ),
     "payments:read": (
         "payments",
+        "payments/unowned",
         "payments/{id}",
     ),
     "customers:read": (

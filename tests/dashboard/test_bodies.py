@@ -185,14 +185,14 @@ async def test_looks_and_sites_are_set_and_taken_away_by_the_form(premises: Prem
 
 async def test_money_without_an_owner_is_listed_and_given_to_whom_a_person_names(premises: Premises) -> None:
     owner, ids = await set_up(premises, Role.OWNER)
-    words = (await owner.open(premises.at("payments"))).words
-    assert "Money without an owner" in words
+    words = (await owner.open(premises.at("payments/unowned"))).words
+    assert "It is nobody's sale until somebody says whose it is." in words
     wrong = await owner.submit("/assign", customer_id="cus_nobody")
     assert (wrong.status, "is not a customer of this store" in wrong.words) == (422, True)
     await owner.submit("/assign", customer_id=ids["cus"])
     assert "Whose it is was written down." in owner.seen.words
     await owner.submit("/assign", customer_id="")
     assert "the store's income" in owner.seen.words
-    assert "Money without an owner" not in (await owner.open(premises.at("payments"))).words
+    assert "all that came to your wallets is somebody's" in (await owner.open(premises.at("payments/unowned"))).words
     acts = await premises.house.database.pool.fetch("select actor from acts where kind = 'payment.assigned'")
     assert [act["actor"][:4] for act in acts] == ["per_", "per_"]

@@ -128,7 +128,8 @@ ACTIONS: tuple[Action, ...] = (
         fresh=True,
     ),
     Action(
-        path="members/{id}/revoke-keys", access="people:write", act=_revoke, form="members", id_of="per", fresh=True
+        path="members/{id}/revoke-keys", access="people:write", act=_revoke, form="members/{id}", id_of="per",
+        fresh=True,
     ),
     Action(path="members/{id}/remove", access="people:write", act=_remove, form="members", id_of="per", fresh=True),
     Action(

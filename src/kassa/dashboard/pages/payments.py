@@ -7,10 +7,15 @@ from kassa.dashboard.visit import Visit
 
 async def _list(visit: Visit) -> Screen:
     asked = {"cursor": visit.query["cursor"]} if visit.query.get("cursor") else {}
-    found = await visit.ask("list_payments", query=asked)
+    return Screen("payments.html", {"list": await visit.ask("list_payments", query=asked)})
+
+
+async def _unowned(visit: Visit) -> Screen:
+    """List it on a page of its own: what is owned is told only by reading every payment of the store."""
+    visit.demand("payments:read")
     async with visit.house.database.pool.acquire() as connection:
-        unowned = await flow.unassigned(connection, visit.house, visit.store)
-    return Screen("payments.html", {"list": found, "unowned": unowned})
+        found = await flow.unassigned(connection, visit.house, visit.store)
+    return Screen("unowned.html", {"unowned": found})
 
 
 async def _one(visit: Visit) -> Screen:
@@ -24,11 +29,12 @@ async def _assign(visit: Visit) -> Go:
 
 PAGES: tuple[Page, ...] = (
     Page(path="payments", title="Payments", access="payments:read", show=_list, nav="Business"),
+    Page(path="payments/unowned", title="Money without an owner", access="payments:read", show=_unowned),
     Page(path="payments/{id}", title="Payment", access="payments:read", show=_one, id_of="pay"),
 )
 ACTIONS: tuple[Action, ...] = (
     Action(
-        path="payments/{id}/assign", access="payments:write", act=_assign, form="payments", id_of="pay",
+        path="payments/{id}/assign", access="payments:write", act=_assign, form="payments/unowned", id_of="pay",
         fields=("customer_id",), fresh=True,
     ),
 )  # fmt: skip
