@@ -71,8 +71,10 @@ class Site:
         server = web.TCPSite(runner, "127.0.0.1", 0)
         await server.start()
         self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield self
-        await runner.cleanup()
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
 
     async def _serve(self, _request: web.Request) -> web.Response:
         return web.Response(text=self._page, content_type="text/html")
@@ -117,6 +119,32 @@ async def test_e19_no_other_site_can_frame_the_checkout_or_hear_of_it(
     await patched(served, frame_ancestors=[])
     assert any("frame-ancestors" in fault for fault in faults.seen)
     faults.seen.clear()
+
+
+async def test_e19_a_shop_believes_no_message_but_that_of_its_own_frame(served: Served, page: Page) -> None:
+    invoice = await served.all.invoice()
+    async with Site(f"http://127.0.0.1:{served.port}", invoice["id"]).running() as site:
+        await patched(served, frame_ancestors=[site.origin])
+        await page.goto(site.origin)
+        await expect(page.frame_locator("dialog iframe").locator("h1")).to_have_text("Waiting for your payment")
+        await page.wait_for_function("heard.includes('ready new')")
+        forged = {"kassa": 1, "type": "status", "invoice": invoice["id"], "status": "settled"}
+        await page.evaluate(
+            r"""async (said) => {
+              const other = document.createElement("iframe");  // of an origin of its own, and the page itself
+              other.sandbox = "allow-scripts";
+              other.srcdoc = `<script>parent.postMessage(${JSON.stringify(said)}, "*");
+                parent.postMessage(${JSON.stringify({ ...said, type: "close" })}, "*")<\/script>`;
+              document.body.append(other);
+              postMessage(said, "*");
+              postMessage({ ...said, type: "close" }, "*");
+            }""",
+            forged,
+        )
+        await page.wait_for_function("heard.filter((said) => said[1].status === 'settled').length >= 4")
+        assert [said for said in await page.evaluate("heard") if isinstance(said, str)] == ["ready new"]
+        await expect(page.locator("dialog")).to_have_count(1)
+    await patched(served, frame_ancestors=[])
 
 
 async def test_e28_a_swapped_address_is_shown_to_nobody(served: Served, page: Page, faults: Faults) -> None:

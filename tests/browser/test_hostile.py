@@ -1,11 +1,13 @@
 """E16: two hundred hostile texts in every field that merchants and payers fill in, on every page that shows one."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
@@ -171,6 +173,36 @@ async def test_payers_see_hostile_texts_as_texts(shop: Shop, page: Page, faults:
     assert (wrong, foreign, faults.seen, faults.dialogs) == ([], [], [], [])
 
 
+async def test_a_frame_in_a_shop_shows_hostile_texts_as_texts_and_obeys_no_message(
+    shop: Shop, page: Page, faults: Faults
+) -> None:
+    base = shop.premises.base
+    wrong: list[str] = []
+    async with _framing() as site:
+        store = (await shop.all.get("/v1/store")).json
+        sites = {"version": store["version"], "frame_ancestors": [site]}
+        assert (await shop.all.send("PATCH", "/v1/store", sites)).status == 200
+        for place, invoice in enumerate(shop.made["inv"]):
+            await _rename(shop, SHORT[place])
+            await page.goto(f"{site}/{place}#{base}/i/{invoice['id']}?embed={site}")
+            inside = page.frame_locator("iframe")
+            await expect(inside.locator(".what")).to_have_text(invoice["description"], use_inner_text=False)
+            await page.wait_for_function("heard.length > 0")
+            title = await inside.locator("h1").inner_text()
+            wrong += await page.frames[-1].evaluate(CHECK)
+            forged = {"kassa": 1, "type": "status", "invoice": invoice["id"], "status": "settled"}
+            for said in (forged, forged | {"type": "close"}, SHORT[place], {"type": SHORT[place]}):
+                await page.evaluate("(said) => frames[0].postMessage(said, '*')", said)
+            # An answer to any of them would have been heard before that to a question asked after them.
+            await page.frames[-1].evaluate("parent.postMessage('asked', '*')")
+            await page.wait_for_function("heard.some(([, said]) => said === 'asked')")
+            status = (await shop.all.get(f"/v1/invoices/{invoice['id']}")).json["status"]
+            ready = {"kassa": 1, "type": "ready", "invoice": invoice["id"], "status": status}
+            assert await page.evaluate("heard") == [[base, ready], [base, "asked"]]
+            assert await inside.locator("h1").inner_text() == title
+    assert (wrong, faults.seen, faults.dialogs) == ([], [], [])
+
+
 async def test_the_dashboard_shows_hostile_texts_as_texts(shop: Shop, open_page: OpenPage, faults: Faults) -> None:
     page = await open_page(viewport=DESKTOP, user_agent=f"x {SHORT[0]}".encode("ascii", "ignore").decode())
     await _enter(shop, page)
@@ -202,6 +234,29 @@ async def test_the_dashboard_shows_hostile_texts_as_texts(shop: Shop, open_page:
         wrong += [f"found: {each}" for each in await page.evaluate(CHECK)]
     faults.seen[:] = [fault for fault in faults.seen if "404" not in fault]  # the icon that browsers ask for unasked
     assert (sorted(set(wrong)), foreign, faults.seen, faults.dialogs) == ([], [], [], [])
+
+
+@asynccontextmanager
+async def _framing() -> AsyncIterator[str]:
+    """Serve a page of a shop that frames what its fragment says and notes what it hears; yield its origin."""
+    text = """<!doctype html><link rel="icon" href="data:,"><iframe></iframe><script>
+      heard = [];
+      addEventListener("message", (event) => heard.push([event.origin, event.data]));
+      document.querySelector("iframe").src = location.hash.slice(1);
+    </script>"""
+
+    async def serve(_request: web.Request) -> web.Response:
+        return web.Response(text=text, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/{place}", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 async def _rename(shop: Shop, text: str) -> None:
