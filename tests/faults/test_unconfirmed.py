@@ -10,6 +10,7 @@ from kassa.db.pool import Database
 from kassa.settings import Confirmations
 from tests.chains.test_replaceable import SIGNALS_COUNT
 from tests.shop import Shop, address, open_shop
+from tests.tools.liar import Liar
 
 VERIFIED = True
 """The shop of each test ends with the oracle and the chain."""
@@ -79,6 +80,35 @@ async def test_a9_a_payment_ends_at_once_when_another_takes_the_place_of_an_ance
         shown = await shop.until(invoice, status="new", payments=["replaced"])
         other = (await bitcoind.rpc.call("decoderawtransaction", thief))["txid"]
         assert [(p["txid"], p["replaced_by"]) for p in shown["payments"]] == [(paid, other)]
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a9_a_block_that_comes_during_a_look_may_hold_a_replacement_of_what_was_seen(
+    bitcoind: DevNode, database: Database, tmp_path: Path, known: bool
+) -> None:
+    async with (
+        Liar(bitcoind.rpc_url) as liar,
+        open_shop(bitcoind, database, tmp_path, rpc_url=liar.url, verified=True, drop_after_seconds=3600) as shop,
+    ):
+        invoice = await shop.invoice()
+        if known:
+            paid = await shop.pay(invoice)
+            await shop.until(invoice, payments=["detected"])
+        else:
+            await shop.stop()
+            paid = await shop.pay(invoice)
+        thief = await bitcoind.conflict(paid)
+        # The mempool was listed, and what is in it was asked about; the tip that the look ends with was not yet read.
+        last = "getbestblockhash" if known else "getmempoolentry"
+        during = liar.on("getblockhash").where(lambda _: liar.methods()[-1:] == [last]).times(1)
+        during.run(lambda: bitcoind.mine(transactions=[thief]))
+        if not known:
+            shop.start()
+        shown = await shop.until(invoice, status="new", payments=["replaced"])
+        await shop.caught_up()
+        other = (await bitcoind.rpc.call("decoderawtransaction", thief))["txid"]
+        assert [(p["txid"], p["replaced_by"]) for p in shown["payments"]] == [(paid, other)]
+        assert (await shop.events(invoice)).count("payment.detected") == 1
 
 
 async def test_a9_an_ancestor_that_confirms_takes_nothing_back(shop: Shop) -> None:

@@ -56,6 +56,11 @@ def test_a_transaction_that_is_back_is_seen_again() -> None:
     assert look(known, pending("a", "b", "d")).seen == {"a", "b"}
 
 
+def test_what_a_block_has_overtaken_is_not_back_by_an_older_look() -> None:
+    known = [Unconfirmed("a", False, None, "b", 7), Unconfirmed("c", False, at(1), "d", 7)]
+    assert look(known, pending("a", "c")).seen == frozenset()
+
+
 def test_a_change_of_replaceability_is_noticed() -> None:
     seen = Pending(TIP, True, (transaction("a", replaceable=True),))
     assert look([Unconfirmed("a", False, None, None)], seen).seen == {"a"}

@@ -57,12 +57,13 @@ class Nameless:
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """A payment's transaction without a block, as last noted."""
+    """A payment's transaction without a block, as last noted; `conflict_height`: where what overtook it has one."""
 
     txid: str
     replaceable: bool
     missing_since: datetime | None
     conflict_txid: str | None
+    conflict_height: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +148,16 @@ def conflicts(
 def look(known: Sequence[Unconfirmed], pending: Pending) -> Look:
     """Compare our unconfirmed payments with the mempool. Absence says something only when the look was complete.
 
-    A transaction that is there again is no longer missing and no longer replaced. One that a conflicting transaction
-    has overtaken is not also missing.
+    A transaction that is there again is no longer missing and no longer replaced, but by a block: it was there before
+    that block came, which the look may be older than. One that a conflicting transaction has overtaken is not also
+    missing.
     """
     present = {transaction.txid: transaction for transaction in pending.transactions}
     seen = frozenset(
         note.txid
         for note in known
         if note.txid in present
+        and note.conflict_height is None
         and (
             note.missing_since is not None
             or note.conflict_txid is not None

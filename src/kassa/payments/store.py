@@ -155,16 +155,16 @@ async def unconfirmed(tx: Tx, network: str, present: Sequence[str]) -> list[Unco
     Dead payments grow without end and this is asked at every look.
     """
     rows = await tx.fetch(
-        """select txid, replaceable, missing_since, conflict_txid from payments
+        """select txid, replaceable, missing_since, conflict_txid, conflict_height from payments
            where network = $1 and block_height is null
              and (status is null or status in ('detected', 'confirming', 'settled'))
            union
-           select txid, replaceable, missing_since, conflict_txid from payments
+           select txid, replaceable, missing_since, conflict_txid, conflict_height from payments
            where network = $1 and block_height is null and txid = any($2)""",
         network,
         present,
     )
-    return [Unconfirmed(row["txid"], row["replaceable"], row["missing_since"], row["conflict_txid"]) for row in rows]
+    return [Unconfirmed(*row.values()) for row in rows]
 
 
 async def waiting(tx: "Tx | Pool[Any]", network: str) -> list[str]:

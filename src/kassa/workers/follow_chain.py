@@ -18,7 +18,7 @@ from kassa import flow, measures, tracing
 from kassa.chains.base import ChainSource
 from kassa.core.correlation import correlated
 from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable, ChainUnfit, LeaseLost
-from kassa.core.facts import Block, BlockRef, Tip
+from kassa.core.facts import Block, BlockRef, Pending, Tip
 from kassa.house import House, connection_of
 from kassa.settings import Network
 from kassa.wallets.ahead import Ahead
@@ -302,17 +302,24 @@ class Follower:
             # What a lagging or stalled node does not show proves nothing.
             pending = replace(pending, complete=False)
         if pending.tip.height > tip.ref.height:
-            # It counts only once we stand there too. On a fast chain a block comes during every look.
+            # What was there was there after `tip`, perhaps before the later blocks: they may hold what overtook it.
+            if pending.transactions:
+                await self._note_pending(replace(pending, tip=tip.ref, complete=False), read_at)
+            # What was not there is missing only once we stand there too. On a fast chain a block comes during every
+            # look.
             if await self._follow_blocks(pending.tip):
                 pending = replace(pending, complete=False)  # what was undone may have been in a block when we looked
             tip = replace(tip, ref=pending.tip, best_header=max(tip.best_header, pending.tip.height))
+        await self._note_pending(pending, read_at)
+        return tip
+
+    async def _note_pending(self, pending: Pending, read_at: datetime) -> None:
         now = self._house.clock.now()
         await self._house.database.run_to_end(
             lambda tx: flow.on_pending(
                 tx, self._house, self._position, pending, read_at, LEASE_SECONDS, now, self._ahead
             )
         )
-        return tip
 
     def _derive(self, network: str, descriptor: str, index: int) -> tuple[str, bytes, int]:
         derived = self._house.chains[network].addresses.derive(descriptor, index)
