@@ -30,6 +30,7 @@ from kassa.payments import asset_store as assets
 from kassa.settings import Settings
 from kassa.wallets import seal_store as seals
 from kassa.wallets.mark import AddressMarks
+from kassa.wallets.rules import unpaid_bounds
 from kassa.wallets.runs import UnpaidRuns
 from kassa.wallets.seal import FILE as KEY_FILE
 from kassa.wallets.seal import Seal, read_or_make
@@ -105,7 +106,7 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
         marks = await AddressMarks.start(database, settings.data_dir)
         try:
             limiter = Limiter(limits_of(settings.limits))
-            unpaid = UnpaidRuns(settings.limits.unpaid_addresses)
+            unpaid = UnpaidRuns(*unpaid_bounds(settings.limits.unpaid_addresses))
             yield House(settings, database, chains, SystemClock(), marks, seal, former, limits=limiter, unpaid=unpaid)
         finally:
             await marks.close()

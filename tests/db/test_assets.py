@@ -69,7 +69,7 @@ class Shop:
         made = Customer(CustomerId(new_id("cus", now)), self.store.id, None, None, "{}", now)
         async with self.database.transaction() as tx:
             await customers.put(tx, made)
-        issuing = await flow.prepare_address(self.before, self.store, made.id, asset)
+        issuing = await flow.prepare_address(self.before, self.store, made.id, asset, "key_test")
         async with self.database.transaction() as tx:
             issued = await flow.issue_address(tx, self.before, self.store, made.id, issuing, now)
         return str(issued["address"])

@@ -73,7 +73,7 @@ async def _customer(house: House, store: Store) -> CustomerId:
 
 
 async def _address(house: House, store: Store, customer: str, asset: str) -> str:
-    issuing = await flow.prepare_address(house, store, customer, asset)
+    issuing = await flow.prepare_address(house, store, customer, asset, "key_test")
     async with house.database.transaction() as tx:
         return str((await flow.issue_address(tx, house, store, customer, issuing, house.clock.now()))["address"])
 

@@ -141,7 +141,7 @@ async def test_f2_credit_that_the_books_do_not_hold_stops_its_asset(shop: Shop) 
     pool, now = shop.house.database.pool, shop.house.clock.now
     async with shop.house.database.transaction() as tx:
         await customers.put(tx, Customer(ada, shop.store.id, None, None, "{}", now()))
-    issuing = await flow.prepare_address(shop.house, shop.store, ada, f"BTC@{shop.network}")
+    issuing = await flow.prepare_address(shop.house, shop.store, ada, f"BTC@{shop.network}", "key_test")
     async with shop.house.database.transaction() as tx:
         given = await flow.issue_address(tx, shop.house, shop.store, ada, issuing, now())
     await shop.node.fund(given["address"], 100_000)

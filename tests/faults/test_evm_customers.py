@@ -23,7 +23,7 @@ from tests.shop import Json
 
 
 async def _address(evm: EvmShop, customer: CustomerId, asset: str) -> str:
-    issuing = await flow.prepare_address(evm.house, evm.store, customer, asset)
+    issuing = await flow.prepare_address(evm.house, evm.store, customer, asset, "key_test")
     async with evm.house.database.transaction() as tx:
         now = evm.house.clock.now()
         return str((await flow.issue_address(tx, evm.house, evm.store, customer, issuing, now))["address"])

@@ -66,6 +66,16 @@ async def test_keys_of_one_store_share_its_limit(house: House, store: Store) -> 
         assert [(await key.get("/v1/store")).status for key in keys] == [200, 200, 200, 429, 429]
 
 
+async def test_an_order_that_is_decided_again_is_counted_once(house: House, store: Store) -> None:
+    bounds = {"requests_per_key": 3, "requests_per_store": 3, "addresses_per_store": 3}
+    async with limited(house, store, **bounds) as served:
+        statuses = []
+        for ppm in range(4):  # what its invoice was priced by has changed when it is written
+            await house.database.pool.execute("update stores set spread_ppm = $1", ppm)
+            statuses.append((await served.all.post("/v1/invoices", ORDER)).status)
+        assert statuses == [201, 201, 201, 429]
+
+
 async def test_limits_survive_a_restart_and_hold_for_all_processes(house: House, store: Store) -> None:
     async with (
         limited(house, store, requests_per_store=6) as first,

@@ -1,25 +1,43 @@
 """E43: orders that nobody pays end before the merchant's own wallet stops looking, and shut out the others last."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
 
 import pytest
 
-from kassa.checkout.pages import handlers
+from kassa import flow
+from kassa.core.errors import Throttled
+from kassa.core.ids import StoreId, WalletId
+from kassa.db.pool import Database
 from kassa.house import House
+from kassa.settings import Limits
+from kassa.wallets import store as wallets
+from kassa.wallets.model import Known, Taker, Wallet
+from kassa.wallets.rules import MOST_UNPAID, USUAL_GAP, gap_advised, unpaid_bounds
 from kassa.wallets.runs import UnpaidRuns, has_room
 from kassa.workers.count_unpaid import count_once
+from tests.api.conftest import follow
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
 from tests.api.served import ORDER, Caller, serve
-from tests.house import BITCOIN, add_store
+from tests.house import BITCOIN, TPUB, add_store, build_house, regtest
 
 BOUND = 40
+LITECOIN = "litecoin-regtest"
+LINK = {"title": "Two coffees", "amount": "9.90"}
 ISSUED = 10_000
 
 
-async def order(caller: Caller, most: int) -> tuple[int, str]:
+def bounded(house: House) -> House:
+    """Another process of the same house, with a bound."""
+    return replace(house, unpaid=UnpaidRuns(test=BOUND))
+
+
+async def order(caller: Caller, most: int, **more: object) -> tuple[int, str]:
     """Order until refused, at most so often; return how many were made and the code of the refusal."""
     for made in range(most):
-        answer = await caller.post("/v1/invoices", ORDER)
+        answer = await caller.post("/v1/invoices", ORDER | more)
         if answer.status != 201:
             assert (answer.status, "retry-after" in answer.headers) == (429, True)
             return made, answer.code
@@ -38,13 +56,13 @@ async def pay(house: House, index: int) -> None:
 
 
 async def test_e43_a_flood_of_unpaid_orders_ends_at_the_bound_and_begins_with_whoever_floods(house: House) -> None:
-    bounded = replace(house, unpaid=UnpaidRuns(BOUND))
+    here = bounded(house)
     async with house.database.transaction() as tx:
         store = await add_store(tx, house)
-    async with serve(bounded, store, handlers(bounded)) as served:
+    async with serve(here, store) as served:
         honest, flooding = await served.key(), served.all
         assert await order(honest, 1) == (1, "")
-        await count_once(bounded)
+        await count_once(here)
 
         assert await order(flooding, 10 * BOUND) == (BOUND // 2, "too_many_unpaid")
         assert await order(honest, 10) == (10, "")  # the others are still served
@@ -53,19 +71,19 @@ async def test_e43_a_flood_of_unpaid_orders_ends_at_the_bound_and_begins_with_wh
         issued = await house.database.pool.fetchval("select next_index from keychains")
         assert issued == BOUND
 
-        await count_once(bounded)  # and nothing changes by looking again
+        await count_once(here)  # and nothing changes by looking again
         assert await order(honest, 1) == (0, "too_many_unpaid")
         await pay(house, issued - 1)
-        await count_once(bounded)
+        await count_once(here)
         assert await order(honest, 1) == (1, "")
         assert await order(flooding, 1) == (1, "")
 
 
 async def test_e43_a_process_that_starts_knows_soon_what_ten_thousand_orders_before_it_took(house: House) -> None:
-    bounded = replace(house, unpaid=UnpaidRuns(BOUND))
+    here = bounded(house)
     async with house.database.transaction() as tx:
         store = await add_store(tx, house)
-    async with serve(bounded, store, handlers(bounded)) as served:
+    async with serve(here, store) as served:
         assert await order(served.all, 1) == (1, "")
         await house.database.pool.execute(
             """insert into addresses (id, keychain_id, network, index, address, script, watch_key, created_at)
@@ -74,24 +92,137 @@ async def test_e43_a_process_that_starts_knows_soon_what_ten_thousand_orders_bef
             ISSUED - 1,
         )
         await house.database.pool.execute("update keychains set next_index = $1", ISSUED)
-        await count_once(bounded)
+        await count_once(here)
         assert await order(served.all, 1) == (0, "too_many_unpaid")
-        await count_once(bounded)
+        await count_once(here)
         assert await order(served.all, 1) == (0, "too_many_unpaid")
+
+
+async def test_e43_payers_of_links_take_half_at_most_also_after_a_restart(house: House) -> None:
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(house, store) as served:
+        links = [(await served.all.post("/v1/payment-links", LINK)).json["id"] for _ in range(BOUND)]
+    first, second = bounded(house), bounded(house)
+
+    async def pay_links(process: House) -> int:
+        for done in count():
+            link = links.pop()
+            try:
+                await flow.attempt_link(process, link, link, None, house.clock.now(), address=link)
+            except Throttled:
+                return done
+        return 0
+
+    async with house.database.pool.acquire() as connection:
+        await wallets.allocate(connection, [(await wallets.keychains(connection))[0].id])  # an order that failed
+    async with serve(first, store) as served:
+        assert await order(served.all, 1) == (1, "")
+        await count_once(first)
+        assert await pay_links(first) == BOUND // 2
+    async with serve(second, store) as served:
+        assert await order(served.all, 1) == (1, "")
+        await count_once(second)
+        assert await pay_links(second) == 0
+        assert await order(served.all, BOUND) == (BOUND // 2 - 2, "too_many_unpaid")
+
+
+async def test_e43_deposit_addresses_count_for_the_key_that_asks_for_them(house: House) -> None:
+    here = bounded(house)
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(here, store) as served:
+        honest, flooding = await served.key(), served.all
+        assert await order(honest, 1) == (1, "")
+        await count_once(here)
+        for place in range(BOUND // 2 + 1):
+            customer = (await flooding.post("/v1/customers", {})).json["id"]
+            answer = await flooding.post(f"/v1/customers/{customer}/addresses", {"asset": f"BTC@{BITCOIN}"})
+            assert answer.status == (429 if place == BOUND // 2 else 201), place
+        assert await order(honest, BOUND) == (BOUND // 2 - 1, "too_many_unpaid")
+
+
+async def test_e43_a_full_wallet_is_not_offered_while_others_are(database: Database, tmp_path: Path) -> None:
+    house = bounded(await build_house(database, tmp_path, {BITCOIN: regtest(), LITECOIN: regtest(LITECOIN)}))
+    for network in (BITCOIN, LITECOIN):
+        await follow(house, network)
+    async with database.transaction() as tx:
+        store = await add_store(tx, house)
+        account = house.chains[LITECOIN].addresses.account(TPUB)
+        space = house.chains[LITECOIN].space
+        await wallets.add_wallet(tx, store.id, LITECOIN, space, account, house.seal, house.clock.now())
+    litecoin = {"payment_options": [f"LTC@{LITECOIN}"]}
+    async with serve(house, store) as served:
+        await served.all.invoice()
+        await count_once(house)
+        assert await order(served.all, 2 * BOUND, **litecoin) == (BOUND - 1, "too_many_unpaid")
+        for named in ({}, {"payment_options": [f"LTC@{LITECOIN}", f"BTC@{BITCOIN}"]}):
+            made = await served.all.invoice(**named)
+            assert [option["asset"] for option in made["payment_options"]] == [f"BTC@{BITCOIN}"]
+    await house.marks.close()
+
+
+async def test_e43_addresses_that_a_restore_passed_over_are_no_unpaid_ones(house: House) -> None:
+    here = bounded(house)
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(here, store) as served:
+        assert await order(served.all, 1) == (1, "")
+        async with house.database.transaction() as tx:
+            await wallets.jump(tx, (await wallets.keychains(tx))[0].id, 10_000, "restored")
+        assert await order(served.all, 1) == (1, "")
+        await count_once(here)
+        assert await order(served.all, BOUND) == (BOUND - 2, "too_many_unpaid")
 
 
 @pytest.mark.parametrize(
-    ("length", "takers", "has"),
+    ("length", "who", "takers", "links", "has"),
     [
-        (19, {"a": 19}, True),
-        (20, {"a": 20}, False),  # with `b` there are two, and half is gone
-        (39, {"b": 39}, True),  # alone: the bound itself
-        (40, {"b": 0}, False),
-        (25, {"a": 5, "b": 19}, True),
-        (25, {"a": 5, "b": 20}, False),
+        (19, "a", {"a": 19}, 0, True),
+        (20, "a", {"a": 20, "b": 0}, 0, False),  # half is gone, and there are two
+        (39, "b", {"b": 39}, 0, True),  # alone: the bound itself
+        (40, "a", {"b": 0}, 0, False),
+        (25, "b", {"a": 5, "b": 19}, 0, True),
+        (25, "b", {"a": 5, "b": 20}, 0, False),
+        (39, "a", {"a": 19}, 20, True),  # whatever links took, the other half is the store's own
+        (39, "a", {"a": 20}, 20, False),
     ],
 )
-def test_e43_shares_are_equal_in_the_second_half(length: int, takers: dict[str, int], has: bool) -> None:
-    who = "a" if length == 20 else "b"
-    others = {"b": 0} if length == 20 else {}
-    assert has_room(length, 40, who, takers | others) is has
+def test_e43_shares_are_equal_in_the_second_half(
+    length: int, who: str, takers: dict[str, int], links: int, has: bool
+) -> None:
+    assert has_room(length, BOUND, Taker(who), takers, {}, links) is has
+
+
+@pytest.mark.parametrize(
+    ("length", "payers", "links", "has"),
+    [
+        (9, {"a": 9}, 9, True),
+        (10, {"a": 9, "b": 1}, 10, True),
+        (11, {"a": 10, "b": 1}, 11, False),  # a quarter of the bound is gone, and there are two
+        (19, {"a": 19}, 19, True),
+        (20, {"a": 0}, 20, False),
+        (40, {}, 0, False),
+    ],
+)
+def test_e43_payers_of_links_share_one_half(length: int, payers: dict[str, int], links: int, has: bool) -> None:
+    assert has_room(length, BOUND, Taker("a", link=True), {"key": length - links}, payers, links) is has
+
+
+def test_e43_live_wallets_are_bounded_unless_somebody_wants_it_otherwise() -> None:
+    assert unpaid_bounds(Limits().unpaid_addresses) == (0, MOST_UNPAID)
+    assert (unpaid_bounds(0), unpaid_bounds(7)) == ((0, 0), (7, 7))
+    assert [gap_advised(needed, MOST_UNPAID) for needed in (3, 2_500)] == [2 * MOST_UNPAID, 2_500]
+    assert gap_advised(3, 0) == USUAL_GAP
+    runs, wallet = UnpaidRuns(*unpaid_bounds(None)), wallet_at(MOST_UNPAID)
+    for livemode in (False, True):
+        assert runs.take([wallet], Taker("key"), livemode=livemode) == {wallet.keychain_id}
+    runs.know(Known(wallet.keychain_id, MOST_UNPAID, MOST_UNPAID, 0, -1))
+    assert runs.take([wallet], Taker("key"), livemode=False) == {wallet.keychain_id}
+    with pytest.raises(Throttled):
+        runs.take([wallet], Taker("key"), livemode=True)
+
+
+def wallet_at(index: int) -> Wallet:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    return Wallet(WalletId("wal_1"), StoreId("sto_1"), "bitcoin", 1, "", "", index, now)

@@ -108,7 +108,7 @@ class World:
         made = Customer(CustomerId(new_id("cus", now)), self.stores[store].id, None, None, "{}", now)
         async with self.house.database.transaction() as tx:
             await customers.put(tx, made)
-        issuing = await flow.prepare_address(self.house, self.stores[store], made.id, ASSET)
+        issuing = await flow.prepare_address(self.house, self.stores[store], made.id, ASSET, "key_test")
         async with self.house.database.transaction() as tx:
             issued = await flow.issue_address(tx, self.house, self.stores[store], made.id, issuing, now)
         self.customers[store].append((made.id, self.house.chains[BITCOIN].addresses.parse(issued["address"])))

@@ -40,8 +40,12 @@ def on_orders(seen: Iterable[Ordered]) -> list[Finding]:
     ]
 
 
-def on_runs(seen: Iterable[UnpaidRun]) -> list[Finding]:
-    """Judge how far a signing wallet has to look ahead: beyond its gap limit it does not see what is paid."""
+def on_runs(seen: Iterable[UnpaidRun], bound: int) -> list[Finding]:
+    """Judge how far a signing wallet has to look ahead: beyond its gap limit it does not see what is paid.
+
+    `bound`: at how many no more addresses are given out; 0: never.
+    """
+    told_at = min(MOST_UNPAID_RUN, max(1, bound // 2)) if bound else MOST_UNPAID_RUN
     return [
         Finding(
             Kind.ADDRESSES_UNPAID,
@@ -51,11 +55,12 @@ def on_runs(seen: Iterable[UnpaidRun]) -> list[Finding]:
             " of more than that to see what is paid next",
             store_id=StoreId(each.store_id),
             network=each.network,
+            detail=f"at {bound} its coins are offered no more until one is paid" if bound else "",
             about={"wallet_id": each.wallet_id, "unpaid": each.length},
             measure=each.length.bit_length(),  # news again when it has doubled
         )
         for each in seen
-        if each.length >= MOST_UNPAID_RUN
+        if each.length >= told_at
     ]
 
 

@@ -34,6 +34,7 @@ class Call:
     receiving: Sequence[Receiving] | None = None  # what the store can take, for an endpoint that asks
     reading: Reading | None = None  # of all this, for whoever has to compare it when something is written
     alone: bool = False  # nothing else is written with it
+    again: bool = False  # it was begun, and counted, with what had changed meanwhile
 
     @property
     def actor(self) -> Actor:

@@ -135,14 +135,22 @@ class Desk:
                 read = await self._read_receiver(scope, sent, now)
                 if read.reading == guessed.reading:
                     raise
-        read = read or await self._read_receiver(scope, sent, now)
-        return await self._carry_out_for(read, scope, asked, now)
+            read = read or await self._read_receiver(scope, sent, now)
+            return await self._carry_out_for(read, scope, asked, now, again=True)
+        return await self._carry_out_for(await self._read_receiver(scope, sent, now), scope, asked, now)
 
     async def _carry_out_for(
-        self, receiver: Receiver, scope: Scope, asked: "Asked", now: datetime, reading: Reading | None = None
+        self,
+        receiver: Receiver,
+        scope: Scope,
+        asked: "Asked",
+        now: datetime,
+        reading: Reading | None = None,
+        *,
+        again: bool = False,
     ) -> Reply:
-        call = self._let_in(scope, receiver.key, asked.endpoint.access, now)
-        call.receiving, call.reading = receiver.takes, reading
+        call = self._let_in(scope, receiver.key, asked.endpoint.access, now, again=again)
+        call.receiving, call.reading, call.again = receiver.takes, reading, again
         return await self._carry_out(asked, call)
 
     def _can_guess(self, receiver: Receiver, now: datetime) -> bool:
@@ -195,10 +203,10 @@ class Desk:
     def _refuse_the_refused(self, scope: Scope, now: datetime) -> None:
         self.house.limits.check(Kind.REFUSED, bucket(_address(scope)), now, count=False)
 
-    def _let_in(self, scope: Scope, key: ApiKey, access: str, now: datetime) -> Call:
+    def _let_in(self, scope: Scope, key: ApiKey, access: str, now: datetime, *, again: bool = False) -> Call:
         limits = self.house.limits
-        limits.check(Kind.KEY, key.id, now)
-        limits.check(Kind.STORE, key.store.id, now)
+        limits.check(Kind.KEY, key.id, now, count=not again)
+        limits.check(Kind.STORE, key.store.id, now, count=not again)
         self.uses.note(key, now)
         authorize(key.scopes, access)
         return Call(self.house, key.store, key.id, now, _address(scope))

@@ -33,12 +33,12 @@ from kassa.main import build_chains, open_server
 from kassa.rates.model import AlarmKind, NoRate
 from kassa.settings import Settings
 from kassa.wallets.mark import mark_name, read_marks
+from kassa.wallets.rules import USUAL_GAP, gap_advised, unpaid_bounds
+from kassa.wallets.run_store import live_keychains
 from kassa.watch import contract_store, node_store
 from kassa.watch.keys import MOST_OPEN, WatchedKeys
 from kassa.watch.store import network_rows
 
-USUAL_GAP = 20
-"""Unused addresses in a row over which wallets look by default (BIP 44)."""
 LEAST_FREE, LITTLE_FREE = 1 * 2**30, 5 * 2**30
 
 
@@ -108,7 +108,7 @@ async def _database(database: Database, settings: Settings) -> list[Finding]:
             detail = f"{len(absent)} migrations are missing"
             return [*findings, Finding("migrations", Verdict.FAIL, detail, "run `kassa migrate`")]
         findings.append(Finding("migrations", Verdict.OK, "the database is of this version"))
-    findings += [*await _counters(database, settings), *await _gaps(database)]
+    findings += [*await _counters(database, settings), *await _gaps(database, settings)]
     return [*findings, await _addresses(database), await _audit(database, settings)]
 
 
@@ -136,14 +136,21 @@ async def _counters(database: Database, settings: Settings) -> list[Finding]:
     return [Finding("address counters", Verdict.OK, f"{len(keychains)} wallets; counters below a mark jump at start")]
 
 
-async def _gaps(database: Database) -> list[Finding]:
+async def _gaps(database: Database, settings: Settings) -> list[Finding]:
     findings = []
+    bounds = unpaid_bounds(settings.limits.unpaid_addresses)
+    live = await live_keychains(database.pool)
     for keychain in await wallets.keychains(database.pool):
         gap = await wallets.gap_of(database.pool, keychain.id)
-        if gap.limit > USUAL_GAP:
-            detail = f"{keychain.descriptor[-12:]}: a gap limit of {gap.limit} is needed to see every coin"
-            remedy = f"set it in your own wallet; with the usual {USUAL_GAP} it may not show all that you own"
-            findings.append(Finding(f"{keychain.space} wallet", Verdict.WARN, detail, remedy))
+        advised = gap_advised(gap.limit, bounds[keychain.id in live])
+        if advised > USUAL_GAP:
+            verdict = Verdict.WARN if gap.limit > USUAL_GAP else Verdict.OK
+            detail = (
+                f"{keychain.descriptor[-12:]}: a gap limit of {gap.limit} is needed to see every coin now, and"
+                f" {advised} for what may come"
+            )
+            remedy = f"set {advised} in your own wallet; with the usual {USUAL_GAP} it may not show all that you own"
+            findings.append(Finding(f"{keychain.space} wallet", verdict, detail, remedy))
     return findings
 
 

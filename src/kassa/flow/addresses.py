@@ -17,7 +17,7 @@ from kassa.house import House
 from kassa.limits.model import Kind
 from kassa.stores.model import Store
 from kassa.wallets.deposit_store import Deposited
-from kassa.wallets.model import NewAddress, Place, Wallet
+from kassa.wallets.model import NewAddress, Place, Taker, Wallet
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,11 @@ class Issuing:
     index: int | None
 
 
-async def prepare_address(house: House, store: Store, customer_id: str, asset_id: str) -> Issuing:
+async def prepare_address(house: House, store: Store, customer_id: str, asset_id: str, by: str) -> Issuing:
     """Find the wallet for a customer's deposits in an asset, and hand out an index unless an address is there.
 
-    Not to be called within a transaction. Raises `NotFound`, or `Invalid` for an asset that the store cannot take.
+    `by` is the key or person that asks. Not to be called within a transaction. Raises `NotFound`, `Invalid` for an
+    asset that the store cannot take, or `Throttled`.
     """
     pool = house.database.pool
     customer = await customers.get(pool, store.id, customer_id)
@@ -49,7 +50,7 @@ async def prepare_address(house: House, store: Store, customer_id: str, asset_id
     if await deposits.has_deposit(pool, customer.id, asset.network, wallet.keychain_id):
         return Issuing(asset, wallet, None)
     house.limits.check(Kind.ISSUED, store.id, house.clock.now())
-    house.unpaid.take([wallet], store.id)
+    house.unpaid.take([wallet], Taker(by), livemode=store.livemode)
     (index,) = await wallets.allocate(pool, [wallet.keychain_id])
     await house.marks.cover(wallet, index)
     return Issuing(asset, wallet, index)

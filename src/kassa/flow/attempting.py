@@ -15,6 +15,7 @@ from kassa.invoices.model import Order
 from kassa.links.model import Link, Payer
 from kassa.links.rules import asked, check_room, continued, evaluate
 from kassa.stores.store import get_store
+from kassa.wallets.model import Taker
 
 
 async def attempt_link(
@@ -77,7 +78,7 @@ async def _make(house: House, link: Link, units: int, attempt: int, address: str
         expires_in=link.invoice_seconds,
         redirect_url=house.link_url(link.id),
     )
-    opening = await quote_invoice(house, store, order, now, by=address or link.id)
+    opening = await quote_invoice(house, store, order, now, by=Taker(address or link.id, link=True))
     opening = replace(opening, terms=replace(opening.terms, link_id=link.id))
 
     async def write(tx: Tx) -> InvoiceId:

@@ -17,6 +17,7 @@ from kassa.flow.opinions import opinion_detector
 from kassa.house import House
 from kassa.rates.model import AlarmKind
 from kassa.settings import Settings
+from kassa.wallets.rules import unpaid_bounds
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 PATIENCE = timedelta(minutes=1)
@@ -119,8 +120,9 @@ async def _orders(tx: Tx, _house: House, now: datetime) -> list[Finding]:
     return service_rules.on_orders(await services.ordered(tx, now))
 
 
-async def _runs(tx: Tx, _house: House, _now: datetime) -> list[Finding]:
-    return service_rules.on_runs(await services.unpaid_runs(tx))
+async def _runs(tx: Tx, house: House, _now: datetime) -> list[Finding]:
+    _, bound = unpaid_bounds(house.settings.limits.unpaid_addresses)
+    return service_rules.on_runs(await services.unpaid_runs(tx), bound)
 
 
 async def _rates(tx: Tx, house: House, _now: datetime) -> list[Finding]:

@@ -32,7 +32,7 @@ from kassa.rates.rules import with_spread
 from kassa.settings import Network
 from kassa.stores.model import Store
 from kassa.stores.store import Reading
-from kassa.wallets.model import NewAddress, Place, Wallet
+from kassa.wallets.model import NewAddress, Place, Taker, Wallet
 from kassa.wallets.store import Receiving
 from kassa.watch.rules import is_seen
 
@@ -74,7 +74,8 @@ async def quote_invoice(
     receiving: Sequence[Receiving] | None = None,
     guess: bool = False,
     reading: Reading | None = None,
-    by: str | None = None,
+    by: Taker | None = None,
+    again: bool = False,
 ) -> Opening:
     """Price an order and find its addresses.
 
@@ -82,11 +83,12 @@ async def quote_invoice(
     each other. An order that fails later leaves a hole in the indexes, never an address issued twice. `receiving` is
     what the store can take, if the caller has read it. With `guess`, indexes may be guessed: for an invoice that is
     written without a transaction. With a `reading` the caller read it some time ago: `open_invoice` compares, and
-    indexes must be guessed, since none are handed out to whoever may be shut out by now. `by` is who orders, as far as
-    it is known: a key, or a payer's network address. Raises `Invalid`; `Throttled` beyond a limit; `Unavailable` when
-    nothing that the order names can be offered; `Outdated` when no index can be guessed.
+    indexes must be guessed, since none are handed out to whoever may be shut out by now. `by` is who orders; with
+    `again` the order was counted before. A wallet whose bound of unpaid addresses is reached is left out. Raises
+    `Invalid`; `Throttled` beyond a limit, or when every wallet is full; `Unavailable` when nothing that the order names
+    can be offered; `Outdated` when no index can be guessed.
     """
-    house.limits.check(Kind.ISSUED, store.id, now)
+    house.limits.check(Kind.ISSUED, store.id, now, count=not again)
     price = quotes.price(order)
     if order.customer_id is not None and not await house.database.ask(customers.known, (store.id, order.customer_id)):
         raise Invalid(FieldFault("customer_id", "is not a customer of this store"))
@@ -124,9 +126,9 @@ async def quote_invoice(
         webhook_url=order.webhook_url,
     )
     used = {mine[each.asset.network].keychain_id: mine[each.asset.network] for each in offered}
-    keychains = sorted(used)
-    house.unpaid.take(used.values(), by or store.id)
-    plan = _Plan(id_, store.livemode, terms, now, offered, mine, keychains, reading)
+    open_ = house.unpaid.take(used.values(), by or Taker(store.id), livemode=store.livemode, counted=again)
+    offered = [each for each in offered if mine[each.asset.network].keychain_id in open_]
+    plan = _Plan(id_, store.livemode, terms, now, offered, mine, sorted(open_), reading)
     guessed = await _guess(house, plan, now) if guess else None
     if guessed is None:
         if reading is not None:

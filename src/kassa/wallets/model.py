@@ -73,5 +73,27 @@ class Place:
     seal: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """Who takes an address: a key or a person of the store, by its id; or, with `link`, who pays one of its links."""
+
+    id: str
+    link: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How far a keychain is: its newest addresses in a row that nobody paid, and how many of them are of links.
+
+    `paid`: the highest index that was paid in a block, -1 where none was, as far back as was looked.
+    """
+
+    keychain_id: int
+    next_index: int
+    unpaid: int
+    by_links: int
+    paid: int
+
+
 Derive = Callable[[str, str, int], tuple[str, bytes, int]]
 """(network, descriptor, index) → (text, script, key): how a feature derives an address without knowing chains."""

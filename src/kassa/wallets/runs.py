@@ -3,11 +3,11 @@
 Kept in the memory of a process, so that no order waits for a question; `workers/count_unpaid` reads it anew.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kassa.core.errors import Throttled
-from kassa.wallets.model import Wallet
+from kassa.wallets.model import Known, Taker, Wallet
 
 _MOST_TAKERS = 10_000
 _RETRY_SECONDS = 60
@@ -15,79 +15,108 @@ _RETRY_SECONDS = 60
 
 @dataclass(slots=True)
 class _Run:
-    """`paid`: the highest index that was paid in a block; None: not read yet. `next_index`: what is taken next."""
+    """A keychain's run, and who took how many of it.
 
+    `before`: the index before the run; None: not read yet. What a counter jumped over belongs to no run, so this is not
+    always an index that was paid. `takers` are those of the store's own side, `payers` those of its payment links.
+    """
+
+    bound: int
     next_index: int = 0
-    paid: int | None = None
+    before: int | None = None
+    paid: int = -1
+    links: int = 0
     takers: dict[str, int] = field(default_factory=dict)
+    payers: dict[str, int] = field(default_factory=dict)
     touched: bool = False
+
+    @property
+    def length(self) -> int:
+        return 0 if self.before is None else self.next_index - 1 - self.before
 
 
 class UnpaidRuns:
     """The runs of the keychains for which this process issues addresses.
 
-    `bound`: how many addresses in a row may be unpaid; 0: any number.
+    `test` and `live`: how many addresses in a row may be unpaid in stores of that mode; 0: any number.
     """
 
-    def __init__(self, bound: int = 0) -> None:
-        self._bound = bound
+    def __init__(self, test: int = 0, live: int = 0) -> None:
+        self._bounds = test, live
         self._runs: dict[int, _Run] = {}
 
-    def take(self, wallets: Iterable[Wallet], by: str) -> None:
-        """Count one more address of each wallet for whoever orders it; raises `Throttled` when there is no room.
+    def take(self, wallets: Iterable[Wallet], by: Taker, *, livemode: bool, counted: bool = False) -> frozenset[int]:
+        """Count one more address of each keychain that has room for whoever orders, and return these keychains.
 
-        What is refused is counted nowhere. What is taken and then not used is put right when the run is read anew.
+        Raises `Throttled` when none has. What is taken and then not used is put right when the run is read anew; with
+        `counted` it was counted before.
         """
-        bound = self._bound
+        bound, chosen = self._bounds[livemode], list(wallets)
         if bound == 0:
-            return
-        runs = []
-        for wallet in wallets:
-            run = self._runs.setdefault(wallet.keychain_id, _Run())
+            return frozenset(wallet.keychain_id for wallet in chosen)
+        taken: dict[int, _Run] = {}
+        for wallet in chosen:
+            run = self._runs.setdefault(wallet.keychain_id, _Run(bound))
             run.next_index, run.touched = max(run.next_index, wallet.next_index), True
-            if run.paid is not None and not has_room(run.next_index - 1 - run.paid, bound, by, run.takers):
-                raise Throttled(_refusal(wallet.network, bound), seconds=_RETRY_SECONDS, code="too_many_unpaid")
-            runs.append(run)
-        for run in runs:
-            run.next_index += 1
-            if by in run.takers or len(run.takers) < _MOST_TAKERS:
-                run.takers[by] = run.takers.get(by, 0) + 1
+            if run.before is None or has_room(run.length, bound, by, run.takers, run.payers, run.links):
+                taken[wallet.keychain_id] = run
+        if chosen and not taken:
+            raise Throttled(_refusal(chosen, bound), seconds=_RETRY_SECONDS, code="too_many_unpaid")
+        for run in taken.values() if not counted else ():
+            _count(run, by)
+        return frozenset(taken)
 
-    def to_read(self) -> list[int]:
-        """Return the keychains that were asked for addresses of late, and of which it matters how far they are."""
-        near = self._bound // 4
+    def to_read(self) -> list[tuple[int, int]]:
+        """Return the keychains that were asked for addresses of late and matter, with how far back to look."""
         return [
-            keychain
+            (keychain, run.bound)
             for keychain, run in self._runs.items()
-            if run.touched and (run.paid is None or run.next_index - 1 - run.paid >= near)
+            if run.touched and (run.before is None or run.length >= run.bound // 4)
         ]
 
-    def read_back(self) -> int:
-        """Return how far back it is worth to look for a paid address."""
-        return self._bound
-
-    def know(self, keychain: int, next_index: int, paid: int) -> None:
-        """Take note of how far a keychain is; with a payment all begin anew."""
-        run = self._runs.setdefault(keychain, _Run())
-        if run.paid is not None and paid > run.paid and paid >= next_index - self.read_back():
+    def know(self, known: Known) -> None:
+        """Take note of how far a keychain is; with a payment all takers begin anew."""
+        run = self._runs[known.keychain_id]
+        if known.paid > run.paid:
             run.takers.clear()
-        run.next_index, run.paid, run.touched = next_index, paid, False
+            run.payers.clear()
+        run.next_index, run.before = known.next_index, known.next_index - 1 - known.unpaid
+        run.paid, run.links, run.touched = known.paid, known.by_links, False
 
 
-def has_room(length: int, bound: int, by: str, takers: dict[str, int]) -> bool:
+def has_room(
+    length: int, bound: int, by: Taker, takers: Mapping[str, int], payers: Mapping[str, int], links: int
+) -> bool:
     """Tell whether somebody may take one more address of a run.
 
-    In the second half of the bound, whoever took their share already is refused before those who did not.
+    Payers of links, whoever they are, get half of the bound at most, so they never shut out the store's own orders. In
+    the second half of what its side may have, whoever took an equal share already is refused before the others.
     """
     if length >= bound:
         return False
-    share = bound // max(1, len(takers.keys() | {by}))
-    return length < bound // 2 or takers.get(by, 0) < max(1, share)
+    half = max(1, bound // 2)
+    if by.link:
+        return links < half and _is_fair(links, half, by.id, payers)
+    return _is_fair(length, bound, by.id, takers, bound - links)
 
 
-def _refusal(network: str, bound: int) -> str:
+def _is_fair(length: int, bound: int, who: str, taken: Mapping[str, int], shared: int | None = None) -> bool:
+    share = (bound if shared is None else shared) // len(taken.keys() | {who})
+    return length < bound // 2 or taken.get(who, 0) < max(1, share)
+
+
+def _count(run: _Run, by: Taker) -> None:
+    run.next_index += 1
+    run.links += by.link
+    taken = run.payers if by.link else run.takers
+    if by.id in taken or len(taken) < _MOST_TAKERS:
+        taken[by.id] = taken.get(by.id, 0) + 1
+
+
+def _refusal(wallets: Iterable[Wallet], bound: int) -> str:
+    networks = ", ".join(sorted({wallet.network for wallet in wallets}))
     return (
-        f"nearly {bound} addresses in a row on {network} were not paid, and the store's own wallet may look no further:"
+        f"nearly {bound} addresses in a row on {networks} were not paid, and the wallet that signs may look no further:"
         " no more are given out until one of them is paid in a block. The operator can pay the newest one, or raise the"
-        " gap limit of the wallet and then limits.unpaid_addresses"
+        " gap limit of that wallet and then limits.unpaid_addresses"
     )

@@ -19,6 +19,5 @@ async def count_once(house: House) -> None:
     """Read what matters of those keychains; nothing is asked where nothing was ordered."""
     keychains = house.unpaid.to_read()
     if keychains:
-        back = house.unpaid.read_back()
-        for known in await house.database.run(lambda tx: runs.paid_up_to(tx, keychains, back)):
-            house.unpaid.know(*known)
+        for known in await house.database.run(lambda tx: runs.unpaid_of(tx, keychains)):
+            house.unpaid.know(known)

@@ -40,7 +40,7 @@ async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 
 async def _prepare_address(call: Call) -> flow.Issuing:
     order: shapes.AddressOrder = call.body
-    return await flow.prepare_address(call.house, call.store, call.id, order.asset)
+    return await flow.prepare_address(call.house, call.store, call.id, order.asset, call.key_id)
 
 
 async def _issue_address(tx: Tx, call: Call) -> dict[str, Any]:  # JSON

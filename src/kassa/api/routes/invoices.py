@@ -15,6 +15,7 @@ from kassa.db.pool import Tx
 from kassa.invoices.model import Decision, Order
 from kassa.invoices.store import Filters
 from kassa.stores.model import Store
+from kassa.wallets.model import Taker
 from kassa.webhooks.rules import check_url
 
 
@@ -30,7 +31,8 @@ async def _quote(call: Call) -> flow.Opening:
         receiving=call.receiving,
         guess=call.alone,
         reading=call.reading,
-        by=call.key_id,
+        by=Taker(call.key_id),
+        again=call.again,
     )
 
 
