@@ -8,6 +8,7 @@ from kassa.chains.base import Chain, Connection
 from kassa.core.clock import Clock
 from kassa.core.errors import Invalid
 from kassa.db.pool import Database
+from kassa.invoices.tariffs import Tariffs
 from kassa.limits.limiter import Limiter
 from kassa.limits.model import Kind, Limit
 from kassa.rates.board import Board
@@ -69,6 +70,7 @@ class House:
     former: Mapping[str, Chain] = field(default_factory=dict)
     board: Board = field(default_factory=Board)
     limits: Limiter = field(default_factory=Limiter)
+    tariffs: Tariffs = field(default_factory=Tariffs)
     guesses: Guesses = field(default_factory=Guesses)
     unpaid: UnpaidRuns = field(default_factory=UnpaidRuns)
 

@@ -45,6 +45,25 @@ async def test_those_who_come_while_a_query_runs_share_the_next_one() -> None:
     assert oracle.asked == [[1], [2, 2, 3]]
 
 
+async def test_the_next_query_begins_before_the_answers_of_the_last_are_handed_out() -> None:
+    oracle = Oracle()
+    batch = Batch(oracle.ask)
+    seen: list[list[int]] = []
+
+    async def get(key: int) -> None:
+        await batch.get(key)
+        seen.append(oracle.asked[-1])
+
+    asking = [asyncio.create_task(get(1))]
+    await settle()
+    asking.append(asyncio.create_task(get(2)))
+    await settle()
+    oracle.open.set()
+    await asyncio.gather(*asking)
+
+    assert seen == [[2], [2]]
+
+
 async def test_one_bad_question_spoils_no_other() -> None:
     oracle = Oracle()
     oracle.open.set()

@@ -1,19 +1,22 @@
 """From an order to terms: what may be asked for, in which assets, for how much, how deep."""
 
+from datetime import timedelta
 from fractions import Fraction
 
 import pytest
 
 from kassa.core.errors import Invalid, Unavailable
-from kassa.core.money import currency
+from kassa.core.money import Asset, currency
 from kassa.invoices.model import Order
 from kassa.invoices.policy import COLUMNS, Over, Policy, Short, columns, named, read_row
-from kassa.invoices.quote import Limit, Price, choose, price, priceable, quote, tiers_of
+from kassa.invoices.quote import Limit, Price, Quote, choose, price, quotes, tiers_of
+from kassa.invoices.tariffs import Tariff, Tariffs
 from kassa.payments.model import Tier
 from kassa.rates.model import Lack, NoRate, Pair, Rate
 from tests.rules.build import BTC, LTC, START
 
 EUR = currency("EUR")
+SECOND = timedelta(seconds=1)
 BOUND = 10**20  # units of an asset of eight decimals: a million million whole ones
 
 
@@ -25,8 +28,17 @@ def rate(value: Fraction | int = 50_000) -> Rate:
     return Rate(Fraction(value), "fixed", START)
 
 
-def none(symbol: str) -> NoRate:
-    return NoRate(Pair(symbol, "EUR"), Lack.TOO_FEW)
+def none(symbol: str) -> Tariff:
+    return Tariff(NoRate(Pair(symbol, "EUR"), Lack.TOO_FEW), "{}", ())
+
+
+def tariff(value: Fraction | int = 50_000) -> Tariff:
+    return Tariff(rate(value), '{"method": "fixed"}', (Tier(None, 2),))
+
+
+def quote(wanted: Price, asset: Asset, value: int) -> Quote:
+    (only,) = quotes(order(), wanted, [asset], {asset: tariff(value)})
+    return only
 
 
 def test_a_price_is_more_than_nothing() -> None:
@@ -71,30 +83,39 @@ def test_an_empty_list_of_assets_is_refused_and_twenty_are_not() -> None:
 
 
 def test_an_asset_without_a_rate_is_left_out_unless_it_was_asked_for() -> None:
-    rates = {"BTC": none("BTC"), "LTC": rate()}
-    assert priceable(order(), [BTC, LTC], rates) == {LTC: rate()}
-    assert priceable(order("1", LTC.id), [LTC], rates) == {LTC: rate()}
+    tariffs, wanted = {BTC: none("BTC"), LTC: tariff()}, Price(1, EUR)
+    assert [each.asset for each in quotes(order(), wanted, [BTC, LTC], tariffs)] == [LTC]
+    assert [each.asset for each in quotes(order("1", LTC.id), wanted, [LTC], tariffs)] == [LTC]
     with pytest.raises(Unavailable) as refused:
-        priceable(order("1", BTC.id, LTC.id), [BTC, LTC], rates)
+        quotes(order("1", BTC.id, LTC.id), wanted, [BTC, LTC], tariffs)
     said = "there is no rate for BTC/EUR now (too few fresh sources); try again later or offer another asset"
     assert (str(refused.value), refused.value.code) == (said, "rate_unavailable")
     with pytest.raises(Unavailable):
-        priceable(order(), [BTC], rates)
+        quotes(order(), wanted, [BTC], tariffs)
 
 
 def test_what_is_due_is_rounded_up_and_has_a_bound() -> None:
-    assert quote(Price(1, EUR), BTC, rate(3), (), {}).due_units == 333_334
+    assert quote(Price(1, EUR), BTC, 3).due_units == 333_334
     most = Price(BOUND // 10**6 - 1, EUR)
-    assert quote(most, BTC, rate(1), (), {}).due_units == BOUND - 10**6
+    assert quote(most, BTC, 1).due_units == BOUND - 10**6
     with pytest.raises(Invalid) as refused:
-        quote(Price(BOUND // 10**6, EUR), BTC, rate(1), (), {})
+        quote(Price(BOUND // 10**6, EUR), BTC, 1)
     (fault,) = refused.value.faults
     assert (fault.field, fault.message) == ("amount", "is more BTC than can be asked for in one invoice")
 
 
 def test_a_quote_says_what_it_was_made_of() -> None:
-    quoted = quote(Price(5_000, EUR), BTC, rate(), [Limit(2, None, None)], {})
-    assert (quoted.asset, quoted.due_units, quoted.rate, quoted.tiers) == (BTC, 100_000, rate(), (Tier(None, 2),))
+    assert quote(Price(5_000, EUR), BTC, 50_000) == Quote(BTC, 100_000, rate(), '{"method": "fixed"}', (Tier(None, 2),))
+
+
+def test_a_tariff_is_held_for_its_moments_and_settings_alone() -> None:
+    held, key, of = Tariffs(), (BTC.id, "EUR", 0), object()
+    held.keep(key, of, tariff(), START, START + SECOND)
+    assert held.get(key, of, START) == held.get(key, of, START + SECOND) == tariff()
+    assert held.get(key, of, START - timedelta.resolution) is None
+    assert held.get(key, of, START + SECOND + timedelta.resolution) is None
+    assert held.get(key, object(), START) is None
+    assert held.get((BTC.id, "EUR", 1), of, START) is None
 
 
 def test_a_bound_in_a_currency_rounds_down_and_one_that_cannot_be_valued_is_left_out() -> None:
@@ -103,7 +124,6 @@ def test_a_bound_in_a_currency_rounds_down_and_one_that_cannot_be_valued_is_left
     assert tiers_of(limits, BTC, valued) == (Tier(33_333, 1), Tier(None, 6, True))
     assert tiers_of([Limit(1, Fraction(3), "EUR", final=True)], BTC, valued) == (Tier(10_000, 1, True),)
     assert tiers_of([Limit(4, Fraction(1), None)], BTC, valued) == (Tier(None, 4),)
-    assert quote(Price(1, EUR), BTC, rate(), limits, valued).tiers == tiers_of(limits, BTC, valued)
 
 
 def test_a_policy_survives_the_database() -> None:

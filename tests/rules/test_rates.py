@@ -1,6 +1,7 @@
 """Which rate applies: examples at each boundary, and what holds for all quotes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from itertools import permutations
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from kassa.core.money import due_units, format_rate
 from kassa.rates.markets import is_fiat, market, needed
 from kassa.rates.model import Alarm, AlarmKind, Lack, NoRate, Pair, Policy, Quote, Quotes, Rate, Reason, Ticker
-from kassa.rates.rules import PLACES, alarms, backoff_seconds, depegs, fault_of, find, with_spread
+from kassa.rates.rules import PLACES, alarms, backoff_seconds, depegs, fault_of, find, holds_until, with_spread
 from tests.rules.build import at
 
 NOW = at(0)
@@ -368,6 +369,31 @@ def test_every_set_of_quotes_has_an_answer_and_only_fresh_ones_are_used(
             limit = POLICY.fiat_max_age if used.source == "ecb" else POLICY.max_age
             assert NOW - used.at <= limit
             assert used.at >= found.at
+
+
+@given(GIVEN, st.sampled_from(["BTC", "LTC", "USD"]), st.integers(min_value=-60, max_value=700), st.fractions(0, 1))
+def test_until_a_rate_may_change_by_time_alone_it_does_not(
+    given_: list[Quote], base: str, learned: int, share: Fraction
+) -> None:
+    late = quote(100, "kraken", age=-learned)  # some are known only later than now
+    quotes_ = _book([*given_, replace(late, at=NOW)])
+    policy = replace(POLICY, fiat_max_age=timedelta(seconds=400))
+
+    last = holds_until(quotes_, policy, NOW)
+
+    within = NOW + min(last - NOW, timedelta(days=1)) * float(share)  # a moment, not money
+    assert find(base, "EUR", quotes_, policy, within) == find(base, "EUR", quotes_, policy, NOW)
+    assert last >= NOW
+
+
+def test_a_rate_may_change_when_a_quote_grows_old_or_becomes_known() -> None:
+    ageing = {BTC_EUR: (quote(100, age=299), quote(100, "coinbase", age=100))}
+    assert holds_until(ageing, POLICY, NOW) == NOW + timedelta(seconds=1)
+    assert isinstance(find("BTC", "EUR", ageing, POLICY, NOW + timedelta(seconds=1)), Rate)
+    assert isinstance(find("BTC", "EUR", ageing, POLICY, NOW + timedelta(seconds=1, microseconds=1)), NoRate)
+    coming = {BTC_EUR: (quote(100), replace(quote(101, "coinbase", age=-5), at=NOW))}
+    assert holds_until(coming, POLICY, NOW) == NOW + timedelta(seconds=5) - timedelta.resolution
+    assert isinstance(find("BTC", "EUR", coming, POLICY, NOW + timedelta(seconds=5)), Rate)
 
 
 @given(GIVEN.flatmap(lambda found: st.tuples(st.just(found), st.permutations(found))))

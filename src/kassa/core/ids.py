@@ -5,8 +5,8 @@ random bits and a UUIDv7 carries 74. Written in Crockford's base 32 (lower case)
 """
 
 import re
-import secrets
 from datetime import datetime
+from os import urandom
 from typing import NewType
 
 StoreId = NewType("StoreId", str)
@@ -31,7 +31,7 @@ _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 
 def new_id(prefix: str, now: datetime) -> str:
     """Make an id such as `inv_…`: ids made later (by at least 1 ms) sort after ids made earlier."""
-    value = (int(now.timestamp() * 1000) << 96) | secrets.randbits(96)
+    value = (int(now.timestamp() * 1000) << 96) | int.from_bytes(urandom(12))
     return f"{prefix}_{_base32(value)}"
 
 

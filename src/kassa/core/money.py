@@ -117,8 +117,9 @@ def due_units(price_units: int, price_decimals: int, rate: Fraction, decimals: i
 
     Rounded UP, in the merchant's favour: the payer never sends less than the price.
     """
-    exact = Fraction(price_units * 10**decimals, 10**price_decimals) / rate
-    return -(-exact.numerator // exact.denominator)
+    # In whole numbers: the fraction in between need not be reduced.
+    due: int = -(-price_units * 10**decimals * rate.denominator // (10**price_decimals * rate.numerator))
+    return due
 
 
 def value_units(asset_units: int, decimals: int, rate: Fraction, price_decimals: int) -> int:

@@ -20,8 +20,9 @@ MOST = 100
 class Batch(Generic[K, V]):
     """Asks one kind of question: `ask` gets keys, repeats among them, and returns their answers in the same order.
 
-    While a query runs, whoever comes waits for the next one, which asks for all of them. No question is answered by a
-    query that began before it was put: nothing is kept, so nothing grows old.
+    While a query runs, whoever comes waits for the next one, which asks for all of them. It begins before the answers
+    of the one before are handed out: the database has work meanwhile. No question is answered by a query that began
+    before it was put: nothing is kept, so nothing grows old.
     """
 
     def __init__(self, ask: Callable[[Sequence[K]], Awaitable[Sequence[V]]]) -> None:
@@ -35,35 +36,52 @@ class Batch(Generic[K, V]):
         self._waiting.append((key, future))
         if self._asking is None:
             # Nobody's own task: whoever gives up must not take along those who were asked for with it.
-            self._asking = asyncio.create_task(self._ask_all())
+            self._asking = asyncio.create_task(self._begin())
         return await future
 
-    async def _ask_all(self) -> None:
-        try:
-            while self._waiting:
-                # One turn of the loop, in which whoever is about to ask does: a query costs more than a key more in it.
-                await asyncio.sleep(0)
-                places = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
-                await self._answer([place for place in places if not place[1].done()])
-        finally:
-            self._asking = None
+    async def _begin(self) -> None:
+        # One turn of the loop, in which whoever is about to ask does: a query costs more than a key more in it.
+        await asyncio.sleep(0)
+        self._ask_next()
 
-    async def _answer(self, places: Sequence[tuple[K, "asyncio.Future[V]"]]) -> None:
-        if not places:
-            return
-        # Whatever fault it is, it belongs to those who wait, and to nobody here.
-        (told,) = await asyncio.gather(self._ask([key for key, _ in places]), return_exceptions=True)
-        if isinstance(told, BaseException) and len(places) > 1 and _is_refusal(told):
-            for place in places:
-                await self._answer([place])
-            return
-        for number, (_, future) in enumerate(places):
-            if future.done():
-                continue
-            if isinstance(told, BaseException):
-                future.set_exception(told)
-            else:
-                future.set_result(told[number])
+    def _ask_next(self) -> None:
+        places: list[tuple[K, asyncio.Future[V]]] = []
+        while self._waiting and len(places) < MOST:
+            place = self._waiting.popleft()
+            if not place[1].done():
+                places.append(place)
+        self._asking = None
+        if places:
+            asked = asyncio.ensure_future(self._ask([key for key, _ in places]))  # noqa: RUF006 handed on to who keeps it
+            self._asking = asyncio.create_task(self._hand_out(places, asked))
+
+    async def _hand_out(self, places: "Sequence[tuple[K, asyncio.Future[V]]]", asked: Awaitable[Sequence[V]]) -> None:
+        try:
+            told = await _outcome(asked)
+            if isinstance(told, BaseException) and len(places) > 1 and _is_refusal(told):
+                for place in places:
+                    _tell([place], await _outcome(self._ask([place[0]])))
+        except asyncio.CancelledError:
+            self._asking = None
+            raise
+        self._ask_next()
+        _tell(places, told)
+
+
+async def _outcome(asked: Awaitable[Sequence[V]]) -> Sequence[V] | BaseException:
+    # Whatever fault it is, it belongs to those who wait, and to nobody here.
+    (told,) = await asyncio.gather(asked, return_exceptions=True)
+    return told
+
+
+def _tell(places: "Sequence[tuple[K, asyncio.Future[V]]]", told: Sequence[V] | BaseException) -> None:
+    for number, (_, future) in enumerate(places):
+        if future.done():
+            continue
+        if isinstance(told, BaseException):
+            future.set_exception(told)
+        else:
+            future.set_result(told[number])
 
 
 def _is_refusal(fault: BaseException) -> bool:

@@ -13,8 +13,7 @@ from kassa.core.ids import CustomerId
 from kassa.core.money import format_units
 from kassa.db.pool import Tx
 from kassa.flow import picture as pictures
-from kassa.flow.opening import limits_of
-from kassa.flow.pricing import rates_at
+from kassa.flow.pricing import limits_of, rates_at
 from kassa.flow.showing import payment_resource
 from kassa.flow.standing import hold_invoice, reassess
 from kassa.house import House

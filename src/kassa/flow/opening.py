@@ -26,10 +26,6 @@ from kassa.invoices.opening_store import NewInvoice
 from kassa.invoices.policy import agreed
 from kassa.invoices.rules import fresh
 from kassa.limits.model import Kind
-from kassa.rates.model import NoRate, Rate
-from kassa.rates.resource import method_text
-from kassa.rates.rules import with_spread
-from kassa.settings import Network
 from kassa.stores.model import Store
 from kassa.stores.store import Reading
 from kassa.wallets.model import NewAddress, Place, Taker, Wallet
@@ -105,7 +101,8 @@ async def quote_invoice(
     mine = {network: each.wallet for network, each in takes.items() if network in house.chains}
     accepted = [asset for name, chain in house.chains.items() if name in mine for asset in chain.assets]
     chosen = _offered(house, takes, order, quotes.choose(order, accepted))
-    offered = await _priced(house, store, order, price, chosen, now)
+    tariffs = await pricing.tariffs(house, chosen, price.currency.code, store.spread_ppm, now)
+    offered = quotes.quotes(order, price, chosen, tariffs)
     id_ = InvoiceId(new_id("inv", now))
     terms = partial(
         Terms,
@@ -250,39 +247,6 @@ def _is_open(house: House, network: Receiving) -> bool:
     return seen and not network.held and house.is_sealed(network.wallet)
 
 
-async def _priced(
-    house: House, store: Store, order: Order, price: quotes.Price, chosen: Sequence[Asset], now: datetime
-) -> list[quotes.Quote]:
-    limits = {asset: limits_of(house.settings.networks[asset.network]) for asset in chosen}
-    wanted = {(asset.symbol, price.currency.code) for asset in chosen}
-    valued = {(asset.symbol, limit.currency) for asset in chosen for limit in limits[asset] if limit.currency}
-    rates = await pricing.rates_now(house, wanted | valued, now)
-    offered = quotes.priceable(order, chosen, {symbol: rates[symbol, code] for symbol, code in wanted})
-    return [
-        quotes.quote(
-            price, asset, with_spread(rate, store.spread_ppm), limits[asset], _limit_rates(asset, limits[asset], rates)
-        )
-        for asset, rate in offered.items()
-    ]
-
-
-def _limit_rates(
-    asset: Asset, limits: Sequence[quotes.Limit], rates: Mapping[pricing.Asked, Rate | NoRate]
-) -> dict[str, Rate]:
-    found = {limit.currency: rates[asset.symbol, limit.currency] for limit in limits if limit.currency}
-    return {code: rate for code, rate in found.items() if isinstance(rate, Rate)}
-
-
-def limits_of(network: Network) -> list[quotes.Limit]:
-    """Return which amounts need how many confirmations on a network."""
-    # A bound says how much depth alone is trusted with; what lies above all bounds waits for the network's own word.
-    by_network = network.finality != "blocks"
-    return [
-        quotes.Limit(tier.blocks, tier.up_to, tier.currency, final=by_network and tier.up_to is None)
-        for tier in network.confirmations
-    ]
-
-
 def _option(quote: quotes.Quote, address: NewAddress, wallet: Wallet) -> Option:
     return Option(
         asset=quote.asset,
@@ -294,5 +258,5 @@ def _option(quote: quotes.Quote, address: NewAddress, wallet: Wallet) -> Option:
         rate_source=quote.rate.source,
         rate_at=quote.rate.at,
         tiers=quote.tiers,
-        rate_method=method_text(quote.rate),
+        rate_method=quote.method,
     )

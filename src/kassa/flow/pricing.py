@@ -1,6 +1,6 @@
 """What an asset is worth in a currency: the newest stored quotes now, or those of a moment that has passed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,12 +9,16 @@ from asyncpg.pool import Pool
 import kassa.rates.store as rates
 import kassa.stores.store as stores
 from kassa.chains.base import Chain
+from kassa.core.money import Asset
 from kassa.db.pool import Tx
 from kassa.house import House
+from kassa.invoices.quote import Limit, tiers_of
+from kassa.invoices.tariffs import Tariff
 from kassa.rates import markets
 from kassa.rates.model import Alarm, NoRate, Pair, Policy, Rate
-from kassa.rates.rules import alarms, depegs, find
-from kassa.settings import Settings
+from kassa.rates.resource import method_text
+from kassa.rates.rules import alarms, depegs, find, holds_until, with_spread
+from kassa.settings import Network, Settings
 
 Asked = tuple[str, str]
 """A symbol and a currency."""
@@ -36,12 +40,65 @@ def policy(settings: Settings) -> Policy:
     )
 
 
+async def tariffs(
+    house: House, assets: Sequence[Asset], code: str, spread_ppm: int, now: datetime
+) -> dict[Asset, Tariff]:
+    """Return what assets cost in a currency now, at a store's spread: worked out once while nothing changes it."""
+    held, keys = house.tariffs, {asset: (asset.id, code, spread_ppm) for asset in assets}
+    found = {asset: tariff for asset, key in keys.items() if (tariff := held.get(key, house.settings, now)) is not None}
+    if left := [asset for asset in assets if asset not in found]:
+        made, last = await _tariffs(house, left, code, spread_ppm, now)
+        for asset, tariff in made.items():
+            held.keep(keys[asset], house.settings, tariff, now, last)
+        found |= made
+    return found
+
+
+async def _tariffs(
+    house: House, assets: Sequence[Asset], code: str, spread_ppm: int, now: datetime
+) -> tuple[dict[Asset, Tariff], datetime]:
+    limits = {asset: limits_of(house.settings.networks[asset.network]) for asset in assets}
+    wanted = {(asset.symbol, code) for asset in assets}
+    valued = {(asset.symbol, limit.currency) for asset in assets for limit in limits[asset] if limit.currency}
+    rates, last = await rates_until(house, wanted | valued, now)
+    found = {}
+    for asset in assets:
+        market, known = rates[asset.symbol, code], _limit_rates(asset, limits[asset], rates)
+        rate = market if isinstance(market, NoRate) else with_spread(market, spread_ppm)
+        method = "{}" if isinstance(rate, NoRate) else method_text(rate)
+        found[asset] = Tariff(rate, method, tiers_of(limits[asset], asset, known))
+    return found, last
+
+
+def _limit_rates(asset: Asset, limits: Sequence[Limit], rates: Mapping[Asked, Rate | NoRate]) -> dict[str, Rate]:
+    found = {limit.currency: rates[asset.symbol, limit.currency] for limit in limits if limit.currency}
+    return {code: rate for code, rate in found.items() if isinstance(rate, Rate)}
+
+
+def limits_of(network: Network) -> list[Limit]:
+    """Return which amounts need how many confirmations on a network."""
+    # A bound says how much depth alone is trusted with; what lies above all bounds waits for the network's own word.
+    by_network = network.finality != "blocks"
+    return [
+        Limit(tier.blocks, tier.up_to, tier.currency, final=by_network and tier.up_to is None)
+        for tier in network.confirmations
+    ]
+
+
 async def rates_now(house: House, asked: Iterable[Asked], now: datetime) -> Mapping[Asked, Rate | NoRate]:
     """Return the rates of symbols in currencies, without a question to anyone but, once a second, our own database."""
+    return (await rates_until(house, asked, now))[0]
+
+
+async def rates_until(
+    house: House, asked: Iterable[Asked], now: datetime
+) -> tuple[Mapping[Asked, Rate | NoRate], datetime]:
+    """Return what `rates_now` does, and the last moment at which it would find the same."""
     demanded, pairs = policy(house.settings), set(asked)
     needed = {each for base, quote in pairs for each in markets.needed(base, quote, demanded)}
-    quotes = await house.board.readings(house.database, needed, demanded.sources, now)
-    return {(base, quote): find(base, quote, quotes, demanded, now) for base, quote in pairs}
+    quotes, read_until = await house.board.readings_until(house.database, needed, demanded.sources, now)
+    rates = {(base, quote): find(base, quote, quotes, demanded, now) for base, quote in pairs}
+    return rates, min(read_until, holds_until(quotes, demanded, now))
 
 
 async def rates_at(

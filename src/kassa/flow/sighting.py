@@ -11,9 +11,8 @@ import kassa.payments.store as payments
 import kassa.stores.store as stores
 import kassa.watch.store as watch
 from kassa.db.pool import Tx
-from kassa.flow.opening import limits_of
 from kassa.flow.picture import assets
-from kassa.flow.pricing import Asked, rates_at
+from kassa.flow.pricing import Asked, limits_of, rates_at
 from kassa.house import House
 from kassa.invoices.quote import Limit, tiers_of
 from kassa.invoices.store import Lock

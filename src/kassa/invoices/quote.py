@@ -7,6 +7,7 @@ from fractions import Fraction
 from kassa.core.errors import FieldFault, Invalid, Unavailable
 from kassa.core.money import Asset, Currency, currency, due_units, parse_amount
 from kassa.invoices.model import Order
+from kassa.invoices.tariffs import Tariff
 from kassa.payments.model import Tier
 from kassa.rates.model import NoRate, Rate
 
@@ -28,6 +29,7 @@ class Quote:
     asset: Asset
     due_units: int
     rate: Rate
+    method: str
     tiers: tuple[Tier, ...]
 
 
@@ -75,31 +77,27 @@ def choose(order: Order, accepted: Sequence[Asset]) -> tuple[Asset, ...]:
     return tuple(by_id[name] for name in chosen)
 
 
-def priceable(order: Order, chosen: Sequence[Asset], rates: Mapping[str, Rate | NoRate]) -> dict[Asset, Rate]:
-    """Return the chosen assets that have a rate now, each with its own; `rates` are by symbol.
+def quotes(order: Order, wanted: Price, chosen: Sequence[Asset], tariffs: Mapping[Asset, Tariff]) -> list[Quote]:
+    """Fix what is due in each of the chosen assets that has a rate now.
 
     An asset without one is not offered; an order that names it, or that has nothing else, is refused: `Unavailable`
-    (code `rate_unavailable`).
+    (code `rate_unavailable`). Raises `Invalid` for an amount too large to be due.
     """
-    found = {asset: rate for asset in chosen if isinstance(rate := rates[asset.symbol], Rate)}
-    lacking = [rate for asset in chosen if isinstance(rate := rates[asset.symbol], NoRate)]
-    if lacking and (not found or order.payment_options is not None):
+    rated = [(asset, tariff, rate) for asset in chosen if isinstance(rate := (tariff := tariffs[asset]).rate, Rate)]
+    lacking = [rate for asset in chosen if isinstance(rate := tariffs[asset].rate, NoRate)]
+    if lacking and (not rated or order.payment_options is not None):
         raise Unavailable(
             f"there is no rate for {lacking[0].pair} now ({lacking[0].lack}); try again later or offer another asset",
             code="rate_unavailable",
         )
-    return found
+    return [Quote(asset, _due(wanted, asset, rate), rate, tariff.method, tariff.tiers) for asset, tariff, rate in rated]
 
 
-def quote(wanted: Price, asset: Asset, rate: Rate, limits: Sequence[Limit], limit_rates: Mapping[str, Rate]) -> Quote:
-    """Fix what is due in one asset. `limit_rates` are the asset's rates in the currencies that `limits` name.
-
-    Raises `Invalid` for an amount too large to be due.
-    """
+def _due(wanted: Price, asset: Asset, rate: Rate) -> int:
     due = due_units(wanted.units, wanted.currency.decimals, rate.value, asset.decimals)
     if due >= 10 ** (asset.decimals + 12):
         raise Invalid(FieldFault("amount", f"is more {asset.symbol} than can be asked for in one invoice"))
-    return Quote(asset, due, rate, tiers_of(limits, asset, limit_rates))
+    return due
 
 
 def tiers_of(limits: Sequence[Limit], asset: Asset, rates: Mapping[str, Rate]) -> tuple[Tier, ...]:

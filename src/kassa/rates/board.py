@@ -26,18 +26,26 @@ class Board:
         self, database: Database, pairs: Collection[Pair], sources: Sequence[str], now: datetime
     ) -> dict[Pair, tuple[Quote, ...]]:
         """Return what each source said last of pairs, and before; what was stored in the last second may be missing."""
+        return (await self.readings_until(database, pairs, sources, now))[0]
+
+    async def readings_until(
+        self, database: Database, pairs: Collection[Pair], sources: Sequence[str], now: datetime
+    ) -> tuple[dict[Pair, tuple[Quote, ...]], datetime]:
+        """Return what `readings` does, and the moment until which it returns the same."""
         if not sources:
-            return {}
+            return {}, now + KEPT
         found = {}
+        oldest = now
         for pair in pairs:
             read_at, quotes = self._held.get(pair, (None, ()))
             if read_at is not None and now - KEPT < read_at <= now:
                 found[pair] = quotes
+                oldest = min(oldest, read_at)
         if old := tuple(pair for pair in pairs if pair not in found):
             asked = await database.ask(_ask, (old, tuple(sources), now))
             self._held |= {pair: (now, quotes) for pair, quotes in asked.items()}
             found |= asked
-        return found
+        return found, oldest + KEPT - timedelta.resolution
 
 
 async def _ask(pool: "Pool[Any]", asked: Sequence[Asked]) -> list[dict[Pair, tuple[Quote, ...]]]:

@@ -5,7 +5,7 @@ No order of quotes, sources or dictionaries matters: the same facts at the same 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from kassa.core.money import format_rate
@@ -72,6 +72,21 @@ def find(base: str, quote: str, quotes: Quotes, policy: Policy, now: datetime) -
             if isinstance(crossed, Rate) or crossed.lack is not Lack.TOO_FEW:
                 return crossed
     return direct
+
+
+def holds_until(quotes: Quotes, policy: Policy, now: datetime) -> datetime:
+    """Return the last moment at which time alone has changed no rate that is made of these quotes at `now`.
+
+    What needs no quote (`find`) is as of now, and the same later.
+    """
+    last = datetime.max.replace(tzinfo=UTC)
+    for quote in (quote for said in quotes.values() for quote in said):
+        if quote.fetched_at > now:
+            last = min(last, quote.fetched_at - timedelta.resolution)
+        for age in (policy.max_age, policy.fiat_max_age):
+            if now - quote.at <= age:
+                last = min(last, quote.at + age)
+    return last
 
 
 def with_spread(rate: Rate, spread_ppm: int) -> Rate:

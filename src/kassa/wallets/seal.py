@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from functools import lru_cache, partial
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -21,6 +22,7 @@ FILE = "address-key"
 _FORMER = f"{FILE}.former"
 _BYTES = 32
 _NONCE = 12
+_WALLETS = 1024  # of which the seal is kept in memory
 _LOCKED = "locked:"
 """What begins a secret that is encrypted: no base32 has a colon."""
 
@@ -31,6 +33,8 @@ class Seal:
     def __init__(self, key: bytes) -> None:
         self._key = key
         self.fingerprint = hashlib.sha256(b"kassa address key\n" + key).digest()
+        # Checked for every order of its store; the same parts have the same seal.
+        self._of_wallet = lru_cache(_WALLETS)(partial(self._seal, "wallet"))
 
     def __repr__(self) -> str:
         return f"Seal({self.fingerprint.hex()[:8]}…)"
@@ -41,7 +45,7 @@ class Seal:
 
     def of_wallet(self, wallet_id: str, store_id: str, network: str, descriptor: str) -> bytes:
         """Seal a wallet: whose it is, and the descriptor that its addresses are derived from."""
-        return self._seal("wallet", wallet_id, store_id, network, descriptor)
+        return self._of_wallet(wallet_id, store_id, network, descriptor)
 
     def of_change(self, change_id: str, *parts: str) -> bytes:
         """Seal what was asked, or decided, about the change of a wallet."""
