@@ -66,6 +66,7 @@ async def chaos(stage: Stage, seed: int, seconds: float, say: Say) -> Told:
         mining.cancel()
     await _settle_down(stage, hook)
     calm = monotonic() - began
+    await _until(stage, _serving, "both APIs answer again", CALM_SECONDS)
     for mine, foreign in ((shoppers, strangers), (strangers, shoppers)):
         await keeps_apart(stage.urls[0], mine, foreign)
     # One that had only just been started again has nothing yet that it could end in good order.
