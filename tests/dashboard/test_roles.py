@@ -1,12 +1,16 @@
 """Each role sees and may do exactly what the table says, page by page and form by form."""
 
+from contextlib import nullcontext
+
 import pytest
 
+from kassa.api.auth import authorize
+from kassa.core.errors import Forbidden
 from kassa.dashboard.page import MEMBER, Action, Page
 from kassa.dashboard.pages import ACTIONS, PAGES
 from kassa.people.model import Role
 from kassa.people.rules import csrf_token, rights
-from tests.api.test_matrix import ANY, OPERATIONS
+from tests.api.test_matrix import ANY, OPERATIONS, POLICY
 from tests.dashboard import policy
 from tests.dashboard.visitor import Forms, Premises, Visitor
 
@@ -21,6 +25,17 @@ def test_g9_what_a_role_may_do_was_decided_by_hand() -> None:
     for role, letter in roles.items():
         assert rights(role) == {right for right, letters in policy.RIGHTS.items() if letter in letters}
     assert {one["x-access"] for _, _, one in OPERATIONS} - {ANY} <= set(policy.RIGHTS)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_e10_every_endpoint_opens_to_exactly_the_roles_that_were_decided(role: Role) -> None:
+    [letter] = [letter for letter, name in policy.ROLES.items() if name == role.value]
+    for method, path, one in OPERATIONS:
+        access = POLICY[one["operationId"]]
+        allowed = access == ANY or letter in policy.RIGHTS[access]
+        with nullcontext() if allowed else pytest.raises(Forbidden):
+            authorize(rights(role), access)
+        assert one["x-access"] == access, (method, path)
 
 
 def test_g9_a_page_or_form_without_a_decision_fails() -> None:

@@ -17,7 +17,9 @@ from kassa.alerts.chain_rules import on_opinion
 from kassa.alerts.model import Alert, Finding, Kind, Verdict
 from kassa.alerts.money_rules import on_held
 from kassa.alerts.seen import Held
+from kassa.core.errors import Unavailable
 from kassa.core.ids import new_id
+from kassa.core.money import Token
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.doctor import Verdict as Said
@@ -29,15 +31,17 @@ from kassa.invoices.model import Order
 from kassa.rates.model import Alarm, AlarmKind
 from kassa.settings import Rates, Settings
 from kassa.stores.model import Store
+from kassa.wallets import store as wallets
 from kassa.watch.model import Opinion
 from kassa.webhooks import store as webhooks
 from kassa.workers.detect import detect
 from tests.api.conftest import follow
 from tests.api.served import serve, until
 from tests.detecting import BY_NAME, look, open_alerts, undo
-from tests.house import BITCOIN, RATES, TPUB, add_store, build_house
+from tests.house import BITCOIN, RATES, TPUB, XPUB, add_store, anvil_network, build_house, regtest
 
 HOUR = timedelta(hours=1)
+DAY_OF_BLOCKS = 144
 
 
 @pytest.fixture
@@ -70,6 +74,18 @@ async def paid(house: House, store: Store, invoice: str, at: datetime, value: in
            from payment_options where invoice_id = $4""",
         id_, BITCOIN, store.id, invoice, at, value,
     )  # fmt: skip
+
+
+async def test_f3_a_double_spend_of_an_old_payment_counts_when_it_comes(house: House, store: Store) -> None:
+    now, pool = house.clock.now(), house.database.pool
+    for place in range(3):
+        await paid(house, store, await order(house, store), now - timedelta(days=3, seconds=place), 5_000)
+    lost = "update payments set status = 'replaced', conflict_txid = 'cd', conflict_height = $1"
+    await pool.execute(lost, 119)
+    assert Kind.DOUBLE_SPENDS in await look(house, "double_spends")
+    await pool.execute(lost, 120 - DAY_OF_BLOCKS)
+    await pool.execute("update networks set height = 120")
+    assert await look(house, "double_spends") == {}
 
 
 async def test_f3_ten_thousand_reversals_hide_no_store_from_its_loss(house: House, store: Store) -> None:
@@ -198,6 +214,47 @@ async def test_f12_alarms_about_rates_open_and_close_alerts(house: House) -> Non
     assert await look(house, "rates") == {}
 
 
+async def test_f12_a_stable_coin_that_fell_is_not_offered_until_it_is_one_again_or_a_person_says_so(
+    database: Database, tmp_path: Path
+) -> None:
+    networks = {BITCOIN: regtest(), "anvil": anvil_network("http://127.0.0.1:1", Token("USDC", "0x" + "ab" * 20, 6))}
+    house = await build_house(database, tmp_path, networks, rates=Rates(sources=("kraken",), fixed=RATES))
+    async with database.transaction() as tx:
+        store, chain = await add_store(tx, house), house.chains["anvil"]
+        account = chain.addresses.account(XPUB)
+        await wallets.add_wallet(tx, store.id, "anvil", chain.space, account, house.seal, house.clock.now())
+    for network in networks:
+        await follow(house, network)
+
+    async def note(*present: Alarm) -> None:
+        async with database.transaction() as tx:
+            await rates.note_alarms(tx, tuple(AlarmKind), None, present, house.clock.now())
+        await look(house, "rates")
+
+    async def offered() -> set[str]:
+        opening = await flow.quote_invoice(house, store, Order("50.00", "EUR"), house.clock.now())
+        return {option.asset.id for option in opening.terms.options}
+
+    every = {f"BTC@{BITCOIN}", "ETH@anvil", "USDC@anvil"}
+    fallen = Alarm(AlarmKind.DEPEGGED, "", "USDC/USD", "0.9 instead of 1")
+    assert await offered() == every
+    await note(fallen)
+    assert await offered() == every - {"USDC@anvil"}
+    named = Order("50.00", "EUR", payment_options=("USDC@anvil",))
+    with pytest.raises(Unavailable):
+        await flow.quote_invoice(house, store, named, house.clock.now())
+    await note()
+    assert await offered() == every
+    await note(fallen)
+    [alert] = (await open_alerts(house))[Kind.RATE_DEPEGGED]
+    await undo(house, alert)
+    await look(house, "rates")
+    assert await offered() == every
+    kept = await database.pool.fetch("select kind, asset, lifted_at is not null as lifted from restraints order by id")
+    assert [tuple(row.values()) for row in kept] == [("unoffered", "USDC@anvil", True)] * 2
+    await house.marks.close()
+
+
 async def test_f14_a_receiver_that_fails_a_queue_that_nobody_sends_and_what_was_given_up(
     house: House, store: Store
 ) -> None:
@@ -299,7 +356,7 @@ async def test_a_payment_replaced_and_made_anew_is_no_double_spend(house: House,
 
     async def counts() -> list[int]:
         async with house.database.transaction() as tx:
-            return [each.count for each in await seen_alerts.overtaken(tx, now - HOUR)]
+            return [each.count for each in await seen_alerts.overtaken(tx, now - HOUR, {})]
 
     async def pay(minute: int, units: int, status: str, rival: str | None) -> None:
         async with house.database.transaction() as tx:

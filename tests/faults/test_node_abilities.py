@@ -29,7 +29,7 @@ class SkewedClock(SystemClock):
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look closer at every look, and come back soon to a node that was refused."""
-    monkeypatch.setattr(closer_look, "CLOCK_EVERY_SECONDS", 0)
+    monkeypatch.setattr(closer_look, "NODE_EVERY_SECONDS", 0)
     monkeypatch.setattr(closer_look, "DELEGATES_EVERY_SECONDS", 0)
     monkeypatch.setattr(follow_chain, "_MAX_PAUSE_SECONDS", 0.5)
 
@@ -58,6 +58,28 @@ async def test_a38_finality_that_stands_still_while_blocks_come_is_told_of(
         assert (await shop.until_network())["final_height"] > rising
         await database.pool.execute("update networks set final_at = node_time")  # our clock has not moved with theirs
         assert Kind.FINALITY_STALLED not in await look(shop.house, "node_abilities")
+
+
+async def test_f4_a_node_that_warns_of_rules_it_does_not_know_is_told_of(
+    bitcoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    said = "Unknown new rules activated (versionbit 28)"
+    async with Liar(bitcoind.rpc_url) as liar, open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
+        await shop.until_network(node_outdated=False)
+        about = await bitcoind.rpc.call("getnetworkinfo")
+        warns = liar.on("getnetworkinfo").answer(about | {"warnings": [said]})
+        await shop.until_network(node_warning=said)
+        [alert] = (await look(shop.house, "node_abilities"))[Kind.NODE_WARNS]
+        assert (alert.finding.network, alert.finding.detail) == (shop.network, said)
+        warns.off()
+        old = liar.on("getnetworkinfo").answer(about | {"warnings": "", "version": 1})
+        await shop.until_network(node_outdated=True)
+        [alert] = (await look(shop.house, "node_abilities"))[Kind.NODE_WARNS]
+        assert "older than the rules" in alert.finding.reason
+        old.off()
+        liar.on("getnetworkinfo").answer(about | {"warnings": []})
+        await shop.until_network(node_warning="", node_outdated=False)
+        assert Kind.NODE_WARNS not in await look(shop.house, "node_abilities")
 
 
 async def test_a_network_that_settles_by_depth_has_no_finality_to_wait_for(

@@ -1,8 +1,11 @@
 """The bill of materials is complete, and its audit finds what it is there to find."""
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,28 @@ def test_the_units_leave_little_open(unit: Path) -> None:
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", str(unit)]
     rated = subprocess.run(command, capture_output=True, text=True, check=False)
     assert rated.returncode == 0, rated.stdout[-300:] + rated.stderr
+
+
+def test_e45_the_same_source_is_the_same_bytes_wherever_it_is_built(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("one", "another"):
+        folder = tmp_path / name
+        ignored = shutil.ignore_patterns("*.so", "*.egg-info", "__pycache__")
+        shutil.copytree(ROOT / "src", folder / "src", ignore=ignored)
+        for part in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+            shutil.copy(ROOT / part, folder / part)
+        program = "from setuptools import build_meta; print(build_meta.build_wheel('out'))"
+        built = subprocess.run(
+            [sys.executable, "-c", program], cwd=folder, env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        digests.add(sha256((folder / "out" / built.stdout.splitlines()[-1]).read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_e45_the_image_takes_nothing_that_is_not_pinned() -> None:
+    text = (ROOT / "ops" / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    installs = [line.partition("pip install")[2] for line in text.splitlines() if "pip install" in line]
+    assert installs != []
+    for each in installs:
+        assert "--require-hashes" in each or ("--no-deps" in each and "--no-build-isolation" in each), each

@@ -24,6 +24,7 @@ from kassa.alerts.seen import (
     Unowned,
     Volume,
 )  # fmt: skip
+from kassa.core.money import Asset
 from kassa.rates.model import Alarm, AlarmKind
 from kassa.watch.model import Opinion
 
@@ -194,7 +195,7 @@ def test_orders_that_nobody_pays(made: int, paid: int, day_before: int, expected
 
 
 def test_f12_every_alarm_about_rates_is_an_alert_of_the_operator() -> None:
-    found = service_rules.on_rates([Alarm(kind, "kraken", "BTC/EUR", "why") for kind in AlarmKind])
+    found = service_rules.on_rates([Alarm(kind, "kraken", "BTC/EUR", "why") for kind in AlarmKind], ())
     assert dict(zip(AlarmKind, kinds(found), strict=True)) == {
         "source_failed": Kind.RATE_SOURCE_FAILED, "answer_refused": Kind.RATE_SOURCE_FAILED,
         "quote_dropped": Kind.RATE_OUTLIER, "rate_ageing": Kind.RATE_AGEING, "rate_jumped": Kind.RATE_JUMPED,
@@ -202,6 +203,13 @@ def test_f12_every_alarm_about_rates_is_an_alert_of_the_operator() -> None:
     }  # fmt: skip
     assert len({each.subject for each in found}) == len(AlarmKind)
     assert all(each.store_id is None and each.network is None for each in found)
+
+
+def test_f12_a_stable_coin_that_is_none_is_offered_no_more() -> None:
+    assets = [Asset("USDC", "base", 6), Asset("USDC", "ethereum", 6), Asset("ETH", "base", 18)]
+    fallen, dropped = Alarm(AlarmKind.DEPEGGED, "", "USDC/USD", "0.9"), Alarm(AlarmKind.NO_RATE, "", "ETH/USD", "few")
+    found = service_rules.on_rates([fallen, dropped], assets)
+    assert done(found) == [("unoffered", "USDC@base", 0), ("unoffered", "USDC@ethereum", 0)]
 
 
 def test_f14_what_waits_what_nobody_sends_and_what_was_given_up() -> None:
@@ -236,5 +244,22 @@ def test_a38_whoever_was_away_asks_what_is_final_before_finality_stands_still() 
     away = NodeSeen("ethereum", ago(), ago(hours=2), None, None, None, ago(hours=2))  # and is reading
     read = replace(away, observed_at=ago(seconds=5))
 
-    assert kinds(chain_rules.on_shown([away], {"ethereum"}, ["ethereum"], NOW)) == []
-    assert kinds(chain_rules.on_shown([read], {"ethereum"}, ["ethereum"], NOW)) == [Kind.FINALITY_STALLED]
+    assert kinds(chain_rules.on_shown([away], {"ethereum"}, {"ethereum": 12}, NOW)) == []
+    assert kinds(chain_rules.on_shown([read], {"ethereum"}, {"ethereum": 12}, NOW)) == [Kind.FINALITY_STALLED]
+
+
+@pytest.mark.parametrize("observed", [0, 61, 299, 600])
+def test_a38_who_asks_every_five_minutes_is_not_away_meanwhile(observed: int) -> None:
+    slow = NodeSeen("ethereum", ago(), ago(hours=2), None, None, None, ago(seconds=observed))
+    assert kinds(chain_rules.on_shown([slow], {"ethereum"}, {"ethereum": 300}, NOW)) == [Kind.FINALITY_STALLED]
+
+
+@pytest.mark.parametrize(
+    ("warning", "outdated", "severity"),
+    [("", False, None), ("Unknown new rules activated", False, Severity.WARNING), ("", True, Severity.CRITICAL)],
+)
+def test_f4_what_a_node_says_of_itself(warning: str, outdated: bool, severity: Severity | None) -> None:
+    seen = NodeSeen("btc", ago(), None, None, None, None, ago(), warning, outdated)
+    found = chain_rules.on_shown([seen], (), {"btc": 5}, NOW)
+    assert [(each.kind, each.severity) for each in found] == ([(Kind.NODE_WARNS, severity)] if severity else [])
+    assert all(warning not in each.reason for each in found if warning)  # for the operator's eyes

@@ -68,26 +68,30 @@ def on_nodes(seen: Sequence[Followed], configured: Collection[str], now: datetim
 
 
 def on_shown(
-    seen: Sequence[NodeSeen], with_finality: Collection[str], configured: Collection[str], now: datetime
+    seen: Sequence[NodeSeen], with_finality: Collection[str], configured: Mapping[str, int], now: datetime
 ) -> list[Finding]:
-    """Judge what the nodes of the configured networks show: finality (where settings lean on it), calls, clocks."""
+    """Judge what the nodes of the configured networks show: finality (where settings lean on it), calls, clocks, words.
+
+    `configured`: after how many seconds each is looked at again.
+    """
     found = []
     for each in seen:
         if each.network not in configured:
             continue
-        stalled = _finality(each, now) if each.network in with_finality else None
-        found += [one for one in (stalled, _shows_less(each), _clock(each)) if one is not None]
+        pause = max(_JUST_SEEN, 2 * timedelta(seconds=configured[each.network]))
+        stalled = _finality(each, pause, now) if each.network in with_finality else None
+        found += [one for one in (stalled, _shows_less(each), _clock(each), _words(each)) if one is not None]
     return found
 
 
-def _finality(seen: NodeSeen, now: datetime) -> Finding | None:
+def _finality(seen: NodeSeen, pause: timedelta, now: datetime) -> Finding | None:
     """Say that blocks came for half an hour and none became final; where none come, the node is stalled.
 
     Who was away, and is still reading what came meanwhile, has yet to ask what is final.
     """
     if seen.final_at is None or seen.node_time is None:
         return None
-    if seen.observed_at is None or now - seen.observed_at > _JUST_SEEN:
+    if seen.observed_at is None or now - seen.observed_at > pause:
         return None
     seconds = int((seen.node_time - seen.final_at).total_seconds())
     if seconds <= FINALITY_SECONDS:
@@ -113,6 +117,17 @@ def _clock(seen: NodeSeen) -> Finding | None:
     detail = f"the node's clock is {abs(skew)} s {where} ours: run NTP on both machines"
     said = f"the clocks of Kassa and of the node of {seen.network} differ by more than a minute"
     return _node(Kind.NODE_CLOCK, seen.network, said, detail, Severity.WARNING)
+
+
+def _words(seen: NodeSeen) -> Finding | None:
+    """Say that a node may follow other rules than its chain does: it is too old, or it warns of what it sees itself."""
+    if seen.outdated:
+        said = f"the node of {seen.network} is older than the rules of its chain: it may follow a wrong one"
+        return _node(Kind.NODE_WARNS, seen.network, said, seen.warning)
+    if seen.warning:
+        said = f"the node of {seen.network} warns its operator"
+        return _node(Kind.NODE_WARNS, seen.network, said, seen.warning, Severity.WARNING)
+    return None
 
 
 def on_reorganisations(

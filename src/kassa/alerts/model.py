@@ -50,6 +50,7 @@ class Kind(StrEnum):
     NODE_SYNCING = "node_syncing"
     NODE_CLOCK = "node_clock"
     NODE_SHOWS_LESS = "node_shows_less"
+    NODE_WARNS = "node_warns"
     FINALITY_STALLED = "finality_stalled"
     ADDRESS_DELEGATED = "address_delegated"
     NOT_FOLLOWED = "not_followed"

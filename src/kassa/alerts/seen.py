@@ -23,7 +23,8 @@ class NodeSeen:
 
     `final_at` is when the height that the network calls final last rose; `internal` how the node shows what contracts
     move, `internal_best` the best way that it was seen to have; `clock_skew_seconds` how far its clock is ahead;
-    `observed_at` when we last had seen all that it had.
+    `observed_at` when we last had seen all that it had; `warning` what it warns of; `outdated` that it is older than
+    its chain's rules.
     """
 
     network: str
@@ -33,6 +34,8 @@ class NodeSeen:
     internal_best: str | None
     clock_skew_seconds: int | None
     observed_at: datetime | None
+    warning: str = ""
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What detectors look at in chains and payments: the SQL. Each reads only what came of late, by index."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from kassa.alerts.seen import (
@@ -25,10 +26,15 @@ _LAST_ENTRIES = 1_000  # more than a detector's minute has on a busy day
 # Whoever pays more for the same is no thief: what overtook a payment must not have paid its address, nor may a living
 # payment have brought it as much since (an earlier transaction was replaced, and all that spent it was sent anew).
 _OVERTAKEN = """
-with overtaken as (
+with found as (
+    select * from payments where id >= $1 and conflict_txid is not null
+    union all
+    select p.* from unnest($2::text[], $3::bigint[]) as late (network, blocks) join networks n on n.id = late.network
+    join payments p on p.network = n.id and p.conflict_height > n.height - late.blocks where p.id < $1
+), overtaken as (
     select p.id, p.store_id, p.network, p.txid, p.invoice_id, coalesce(p.customer_id, i.customer_id) as customer_id
-    from payments p left join invoices i on i.id = p.invoice_id
-    where p.id >= $1 and p.conflict_txid is not null and p.status in ('replaced', 'reversed') and p.store_id is not null
+    from found p left join invoices i on i.id = p.invoice_id
+    where p.conflict_txid is not null and p.status in ('replaced', 'reversed') and p.store_id is not null
       and not exists (
           select from payments r where r.network = p.network and r.txid = p.conflict_txid
               and r.address_id = p.address_id)
@@ -97,7 +103,8 @@ async def followed(tx: Tx) -> list[Followed]:
 async def nodes(tx: Tx) -> list[NodeSeen]:
     """Return what the nodes of the networks that are followed now show."""
     rows = await tx.fetch(
-        """select id, node_time, final_at, internal, internal_best, clock_skew_seconds, observed_at from networks
+        """select id, node_time, final_at, internal, internal_best, clock_skew_seconds, observed_at,
+               coalesce(node_warning, ''), coalesce(node_outdated, false) from networks
            where lease_until > now() - interval '60 seconds' order by id"""
     )
     return [NodeSeen(*row.values()) for row in rows]
@@ -120,9 +127,13 @@ async def reversed_payments(tx: Tx, singly: int) -> tuple[list[Reversed], list[R
     return [Reversed(*row.values()) for row in rows], [ReversedMore(*row.values()) for row in more]
 
 
-async def overtaken(tx: Tx, since: datetime) -> list[Overtaken]:
-    """Return the payments since a moment that were overtaken, by store and network, and by payer."""
-    return [Overtaken(*row.values()) for row in await tx.fetch(_OVERTAKEN, first_id("pay", since))]
+async def overtaken(tx: Tx, since: datetime, blocks: Mapping[str, int]) -> list[Overtaken]:
+    """Return the payments since a moment that were overtaken, by store and network, and by payer.
+
+    Older ones too, if what overtook them is in one of so many last `blocks` of their network.
+    """
+    rows = await tx.fetch(_OVERTAKEN, first_id("pay", since), list(blocks), list(blocks.values()))
+    return [Overtaken(*row.values()) for row in rows]
 
 
 async def dust(tx: Tx, since: datetime) -> list[Dust]:

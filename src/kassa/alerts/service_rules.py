@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from kassa.alerts.model import Finding, Kind, Severity
+from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.alerts.seen import Beat, Compared, Ordered, Queue, Sending, UnpaidRun
 from kassa.core.ids import StoreId
+from kassa.core.money import Asset
 from kassa.rates.model import Alarm, AlarmKind
 
 MOST_UNPAID, UNUSUAL_ORDERS = 100, 10
@@ -64,16 +65,22 @@ def on_runs(seen: Iterable[UnpaidRun], bound: int) -> list[Finding]:
     ]
 
 
-def on_rates(alarms: Iterable[Alarm]) -> list[Finding]:
-    """Judge the open alarms about rates. A pair without a rate is not offered in any case."""
+def on_rates(alarms: Iterable[Alarm], assets: Sequence[Asset]) -> list[Finding]:
+    """Judge the open alarms about rates. A pair without a rate is not offered in any case.
+
+    Of the `assets`, those of a stable coin that does not keep its promise are offered no more: who is paid in one that
+    falls has lost before it is settled.
+    """
     found = []
     for alarm in alarms:
         kind, severity = alert_of(alarm.kind)
         what = " ".join(part for part in (alarm.source, alarm.pair) if part)
         about = {"source": alarm.source or None, "pair": alarm.pair or None}
         subject = f"{alarm.kind} {what}"
+        falling = alarm.pair.partition("/")[0] if alarm.kind is AlarmKind.DEPEGGED else None
+        actions = tuple(Action(Deed.UNOFFERED, asset.id) for asset in assets if asset.symbol == falling)
         found.append(Finding(kind, subject, severity, f"{what}: {alarm.kind.replace('_', ' ')}", detail=alarm.detail,
-                             about=about))  # fmt: skip
+                             about=about, actions=actions))  # fmt: skip
     return found
 
 

@@ -176,7 +176,7 @@ class About:
 
 
 class Probe(Protocol):
-    """A closer look at a node, for `kassa doctor`. Raises only `ChainError`."""
+    """A closer look at a node than following it needs. Raises only `ChainError`."""
 
     async def clock(self) -> datetime | None:
         """Return the time of day on the node's machine; None where the connection does not tell it."""

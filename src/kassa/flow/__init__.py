@@ -57,7 +57,7 @@ from kassa.flow.linking import (
     on_link_deadlines,
 )
 from kassa.flow.locking import lock_secrets
-from kassa.flow.nodes import note_clock, on_ability, on_delegates
+from kassa.flow.nodes import note_clock, note_words, on_ability, on_delegates
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
 from kassa.flow.opinions import on_second_opinion
 from kassa.flow.overview import overview
@@ -136,6 +136,7 @@ __all__ = [
     "note_clock",
     "note_node",
     "note_round",
+    "note_words",
     "on_ability",
     "on_chain_update",
     "on_contracts",

@@ -79,7 +79,8 @@ async def _nodes(tx: Tx, house: House, now: datetime) -> list[Finding]:
 
 async def _shown(tx: Tx, house: House, now: datetime) -> list[Finding]:
     final = {name for name, network in house.settings.networks.items() if network.finality != "blocks"}
-    return chain_rules.on_shown(await seen.nodes(tx), final, list(house.chains), now)
+    every = {name: network.poll_seconds for name, network in house.settings.networks.items()}
+    return chain_rules.on_shown(await seen.nodes(tx), final, every, now)
 
 
 async def _reorganisations(tx: Tx, house: House, now: datetime) -> list[Finding]:
@@ -93,7 +94,8 @@ async def _reversed(tx: Tx, _house: House, _now: datetime) -> list[Finding]:
 
 async def _overtaken(tx: Tx, house: House, now: datetime) -> list[Finding]:
     strictest = {network: max(blocks, default=1) for network, blocks in _tiers(house).items()}
-    return money_rules.on_overtaken(await seen.overtaken(tx, now - DAY), strictest)
+    blocks = {name: DAY // timedelta(seconds=chain.block_seconds) for name, chain in house.chains.items()}
+    return money_rules.on_overtaken(await seen.overtaken(tx, now - DAY, blocks), strictest)
 
 
 async def _dust(tx: Tx, _house: House, now: datetime) -> list[Finding]:
@@ -129,7 +131,8 @@ async def _rates(tx: Tx, house: House, _now: datetime) -> list[Finding]:
     asked = house.settings.rates.sources
     alarms = [each.alarm for each in await rates.open_alarms(tx)]
     # Of a source that is asked no more nobody ends the alarm.
-    return service_rules.on_rates(alarm for alarm in alarms if asked and alarm.source in ("", *asked))
+    assets = [asset for chain in house.chains.values() for asset in chain.assets]
+    return service_rules.on_rates((alarm for alarm in alarms if asked and alarm.source in ("", *asked)), assets)
 
 
 async def _queues(tx: Tx, _house: House, now: datetime) -> list[Finding]:
@@ -161,7 +164,9 @@ DETECTORS = (
         _nodes,
         patient=True,
     ),
-    Detector("node_abilities", 30, (Kind.FINALITY_STALLED, Kind.NODE_SHOWS_LESS, Kind.NODE_CLOCK), _shown),
+    Detector(
+        "node_abilities", 30, (Kind.FINALITY_STALLED, Kind.NODE_SHOWS_LESS, Kind.NODE_CLOCK, Kind.NODE_WARNS), _shown
+    ),
     Detector("reorganisations", 10, (Kind.DEEP_REORGANISATION,), _reorganisations),
     Detector("reversals", 10, (Kind.SETTLED_REVERSED,), _reversed),
     Detector("double_spends", 30, (Kind.DOUBLE_SPENDS, Kind.DOUBLE_SPENDING_PAYER), _overtaken),

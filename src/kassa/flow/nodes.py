@@ -56,3 +56,8 @@ async def on_delegates(tx: Tx, house: House, network: str, delegates: Mapping[st
 async def note_clock(tx: Tx, network: str, skew_seconds: int | None, now: datetime) -> None:
     """Note by how much a node's clock is ahead of ours; a detector judges it."""
     await nodes.note_clock(tx, network, skew_seconds, now)
+
+
+async def note_words(tx: Tx, network: str, warning: str, *, outdated: bool) -> None:
+    """Note what a node warns of, and whether it is older than its chain's rules; a detector judges it."""
+    await nodes.note_words(tx, network, warning, outdated=outdated)

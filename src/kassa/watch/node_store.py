@@ -30,3 +30,10 @@ async def note_clock(tx: Tx, network: str, skew_seconds: int | None, now: dateti
     await tx.execute(
         "update networks set clock_skew_seconds = $2, clock_read_at = $3 where id = $1", network, skew_seconds, now
     )
+
+
+async def note_words(tx: Tx, network: str, warning: str, *, outdated: bool) -> None:
+    """Note what a network's node warns of, '' where nothing, and whether it is older than its chain's rules."""
+    await tx.execute(
+        "update networks set node_warning = $2, node_outdated = $3 where id = $1", network, warning, outdated
+    )

@@ -1,4 +1,4 @@
-"""What a follower looks at now and then, beside the chain: its node's clock, and who may act for our addresses."""
+"""What a follower looks at now and then, beside the chain: its node itself, and who may act for our addresses."""
 
 from math import inf
 from time import monotonic
@@ -8,12 +8,14 @@ import structlog
 from kassa import flow
 from kassa.chains.base import ChainSource
 from kassa.core.errors import ChainError
+from kassa.db.pool import Tx
 from kassa.house import House, connection_of
 from kassa.watch.keys import WatchedKeys
 
 log = structlog.get_logger()
-CLOCK_EVERY_SECONDS = 600
+NODE_EVERY_SECONDS = 600
 DELEGATES_EVERY_SECONDS = 3600
+MOST_WARNING = 1_000  # characters
 MOST_SKEW_SECONDS = 10**9
 """Whatever a node says of the time, it is no more wrong than this: some thirty years."""
 
@@ -24,32 +26,39 @@ class CloserLook:
     def __init__(self, house: House, network: str, source: ChainSource, keys: WatchedKeys) -> None:
         self._house, self._network = house, network
         self._source, self._keys = source, keys
-        self._clock_at = self._delegates_at = -inf
+        self._node_at = self._delegates_at = -inf
 
     async def look(self) -> None:
         """Look at what is due."""
         now = monotonic()  # our clock may be what is wrong
         try:
-            if now - self._clock_at >= CLOCK_EVERY_SECONDS:
-                self._clock_at = now
-                await self._look_at_clock()
+            if now - self._node_at >= NODE_EVERY_SECONDS:
+                self._node_at = now
+                await self._look_at_node()
             if now - self._delegates_at >= DELEGATES_EVERY_SECONDS:
                 self._delegates_at = now
                 await self._look_at_addresses()
         except ChainError as fault:
             log.warning("a closer look at the node failed", network=self._network, fault=str(fault))
 
-    async def _look_at_clock(self) -> None:
+    async def _look_at_node(self) -> None:
         chain = self._house.chains[self._network]
         if chain.probe is None:
             return
         probe = chain.probe(connection_of(self._house.settings.networks[self._network]))
         try:
             told, now = await probe.clock(), self._house.clock.now()
+            about = await probe.about()
         finally:
             await probe.close()
         skew = None if told is None else _bounded(round((told - now).total_seconds()))
-        await self._house.database.run(lambda tx: flow.note_clock(tx, self._network, skew, now))
+        warning = "; ".join(about.warnings)[:MOST_WARNING]
+
+        async def note(tx: Tx) -> None:
+            await flow.note_clock(tx, self._network, skew, now)
+            await flow.note_words(tx, self._network, warning, outdated=about.outdated)
+
+        await self._house.database.run(note)
 
     async def _look_at_addresses(self) -> None:
         opened = await self._keys.open()
