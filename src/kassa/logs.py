@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import select
+import stat
 import sys
 import threading
 from collections.abc import Iterator, MutableMapping
@@ -77,7 +78,7 @@ class _Lossy:
         self._stands = self._cut = False
         self._poll: select.poll | None = None
         with suppress(OSError, ValueError):  # a stream in memory has no file below it
-            self._file = stream.fileno()
+            self._file = _unwaiting(stream.fileno())
             self._poll = select.poll()
             self._poll.register(self._file, select.POLLOUT)
 
@@ -104,10 +105,13 @@ class _Lossy:
         left = memoryview(b"\n" + line if self._cut else line)
         size = len(left)
         while left:
-            if not poll.poll(0 if self._stands else PATIENCE_MS):
+            try:
+                if not poll.poll(0 if self._stands else PATIENCE_MS):
+                    raise BlockingIOError("nobody reads the log")
+                left = left[os.write(self._file, left[: select.PIPE_BUF]) :]
+            except BlockingIOError:
                 self._stands, self._cut = True, self._cut or len(left) < size
-                raise BlockingIOError("nobody reads the log")
-            left = left[os.write(self._file, left[: select.PIPE_BUF]) :]
+                raise
             self._stands = self._cut = False
 
     @contextmanager
@@ -119,6 +123,20 @@ class _Lossy:
             from kassa.measures import LOG_FAILURES  # noqa: PLC0415
 
             LOG_FAILURES.inc()
+
+
+def _unwaiting(file: int) -> int:
+    """Return a descriptor of a pipe that never waits, else the same one.
+
+    Others may write to the pipe too and fill it after it was said to take something. The descriptor that all share
+    stays as it is: the pipe is opened once more.
+    """
+    if not stat.S_ISFIFO(os.fstat(file).st_mode):
+        return file
+    try:
+        return os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # not Linux, or no /proc
+        return file
 
 
 def _correlated(_logger: object, _method: str, event: Event) -> Event:

@@ -268,6 +268,14 @@ async def test_a_key_that_was_renewed_since_the_backup_is_kept_and_the_backups_p
     assert (key.read_text(), beside.read_text()) == ("b" * 64, "a" * 64)
     assert beside.stat().st_mode & 0o777 == 0o600
 
+    key.write_text("c" * 64)
+    later = await place.backup("later.age")
+    key.write_text("b" * 64)
+    for _ in range(2):  # the second finds its own
+        told = await restore(place.settings, Wish(later, place.identity, replace=True), quiet)
+        assert (told["key_differs"], beside.read_text()) == (True, "c" * 64)
+    assert [path.read_text() for path in place.settings.data_dir.glob("restored-address-key.*")] == ["a" * 64]
+
 
 async def test_settings_of_the_environment_are_in_the_backup(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KASSA_NETWORKS__BITCOIN__RPC_URL", "http://user:secret@node:8332")

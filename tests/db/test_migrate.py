@@ -1,14 +1,21 @@
 """Migrations on a real PostgreSQL."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
+import kassa.db.migrate as migrations
 from kassa.core.errors import DatabaseError
 from kassa.db.migrate import migrate
 from kassa.db.pool import Database
+
+Connect = Callable[[], Awaitable["asyncpg.Connection[Any]"]]
+LATE = "0165_node_words.sql"
 
 
 async def test_a_second_run_applies_nothing(database_url: str) -> None:
@@ -62,6 +69,54 @@ async def test_a_newer_database_is_refused(database_url: str) -> None:
     with pytest.raises(DatabaseError, match=r"9999_later"):
         await migrate(connection)
     await connection.close()
+
+
+@pytest.fixture
+async def behind(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Connect]:
+    """A database that lacks a migration of the table `networks`, and whoever connects to it."""
+    monkeypatch.setattr(migrations, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(migrations, "PAUSE_SECONDS", 1)
+    opened = []
+
+    async def connect() -> "asyncpg.Connection[Any]":
+        opened.append(await asyncpg.connect(database_url))
+        return opened[-1]
+
+    first = await connect()
+    await first.execute("alter table networks drop column node_warning, drop column node_outdated")
+    await first.execute("delete from migrations where name = $1", LATE)
+    yield connect
+    for each in opened:
+        await each.close()
+
+
+async def test_a_migration_behind_a_backup_lets_everybody_else_through(behind: Connect) -> None:
+    backup, migrating, serving = await behind(), await behind(), await behind()
+    reading = backup.transaction()
+    await reading.start()
+    await backup.fetch("select * from networks")  # as pg_dump does, for as long as it runs
+    work = asyncio.create_task(migrate(migrating))
+    waits = []
+    for _ in range(15):
+        began = monotonic()
+        await serving.fetch("select * from networks")
+        waits.append(monotonic() - began)
+        await asyncio.sleep(0.2)
+    assert not work.done()
+    assert max(waits) < 2
+    await reading.rollback()
+    assert await work == [LATE]
+
+
+async def test_a_migration_that_gets_no_lock_says_who_has_it(behind: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "TRIES_SECONDS", 0)
+    backup, migrating = await behind(), await behind()
+    await backup.execute("set application_name = 'pg_dump'")
+    async with backup.transaction():
+        await backup.fetch("select * from networks")
+        with pytest.raises(DatabaseError, match=rf"{LATE} .*process {backup.get_server_pid()} .*\(pg_dump"):
+            await migrate(migrating)
+    assert await migrate(migrating) == [LATE]
 
 
 async def test_the_books_refuse_change(database: Database) -> None:

@@ -335,6 +335,9 @@ async def test_a_renewal_of_the_key_that_broke_off_loses_no_secret(served: Serve
         with pytest.raises(UndefinedTableError):
             await renew_key(settings, Actor("operator test"), "lost")
         await pool.execute("alter table acts_elsewhere rename to acts")
+    with pytest.raises(DatabaseError, match=r"broke off.*address-key\.former"):
+        async with open_house(settings):
+            pass
 
     await renew_key(settings, Actor("operator test"), "lost")
 

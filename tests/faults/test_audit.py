@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,17 @@ async def test_o10_an_anchor_that_was_deleted_is_missed(database: Database, hous
     assert isinstance(await anchor.advance(database.pool, tmp_path / "another machine's"), Head)
     anchor.accept(tmp_path, await audit.last(database.pool), START)
     assert isinstance(await anchor.advance(database.pool, tmp_path), Head)
+
+
+async def test_o10_an_anchor_that_was_deleted_is_missed_also_after_a_container_was_started_anew(
+    database: Database, house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await acts(database, house, "a.a", "b.b")
+    monkeypatch.setattr(socket, "gethostname", lambda: "5ee61f0c21d2")
+    assert isinstance(await anchor.advance(database.pool, tmp_path), Head)
+    monkeypatch.setattr(socket, "gethostname", lambda: "9a41cc31f00b")
+    (tmp_path / anchor.FILE).unlink()
+    assert isinstance(await anchor.advance(database.pool, tmp_path), Break)
 
 
 async def test_o10_a_log_written_anew_with_right_hashes_is_found_by_its_anchor(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from kassa.core.ids import new_id
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.doctor import Finding, Verdict, examine
-from kassa.settings import Settings
+from kassa.settings import Http, Settings
 from kassa.watch import store as watch
 from tests.evmshop import open_evm_shop, usdc
 from tests.house import BITCOIN, anvil_network, regtest
@@ -130,3 +131,19 @@ async def test_more_addresses_than_balances_are_asked_for_are_said(
     found = await examine(Settings(database_url=Secret(database_url), data_dir=tmp_path))
     said = [finding for finding in found if finding.check == "anvil addresses"]
     assert [finding.verdict for finding in said] == ([Verdict.WARN] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("url", "proxies", "warned"),
+    [
+        ("https://pay.example.com", (), True),
+        ("https://pay.example.com", (ip_network("127.0.0.1/32"),), False),
+        ("http://127.0.0.1:8080", (), False),
+    ],
+)
+async def test_e41_a_proxy_that_nobody_named_is_asked_for(
+    database_url: str, tmp_path: Path, url: str, proxies: tuple[IPv4Network, ...], warned: bool
+) -> None:
+    http = Http(public_url=url, trusted_proxies=proxies)
+    found = await examine(Settings(database_url=Secret(database_url), data_dir=tmp_path, http=http))
+    assert [each.verdict for each in found if each.check == "proxy"] == ([Verdict.WARN] if warned else [])

@@ -1,8 +1,13 @@
 """E27: what is logged carries neither secrets nor anything that a terminal would obey."""
 
+import fcntl
+import os
+import threading
+from contextlib import suppress
+
 import pytest
 
-from kassa.logs import LONGEST, cleaned
+from kassa.logs import LONGEST, _Lossy, cleaned
 
 KEY = "kassa_test_" + "x" * 43
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -42,3 +47,31 @@ def test_a_text_is_cut() -> None:
 
 def test_numbers_stay_numbers() -> None:
     assert [cleaned(value) for value in (5, True, None)] == [5, True, None]
+
+
+def test_two_who_share_a_full_pipe_wait_for_nobody() -> None:
+    reads, writes = os.pipe()
+    fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, 4_096)
+    os.set_blocking(reads, False)
+    with open(writes, "w") as stream:  # a descriptor
+        logs, together = [_Lossy(stream) for _ in range(2)], threading.Barrier(2)
+
+        def write(log: _Lossy) -> None:
+            for _ in range(300):
+                together.wait(10)
+                with suppress(BlockingIOError):
+                    os.read(reads, 1 << 16)
+                together.wait(10)
+                log.write("x" * 4_000)
+                log.flush()
+
+        writers = [threading.Thread(target=write, args=(log,), daemon=True) for log in logs]
+        for each in writers:
+            each.start()
+        for each in writers:
+            each.join(60)
+        stuck = [each for each in writers if each.is_alive()]
+        if stuck:
+            os.read(reads, 1 << 16)
+        assert stuck == []
+    os.close(reads)

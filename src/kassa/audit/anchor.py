@@ -8,6 +8,7 @@ machine checks the log: the one that an operator accepted when the chain before 
 import asyncio
 import socket
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from asyncpg.pool import Pool
@@ -19,6 +20,7 @@ from kassa.core.errors import DatabaseError, Invalid
 from kassa.core.files import locked, write_whole
 
 FILE = "audit-anchor.txt"
+PLACE = "audit-place.txt"
 
 
 async def advance(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
@@ -28,17 +30,38 @@ async def advance(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
     that there was one. Raises `DatabaseError` when the file cannot be used.
     """
     anchor = await asyncio.to_thread(read_anchor, data_dir)
-    if anchor == START and (known := await audit.anchored(pool, _place(data_dir))):
-        return Break(known, f"{data_dir / FILE}, which named act {known}, is gone")
+    places = await asyncio.to_thread(_places, data_dir)
+    if anchor == START:
+        for place in places:
+            if known := await audit.anchored(pool, place):
+                return Break(known, f"{data_dir / FILE}, which named act {known}, is gone")
     found = await audit.verify(pool, anchor, anchor)
     if isinstance(found, Head) and found.number > anchor.number:
         await asyncio.to_thread(_raise, data_dir / FILE, found)
-        await audit.note_anchor(pool, _place(data_dir), found.number)
+        for place in places:
+            await audit.note_anchor(pool, place, found.number)
     return found
 
 
-def _place(data_dir: Path) -> str:
-    return f"{socket.gethostname()}:{data_dir.resolve()}"
+def _places(data_dir: Path) -> tuple[str, str]:
+    """Return what a data folder is known by: a name of its own, and where it is.
+
+    A container has another host name after each start, so where it is tells little; but who deletes the anchor may
+    delete the name beside it as well.
+    """
+    path = data_dir / PLACE
+    try:
+        name = path.read_text("ascii").strip()
+    except (FileNotFoundError, ValueError):
+        name = ""
+    if not name:
+        name = token_hex(16)
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(path, f"{name}\n")
+        except OSError as fault:
+            raise DatabaseError(f"{path} cannot be written ({fault.strerror}): let this user write to it") from fault
+    return name, f"{socket.gethostname()}:{data_dir.resolve()}"
 
 
 def read_anchor(data_dir: Path) -> Head:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,7 @@ def _put_beside(data_dir: Path, members: Mapping[str, bytes], written: list[Path
     if key is not None and here.exists() and here.read_bytes() != key:
         # The one here was renewed since: it is kept, and what the backup's key sealed needs that one.
         found[RESTORED_KEY] = key
+        _make_way(data_dir / RESTORED_KEY, key)
     for name, content in found.items():
         path = data_dir / Path(name).name
         if name == MARKS or path.exists():
@@ -175,6 +177,17 @@ def _put_beside(data_dir: Path, members: Mapping[str, bytes], written: list[Path
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             written.append(path)
             file.write(content)
+
+
+def _make_way(path: Path, key: bytes) -> None:
+    """Put the key of an earlier restore under a name of its own; the same one is written again."""
+    if not path.exists():
+        return
+    old = path.read_bytes()
+    if old == key:
+        path.unlink()
+    else:
+        path.replace(path.with_name(f"{path.name}.{sha256(old).hexdigest()[:16]}"))
 
 
 async def _disarm(connection: Any, now: datetime) -> dict[str, int]:

@@ -1,10 +1,13 @@
 """Forward migrations in plain SQL, each applied once, in the order of their numbers."""
 
+import asyncio
 import hashlib
 from importlib.resources import files
+from time import monotonic
 from typing import Any
 
 import asyncpg
+import structlog
 
 from kassa.core.errors import DatabaseError
 
@@ -12,13 +15,21 @@ _LOCK = 0x6B61737361  # "kassa": one migration at a time, whoever starts first
 HALF_RESTORED = "public.half_restored"
 """A table that stands while a restore is under way: what is there may be of any age, and nothing was told of it yet."""
 _PATIENCE_SECONDS = 86_400  # a big table takes its time, and so does whoever migrates before us
+LOCK_SECONDS = 2
+"""For so long a migration waits for a lock of a table: behind it everybody else who wants the table has to wait too."""
+PAUSE_SECONDS = 5
+TRIES_SECONDS = 900
+"""For so long it is tried again, with everybody let through in between, while somebody holds what it needs."""
+
+log = structlog.get_logger()
 
 
 async def migrate(connection: "asyncpg.Connection[Any]") -> list[str]:
     """Apply what is missing under an advisory lock and return the names applied.
 
     Raises `DatabaseError` when an applied migration differs from the file of its name, or is unknown here (the database
-    is newer than this program), or when the database's user may not make tables.
+    is newer than this program), when the database's user may not make tables, or when somebody else does not let go of
+    one: then those before it were applied, and running it again goes on.
     """
     await connection.execute("select pg_advisory_lock($1)", _LOCK, timeout=_PATIENCE_SECONDS)
     try:
@@ -80,11 +91,41 @@ async def _apply_missing(connection: "asyncpg.Connection[Any]") -> list[str]:
             if applied[name] != digest:
                 raise DatabaseError(f"migration {name} is not the one that was applied: restore the original file")
             continue
-        async with connection.transaction():
-            await connection.execute(text, timeout=_PATIENCE_SECONDS)
-            await connection.execute("insert into migrations (name, sha256) values ($1, $2)", name, digest)
+        await _apply(connection, name, text, digest)
         done.append(name)
     return done
+
+
+async def _apply(connection: "asyncpg.Connection[Any]", name: str, text: str, digest: str) -> None:
+    began = monotonic()
+    while True:
+        try:
+            async with connection.transaction():
+                await connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
+                await connection.execute(text, timeout=_PATIENCE_SECONDS)
+                await connection.execute("insert into migrations (name, sha256) values ($1, $2)", name, digest)
+            return
+        except asyncpg.LockNotAvailableError as refused:
+            holder = await _holder(connection)
+            if monotonic() - began > TRIES_SECONDS:
+                raise DatabaseError(
+                    f"migration {name} could not get the locks it needs within {TRIES_SECONDS} s: {holder} holds one;"
+                    " let it finish (a backup?) or end it, then run `kassa migrate` again; nothing of it was applied"
+                ) from refused
+            log.warning("a migration waits for a lock and tries again", migration=name, holder=holder)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _holder(connection: "asyncpg.Connection[Any]") -> str:
+    """Name the oldest transaction of others in this database: it is hardly ever another one that is waited for."""
+    oldest = await connection.fetchrow(
+        "select pid, application_name as name, extract(epoch from now() - xact_start)::int as age from pg_stat_activity"
+        " where datname = current_database() and xact_start is not null and pid <> pg_backend_pid()"
+        " order by xact_start limit 1"
+    )
+    if oldest is None:
+        return "a transaction that is over by now"
+    return f"process {oldest['pid']} of the database ({oldest['name'] or 'nameless'}, for {oldest['age']} s)"
 
 
 def _migrations() -> dict[str, str]:

@@ -31,7 +31,7 @@ from kassa.doctor.nodes import look_at_network
 from kassa.invoices.store import faults
 from kassa.main import build_chains, open_server
 from kassa.rates.model import AlarmKind, NoRate
-from kassa.settings import Settings
+from kassa.settings import Http, Settings
 from kassa.wallets.mark import mark_name, read_marks
 from kassa.wallets.rules import USUAL_GAP, gap_advised, unpaid_bounds
 from kassa.wallets.run_store import live_keychains
@@ -44,7 +44,7 @@ LEAST_FREE, LITTLE_FREE = 1 * 2**30, 5 * 2**30
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at the database, each network, the disk and the address counters; never raises for what it finds there."""
-    findings = [_disk(settings.data_dir)]
+    findings = [_disk(settings.data_dir), *_proxy(settings.http)]
     try:
         async with open_server(settings) as database:
             findings += await _database(database, settings)
@@ -92,6 +92,14 @@ def _disk(data_dir: Path) -> Finding:
     if free < LEAST_FREE:
         return Finding("disk", Verdict.FAIL, detail, "make room: a full disk stops the database")
     return Finding("disk", Verdict.WARN if free < LITTLE_FREE else Verdict.OK, detail, "make room soon")
+
+
+def _proxy(http: Http) -> list[Finding]:
+    if http.trusted_proxies or not http.public_url.startswith("https:"):
+        return []
+    detail = "public_url is https, which a proxy before Kassa speaks, and http.trusted_proxies names none"
+    remedy = "name its address there: until then all callers look like it, and limits cannot tell them apart"
+    return [Finding("proxy", Verdict.WARN, detail, remedy)]
 
 
 async def _database(database: Database, settings: Settings) -> list[Finding]:

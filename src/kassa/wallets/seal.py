@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kassa.core.errors import DatabaseError
+from kassa.core.files import keep_names
 
 FILE = "address-key"
 _FORMER = f"{FILE}.former"
@@ -105,6 +106,12 @@ async def read_or_make(data_dir: Path, fingerprint: bytes | None) -> tuple[Seal,
         ) from fault
     seal = None if key is None else Seal(key)
     if seal is None or (fingerprint is not None and seal.fingerprint != fingerprint):
+        former = await asyncio.to_thread(_read_or_none, data_dir / _FORMER)
+        if former is not None and Seal(former).fingerprint == fingerprint:
+            raise DatabaseError(
+                f"a renewal of {path} broke off: the key that sealed this database is {data_dir / _FORMER}; run"
+                " `kassa address-key renew` again, which goes on with it"
+            )
         what = "is missing, the key" if seal is None else "is not the key"
         raise DatabaseError(
             f"{path} {what} that sealed the addresses in this database: copy it from the machine that made it; if it is"
@@ -179,4 +186,5 @@ def _make(path: Path) -> tuple[bytes, bool]:
         return made, False
     finally:
         new.unlink()
+    keep_names(path.parent)  # a key that is lost with the machine's power would take what it sealed with it
     return key, True
