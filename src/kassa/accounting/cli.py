@@ -53,14 +53,14 @@ def export(
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="sales, outstanding, liabilities or costs.")],
+    name: Annotated[str, typer.Argument(help="sales, outstanding, liabilities, costs or spread.")],
     store: StoreId,
     first: Annotated[str | None, typer.Option("--from", help="The first day, in UTC; none: the last 31.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="The last day, in UTC; none: today.")] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sum up a store's books: sales, what is outstanding, what is owed to customers, what it cost."""
+    """Sum up a store's books: sales, what is outstanding, what is owed to customers, what it cost, its real spread."""
     from kassa.accounting import reporting
 
     told = ask(reporting.report(settings_of(config), store, name, (first, last), Progress()), silent=True)

@@ -73,6 +73,7 @@ class Kind(StrEnum):
     RATE_OUTLIER = "rate_outlier"
     RATE_JUMPED = "rate_jumped"
     RATE_DEPEGGED = "rate_depegged"
+    RATE_DRIFTED = "rate_drifted"
     RATE_SOURCE_FAILED = "rate_source_failed"
     RECEIVER_FAILING = "receiver_failing"
     DELIVERIES_GIVEN_UP = "deliveries_given_up"

@@ -1,11 +1,15 @@
 """What is wrong with payments and with the books. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.alerts.seen import Credited, Dust, Held, InDebit, Overtaken, Reversed, ReversedMore, Unowned, Volume
 from kassa.core.ids import StoreId
+from kassa.core.money import format_units
 from kassa.ledger.resource import entry_name
+from kassa.rates.model import Policy
+from kassa.rates.spreads import PPM, Drift
 
 MOST_OVERTAKEN = 3
 """Of a store's payments on a network within a day; of one payer's, one less."""
@@ -18,6 +22,8 @@ MOST_SINGLY = 20
 """Reversals of a store on a network that are told one by one."""
 MOST_BLOCKS = 1000
 """What a reversal asks for at most, however many confirmations its payment had needed."""
+MOST_DRIFTING = 5
+"""Payments within a day from which on their mean says something of the rates, and not of one payer's luck."""
 _LISTED = 20
 
 
@@ -218,6 +224,45 @@ def on_credits(seen: Iterable[Credited]) -> list[Finding]:
         for each in seen
         if each.known >= KNOWN_PAYMENTS and 2 * each.units > each.holdings
     ]
+
+
+def on_drifts(seen: Iterable[Drift], policy: Policy) -> list[Finding]:
+    """Judge how far rates were from the market when payers paid, beyond what was intended, on the whole or once.
+
+    As far as sources may differ on the whole, or as the market may jump for one payment: then a rate was wrong, or
+    invoices are payable for so long that payers wait for the market to move their way.
+    """
+    found = []
+    for each in seen:
+        drift = Fraction(each.realised - each.intended, PPM)
+        on_the_whole = each.payments >= MOST_DRIFTING and abs(drift) > policy.max_deviation
+        if not on_the_whole and Fraction(each.largest, PPM) <= policy.max_jump:
+            continue
+        pair = f"{each.base}/{each.quote}"
+        said = f"{each.payments} payments of a day were valued {_percent(each.realised)} below the market of {pair}"
+        found.append(
+            Finding(
+                Kind.RATE_DRIFTED,
+                f"{each.store_id}/{pair}",
+                Severity.WARNING,
+                f"{said}, {_percent(each.intended)} was intended, and one was {_percent(each.largest)} away from that",
+                store_id=StoreId(each.store_id),
+                about={
+                    "pair": pair,
+                    "payments": each.payments,
+                    "spread_percent": _percent(each.realised)[:-1],
+                    "intended_percent": _percent(each.intended)[:-1],
+                    "largest_percent": _percent(each.largest)[:-1],
+                    "invoices": list(each.invoices),
+                },
+                measure=int(abs(drift) * 100),
+            )
+        )
+    return found
+
+
+def _percent(ppm: int) -> str:
+    return f"{format_units(ppm, 4)}%"
 
 
 def _volume(kind: Kind, seen: Volume, subject: str, reason: str, about: Mapping[str, object], measure: int) -> Finding:

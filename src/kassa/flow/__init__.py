@@ -4,7 +4,8 @@
 mempool (`chain`, which fixes by `sighting` what a transfer is worth), the clock and a person's decision (`standing`),
 and credit that is spent (`spending`). All of them end in `standing`, which works out afresh where invoices and
 `deposits` stand and writes the difference: announcements, events, and by `accounts` and `booking` the entries and the
-credit that follow. `contracts` holds back an asset that is in doubt. `pricing` knows what an asset is worth.
+credit that follow. `contracts` holds back an asset that is in doubt. `pricing` knows what an asset is worth, `spreads`
+what our rates of it were worth afterwards.
 `addresses` gives customers theirs; `administration` changes stores, keys, wallets and webhooks, and records it;
 `wallet_changes` replaces a wallet, slowly; `sharing` watches its addresses also where they were not issued.
 `showing` and `timeline` only read; `guarding` reports what must not be shown, and `reconciling` where the books are not

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import kassa.alerts.detector_store as detectors
 import kassa.alerts.seen_store as seen
 import kassa.alerts.service_seen_store as services
+import kassa.rates.spread_store as spreads
 import kassa.rates.store as rates
 from kassa.alerts import chain_rules, money_rules, service_rules
 from kassa.alerts.model import Finding, Kind
@@ -14,6 +15,8 @@ from kassa.alerts.seen import Beat
 from kassa.db.pool import Tx
 from kassa.flow.alerting import on_findings
 from kassa.flow.opinions import opinion_detector
+from kassa.flow.pricing import policy
+from kassa.flow.spreads import measure_spreads
 from kassa.house import House
 from kassa.rates.model import AlarmKind
 from kassa.settings import Settings
@@ -135,6 +138,11 @@ async def _rates(tx: Tx, house: House, _now: datetime) -> list[Finding]:
     return service_rules.on_rates((alarm for alarm in alarms if asked and alarm.source in ("", *asked)), assets)
 
 
+async def _spreads(tx: Tx, house: House, now: datetime) -> list[Finding]:
+    await measure_spreads(tx, house, now)
+    return money_rules.on_drifts(await spreads.drifts(tx, now - DAY), policy(house.settings))
+
+
 async def _queues(tx: Tx, _house: House, now: datetime) -> list[Finding]:
     waiting = await services.queues(tx, now - service_rules.WAITS_AFTER)
     return service_rules.on_queues(waiting, await services.sending(tx, now), now)
@@ -178,6 +186,7 @@ DETECTORS = (
     Detector("orders", 60, (Kind.INVOICES_UNPAID,), _orders),
     Detector("unpaid_runs", 300, (Kind.ADDRESSES_UNPAID,), _runs),
     Detector("rates", 10, _OF_RATES, _rates),
+    Detector("spreads", 30, (Kind.RATE_DRIFTED,), _spreads),
     Detector("queues", 30, (Kind.RECEIVER_FAILING, Kind.DELIVERIES_GIVEN_UP, Kind.NOBODY_SENDS), _queues, patient=True),
     Detector(_WATCH, 30, (Kind.DETECTOR_SILENT, Kind.BOOKS_UNCOMPARED), _watch),
 )

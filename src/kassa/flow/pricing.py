@@ -1,6 +1,7 @@
 """What an asset is worth in a currency: the newest stored quotes now, or those of a moment that has passed."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -109,6 +110,13 @@ async def rates_at(
     needed = {each for base, quote in pairs for each in markets.needed(base, quote, demanded)}
     quotes = await rates.readings(tx, needed, demanded.sources, moment)
     return {(base, quote): find(base, quote, quotes, demanded, moment) for base, quote in pairs}
+
+
+async def market_at(
+    tx: "Tx | Pool[Any]", settings: Settings, asked: Iterable[Asked], moment: datetime
+) -> Mapping[Asked, Rate | NoRate]:
+    """Return what the market said at a moment, whatever rates the settings fix."""
+    return await rates_at(tx, replace(settings, rates=replace(settings.rates, fixed={})), asked, moment)
 
 
 async def priced_pairs(tx: "Tx | Pool[Any]", settings: Settings, chains: Mapping[str, Chain]) -> list[Asked]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 import kassa.ledger.report_store as reports
+import kassa.rates.spread_store as spreads
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.money import Currency, currency, format_units
 from kassa.db.pool import Tx
@@ -12,17 +14,28 @@ from kassa.flow.days import day_of, time_of
 from kassa.house import House
 from kassa.ledger.model import Amount
 from kassa.payments.asset_store import decimals
+from kassa.rates.spreads import PPM, Line, share
 from kassa.stores.model import Store
 
-NAMES = ("sales", "outstanding", "liabilities", "costs")
+NAMES = ("sales", "outstanding", "liabilities", "costs", "spread")
 MOST_DAYS = 366
 _DEFAULT_DAYS = 31
+_EVER = timedelta(days=36_500)
 
 
 async def report(
-    tx: Tx, house: House, store: Store, name: str, days: tuple[str | None, str | None], now: datetime
+    tx: Tx,
+    house: House,
+    store: Store,
+    name: str,
+    days: tuple[str | None, str | None],
+    now: datetime,
+    *,
+    invoice: str | None = None,
 ) -> list[dict[str, Any]]:  # JSON
-    """Return the lines of a report; those of `sales` and `costs` are of some days. Raises `Invalid`.
+    """Return the lines of a report; those of `sales`, `costs` and `spread` are of some days. Raises `Invalid`.
+
+    `invoice` narrows `spread` to one invoice, whenever it was paid.
 
     Days are in UTC, the last one included; without them, the last 31.
     """
@@ -49,6 +62,9 @@ async def report(
                 | _amounts(held.asset, held.amount, 1, places, kept)
                 for held in await reports.costs(tx, store.id, *_time(days, now))
             ]
+        case "spread":
+            time = (now - _EVER, now) if invoice is not None and days == (None, None) else _time(days, now)
+            return [_spread(each) for each in await spreads.lines(tx, store.id, *time, invoice)]
     raise Invalid(FieldFault("report", f"{name[:20]!r} is not one of {', '.join(NAMES)}"))
 
 
@@ -62,6 +78,28 @@ def _outstanding(each: reports.Outstanding) -> dict[str, Any]:  # JSON
         "amount": format_units(each.price_units, places),
         "amount_paid": format_units(each.paid_units, places),
     }
+
+
+def _spread(each: Line) -> dict[str, Any]:  # JSON
+    places = currency(each.currency).decimals
+    return {
+        "object": "spread",
+        "asset": each.asset,
+        "currency": each.currency,
+        "payments": each.payments,
+        "unknown": each.unknown,
+        "value": format_units(each.seen_value, places),
+        "market_value": format_units(each.seen_market, places),
+        "spread_percent": _percent(share(each.seen_value, each.seen_market)),
+        "intended_percent": format_units(each.intended_ppm, 4),
+        "settled_value": format_units(each.settled_value, places),
+        "settled_market_value": format_units(each.settled_market, places),
+        "settled_spread_percent": _percent(share(each.settled_value, each.settled_market)),
+    }
+
+
+def _percent(part: Fraction | None) -> str | None:
+    return None if part is None else format_units(round(part * PPM), 4)
 
 
 def _amounts(asset: str, amount: Amount, sign: int, places: Mapping[str, int], kept: Currency) -> dict[str, Any]:

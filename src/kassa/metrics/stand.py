@@ -13,18 +13,21 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+import kassa.rates.spread_store as spreads
 import kassa.rates.store as rates
 from kassa import __version__, flow
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.metrics import store
 from kassa.rates.model import AlarmKind, Pair, Quote
+from kassa.rates.spreads import PPM, Drift
 from kassa.watch.rules import INTERNAL
 
 log = structlog.get_logger()
 
 KEPT_SECONDS = 5.0
 LOOK_SECONDS = 5
+DRIFT = timedelta(hours=1)
 STATES = ("ok", "syncing", "stalled", "halted", "unreachable")
 STATUSES = ("new", "processing", "expired", "settled", "invalid")
 
@@ -84,6 +87,7 @@ class Stand(Collector):
                 *found,
                 *_rates(quotes, now, demanded.max_age_seconds),
                 _alarms([each.alarm.kind for each in alarms]),
+                _drifts(await spreads.drifts(connection, now - DRIFT)),
             ]
 
 
@@ -187,6 +191,15 @@ def _rates(quotes: Mapping[Pair, Sequence[Quote]], now: datetime, max_age_second
         _gauge("kassa_rate_sources", "Sources with a fresh quote.", ["pair"], numbers),
         _gauge("kassa_rate_spread_ratio", text, ["pair"], spreads),
     ]
+
+
+def _drifts(seen: Sequence[Drift]) -> Family:
+    far: dict[tuple[str], float] = {}
+    for each in seen:
+        pair, drift = (f"{each.base}/{each.quote}",), (each.realised - each.intended) / PPM
+        far[pair] = max(far.get(pair, 0.0), drift, key=abs)
+    text = "How far rates were below the market when payers paid of late, beyond the spread; the farthest store."
+    return _gauge("kassa_rate_realised_drift_ratio", text, ["pair"], far)
 
 
 def _alarms(kinds: Sequence[AlarmKind]) -> Family:

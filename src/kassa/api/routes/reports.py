@@ -1,4 +1,4 @@
-"""Reports: sales, what is outstanding, what is owed to customers, and what it cost."""
+"""Reports: sales, what is outstanding, what is owed to customers, what it cost, and what rates were worth."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -26,6 +26,13 @@ def _of_now(name: str) -> Callable[[Tx, Call], Awaitable[dict[str, Any]]]:  # JS
     return work
 
 
+async def _spread(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    query: shapes.SpreadQuery = call.query
+    days = query.first, query.last
+    found = await flow.report(tx, call.house, call.store, "spread", days, call.now, invoice=query.invoice_id)
+    return {"data": found, "next_cursor": None}
+
+
 ENDPOINTS = (
     Endpoint(
         method="GET", path="/v1/reports/sales", name="report_sales", summary="Sum up sales by day, asset and status",
@@ -46,5 +53,10 @@ ENDPOINTS = (
         method="GET", path="/v1/reports/costs", name="report_costs",
         summary="Sum up fees, accepted shortages and losses", access="ledger:read", query=shapes.ReportQuery,
         work=_of_days("costs"), result=shapes.Page[shapes.CostLine],
+    ),
+    Endpoint(
+        method="GET", path="/v1/reports/spread", name="report_spread",
+        summary="Compare the rates that payments were valued by with the market when they were seen and settled",
+        access="ledger:read", query=shapes.SpreadQuery, work=_spread, result=shapes.Page[shapes.SpreadLine],
     ),
 )  # fmt: skip

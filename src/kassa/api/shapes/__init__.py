@@ -83,6 +83,8 @@ from kassa.api.shapes.reports import (
     OutstandingLine,
     ReportQuery,
     SalesLine,
+    SpreadLine,
+    SpreadQuery,
 )
 from kassa.api.shapes.stores import (
     Policy,
@@ -178,6 +180,8 @@ __all__ = [
     "Signed",
     "Spend",
     "SpendOrder",
+    "SpreadLine",
+    "SpreadQuery",
     "StatementLine",
     "Status",
     "Store",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from kassa.api.shapes.words import AssetId, Signed
+from kassa.api.shapes.words import Amount, AssetId, Signed
 
 Day = Annotated[str, Meta(max_length=10, examples=["2026-01-31"])]
 
@@ -14,6 +14,14 @@ class ReportQuery(Struct, forbid_unknown_fields=True, frozen=True):
 
     first: Day | None = field(default=None, name="from")
     last: Day | None = field(default=None, name="to")
+
+
+class SpreadQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """Which days, as for the others, or which invoice alone, whenever it was paid."""
+
+    first: Day | None = field(default=None, name="from")
+    last: Day | None = field(default=None, name="to")
+    invoice_id: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class NowQuery(Struct, forbid_unknown_fields=True, frozen=True):
@@ -64,3 +72,24 @@ class CostLine(Struct):
     amount: Signed
     value: Signed
     currency: str
+
+
+class SpreadLine(Struct):
+    """What payments in an asset came to by the store's rates, and by the market when they were first seen and settled.
+
+    `spread_percent` is by how much the rates were below the market (negative: above it), `intended_percent` the store's
+    spread. Amounts are of payments that the market is known of: when first seen (all but `unknown`), when settled.
+    """
+
+    object: Literal["spread"]
+    asset: AssetId
+    currency: str
+    payments: int
+    unknown: int
+    value: Amount
+    market_value: Amount
+    spread_percent: Signed | None
+    intended_percent: Signed
+    settled_value: Amount
+    settled_market_value: Amount
+    settled_spread_percent: Signed | None

@@ -13,8 +13,9 @@ from kassa.ledger.text import cell
 
 MOST_ENTRIES = 50_000
 """In one download, which is made in memory; `kassa export` writes any number."""
-REPORTS = ("sales", "outstanding", "liabilities", "costs")
-_OF_DAYS = ("sales", "costs")
+REPORTS = ("sales", "outstanding", "liabilities", "costs", "spread")
+_OF_DAYS = ("sales", "costs", "spread")
+_NUMBERS = ("amount", "value", "amount_paid", "invoices", "customers", "payments", "unknown")
 _MEDIA = {"csv": "text/csv", "jsonl": "application/jsonl", "beancount": "text/plain"}
 
 
@@ -82,7 +83,7 @@ def _csv(lines: list[dict[str, Any]]) -> str:
 
 def _cell(name: str, value: object) -> str:
     # Numbers stay bare, negative ones too; anything else is written so that no spreadsheet computes it.
-    bare = name in ("amount", "value", "amount_paid", "invoices", "customers")
+    bare = name in _NUMBERS or name.endswith(("_value", "_percent"))
     return ("" if value is None else str(value)) if bare else cell(None if value is None else str(value))
 
 
