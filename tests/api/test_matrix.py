@@ -75,6 +75,7 @@ POLICY = {
     "report_outstanding": "ledger:read",
     "report_liabilities": "ledger:read",
     "report_costs": "ledger:read",
+    "report_spread": "ledger:read",
     "list_acts": "audit:read",
     "get_overview": "invoices:read",
 }

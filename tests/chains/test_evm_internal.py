@@ -1,6 +1,6 @@
 """Ether that contracts move, in each of the ways in which a node can show it: the same payments by trace and debug."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -160,6 +160,55 @@ async def test_what_a_contract_pays_in_the_block_in_which_its_address_is_swept_i
         await forwarder.send("forward", ours.text, 3, wei=3)
         await node.mine()
     (block,) = await counting.last(1, watched)
+    paid = [transfer for transaction in block.transactions for transfer in transaction.transfers]
+    assert told(paid) == [(f"balance:0x{ours.script.hex()}", ours.script, 3)]
+    assert block.unseen is None
+
+
+@pytest.mark.parametrize(
+    ("told_fees", "cost"),
+    [
+        ({"l1Fee": "0x3e8"}, lambda _gas: 1000),
+        (
+            {"l1Fee": "0x3e8", "operatorFeeScalar": "0x186a1", "operatorFeeConstant": "0x7"},
+            lambda gas: 1007 + gas * 100_001 // 1_000_000,
+        ),
+        (
+            {"l1Fee": "0x3e8", "operatorFeeScalar": "0x3", "operatorFeeConstant": "0x7", "daFootprintGasScalar": "0x0"},
+            lambda gas: 1007 + gas * 3 * 100,
+        ),
+    ],
+    ids=["data fee", "isthmus", "jovian"],
+)
+async def test_what_a_rollup_charges_a_sender_beside_gas_hides_no_payment_and_is_none(
+    counting: EvmBench, told_fees: dict[str, str], cost: Callable[[int], int]
+) -> None:
+    ours, watched, node = counting.address(), Watched(), counting.node
+    watched.opened.append(ours.script)
+    watched.pay(ours)
+    await node.rpc.call("anvil_impersonateAccount", ours.text)
+    await node.rpc.call("anvil_setBalance", ours.text, hex(10 * ETHER))
+    there = await node.address()
+    async with (
+        contract(node, "Forwarder") as forwarder,
+        Proxy(node.rpc_url) as liar,
+        watching(ANVIL, node, Connection(liar.url, internal="balances")) as rollup,
+    ):
+        await node.mine()
+        await rollup.last(1, watched)
+        swept = await node.send({"from": ours.text, "to": there, "value": hex(9 * ETHER), "gas": hex(100_000)})
+        await forwarder.send("forward", ours.text, 3, wei=3)
+        await node.mine()
+        receipt = await node.rpc.call("eth_getTransactionReceipt", swept)
+        fees = cost(int(receipt["gasUsed"], 16))
+
+        def charged(receipts: list[dict[str, Any]]) -> list[dict[str, Any]]:  # JSON
+            return [each | told_fees if each["transactionHash"] == swept else each for each in receipts]
+
+        liar.on("eth_getBlockReceipts").mutate(charged)
+        after = liar.on("eth_getBalance").where(lambda call: call.params[1] == {"blockHash": receipt["blockHash"]})
+        after.mutate(lambda balance: hex(int(balance, 16) - fees))
+        (block,) = await rollup.last(1, watched)
     paid = [transfer for transaction in block.transactions for transfer in transaction.transfers]
     assert told(paid) == [(f"balance:0x{ours.script.hex()}", ours.script, 3)]
     assert block.unseen is None

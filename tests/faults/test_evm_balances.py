@@ -8,6 +8,8 @@ import pytest
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.db.pool import Database
 from tests.evmshop import PRICE_WEI, EvmShop, address, open_evm_shop
+from tests.tools.liar import Liar
+from tests.tools.lies import Rule
 
 NEVER_DROPPED = 3600
 """Seconds after which absence alone would make a payment dropped: what is lost here is lost by what was seen."""
@@ -61,3 +63,41 @@ async def test_a_waiting_payment_that_fails_in_its_block_is_lost_at_once(countin
     # Whoever undoes that block undoes what it said.
     await counting.anvil.fork(1, drop={txid})
     await counting.until(invoice, status="processing", payments=["detected"])
+
+
+PRUNED = "historical state is not available"
+
+
+def hide_traces(liar: Liar) -> list[Rule]:
+    """Let the node have no traces any more."""
+    return [liar.on(method).error(-32000, PRUNED) for method in ("trace_block", "debug_traceBlockByHash")]
+
+
+async def test_a_payment_known_by_its_call_is_the_same_one_when_only_a_balance_shows_it_in_another_block(
+    anvil: AnvilNode, database: Database, tmp_path: Path
+) -> None:
+    settings = {"drop_after_seconds": NEVER_DROPPED}
+    async with (
+        Liar(anvil.rpc_url) as liar,
+        open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url, **settings) as shop,
+    ):
+        invoice = await shop.only("ETH")
+        forwarder = await shop.contract("Forwarder")
+        await forwarder.send("forward", address(invoice), PRICE_WEI, wei=PRICE_WEI)
+        await shop.mine(2)
+        before = await shop.until(invoice, status="settled", payments=["settled"])
+        hidden = hide_traces(liar)
+        await anvil.fork(2)
+        await shop.caught_up()
+        after = await shop.until(invoice, status="settled", flags=[], payments=["settled"], amount_paid="50.00")
+        (old,), (new,) = before["payments"], after["payments"]
+        names = ("id", "position", "txid", "first_seen_at", "amount")
+        assert [old[name] for name in names] == [new[name] for name in names]
+        assert new["block_hash"] != old["block_hash"]
+        for rule in hidden:
+            rule.off()
+        await anvil.fork(2)
+        await shop.caught_up()
+        await shop.until(invoice, status="settled", flags=[], payments=["settled"], amount_paid="50.00")
+        assert not {"payment.reversed", "payment.dropped", "invoice.reopened"} & set(await shop.events(invoice))
+        assert (await shop.database_books())["wallet:anvil", "ETH@anvil"] == PRICE_WEI

@@ -3,9 +3,22 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kassa.core.facts import BlockRef, Input, Pending, Transaction, Transfer, TransferKey
+from kassa.core.facts import Block, BlockRef, Input, Pending, Transaction, Transfer, TransferKey, Unseen
 from kassa.core.ids import PaymentId
-from kassa.payments.rules import Conflict, Found, Nameless, Unconfirmed, Victim, conflicts, first_seen, look, named
+from kassa.payments.rules import (
+    Conflict,
+    Found,
+    Internal,
+    Unconfirmed,
+    Victim,
+    Void,
+    attributed,
+    conflicts,
+    first_seen,
+    look,
+    named,
+    voided,
+)  # fmt: skip
 from tests.rules.build import at
 
 TIP = BlockRef(1, "a1")
@@ -90,8 +103,8 @@ def test_a_transaction_is_never_both_seen_and_missing(known: set[str], present: 
     assert said.missing <= known - present
 
 
-def note(block: str, units: int) -> Nameless:
-    return Nameless(PaymentId(f"pay_{block}"), block, "balance:0x01", b"\1", units)
+def note(block: str, units: int) -> Internal:
+    return Internal(PaymentId(f"pay_{block}"), block, "balance:0x01", b"\1", units)
 
 
 def grown(height: int, units: int, position: str = "balance:0x01", txid: str | None = None) -> Found:
@@ -101,7 +114,7 @@ def grown(height: int, units: int, position: str = "balance:0x01", txid: str | N
     return Found(transfer, transaction(txid or ref.hash), ref, at(0))
 
 
-def told(found: list[Found], *notes: Nameless) -> tuple[dict[str, str], list[str]]:
+def told(found: list[Found], *notes: Internal) -> tuple[dict[str, str], list[str]]:
     """What each payment is called now, and what is void, by the blocks in which it was."""
     names, voids = named(found, notes)
     return {id_: key.txid for id_, key in names.items()}, [each.txid for each in voids]
@@ -131,3 +144,37 @@ def test_what_comes_again_in_other_parts_is_void() -> None:
 
 def test_a_transfer_that_a_balance_leaves_out_says_nothing_of_it() -> None:
     assert told([grown(1, 2, "value", "tx1")], note("old1", 5)) == ({}, [])
+
+
+def call(txid: str, place: int, units: int) -> Internal:
+    return Internal(PaymentId(f"pay_{txid}{place}"), txid, f"call:{place}", b"\1", units)
+
+
+def parts(found: Found, *called: Internal, beside: tuple[str, ...] = ("t",)) -> list[tuple[str, str, int]]:
+    """What a balance's growth is made of, where the block holds these transactions too."""
+    assert found.block is not None
+    block = Block(found.block, "", at(0), (found.transaction, *[transaction(txid, f"{txid}:0") for txid in beside]))
+    seen = [(f.transfer.key, f.transaction.txid, f.transfer.units) for f in attributed([found], called, [block])]
+    assert all(key.txid == txid for key, txid, _ in seen)
+    return [(key.txid, key.position.partition("0x")[0], units) for key, _, units in seen]
+
+
+def test_what_a_balance_grew_by_is_what_was_known_by_calls_of_transactions_in_the_block_and_the_rest() -> None:
+    assert parts(grown(1, 5), call("t", 2, 5)) == [("t", "call:2", 5)]
+    assert parts(grown(1, 9), call("t", 2, 5), call("t", 3, 1)) == [
+        ("t", "call:2", 5),
+        ("t", "call:3", 1),
+        ("new1", "balance:", 3),
+    ]
+    unnamed = [("new1", "balance:", 5)]
+    assert parts(grown(1, 5)) == unnamed
+    assert parts(grown(1, 5), call("t", 2, 6)) == unnamed  # it paid otherwise here
+    assert parts(grown(1, 5), call("t", 2, 5), beside=("u",)) == unnamed  # it may be in a later block
+    elsewhere = Internal(PaymentId("pay_x"), "t", "call:2", b"other", 5)
+    assert parts(grown(1, 5), elsewhere) == unnamed
+
+
+def test_a_block_whose_calls_could_not_be_seen_whole_voids_none() -> None:
+    for unseen, calls in ((None, True), (Unseen.UNTRACED, True), (Unseen.STATE_GONE, False), (Unseen.CROWDED, False)):
+        block = Block(TIP, "", at(0), (transaction("t"),), unseen=unseen)
+        assert voided([block]) == [Void("t", None, TIP.height, calls)]

@@ -26,7 +26,17 @@ from kassa.flow.standing import reassess
 from kassa.flow.unseen import on_unseen
 from kassa.house import House
 from kassa.payments.model import Touched
-from kassa.payments.rules import Found, Void, conflicts, found_in_blocks, found_in_mempool, look, named
+from kassa.payments.rules import (
+    Found,
+    Void,
+    attributed,
+    conflicts,
+    found_in_blocks,
+    found_in_mempool,
+    look,
+    named,
+    voided,
+)
 from kassa.wallets.ahead import MARGIN, Ahead
 from kassa.wallets.model import Owner
 from kassa.watch.model import ChainUpdate, Position
@@ -60,7 +70,7 @@ async def on_chain_update(
         await watch.note_reorganisation(tx, network, update.undo, now)
     tip = await watch.put_update(tx, network, update)
     crashpoint("chain.blocks")
-    found = found_in_blocks(update.apply, held.observed_at, now)
+    found = await _attribute(tx, network, update, found_in_blocks(update.apply, held.observed_at, now))
     touched |= await _name(tx, house, network, found, held.observed_at)
     touched |= await _put_found(tx, house, network, found, now, ahead)
     crashpoint("chain.payments")
@@ -68,7 +78,7 @@ async def on_chain_update(
     victims = await rivals.victims(tx, network, [transaction for transaction, _ in spenders])
     touched |= await payments.put_conflicts(tx, network, conflicts(spenders, victims))
     # What another block's execution of the same transaction had paid, and this one's does not, or what failed.
-    touched |= await voids.put_void(tx, network, [Void(said.txid, None, height) for said, height in spenders])
+    touched |= await voids.put_void(tx, network, voided(update.apply))
     crashpoint("chain.conflicts")
     if empty := sum(transaction.empty for block in update.apply for transaction in block.transactions):
         await watch.note_empty(tx, network, empty, now)
@@ -182,6 +192,13 @@ async def resume_network(tx: Tx, network: str, depth: int, by: Actor, now: datet
     await watch.decide(tx, network, "resumed", f"reorganisations of up to {depth} blocks allowed once", now)
     await alerts.undo_by_operator(tx, Kind.NETWORK_HALTED, network, f"an operator resumed {network}", now)
     await audit.record(tx, by, "network.resumed", network, now, after={"allowed_reorg": depth})
+
+
+async def _attribute(tx: Tx, network: str, update: ChainUpdate, found: list[Found]) -> list[Found]:
+    if not any(f.transfer.key.position.startswith(BY_BALANCE) for f in found):
+        return found
+    txids = [said.txid for block in update.apply for said in block.transactions]
+    return attributed(found, await voids.called(tx, network, txids), update.apply)
 
 
 async def _name(tx: Tx, house: House, network: str, found: Sequence[Found], observed_at: datetime | None) -> Touched:

@@ -1,10 +1,10 @@
 """What a look at the chain says about our payments. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from kassa.core.facts import BY_BALANCE, Block, BlockRef, Pending, Transaction, Transfer, TransferKey
+from kassa.core.facts import BY_BALANCE, Block, BlockRef, Pending, Transaction, Transfer, TransferKey, Unseen
 from kassa.core.ids import PaymentId
 
 
@@ -37,16 +37,23 @@ class Victim:
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """A block at a height shows that the payment at a position (None: each) of a transaction is nothing."""
+    """A block at a height shows that the payment at a position (None: each) of a transaction is nothing.
+
+    Without `calls` it says nothing of what contracts moved inside the transaction.
+    """
 
     txid: str
     position: str | None
     height: int
+    calls: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Nameless:
-    """A payment that only a balance showed, named after a block that was undone (`txid`)."""
+class Internal:
+    """A payment inside a transaction, without a block: named by its call, or after the block whose balances showed it.
+
+    The latter's `txid` is the hash of a block that was undone.
+    """
 
     id: PaymentId
     txid: str
@@ -105,7 +112,7 @@ def found_in_mempool(pending: Pending, observed_at: datetime | None, now: dateti
     ]
 
 
-def named(found: Sequence[Found], nameless: Sequence[Nameless]) -> tuple[dict[PaymentId, TransferKey], list[Void]]:
+def named(found: Sequence[Found], nameless: Sequence[Internal]) -> tuple[dict[PaymentId, TransferKey], list[Void]]:
     """Find again in new blocks what only balances showed in those that were undone.
 
     A balance bears its block's name, so the same money has another in another block: the same amount to the same
@@ -130,6 +137,42 @@ def named(found: Sequence[Found], nameless: Sequence[Nameless]) -> tuple[dict[Pa
             heights.setdefault(f.transfer.to, 0 if f.block is None else f.block.height)
     voids = [Void(note.txid, note.position, heights[note.to]) for note in waiting.values() if note.to in heights]
     return names, voids
+
+
+def attributed(found: Sequence[Found], called: Sequence[Internal], blocks: Sequence[Block]) -> list[Found]:
+    """Find again, in what balances grew by, payments known by their calls inside transactions that are in that block.
+
+    A node may have lost the traces that it had of the same transaction in another block. What is more than those
+    payments remains the balance's; where it is less, the transaction paid otherwise there, and nobody can say what.
+    """
+    held = {block.ref: {said.txid: said for said in block.transactions} for block in blocks}
+    kept: list[Found] = []
+    for f in found:
+        transfer, beside = f.transfer, {} if f.block is None else held[f.block]
+        known = [each for each in called if each.to == transfer.to and each.txid in beside]
+        rest = transfer.units - sum(each.units for each in known)
+        if not transfer.key.position.startswith(BY_BALANCE) or rest < 0:
+            kept.append(f)
+            continue
+        for each in known:
+            key = TransferKey(transfer.key.network, each.txid, each.position)
+            part = replace(transfer, key=key, units=each.units)
+            kept.append(replace(f, transfer=part, transaction=beside[each.txid]))
+        if rest:
+            kept.append(replace(f, transfer=replace(transfer, units=rest)))
+    return kept
+
+
+def voided(blocks: Sequence[Block]) -> list[Void]:
+    """Return what blocks show to be nothing: what transactions in them had paid in other blocks, and do not here.
+
+    Where what contracts moved could not be seen whole, only what they would have paid themselves.
+    """
+    return [
+        Void(said.txid, None, block.ref.height, calls=block.unseen in (None, Unseen.UNTRACED))
+        for block in blocks
+        for said in block.transactions
+    ]
 
 
 def conflicts(

@@ -105,6 +105,13 @@ def _is_signed(tx: Tx) -> bool:
 
 
 def _fee(receipt: Receipt) -> int:
-    """Return what a transaction cost its sender beyond its value, in wei (EIP-1559; `l1Fee` is the OP Stack's)."""
-    gas = number(receipt.gas_used or "0x0") * number(receipt.gas_price or "0x0")
-    return gas + number(receipt.data_fee or "0x0")
+    """Return what a transaction cost its sender beyond its value, in wei (EIP-1559; data and operator: the OP Stack).
+
+    An operator's fee is gas times a scalar and a constant: in millionths since Isthmus, in hundreds since Jovian, whose
+    receipts name the scalar of the data's footprint. (`l1Fee` is without it.)
+    """
+    used = number(receipt.gas_used or "0x0")
+    scaled = used * number(receipt.operator_scalar or "0x0")
+    operator = scaled // 1_000_000 if receipt.footprint_scalar is None else scaled * 100
+    fees = number(receipt.data_fee or "0x0") + operator + number(receipt.operator_constant or "0x0")
+    return used * number(receipt.gas_price or "0x0") + fees

@@ -87,3 +87,6 @@ class Receipt(msgspec.Struct, gc=False):
     gas_used: str | None = msgspec.field(name="gasUsed", default=None)
     gas_price: str | None = msgspec.field(name="effectiveGasPrice", default=None)
     data_fee: str | None = msgspec.field(name="l1Fee", default=None)
+    operator_scalar: str | None = msgspec.field(name="operatorFeeScalar", default=None)
+    operator_constant: str | None = msgspec.field(name="operatorFeeConstant", default=None)
+    footprint_scalar: str | None = msgspec.field(name="daFootprintGasScalar", default=None)
