@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from kassa.chains.bitcoin.devnode import DevNode
+from kassa.core.clock import SystemClock
 from kassa.core.errors import Unavailable
 from kassa.db.pool import Database
-from tests.house import BITCOIN, regtest
+from tests.house import BITCOIN, build_house, regtest
+from tests.rescan import compare, copy_terms, stand_on_first
 from tests.shop import Json, Shop, address, open_shop
 from tests.tools.hints import Hints
 from tests.tools.liar import Liar
@@ -83,25 +85,46 @@ async def test_a28_a_damaged_block_is_asked_for_again_and_never_skipped(
 
 
 async def test_a29_a_node_that_restarts_during_a_scan_loses_nothing(
-    bitcoind: DevNode, database: Database, tmp_path: Path
+    bitcoind: DevNode, database: Database, empty: Database, tmp_path: Path
 ) -> None:
     async with Liar(bitcoind.rpc_url) as liar, open_shop(bitcoind, database, tmp_path, rpc_url=liar.url) as shop:
         invoice, waiting = await shop.invoice(), await shop.invoice()
         await shop.stop()
         await shop.pay(invoice)
-        await bitcoind.mine(150)
+        await bitcoind.mine(500)
         await shop.pay(waiting)
-        liar.on("*").every(5).drop()
+        reset = liar.on("*").every(5).drop()
         liar.on("getrawmempool").times(2).warming_up()
         liar.on("getblockhash").times(2).http(503, b"Work queue depth exceeded")
         shop.start()
-        await shop.until(waiting, payments=["detected"])
+        await liar.seen("/rest/block/*", 100)  # in the middle of the scan
         await bitcoind.restart()
+        await shop.until(waiting, payments=["detected"])
         await shop.until(invoice, status="settled")
-        liar.honest()
+        assert reset.applied > 100
+        reset.off()
         await shop.caught_up()
-        assert "payment.dropped" not in await shop.events(waiting)
+        lost = {"payment.dropped", "payment.replaced", "payment.reversed", "invoice.reopened"}
+        assert not lost & {*await shop.events(waiting), *await shop.events(invoice)}
         assert (await shop.shown(waiting))["status"] == "processing"
+        await compare_with_fresh_scan(shop, empty, tmp_path / "fresh")
+
+
+async def compare_with_fresh_scan(shop: Shop, empty: Database, folder: Path) -> None:
+    """Stop a shop on its node's tip; let an empty Kassa with the same terms scan its chain, past any proxy."""
+    await shop.stop()
+    house = await build_house(empty, folder, {BITCOIN: regtest(rpc_url=shop.node.rpc_url)}, SystemClock())  # type: ignore[arg-type]
+    await copy_terms(shop.house, house)
+    await stand_on_first(shop.house, house)
+    scan = Shop(house, shop.node, shop.store, BITCOIN)
+    scan.start()
+    try:
+        await scan.caught_up()
+    finally:
+        await scan.stop()
+        await house.marks.close()
+    await compare(shop.house, house)
+    shop.start()
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, "", 0, "x" * 100])
