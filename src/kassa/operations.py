@@ -23,6 +23,7 @@ from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import DatabaseError, FieldFault, Invalid, NotFound
 from kassa.core.ids import StoreId
 from kassa.core.money import currency, parse_amount
+from kassa.core.secret import Secret
 from kassa.db.migrate import applied_names
 from kassa.db.migrate import migrate as apply_migrations
 from kassa.db.pool import Tx
@@ -195,7 +196,7 @@ async def add_webhook(settings: Settings, store_id: str, url: str, events: Seque
 
     async def work(tx: Tx, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
-        endpoint = await flow.create_endpoint(tx, operator(), store.id, checked, filters, secret, now)
+        endpoint = await flow.create_endpoint(tx, operator(), store.id, checked, filters, Secret(secret), now)
         return {"webhook_id": endpoint.id} | endpoint_resource(endpoint) | {"secret": secret}
 
     return await _in_transaction(settings, work)
@@ -209,9 +210,10 @@ async def webhook_secret(settings: Settings, store_id: str, *, rotate: bool = Fa
 
     async def work(tx: Tx, now: datetime) -> Told:
         if rotate:
-            secret = make_secret(secrets.token_bytes(_SECRET_BYTES))
+            secret = Secret(make_secret(secrets.token_bytes(_SECRET_BYTES)))
             await flow.rotate_webhook_secret(tx, operator(), store_id, secret, now + ROTATION, now)
-        told = {"store_id": store_id, "secret": await flow.show_webhook_secret(tx, operator(), store_id, now)}
+        shown = await flow.show_webhook_secret(tx, operator(), store_id, now)
+        told = {"store_id": store_id, "secret": shown.reveal()}
         return told | {"previous_secret_until": rfc3339(now + ROTATION)} if rotate else told
 
     return await _in_transaction(settings, work)

@@ -260,7 +260,7 @@ async def test_f14_a_receiver_that_fails_a_queue_that_nobody_sends_and_what_was_
 ) -> None:
     pool, now = house.database.pool, house.clock.now()
     async with house.database.transaction() as tx:
-        hook = await webhooks.create_endpoint(tx, store.id, "https://shop.example/", ("*",), "whsec_x", now)
+        hook = await webhooks.create_endpoint(tx, store.id, "https://shop.example/", ("*",), Secret("whsec_x"), now)
         await events.write(tx, [NewEvent(store.id, "invoice.created", {})], now)
     assert await look(house, "queues") == {}
     assert set(await look(house, "queues", now=now + timedelta(minutes=6))) == {Kind.NOBODY_SENDS}

@@ -11,6 +11,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import StoreId, WebhookId
+from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.events import store as events
 from kassa.stores import store as stores
@@ -75,7 +76,7 @@ async def test_during_a_rotation_both_secrets_verify_and_afterwards_one(shop: Sh
     new = make_secret(bytes(32))
     hook = await shop.endpoint(sink.url)
     async with shop.database.transaction() as tx:
-        await store.update_endpoint(tx, shop.store_id, hook.id, Change(secret=new), shop.clock.now())
+        await store.update_endpoint(tx, shop.store_id, hook.id, Change(secret=Secret(new)), shop.clock.now())
     async with shop.sending():
         await shop.write(shop.event(1))
         await shop.until_states(delivered=1)
@@ -94,7 +95,7 @@ async def test_during_a_rotation_both_secrets_verify_and_afterwards_one(shop: Sh
 async def test_the_secret_of_the_store_rotates_like_that_of_an_endpoint(shop: Shop, sink: Sink) -> None:
     old, new = await shop.database.pool.fetchval("select webhook_secret from stores"), make_secret(bytes(32))
     async with shop.database.transaction() as tx:
-        await stores.rotate_webhook_secret(tx, shop.store_id, new, shop.clock.now() + timedelta(hours=24))
+        await stores.rotate_webhook_secret(tx, shop.store_id, Secret(new), shop.clock.now() + timedelta(hours=24))
     async with shop.sending():
         await shop.write(shop.event(1, url=sink.url))
         await shop.until_states(delivered=1)
@@ -130,7 +131,7 @@ async def test_a_rotation_that_is_asked_for_twice_keeps_the_old_secret(shop: Sho
     hook = await shop.endpoint(sink.url)
     for _ in range(2):
         async with shop.database.transaction() as tx:
-            await store.update_endpoint(tx, shop.store_id, hook.id, Change(secret=new), shop.clock.now())
+            await store.update_endpoint(tx, shop.store_id, hook.id, Change(secret=Secret(new)), shop.clock.now())
     async with shop.sending():
         await shop.write(shop.event(1))
         await shop.until_states(delivered=1)

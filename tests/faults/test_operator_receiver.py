@@ -62,5 +62,5 @@ async def test_an_alert_of_no_store_is_told_signed_again_after_a_failure_and_onc
         assert (bodies[0]["data"]["kind"], bodies[0]["data"]["detail"]) == ("nobody_sends", "run `kassa work`")
         for one in sink.got:
             id_, at = one.headers["webhook-id"], int(one.headers["webhook-timestamp"])
-            assert one.headers["webhook-signature"] == sign([SECRET], id_, at, one.body)
+            assert one.headers["webhook-signature"] == sign([Secret(SECRET)], id_, at, one.body)
         await built.marks.close()

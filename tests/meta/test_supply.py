@@ -53,6 +53,27 @@ def test_what_is_wrong_with_a_lock_is_said(lock: str, bad: str, said: str) -> No
     assert any(said in line for line in found(lock, {"aiohttp": "MIT"}, bad))
 
 
+@pytest.mark.parametrize(
+    ("tools", "bad", "said"),
+    [
+        (GOOD, "", ""),
+        ("pytest==9 \\\n", "", "has no hash"),
+        (f"pytest>=9 \\\n{HASH}\n", "", "pins nothing"),
+        (f"pytest==9 \\\n{HASH}\n", "pytest<9.1  GHSA-2\n", "known to be bad: GHSA-2"),
+    ],
+)
+def test_e45_what_builds_and_tests_is_audited_as_well(
+    tools: str, bad: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tools.lock").write_text(tools)
+    (tmp_path / "bad").write_text(bad)
+    given = ["--lock", str(ROOT / "requirements.lock"), "--tools", str(tmp_path / "tools.lock")]
+    places = ["--out", str(tmp_path / "sbom.json"), "--bad", str(tmp_path / "bad")]
+    monkeypatch.setattr(sys, "argv", ["sbom", *given, *places])
+    assert sbom.main() == (1 if said else 0)
+    assert said in capsys.readouterr().err
+
+
 def test_a_licence_that_is_not_on_the_list_is_named(pins: list[sbom.Pin]) -> None:
     aiohttp = next(pin for pin in pins if pin.name == "aiohttp")
     wrong = list(sbom.faults([aiohttp], [], {"aiohttp": "MIT AND GPL-3.0-only"}, ""))

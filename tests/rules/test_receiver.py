@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from standardwebhooks import WebhookVerificationError
 
+from kassa.core.secret import Secret
 from kassa.webhooks.rules import make_secret, sign
 
 _PATH = Path(__file__).parents[2] / "docs" / "receiver.py"
@@ -38,7 +39,7 @@ def settled(event: str = "evt_1", **invoice: str) -> Json:
 def delivered(event: Json, secret: str = OURS, age: int = 0) -> tuple[bytes, dict[str, str]]:
     """Sign an event as Kassa does, so many seconds ago."""
     body, at = json.dumps(event).encode(), int(datetime.now(UTC).timestamp()) - age
-    signature = sign([secret], event["id"], at, body)
+    signature = sign([Secret(secret)], event["id"], at, body)
     return body, {"webhook-id": event["id"], "webhook-timestamp": str(at), "webhook-signature": signature}
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from kassa.core.errors import Invalid
+from kassa.core.secret import Secret
 from kassa.webhooks.model import Delivered, GaveUp, Gone, RetryAt
 from kassa.webhooks.rules import (
     GIVE_UP_AFTER,
@@ -64,7 +65,7 @@ def test_repeated_filters_are_kept_once() -> None:
 def test_the_specifications_own_library_verifies_our_signature(key: bytes, body: bytes) -> None:
     secret = make_secret(key)
     moment = int(datetime.now(UTC).timestamp())
-    signature = sign((secret,), "evt_1", moment, body)
+    signature = sign((Secret(secret),), "evt_1", moment, body)
     headers = {"webhook-id": "evt_1", "webhook-timestamp": str(moment), "webhook-signature": signature}
     Webhook(secret).verify(body, headers, json_parse=False)
 
@@ -72,7 +73,7 @@ def test_the_specifications_own_library_verifies_our_signature(key: bytes, body:
 def test_the_signature_of_the_specification_is_reproduced() -> None:
     # Computed with the reference library from the values in its own documentation.
     secret, text = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b'{"test": 2432232314}'
-    signed = sign((secret,), "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, text)
+    signed = sign((Secret(secret),), "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, text)
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 

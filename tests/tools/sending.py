@@ -10,6 +10,7 @@ from typing import Any
 
 from kassa.core.clock import SystemClock
 from kassa.core.ids import InvoiceId, StoreId, WebhookId
+from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.events import store as events
 from kassa.events.model import NewEvent
@@ -53,7 +54,7 @@ class Shop:
     async def endpoint(self, url: str, *filters: str, secret: str = SECRET) -> Endpoint:
         async with self.database.transaction() as tx:
             return await webhooks.create_endpoint(
-                tx, self.store_id, url, filters or ("*",), secret, self.house.clock.now()
+                tx, self.store_id, url, filters or ("*",), Secret(secret), self.house.clock.now()
             )
 
     async def write(self, *made: NewEvent) -> None:

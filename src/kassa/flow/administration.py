@@ -16,6 +16,7 @@ from kassa.alerts.model import Finding, Kind, Severity
 from kassa.audit.model import Actor
 from kassa.audit.rules import difference
 from kassa.core.ids import KeyId, StoreId, WebhookId
+from kassa.core.secret import Secret
 from kassa.db.pool import Tx
 from kassa.flow.sharing import share_addresses
 from kassa.house import House
@@ -108,7 +109,7 @@ async def add_wallet(
 
 
 async def create_endpoint(
-    tx: Tx, by: Actor, store_id: StoreId, url: str, filters: tuple[str, ...], secret: str, now: datetime
+    tx: Tx, by: Actor, store_id: StoreId, url: str, filters: tuple[str, ...], secret: Secret, now: datetime
 ) -> Endpoint:
     """Add a receiver of a store's events."""
     made = await webhooks.create_endpoint(tx, store_id, url, filters, secret, now)
@@ -137,13 +138,15 @@ async def delete_endpoint(tx: Tx, by: Actor, store_id: StoreId, webhook_id: Webh
     await audit.record(tx, by, "webhook.deleted", webhook_id, now, store_id=store_id, before=endpoint_resource(was))
 
 
-async def rotate_webhook_secret(tx: Tx, by: Actor, store_id: str, secret: str, until: datetime, now: datetime) -> None:
+async def rotate_webhook_secret(
+    tx: Tx, by: Actor, store_id: str, secret: Secret, until: datetime, now: datetime
+) -> None:
     """Sign deliveries to invoices' own receivers with a new secret; raises `NotFound`."""
     await stores.rotate_webhook_secret(tx, store_id, secret, until)
     await audit.record(tx, by, "webhook_secret.rotated", store_id, now, store_id=store_id)
 
 
-async def show_webhook_secret(tx: Tx, by: Actor, store_id: str, now: datetime) -> str:
+async def show_webhook_secret(tx: Tx, by: Actor, store_id: str, now: datetime) -> Secret:
     """Return the secret that signs deliveries to invoices' own receivers; raises `NotFound`."""
     store = await stores.get_store(tx, store_id)
     await audit.record(tx, by, "webhook_secret.shown", store_id, now, store_id=store_id)

@@ -1,9 +1,10 @@
 """A store and its keys."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from kassa.core.ids import KeyId, StoreId
+from kassa.core.secret import Secret
 from kassa.invoices.policy import Policy
 from kassa.stores.branding import PLAIN, Branding
 
@@ -40,7 +41,7 @@ class Store:
     currency: str
     livemode: bool
     policy: Policy
-    webhook_secret: str = field(repr=False)
+    webhook_secret: Secret
     created_at: datetime
     spread_ppm: int = 0
     version: int = 1

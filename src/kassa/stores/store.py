@@ -13,6 +13,7 @@ from asyncpg.pool import Pool
 from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import KeyId, StoreId, new_id
 from kassa.core.money import currency as known_currency
+from kassa.core.secret import Secret
 from kassa.db.pool import Tx
 from kassa.invoices.policy import COLUMNS, NOTHING, Policy, columns, read_row
 from kassa.stores.branding import Branding, logo_name
@@ -100,14 +101,15 @@ async def create_store(
         currency=known_currency(currency).code,
         livemode=livemode,
         policy=policy,
-        webhook_secret="whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        webhook_secret=Secret("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()),
         created_at=now,
         spread_ppm=spread_ppm,
     )
     await tx.execute(
         f"insert into stores (id, name, currency, livemode, webhook_secret, created_at, spread_ppm, {COLUMNS})"
         " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-        store.id, store.name, store.currency, livemode, store.webhook_secret, now, spread_ppm, *columns(policy),
+        store.id, store.name, store.currency, livemode, store.webhook_secret.reveal(), now, spread_ppm,
+        *columns(policy),
     )  # fmt: skip
     return store
 
@@ -163,7 +165,7 @@ async def get_stores(tx: Tx, store_ids: Sequence[StoreId]) -> dict[StoreId, Stor
     return {StoreId(row["id"]): _store(row) for row in rows}
 
 
-async def rotate_webhook_secret(tx: Tx, store_id: str, secret: str, until: datetime) -> None:
+async def rotate_webhook_secret(tx: Tx, store_id: str, secret: Secret, until: datetime) -> None:
     """Sign deliveries to invoices' own receivers with a new secret, and with the one before it too until a moment.
 
     Raises `NotFound`.
@@ -172,7 +174,7 @@ async def rotate_webhook_secret(tx: Tx, store_id: str, secret: str, until: datet
         "update stores set previous_webhook_secret = webhook_secret, previous_webhook_secret_until = $3,"
         " webhook_secret = $2 where id = $1",
         store_id,
-        secret,
+        secret.reveal(),
         until,
     )
     if done != "UPDATE 1":
@@ -357,7 +359,7 @@ def _store(row: Record) -> Store:
         currency=row["currency"],
         livemode=row["livemode"],
         policy=read_row(row),
-        webhook_secret=row["webhook_secret"],
+        webhook_secret=Secret(row["webhook_secret"]),
         created_at=row["created_at"],
         spread_ppm=row["spread_ppm"],
         version=row["version"],

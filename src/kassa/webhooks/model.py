@@ -1,11 +1,12 @@
 """Endpoints, deliveries to them, and the attempts made."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
 from kassa.core.ids import DeliveryId, EventId, InvoiceId, StoreId, WebhookId
+from kassa.core.secret import Secret
 from kassa.events.model import Event
 
 
@@ -19,13 +20,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A store's receiver of events. `secret` is kept readable, since it signs; it is shown once, when made."""
+    """A store's receiver of events. The secret that signs for it is shown once, when made, and read to sign alone."""
 
     id: WebhookId
     store_id: StoreId
     url: str
     events: tuple[str, ...]
-    secret: str = field(repr=False)
     created_at: datetime
     previous_secret_until: datetime | None
     disabled_at: datetime | None
@@ -39,7 +39,7 @@ class Change:
     url: str | None = None
     events: tuple[str, ...] | None = None
     disabled: bool | None = None
-    secret: str | None = None
+    secret: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Claimed:
     invoice_id: InvoiceId | None
     webhook_id: WebhookId | None
     url: str
-    secrets: tuple[str, ...] = field(repr=False)
+    secrets: tuple[Secret, ...]
     event: Event
     correlation: str
     restored: bool

@@ -11,6 +11,7 @@ from typing import Any
 from kassa.alerts import store as alerts
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.core.ids import WebhookId
+from kassa.core.secret import Secret
 from kassa.db.pool import Tx
 from kassa.events.model import Event
 from kassa.webhooks.model import Claimed, Delivered, GaveUp, Gone, Lane, Postponed, Result, RetryAt
@@ -236,7 +237,7 @@ def _claimed(row: Any) -> Claimed:  # asyncpg's record
         invoice_id=row["invoice_id"],
         webhook_id=row["webhook_id"],
         url=row["url"],
-        secrets=tuple(row["secrets"]),
+        secrets=tuple(map(Secret, row["secrets"])),
         event=Event(
             row["event_id"], row["store_id"], row["type"], row["sequence"], row["event_created_at"], row["object"]
         ),

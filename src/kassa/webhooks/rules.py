@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 from kassa.core.errors import FieldFault, Invalid
+from kassa.core.secret import Secret
 from kassa.events.model import TYPES
 from kassa.webhooks.model import Delivered, GaveUp, Gone, Outcome, RetryAt
 
@@ -160,10 +161,10 @@ def check_secret(secret: str) -> str:
     return secret
 
 
-def sign(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> str:
+def sign(secrets: Sequence[Secret], message_id: str, timestamp: int, body: bytes) -> str:
     """Return the `webhook-signature` header: one signature for each live secret (Standard Webhooks, symmetric `v1`)."""
     text = f"{message_id}.{timestamp}.".encode() + body
-    signed = (hmac.new(_key(secret), text, hashlib.sha256).digest() for secret in secrets)
+    signed = (hmac.new(_key(secret.reveal()), text, hashlib.sha256).digest() for secret in secrets)
     return " ".join("v1," + base64.b64encode(each).decode() for each in signed)
 
 

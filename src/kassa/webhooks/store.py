@@ -8,13 +8,14 @@ from kassa.alerts import store as alerts
 from kassa.alerts.model import Kind
 from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import DeliveryId, StoreId, WebhookId, new_id
+from kassa.core.secret import Secret
 from kassa.db.pool import Tx
 from kassa.events import store as events
 from kassa.events.model import NewEvent
 from kassa.webhooks.model import Answer, Attempt, Change, Delivery, Endpoint, State
 from kassa.webhooks.rules import MAX_ENDPOINTS, ROTATION
 
-_ENDPOINT = "id, store_id, url, events, secret, created_at, previous_secret_until, disabled_at, disabled_reason"
+_ENDPOINT = "id, store_id, url, events, created_at, previous_secret_until, disabled_at, disabled_reason"
 _DELIVERY = (
     "select d.id, d.store_id, d.event_id, e.type, d.webhook_id, coalesce(w.url, d.url) as url, d.state, d.created_at,"
     " d.due_at from deliveries d join events e on e.id = d.event_id left join webhooks w on w.id = d.webhook_id"
@@ -22,7 +23,7 @@ _DELIVERY = (
 
 
 async def create_endpoint(
-    tx: Tx, store_id: StoreId, url: str, filters: tuple[str, ...], secret: str, now: datetime
+    tx: Tx, store_id: StoreId, url: str, filters: tuple[str, ...], secret: Secret, now: datetime
 ) -> Endpoint:
     """Add a receiver whose parts were checked by `rules.check_…`; raises `Conflict` when the store has too many."""
     # The row of the store serialises the count; its writers of events take a weaker lock and do not wait.
@@ -37,7 +38,7 @@ async def create_endpoint(
         store_id,
         url,
         list(filters),
-        secret,
+        secret.reveal(),
         now,
     )
     return _endpoint(row)
@@ -83,7 +84,7 @@ async def update_endpoint(tx: Tx, store_id: StoreId, webhook_id: WebhookId, chan
         store_id,
         change.url,
         None if change.events is None else list(change.events),
-        change.secret,
+        None if change.secret is None else change.secret.reveal(),
         now + ROTATION,
         change.disabled,
         now,
@@ -242,7 +243,6 @@ def _endpoint(row: Any) -> Endpoint:  # asyncpg's record
         store_id=row["store_id"],
         url=row["url"],
         events=tuple(row["events"]),
-        secret=row["secret"],
         created_at=row["created_at"],
         previous_secret_until=row["previous_secret_until"],
         disabled_at=row["disabled_at"],

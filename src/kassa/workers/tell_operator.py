@@ -52,7 +52,7 @@ async def _tell(house: House, poster: Poster, told: Telling) -> None:
     headers = {
         "webhook-id": id_,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": sign([secret.reveal()], id_, timestamp, body),
+        "webhook-signature": sign([secret], id_, timestamp, body),
     }
     reply = await poster.post(url.reveal(), headers, body)
     jitter = Fraction(randbelow(1000), 1000)

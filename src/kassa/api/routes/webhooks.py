@@ -11,6 +11,7 @@ from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import page, read_cursor
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.ids import DeliveryId, WebhookId, is_id
+from kassa.core.secret import Secret
 from kassa.db.pool import Tx
 from kassa.webhooks import store as webhooks
 from kassa.webhooks.model import Change
@@ -24,7 +25,7 @@ async def _create(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     order: shapes.WebhookOrder = call.body
     secret = make_secret(secrets.token_bytes(_SECRET_BYTES)) if order.secret is None else check_secret(order.secret)
     url, filters = check_url(order.url, private=_private(call)), check_filters(order.events)
-    made = await flow.create_endpoint(tx, call.actor, call.store.id, url, filters, secret, call.now)
+    made = await flow.create_endpoint(tx, call.actor, call.store.id, url, filters, Secret(secret), call.now)
     return endpoint_resource(made) | {"secret": secret}
 
 
@@ -46,7 +47,7 @@ async def _change(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     change = Change(
         url=None if asked.url is UNSET else check_url(asked.url, private=_private(call)),
         events=None if asked.events is UNSET else check_filters(asked.events),
-        secret=None if asked.secret is UNSET else check_secret(asked.secret),
+        secret=None if asked.secret is UNSET else Secret(check_secret(asked.secret)),
         disabled=None if asked.disabled is UNSET else asked.disabled,
     )
     changed = await flow.update_endpoint(tx, call.actor, call.store.id, WebhookId(call.id), change, call.now)
