@@ -2,6 +2,7 @@
 
 import pytest
 
+import kassa.dashboard.pages as every
 from kassa.alerts import store as alerts
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.dashboard.page import MEMBER
@@ -10,6 +11,7 @@ from kassa.dashboard.pages import audit, books, customers, events, links, networ
 from kassa.events import store as numbered
 from kassa.people.model import Role
 from kassa.people.rules import rights
+from tests.dashboard.furnished import bodies, furnish
 from tests.dashboard.visitor import Premises, Visitor
 from tests.house import BITCOIN, TPUB, add_store
 
@@ -20,6 +22,8 @@ XPRV = (  # of BIP 32, test vector 1: nobody's money
     "xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi"
 )
 OTHER_TPUB = f"wpkh({TPUB}/7/*)"
+REVOKES = "members/{id}/revoke-keys"
+"""Ends what somebody made who may be no member any more: there is nothing to be told of."""
 HOSTILE = "<img src=x onerror=alert(1)>{{7*7}}"
 
 
@@ -214,16 +218,40 @@ async def test_the_audit_log_tells_who_did_what(shop: Premises) -> None:
     assert "https://shop.example/hook" in words
 
 
-async def test_another_stores_things_are_not_there(shop: Premises) -> None:
-    owner = await shop.member(Role.OWNER)
-    link = await made(owner, shop, "links/new", "links/new", title="Tea", amount="1")
+async def test_e11_another_stores_things_are_as_absent_as_what_never_was(shop: Premises) -> None:
+    owner, pool = await shop.member(Role.OWNER), shop.house.database.pool
+    ids = await furnish(shop, await pool.fetchval("select id from people"))
+    filled = bodies(shop, ids)
+    del ids["fingerprint"]  # both stores have the same wallet
+    ids["evt"] = await pool.fetchval("select min(id) from events")
+    await pool.execute("update payments set store_id = $1", shop.store.id)
     async with shop.house.database.transaction() as tx:
         other = await add_store(tx, shop.house)
     theirs = await shop.member(Role.OWNER, "other@shop.example", other)
-    for path in (f"links/{link}", f"wallets/{await shop.house.database.pool.fetchval('select min(id) from wallets')}"):
-        seen = await theirs.open(f"/dashboard/stores/{other.id}/{path}")
-        assert seen.status == 404
+    await theirs.open(f"/dashboard/stores/{other.id}/account")
+    token = theirs.seen.text.partition('name="csrf" value="')[2].partition('"')[0]
+    named = [
+        (each, sent) for all_, sent in ((every.PAGES, False), (every.ACTIONS, True)) for each in all_ if each.id_of
+    ]
+    assert {each.id_of for each, _ in named} <= set(ids)
+    for each, sent in named:
+        answers = set()
+        for id_ in (ids[each.id_of or ""], f"{each.id_of}_{'0' * 29}"):
+            path = f"/dashboard/stores/{other.id}/{each.path.replace('{id}', id_)}"
+            body = {"data": {"csrf": token} | filled[each.path]} if sent else {}
+            seen = await theirs.send("POST" if sent else "GET", path, follow=False, **body)
+            answers.add((seen.status, seen.text.replace(id_, "id")))
+        [(status, _)] = answers  # the same for both
+        assert status in ((303,) if each.path == REVOKES else (404, 422)), (each.path, seen.words[:300])
+    for page in every.PAGES:
+        if page.id_of is None:
+            seen = await theirs.open(f"/dashboard/stores/{other.id}/{page.path}")
+            assert [id_ for id_ in ids.values() if id_ in seen.text] == [], page.path
     assert (await theirs.open(shop.at("links"))).status == 404
+    assert (await owner.open(shop.at(f"links/{ids['lnk']}"))).status == 200
+    kept = "select count(*) from api_keys where revoked_at is null and store_id = $1"
+    assert await pool.fetchval(kept, shop.store.id) == 2
+    assert (await owner.open(shop.at("members"))).text.count("guest@shop.example") > 0
 
 
 @pytest.mark.parametrize("role", list(Role))

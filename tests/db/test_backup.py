@@ -137,8 +137,11 @@ async def test_d26_a_restore_that_fails_at_its_very_end_leaves_what_was_there(pl
     file = await place.backup()
     await place.run("update stores set name = 'now'" if replace else "drop schema public cascade; create schema public")
     elsewhere = Settings(database_url=place.settings.database_url, data_dir=place.folder / "elsewhere")
+    foreign = await asyncpg.connect(place.url, server_settings={"application_name": "pg_restore"})
     with pytest.raises(asyncpg.RaiseError, match="no restore today"):
         await restore(elsewhere, Wish(file, place.identity, replace=replace), quiet)
+    assert await foreign.fetchval("select true")  # nobody else's work is ended
+    await foreign.close()
     if replace:
         assert await place.ask("select name from stores") == "now"
     else:

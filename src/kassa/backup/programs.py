@@ -29,8 +29,10 @@ def find(name: str, server: int) -> str:
     )
 
 
-def start(path: str, url: str, *arguments: str, reads: bool = False) -> "subprocess.Popen[bytes]":
+def start(path: str, url: str, *arguments: str, reads: bool = False, called: str = "") -> "subprocess.Popen[bytes]":
     """Start a program on a database. It writes to a pipe, or `reads` from one; what it says goes to another.
+
+    `called`: the name of its connections, if it is not to be its own.
 
     The password travels in the environment, which other users cannot see, and not in the arguments, which they can.
     """
@@ -41,6 +43,8 @@ def start(path: str, url: str, *arguments: str, reads: bool = False) -> "subproc
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")}
     if password:
         environment["PGPASSWORD"] = unquote(password)
+    if called:
+        environment["PGAPPNAME"] = called
     return subprocess.Popen(
         [path, f"--dbname={plain}", *arguments],
         stdin=subprocess.PIPE if reads else subprocess.DEVNULL,

@@ -123,7 +123,7 @@ async def _make_room(connection: Any, wish: Wish, now: datetime) -> str | None:
 
 async def _undo(connection: Any, aside: str | None, now: datetime) -> None:
     """Bring back what was there. Where that was nothing, what was loaded is put aside: nothing is deleted unasked."""
-    await store.end_loading(connection)
+    await store.end_loading(connection, _loading())
     if aside is not None:
         await store.bring_back(connection, aside)
         return
@@ -132,10 +132,15 @@ async def _undo(connection: Any, aside: str | None, now: datetime) -> None:
     await store.finish(connection)
 
 
+def _loading() -> str:
+    """Return what the connections of our own pg_restore are called: an operator may run another one beside it."""
+    return f"kassa restore of {os.getpid()}"
+
+
 async def _load(file: Path, keys: Sequence[Any], url: str, server: int, tell: Tell) -> Mapping[str, bytes]:
     """Load a backup in a thread. Whoever is cancelled ends pg_restore first: nothing is undone beside one that runs."""
     options = ("--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--clean", "--if-exists")
-    program = programs.start(programs.find("pg_restore", server), url, *options, reads=True)
+    program = programs.start(programs.find("pg_restore", server), url, *options, reads=True, called=_loading())
     work = asyncio.ensure_future(asyncio.to_thread(_feed, program, file, keys, tell))
     try:
         return await asyncio.shield(work)

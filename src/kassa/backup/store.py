@@ -94,11 +94,12 @@ async def finish(connection: Any) -> None:  # a connection
     await connection.execute(f"drop table if exists {HALF_RESTORED}")
 
 
-async def end_loading(connection: Any) -> None:  # a connection
+async def end_loading(connection: Any, called: str) -> None:  # a connection
     """End what a pg_restore that is gone left at work: until the server notices, it holds locks on what it made."""
     await connection.execute(
         "select pg_terminate_backend(pid, 10000) from pg_stat_activity"
-        " where datname = current_database() and application_name = 'pg_restore'"
+        " where datname = current_database() and application_name = $1",
+        called,
     )
 
 
