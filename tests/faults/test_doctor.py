@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +17,8 @@ from kassa.core.ids import new_id
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.doctor import Finding, Verdict, examine
-from kassa.settings import Http, Settings
+from kassa.settings import Http, Limits, Settings
+from kassa.stores import store as stores
 from kassa.watch import store as watch
 from tests.evmshop import open_evm_shop, usdc
 from tests.house import BITCOIN, anvil_network, regtest
@@ -147,3 +149,42 @@ async def test_e41_a_proxy_that_nobody_named_is_asked_for(
     http = Http(public_url=url, trusted_proxies=proxies)
     found = await examine(Settings(database_url=Secret(database_url), data_dir=tmp_path, http=http))
     assert [each.verdict for each in found if each.check == "proxy"] == ([Verdict.WARN] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("live", "issued", "bound", "said"),
+    [
+        (True, 3, None, (Verdict.OK, "3 is needed to see every coin now, and 2000 for")),
+        (True, 5_000, None, (Verdict.WARN, "5000 is needed to see every coin now, and 5000 for")),
+        (True, 3, 0, None),
+        (False, 3, None, None),
+        (False, 3, 40, (Verdict.OK, "3 is needed to see every coin now, and 80 for")),
+    ],
+)
+async def test_e43_the_gap_limit_that_a_signing_wallet_needs_is_said(
+    database: Database,
+    database_url: str,
+    tmp_path: Path,
+    live: bool,
+    issued: int,
+    bound: int | None,
+    said: tuple[Verdict, str] | None,
+) -> None:
+    now, where = SystemClock().now(), Settings(database_url=Secret(database_url), data_dir=tmp_path)
+    async with database.transaction() as tx:
+        store = await stores.create_store(tx, "Shop", "EUR", live, now)
+        await tx.execute(
+            """with k as (insert into keychains (space, descriptor, fingerprint, next_index, created_at)
+                   values ('bip122', 'wpkh', '00000000', $2, $3) returning id)
+               insert into wallets (id, store_id, network, keychain_id, created_at)
+               select 'wal_1', $1, 'b', id, $3 from k""",
+            store.id, issued, now,
+        )  # fmt: skip
+    found = await examine(replace(where, limits=Limits(unpaid_addresses=bound)))
+    gaps = [(each.verdict, each.detail) for each in found if each.check == "bip122 wallet"]
+    if said is None:
+        assert gaps == []
+    else:
+        [(verdict, detail)] = gaps
+        assert verdict is said[0]
+        assert said[1] in detail

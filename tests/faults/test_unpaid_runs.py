@@ -10,9 +10,11 @@ import pytest
 from kassa import flow
 from kassa.core.errors import Throttled
 from kassa.core.ids import StoreId, WalletId
+from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.house import House
-from kassa.settings import Limits
+from kassa.main import open_house
+from kassa.settings import Limits, Settings
 from kassa.wallets import store as wallets
 from kassa.wallets.model import Known, Taker, Wallet
 from kassa.wallets.rules import MOST_UNPAID, USUAL_GAP, gap_advised, unpaid_bounds
@@ -214,7 +216,11 @@ def test_e43_live_wallets_are_bounded_unless_somebody_wants_it_otherwise() -> No
     assert (unpaid_bounds(0), unpaid_bounds(7)) == ((0, 0), (7, 7))
     assert [gap_advised(needed, MOST_UNPAID) for needed in (3, 2_500)] == [2 * MOST_UNPAID, 2_500]
     assert gap_advised(3, 0) == USUAL_GAP
-    runs, wallet = UnpaidRuns(*unpaid_bounds(None)), wallet_at(MOST_UNPAID)
+
+
+async def test_e43_a_program_without_settings_of_its_own_bounds_live_wallets(database_url: str, tmp_path: Path) -> None:
+    async with open_house(Settings(database_url=Secret(database_url), data_dir=tmp_path)) as house:
+        runs, wallet = house.unpaid, wallet_at(MOST_UNPAID)
     for livemode in (False, True):
         assert runs.take([wallet], Taker("key"), livemode=livemode) == {wallet.keychain_id}
     runs.know(Known(wallet.keychain_id, MOST_UNPAID, MOST_UNPAID, 0, -1))

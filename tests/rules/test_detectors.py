@@ -22,6 +22,7 @@ from kassa.alerts.seen import (
     Reversed,
     Sending,
     Unowned,
+    UnpaidRun,
     Volume,
 )  # fmt: skip
 from kassa.core.money import Asset
@@ -192,6 +193,13 @@ def test_another_fork_is_another_cause_than_the_one_that_a_person_decided_about(
 )
 def test_orders_that_nobody_pays(made: int, paid: int, day_before: int, expected: int) -> None:
     assert len(service_rules.on_orders([Ordered("sto_1", made, paid, day_before)])) == expected
+
+
+@pytest.mark.parametrize(("bound", "told_at"), [(0, 500), (1_000, 500), (100, 50), (1, 1)])
+def test_e43_a_run_of_unpaid_addresses_is_told_before_it_comes_to_its_bound(bound: int, told_at: int) -> None:
+    seen = [UnpaidRun(f"wal_{length}", "sto_1", "n", length) for length in (told_at - 1, told_at)]
+    [told] = service_rules.on_runs(seen, bound)
+    assert (told.subject, str(bound) in told.detail) == (f"wal_{told_at}", bound > 0)
 
 
 def test_f12_every_alarm_about_rates_is_an_alert_of_the_operator() -> None:
