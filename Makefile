@@ -13,6 +13,8 @@ SOURCES_OF_INSTALL := requirements-dev.lock pyproject.toml $(wildcard setup.py) 
 NODES ?= bitcoind litecoind anvil
 ARGS ?=
 WORKERS ?= 2
+# A stolen package is mostly found within days: nothing younger is taken, unless somebody says so (COOLDOWN=0).
+COOLDOWN ?= 7
 
 .PHONY: help setup nodes demo sandbox test fuzz chaos check format bench mutants lock contracts sbom clean
 
@@ -67,12 +69,13 @@ bench: setup  ## Run every benchmark beside its own limit (ARGS="name" for one)
 mutants: $(INSTALLED)  ## Change the rules of money in a thousand ways and see whether the quick tests notice (some 20 minutes)
 	@$(BIN)/mutmut run --max-children $(WORKERS) $(ARGS) && $(BIN)/mutmut results
 
-lock: $(INSTALLED)  ## Resolve the dependencies anew (ARGS=--upgrade to raise versions); no registry host is written
-	@for name in requirements requirements-dev; do \
+lock: $(INSTALLED)  ## Resolve the dependencies anew (ARGS=--upgrade to raise versions, COOLDOWN=days); no registry host is written
+	@before=$$($(BIN)/python -c "from datetime import *; print(f'{datetime.now(UTC) - timedelta($(COOLDOWN)):%Y-%m-%dT%H:%M:%SZ}')"); \
+	for name in requirements requirements-dev; do \
 		echo "lock: $$name.lock"; \
 		[ $$name = requirements ] && group="" || group="--group dev -c requirements.lock"; \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-			--no-emit-index-url --no-emit-find-links $(ARGS) $$group pyproject.toml -o $$name.lock; \
+			--no-emit-index-url --no-emit-find-links --exclude-newer $$before $(ARGS) $$group pyproject.toml -o $$name.lock; \
 	done
 
 contracts: $(INSTALLED)  ## Compile the Solidity contracts of sandbox and tests anew (needs node)
