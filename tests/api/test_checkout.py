@@ -50,6 +50,11 @@ class Tags(HTMLParser):
     def of(self, name: str) -> list[dict[str, str | None]]:
         return [attributes for tag, attributes in self.tags if tag == name]
 
+    @property
+    def codes(self) -> int:
+        """How many QR codes are on it."""
+        return sum(attributes.get("class") == "qr" for attributes in self.of("div"))
+
 
 @pytest.fixture
 def payer(served: Served) -> Caller:
@@ -70,7 +75,7 @@ async def test_the_page_shows_what_to_send_where_and_on_which_network(served: Se
         assert words in page.words, words
     links = [a["href"] for a in page.of("a") if "lang" not in a]
     assert links == [option["uri"], "https://shop.example/done?x=1&y=2"]
-    assert len(page.of("svg")) == 2
+    assert page.codes == 2
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.of("meta")
     assert any(meta.get("http-equiv") == "refresh" for meta in page.of("meta"))
 
@@ -190,7 +195,7 @@ async def test_a_description_that_no_code_could_hold_is_shown_whole_and_cut_in_t
     page = Tags((await payer.get(f"/i/{invoice['id']}")).body)
 
     assert "☕" * 1_000 in page.words
-    assert len(page.of("svg")) == 2
+    assert page.codes == 2
 
 
 @pytest.mark.parametrize("path", ["/i/{}", "/l/{}"])
@@ -220,7 +225,7 @@ async def test_a_marked_invoice_shows_no_address(served: Served, payer: Caller) 
 
     assert "This invoice was cancelled" in page.words
     assert invoice["payment_options"][0]["address"] not in page.words
-    assert page.of("svg") == []
+    assert page.codes == 0
 
 
 async def test_the_stream_tells_each_change_at_once(served: Served, payer: Caller) -> None:

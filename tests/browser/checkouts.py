@@ -59,13 +59,14 @@ async def sound(page: Page) -> None:
 
 
 async def picture(page: Page, name: str) -> None:
-    """Write pictures of a page to the folder `SCREENS`, to be looked at; as phone and desktop, light and dark."""
+    """Write pictures of a page to the folder `SCREENS`, to be looked at: phone and desktop, light and dark, Arabic."""
     folder = os.environ.get("SCREENS")
     if not folder:
         return
     here, size = page.url, page.viewport_size
     for look, lang, scheme, viewport in (
-        ("phone", None, "light", PHONE), ("desktop-dark", None, "dark", DESKTOP), ("arabic-dark", "ar", "dark", PHONE),
+        ("phone", None, "light", PHONE), ("desktop", None, "light", DESKTOP),
+        ("desktop-dark", None, "dark", DESKTOP), ("arabic-dark", "ar", "dark", PHONE),
     ):  # fmt: skip
         await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         await page.set_viewport_size(viewport)  # type: ignore[arg-type]

@@ -212,6 +212,7 @@ async def test_a_payment_in_bitcoin_is_watched_from_waiting_through_a_reorganisa
     await shows(page, "Waiting for your payment", "exact amount")
     await expect(page.locator(".address")).to_have_text(address)
     await expect(page.locator("[data-until]")).to_contain_text("14:")
+    await picture(page, "waiting")
 
     txid = await shared_bitcoind.fund(address, 100_000)
     await shows(page, "Payment seen", "first confirmation")

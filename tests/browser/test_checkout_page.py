@@ -1,6 +1,7 @@
 """What the checkout page does with hostile text, foreign frames, languages and people who see or move differently."""
 
 import asyncio
+import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -205,6 +206,26 @@ async def test_languages_follow_the_browser_and_arabic_runs_from_the_right(serve
     await expect(page.locator(".price")).to_have_text("49,90\N{NO-BREAK SPACE}€")
 
 
+@pytest.mark.parametrize(
+    ("locale", "expected"),
+    [
+        ("en-GB", r"\d{1,2} \w{3,4} 20\d\d, \d\d:\d\d"),
+        ("en-US", r"\w{3} \d{1,2}, 20\d\d, \d{1,2}:\d\d\s[AP]M"),
+        ("ar-SA", r"[\u200f]?\d\d.*20\d\d\D.*\d:\d\d.*"),  # neither the lunar calendar nor other digits
+    ],
+)
+async def test_times_are_written_as_in_the_browsers_region(
+    served: Served, open_page: OpenPage, locale: str, expected: str
+) -> None:
+    invoice = await served.all.invoice()
+    page = await open_page(locale=locale)
+    await page.goto(url(served, invoice))
+    shown = page.locator("time[data-local]")
+    await expect(shown.last).not_to_contain_text("UTC")  # in the browser's own zone
+    for time in await shown.all():
+        assert re.fullmatch(expected, await time.inner_text())
+
+
 STATES = {
     "waiting": None,
     "paid": {"as": "settled"},
@@ -228,6 +249,25 @@ async def test_the_page_can_be_used_by_everybody(served: Served, open_page: Open
     rules = {"runOnly": {"type": "tag", "values": wanted}}
     found = (await Axe().run(page, options=rules)).response["violations"]
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+
+
+@pytest.mark.parametrize("paid", [False, True])
+async def test_a_thumb_hits_everything_and_nothing_is_cut_off_on_the_smallest_phone(
+    served: Served, open_page: OpenPage, paid: bool
+) -> None:
+    invoice = await served.all.invoice(description="W" * 90, redirect_url="https://shop.example/")
+    if paid:
+        await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"})
+    page = await open_page(viewport={"width": 320, "height": 640}, locale="de-DE")
+    await page.goto(url(served, invoice))
+    await expect(page.locator("#print" if paid else "#copy-address")).to_be_visible()
+    await page.locator(".languages summary").click()
+    assert await page.evaluate("document.documentElement.scrollWidth") == 320
+    for wanted, least in (("button, summary, .go, .wide, .back a, .ways a", 44), ("a", 24)):
+        for one in await page.locator(f":is({wanted}):visible").all():
+            box = await one.bounding_box()
+            assert box is not None
+            assert box["height"] >= least, await one.inner_text()
 
 
 async def test_everything_can_be_reached_by_keyboard_and_shows_where_one_is(served: Served, page: Page) -> None:

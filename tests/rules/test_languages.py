@@ -79,6 +79,26 @@ def test_money_keeps_every_digit(code: str, amount: str, currency: str, expected
     assert language(code).money(amount, currency).replace("KWD\N{NO-BREAK SPACE}", "KWD") == expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "accepted", "tag", "money", "moment"),
+    [
+        (None, "en-GB,en-US;q=0.9,en;q=0.8", "en-GB", "US$1,234.90", "4 Mar 2026, 15:06:07 UTC"),
+        (None, "en-US", "en-US", "$1,234.90", "Mar 4, 2026, 3:06:07 PM UTC"),
+        (None, "de-CH", "de-CH", "$\xa01'234.90", "04.03.2026, 15:06:07 UTC"),
+        ("pt", "en-GB, pt-PT;q=0.5", "pt-PT", "1\xa0234,90\xa0US$", "04/03/2026, 15:06:07 UTC"),
+        ("de", "en-GB", "de", "1.234,90\xa0$", "04.03.2026, 15:06:07 UTC"),
+        (None, "zh-Hant-TW", "zh", "US$1,234.90", "2026年3月4日 15:06:07 UTC"),
+        (None, "en-../../x, en-XX, en-gb;q=0.1", "en", "$1,234.90", "Mar 4, 2026, 3:06:07 PM UTC"),
+    ],
+)
+def test_money_and_moments_are_written_as_in_the_region(
+    asked: str | None, accepted: str, tag: str, money: str, moment: str
+) -> None:
+    said = choose(asked, accepted)
+    assert (said.tag, said.money("1234.90", "USD")) == (tag, money)
+    assert said.moment(datetime(2026, 3, 4, 15, 6, 7, tzinfo=UTC)).replace("\u202f", " ") == moment
+
+
 def test_a_moment_is_written_as_each_language_does_and_says_its_zone() -> None:
     at = datetime(2026, 3, 4, 15, 6, 7, tzinfo=UTC)
     assert language("de").moment(at) == "04.03.2026, 15:06:07 UTC"

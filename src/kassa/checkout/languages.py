@@ -11,7 +11,7 @@ from decimal import Context, Decimal, localcontext
 from functools import lru_cache
 from importlib.resources import files
 
-from babel import Locale
+from babel import Locale, localedata
 from babel.dates import format_datetime
 from babel.messages.pofile import read_po
 from babel.numbers import NumberPattern
@@ -23,9 +23,13 @@ _MOST_ASKED = 16  # languages that a browser names
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Language:
-    """One language: its code, how it calls itself, which way it runs, and its words by the English ones."""
+    """One language: its code, how it calls itself, which way it runs, and its words by the English ones.
+
+    `tag` names it with the region whose way of writing money and time it follows, as in BCP 47: `en-GB`.
+    """
 
     code: str
+    tag: str
     name: str
     direction: str  # "ltr" or "rtl"
     locale: Locale = field(repr=False)
@@ -48,7 +52,7 @@ class Language:
 
     def moment(self, at: datetime) -> str:
         """Write a moment, in UTC: nobody told us where the payer lives."""
-        return _moment(self.code, at)
+        return _moment(self.locale, at)
 
 
 def later(english: str) -> str:
@@ -57,17 +61,25 @@ def later(english: str) -> str:
 
 
 def choose(asked: str | None, accepted: str | None) -> Language:
-    """Return the language that was asked for by its code, else the best of an Accept-Language header, else English."""
-    if asked in SPOKEN:
-        return language(asked)
-    return language(next((code for code in _wishes(accepted or "") if code in SPOKEN), "en"))
+    """Return the language that was asked for by its code, else the best of an Accept-Language header, else English.
+
+    The region is the one that the header names beside that language.
+    """
+    wishes = _wishes(accepted or "")
+    code = asked if asked in SPOKEN else next((code for code, _ in wishes if code in SPOKEN), "en")
+    return language(code, next((region for wished, region in wishes if wished == code and region), ""))
 
 
-@lru_cache(maxsize=len(SPOKEN))
-def language(code: str) -> Language:
-    """Return a language that is spoken here."""
-    locale = Locale.parse(code)
-    return Language(code, _own_name(locale), locale.text_direction, locale, _words(code))
+def language(code: str, region: str = "") -> Language:
+    """Return a language that is spoken here, written as in a region (ISO 3166, "GB") where that is known to differ."""
+    known = len(region) == 2 and localedata.exists(f"{code}_{region}")
+    return _language(code, f"{code}_{region}" if known else code)
+
+
+@lru_cache(maxsize=500)  # more than there are
+def _language(code: str, name: str) -> Language:
+    locale, own = Locale.parse(name), Locale.parse(code)
+    return Language(code, name.replace("_", "-"), _own_name(own), own.text_direction, locale, _words(code))
 
 
 def _own_name(locale: Locale) -> str:
@@ -75,6 +87,7 @@ def _own_name(locale: Locale) -> str:
     return name[:1].upper() + name[1:]
 
 
+@lru_cache(maxsize=len(SPOKEN))
 def _words(code: str) -> Mapping[str, str]:
     if code == "en":
         return {}
@@ -83,21 +96,23 @@ def _words(code: str) -> Mapping[str, str]:
     return {str(message.id): str(message.string) for message in catalogue if message.id and message.string}
 
 
-def _wishes(header: str) -> list[str]:
-    """Return the languages of an Accept-Language header (RFC 9110, section 12.5.4), the most wanted first."""
+def _wishes(header: str) -> list[tuple[str, str]]:
+    """Return languages and regions of an Accept-Language header (RFC 9110, section 12.5.4), the most wanted first."""
     wishes = []
     for place, part in enumerate(header[:500].split(",")[:_MOST_ASKED]):
         tag, _, weight = part.strip().partition(";")
         quality = weight.strip().removeprefix("q=").strip() or "1"
         # Weights compare as text where they are sound: "1", "0.8", "0.75", "0".
         if quality[:1] in ("0", "1") and quality.strip("0."):
-            wishes.append((quality, -place, tag.strip().partition("-")[0].lower()))
-    return [code for _, _, code in sorted(wishes, reverse=True)]
+            code, *more = tag.strip().split("-")
+            # A script between them ("zh-Hant-TW") is another way of writing than the catalogue's.
+            wishes.append((quality, -place, code.lower(), more[0].upper() if more else ""))
+    return [(code, region) for _, _, code, region in sorted(wishes, reverse=True)]
 
 
 @lru_cache(maxsize=4_000)  # a page that lives is drawn again and again
-def _moment(code: str, at: datetime) -> str:
-    return f"{format_datetime(at, 'medium', locale=code)} UTC"
+def _moment(locale: Locale, at: datetime) -> str:
+    return f"{format_datetime(at, 'medium', locale=locale)} UTC"
 
 
 @lru_cache(maxsize=500)

@@ -177,7 +177,7 @@ def _languages(wish: Wish) -> list[tuple[str, str, str]]:
     ]
 
 
-@lru_cache(maxsize=len(SPOKEN))
+@lru_cache(maxsize=500)
 def _script_words(said: Language) -> str:  # JSON
     words = {
         "copied": said.say("Copied"),

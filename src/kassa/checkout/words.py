@@ -19,13 +19,17 @@ _LIVING = ("detected", "confirming", "settled")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What to tell a payer. `payable`: money may still be sent, so addresses are shown. `waiting`: look again soon."""
+    """What to tell a payer. `payable`: money may still be sent, so addresses are shown. `waiting`: look again soon.
+
+    `progress`: confirmations that are there, and how many it takes.
+    """
 
     title: str
     texts: tuple[str, ...]
     tone: str  # "open", "good", "bad"
     payable: bool
     waiting: bool
+    progress: tuple[int, int] | None = None
 
 
 def state(invoice: Json, terms: Terms, now: datetime, said: Language) -> State:
@@ -158,8 +162,9 @@ def _processing(invoice: Json, terms: Terms, said: Language) -> State:
     if behind is None or behind["confirmations"] == 0:
         text = said.say("It is on the network and waits for its first confirmation.")
         return State(said.say("Payment seen"), (text, rest, *excess), "good", False, True)
-    text = said.say("{n} of {m} confirmations", n=behind["confirmations"], m=max(1, behind["confirmations_required"]))
-    return State(said.say("Payment is being confirmed"), (f"{text}.", rest, *excess), "good", False, True)
+    there = behind["confirmations"], max(1, behind["confirmations_required"])
+    text = said.say("{n} of {m} confirmations", n=there[0], m=there[1])
+    return State(said.say("Payment is being confirmed"), (f"{text}.", rest, *excess), "good", False, True, there)
 
 
 def _expired(invoice: Json, terms: Terms, said: Language) -> State:

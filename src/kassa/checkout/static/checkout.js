@@ -34,7 +34,9 @@
   };
 
   const localTimes = () => {
-    const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+    // Calendar and digits as the server writes them, in every region.
+    const style = { dateStyle: "medium", timeStyle: "short", calendar: "gregory", numberingSystem: "latn" };
+    const format = new Intl.DateTimeFormat(document.documentElement.lang, style);
     for (const time of main.querySelectorAll("time[data-local]")) {
       time.firstElementChild.textContent = format.format(new Date(time.dateTime));
     }
