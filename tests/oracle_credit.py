@@ -32,6 +32,10 @@ async def check_credit(pool: Pool, facts: Facts, current: Sequence[tuple[str, An
         (row["customer_id"], row["asset"]): (int(row["units"]), int(row["owed"]))
         for row in await pool.fetch("select * from customer_balances")
     }
+    given_up = {
+        (row["customer_id"], row["asset"]): int(row["units"])
+        for row in await pool.fetch("select customer_id, asset, sum(units) as units from write_offs group by 1, 2")
+    }
     for purse in held.keys() | books.earned.keys():
         net = books.earned.get(purse, 0)
         assert held.get(purse, (0, 0)) == (max(0, net), max(0, -net)), f"{purse}: {held.get(purse)}, not {net}"
@@ -40,8 +44,12 @@ async def check_credit(pool: Pool, facts: Facts, current: Sequence[tuple[str, An
         lost[customer] = lost.get(customer, 0) + owed
     for customer, owed in lost.items():
         said = books.said.get(customer, {})
-        assert said.get("losses", 0) == owed, f"{customer} lost {owed}, the books say {said}"
-    await _check_alerts(pool, {purse for purse, (_, owed) in held.items() if owed})
+        due, lost_now = (said.get(account, 0) for account in ("receivables", "losses"))
+        assert due + lost_now == owed, f"{customer} owes {owed}, the books say {said}"
+        most = sum(units for (who, _), units in given_up.items() if who == customer)
+        assert due >= 0 <= lost_now <= most, f"{customer}: {lost_now} are a loss, and {most} were written off"
+    rows = await pool.fetch("select customer_id, asset from customer_balances where owed > written_off")
+    await _check_alerts(pool, {(row["customer_id"], row["asset"]) for row in rows})
     await _check_events(pool)
 
 

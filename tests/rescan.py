@@ -74,7 +74,7 @@ async def copy_terms(house: House, fresh: House) -> None:
 
 
 async def _copy_spends(house: House, tx: Tx) -> None:
-    # A spend was booked when it was made; here its credit is still to come: until then it is a loss.
+    # A spend was booked when it was made; here its credit is still to come: until then it is owed.
     await tx.execute(
         "insert into customer_balances (customer_id, asset, owed)"
         " select customer_id, asset, sum(units) from spends group by 1, 2"
@@ -87,7 +87,7 @@ async def _copy_spends(house: House, tx: Tx) -> None:
             " values ($1, $2, 'lost', now()) returning id",
             owed["store_id"], owed["customer_id"],
         )  # fmt: skip
-        for account, units in (("losses", owed["owed"]), (f"customer:{owed['customer_id']}", -owed["owed"])):
+        for account, units in (("receivables", owed["owed"]), (f"customer:{owed['customer_id']}", -owed["owed"])):
             await tx.execute(
                 "insert into postings (entry_id, account, asset, units) values ($1, $2, $3, $4)",
                 entry, account, owed["asset"], units,

@@ -84,7 +84,13 @@ async def test_deposits_are_pending_then_available_then_spent(served: Served, wo
     script = world.house.chains[BITCOIN].addresses.parse((await address(served, made["id"]))["address"])
     world.chain.submit(world.tx((script, 150_000)))
     await world.step()
-    pending = {"object": "balance", "asset": BTC, "available": "0.00000000", "pending": "0.00150000"}
+    pending = {
+        "object": "balance",
+        "asset": BTC,
+        "available": "0.00000000",
+        "pending": "0.00150000",
+        "owed": "0.00000000",
+    }
     assert (await served.all.get(f"{path}/balances")).json["data"] == [pending]
     world.chain.mine()
     await world.step()
@@ -97,7 +103,7 @@ async def test_deposits_are_pending_then_available_then_spent(served: Served, wo
     paid = await served.all.post(f"/v1/invoices/{invoice['id']}/pay_from_credit", {"asset": BTC})
     assert (paid.status, paid.json["status"]) == (200, "settled")
     assert paid.json == (await served.all.get(f"/v1/invoices/{invoice['id']}")).json
-    available = {"object": "balance", "asset": BTC, "available": "0.00050000", "pending": "0.00000000"}
+    available = pending | {"available": "0.00050000", "pending": "0.00000000"}
     assert (await served.all.get(f"{path}/balances")).json["data"] == [available]
     lines = (await served.all.get(f"{path}/statement")).json["data"]
     assert [(line["amount"], line["balance"], line["value"]) for line in lines] == [

@@ -62,6 +62,7 @@ POLICY = {
     "get_customer": "customers:read",
     "issue_deposit_address": "customers:write",
     "list_customer_balances": "customers:read",
+    "write_off_customer": "payments:write",
     "get_customer_statement": "customers:read",
     "list_ledger_balances": "ledger:read",
     "list_ledger_entries": "ledger:read",
@@ -74,6 +75,7 @@ POLICY = {
     "report_sales": "ledger:read",
     "report_outstanding": "ledger:read",
     "report_liabilities": "ledger:read",
+    "report_receivables": "ledger:read",
     "report_costs": "ledger:read",
     "report_spread": "ledger:read",
     "list_acts": "audit:read",
@@ -86,6 +88,7 @@ ASSET = {"asset": f"BTC@{BITCOIN}"}
 BODIES: dict[str, Any] = {
     "mark_invoice": {"as": "invalid"},
     "assign_payment": {"customer_id": None},
+    "write_off_customer": {"asset": "BTC@bitcoin-regtest", "note": "gone"},
     "ask_wallet_change": {"descriptor": THIEF},
     "confirm_wallet_change": {"fingerprint": "00000000"},
     "pay_from_credit": ASSET,

@@ -10,13 +10,15 @@ from kassa.db.pool import Database
 
 WRITES = ("update {} set {}", "delete from {}", "truncate {} cascade")
 COLUMNS = {"entries": "reason = ''", "postings": "units = 1", "spends": "units = 1", "given_back": "given_at = now()"}
-COLUMNS["assignments"] = "decided_by = ''"
+COLUMNS |= {"assignments": "decided_by = ''", "write_offs": "units = 1"}
 
 
 async def _booked(connection: "asyncpg.Connection[asyncpg.Record]", account: str = "wallet:n") -> int:
     await connection.execute(
         """insert into stores (id, name, currency, livemode, webhook_secret, created_at)
            values ('sto', 's', 'EUR', false, '', now()) on conflict do nothing;
+           insert into customers (id, store_id, metadata, created_at) values ('ada', 'sto', '{}', now())
+           on conflict do nothing;
            insert into keychains (space, descriptor, fingerprint, created_at) values ('n', 'd', 'f', now())
            on conflict do nothing;
            insert into addresses (id, network, script, address, watch_key, keychain_id, index, store_id, created_at)
@@ -28,11 +30,14 @@ async def _booked(connection: "asyncpg.Connection[asyncpg.Record]", account: str
     return await _entry(connection, (account, 7, 0), ("sales", -7, 0))
 
 
-async def _entry(connection: "asyncpg.Connection[asyncpg.Record]", *postings: tuple[str, int, int]) -> int:
+async def _entry(
+    connection: "asyncpg.Connection[asyncpg.Record]", *postings: tuple[str, int, int], cause: str = "payment"
+) -> int:
     async with connection.transaction():
         entry: int = await connection.fetchval(
-            "insert into entries (store_id, payment_id, reason, booked_at)"
-            " values ('sto', 'pay', 'r', now()) returning id"
+            f"insert into entries (store_id, {cause}_id, reason, booked_at)"
+            " values ('sto', $1, 'r', now()) returning id",
+            {"payment": "pay", "customer": "ada"}[cause],
         )
         await connection.executemany(
             "insert into postings (entry_id, account, asset, units, value_units) values ($1, $2, 'BTC@n', $3, $4)",
@@ -46,7 +51,7 @@ async def test_o1_nothing_that_was_booked_can_be_changed(database: Database, tab
     async with database.pool.acquire() as connection:
         await _booked(connection)
         for write in WRITES:
-            if table in ("spends", "given_back", "assignments") and "truncate" not in write:
+            if table in ("spends", "given_back", "assignments", "write_offs") and "truncate" not in write:
                 continue  # there is none; rows are covered where there are
             with pytest.raises(asyncpg.RaiseError, match="append-only"):
                 await connection.execute(write.format(table, COLUMNS[table]))
@@ -113,6 +118,27 @@ async def test_what_stood_on_chain_stands_on_wallet_after_the_migration(database
         assert {row["account"]: int(row["units"]) for row in rows} == {"chain:n": 0, "sales": -7, "wallet:n": 7}
         assert await connection.fetchval("select count(*) from postings where entry_id = $1", entry) == 2
         assert await connection.fetchval("select reason from entries where id > $1", entry) == "account renamed"
+
+
+async def test_what_earlier_versions_called_a_loss_is_owed_after_the_migration(database: Database) -> None:
+    text = (files("kassa.db") / "migrations" / "0156_receivables.sql").read_text()
+    async with database.pool.acquire() as connection:
+        await _booked(connection)
+        for units, value in ((7, 3), (-2, -1)):
+            await _entry(connection, ("losses", units, value), ("customer:ada", -units, -value), cause="customer")
+        before = await connection.fetchval("select max(id) from entries")
+        await connection.execute(text[text.index("with lost as") :])
+        rows = await connection.fetch(
+            """select p.account, sum(units) as units, sum(value_units) as value from postings p
+               join entries e on e.id = p.entry_id where e.customer_id = 'ada' group by 1 order by 1"""
+        )
+        assert [tuple(map(str, row)) for row in rows] == [
+            ("customer:ada", "-5", "-2"), ("losses", "0", "0"), ("receivables", "5", "2"),
+        ]  # fmt: skip
+        moved = await connection.fetch("select cause, store_id from entries where id > $1", before)
+        assert [tuple(row) for row in moved] == [("ada", "sto")]
+        await connection.execute(text[text.index("with lost as") :])  # nothing is left to move
+        assert await connection.fetchval("select count(*) from entries where id > $1", before) == 1
 
 
 async def test_what_earlier_versions_gave_back_is_a_fact_after_the_migration(database: Database) -> None:

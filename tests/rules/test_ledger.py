@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from kassa.core.ids import CustomerId
 from kassa.ledger.model import Amount, Posting, Worth, wallet
-from kassa.ledger.rules import Balances, delta, moved, wanted, wanted_loss, with_shortage
+from kassa.ledger.rules import (
+    Balances,
+    Claim,
+    claimed,
+    delta,
+    moved,
+    owing,
+    wanted,
+    wanted_claim,
+    with_shortage,
+    written_off,
+)
 from kassa.payments.model import Status
 
 ASSET, RATE = "BTC@bitcoin-regtest", Fraction(50_000)
@@ -89,14 +100,32 @@ def test_what_an_earlier_version_booked_without_a_value_is_taken_back_without_on
     ]  # fmt: skip
 
 
-def test_credit_that_was_spent_and_lost_is_a_loss_until_it_is_back() -> None:
-    lost = wanted_loss(ADA, ASSET, 400, Amount(0), WORTH)
-    assert lost == {("losses", ASSET): Amount(400, 20), ("customer:cus_ada", ASSET): Amount(-400, -20)}
+NOTHING = Claim(Amount(0), Amount(0))
+
+
+def test_credit_that_was_spent_and_lost_is_owed_until_it_is_back() -> None:
+    owed = owing(NOTHING, 400, 0, WORTH)
+    assert wanted_claim(ADA, ASSET, owed) == {
+        ("receivables", ASSET): Amount(400, 20), ("customer:cus_ada", ASSET): Amount(-400, -20),
+    }  # fmt: skip
     dearer = Worth(RATE * 2, 8, 2)
-    more = wanted_loss(ADA, ASSET, 600, Amount(400, 20), dearer)
-    assert more["losses", ASSET] == Amount(600, 40)
-    assert wanted_loss(ADA, ASSET, 150, Amount(600, 40), WORTH)["losses", ASSET] == Amount(150, 10)
-    assert wanted_loss(ADA, ASSET, 0, Amount(600, 40), WORTH) == {}
+    more = owing(owed, 600, 0, dearer)
+    assert more.receivable == Amount(600, 40)
+    assert owing(more, 150, 0, WORTH).receivable == Amount(150, 10)
+    assert wanted_claim(ADA, ASSET, owing(more, 0, 0, WORTH)) == {}
+
+
+def test_what_is_written_off_is_a_loss_with_its_share_of_the_value_and_is_recovered_last() -> None:
+    claim = written_off(Claim(Amount(600, 40), Amount(0)), 150)
+    assert claim == Claim(Amount(450, 30), Amount(150, 10))
+    assert wanted_claim(ADA, ASSET, claim) == {
+        ("receivables", ASSET): Amount(450, 30),
+        ("losses", ASSET): Amount(150, 10),
+        ("customer:cus_ada", ASSET): Amount(-600, -40),
+    }
+    assert claimed(wanted_claim(ADA, ASSET, claim), ASSET) == claim
+    assert owing(claim, 0, 150, WORTH) == Claim(Amount(0), Amount(150, 10))
+    assert owing(claim, 0, 30, WORTH) == Claim(Amount(0), Amount(30, 2))
 
 
 accounts = st.sampled_from(["sales", "over", "customer:cus_ada", "unexpected"])
@@ -131,12 +160,18 @@ def test_every_history_is_booked_in_balanced_entries_and_ends_where_its_last_sta
     assert posted() == should
 
 
-@given(st.lists(st.integers(0, 2**128), max_size=8), rates)
-def test_losses_balance_and_vanish_with_their_cause(owed, rate) -> None:  # type: ignore[no-untyped-def]
-    posted = Amount(0)
-    for units in [*owed, 0]:
-        books = wanted_loss(ADA, ASSET, units, posted, Worth(rate, 8, 2))
-        posted = books.get(("losses", ASSET), Amount(0))
-        assert posted.units == units
+@given(st.lists(st.tuples(st.integers(0, 2**128), st.integers(0, 2**128)), max_size=8), rates)
+def test_claims_balance_whatever_is_owed_and_written_off_and_vanish_with_their_cause(steps, rate) -> None:  # type: ignore[no-untyped-def]
+    claim, worth = NOTHING, Worth(rate, 8, 2)
+    for owed, given_up in [*steps, (0, 0)]:
+        lost = min(claim.loss.units, owed)
+        claim = owing(claim, owed - lost, lost, worth)
+        before = claim
+        claim = written_off(claim, min(given_up, claim.receivable.units))
+        assert claim.receivable.units + claim.loss.units == owed
+        assert claim.receivable.value + claim.loss.value == before.receivable.value + before.loss.value
+        books = wanted_claim(ADA, ASSET, claim)
         assert sum(amount.units for amount in books.values()) == sum(amount.value for amount in books.values()) == 0
-    assert posted == Amount(0)
+        assert claimed(books, ASSET) == claim
+        assert all((amount.units, amount.value) >= (0, 0) for amount in (claim.receivable, claim.loss))
+    assert claim == NOTHING

@@ -12,10 +12,12 @@ import pytest
 
 from kassa import flow
 from kassa.alerts.model import Kind
+from kassa.audit.model import Actor
 from kassa.core.clock import rfc3339
 from kassa.core.errors import Conflict
 from kassa.db.pool import Database
 from kassa.invoices.model import Decision
+from kassa.stores import store as stores
 from tests.detecting import look
 from tests.house import BITCOIN
 from tests.sim.accounts import exported, silent
@@ -295,7 +297,7 @@ async def test_credit_pays_nothing_after_the_end(world: World) -> None:
     assert not await world.spend(invoice)
 
 
-async def test_a3_a_deposit_that_was_spent_and_is_taken_back_is_a_loss_until_it_is_back(world: World) -> None:
+async def test_a3_a_deposit_that_was_spent_and_is_taken_back_is_owed_until_it_is_back(world: World) -> None:
     paid = await deposit(world, 150_000)
     invoice = await buying(world)
     assert await world.spend(invoice)
@@ -305,7 +307,7 @@ async def test_a3_a_deposit_that_was_spent_and_is_taken_back_is_a_loss_until_it_
     world.clock.move(11)
     await world.step()
     assert await purse(world) == (0, 100_000)
-    assert await books(world) == {"losses": 100_000, "sales": -100_000}
+    assert await books(world) == {"receivables": 100_000, "sales": -100_000}
     assert (await world.shown(invoice))["status"] == "settled"
     for _ in range(3):
         world.chain.mine()
@@ -329,7 +331,7 @@ async def test_one_alert_tells_of_credit_that_is_lost_more_and_more(world: World
         world.clock.move(11)
         await world.step()
         assert await purse(world) == (0, owed)
-    assert (await told(world, "alert.opened"), (await books(world))["losses"]) == (1, 100_000)
+    assert (await told(world, "alert.opened"), (await books(world))["receivables"]) == (1, 100_000)
 
 
 async def test_a_later_deposit_makes_good_what_was_lost_first(world: World) -> None:
@@ -341,6 +343,63 @@ async def test_a_later_deposit_makes_good_what_was_lost_first(world: World) -> N
     await world.step()
     await deposit(world, 130_000)
     assert await purse(world) == (30_000, 0)
+
+
+async def test_what_is_written_off_is_a_loss_the_alert_ends_and_what_comes_later_makes_good_the_rest_first(
+    world: World,
+) -> None:
+    paid = await deposit(world, 150_000)
+    assert await world.spend(await buying(world))
+    world.chain.fork(1, 2, lose=[paid])
+    await world.step()
+    world.clock.move(11)
+    await world.step()
+    assert (await books(world))["receivables"] == 100_000
+    assert (await give_up(world, "0.0004"))["owed"] == "0.00100000"
+    sold = {"sales": -100_000}
+    assert await books(world) == sold | {"receivables": 60_000, "losses": 40_000}
+    assert await told(world, "alert.closed") == 0
+    async with world.house.database.transaction() as tx:
+        store = await stores.get_store(tx, world.stores[0].id)
+        [due] = await flow.report(tx, world.house, store, "receivables", (None, None), world.clock.now())
+    assert (due["customers"], due["amount"], due["value"]) == (1, "0.00060000", "30.00")
+    for too_much in ("0.00060001", "0"):
+        with pytest.raises(Conflict) as refused:
+            await give_up(world, too_much)
+        assert refused.value.code == "not_owed"
+    await give_up(world, None)
+    assert await books(world) == sold | {"losses": 100_000}
+    assert await told(world, "alert.closed") == 1
+    await verified(world)
+    await deposit(world, 30_000)
+    assert (await purse(world), (await books(world))["losses"]) == ((0, 70_000), 70_000)
+    await verified(world)
+    second = await deposit(world, 90_000)
+    assert (await purse(world), "losses" in await books(world)) == ((20_000, 0), False)
+    assert await world.spend(await buying(world), 20_000)
+    world.chain.fork(1, 2, lose=[second])
+    await world.step()
+    world.clock.move(11)
+    await world.step()
+    assert (await books(world))["receivables"] == 90_000  # what was written off once is no loss beforehand
+    assert (await told(world, "alert.opened"), await told(world, "alert.closed")) == (2, 1)
+    await verified(world)
+    values = await world.house.database.pool.fetch(
+        "select account from postings group by 1 having sum(units) = 0 and sum(value_units) <> 0"
+    )
+    assert not [row["account"] for row in values if row["account"] in ("receivables", "losses")]
+
+
+async def give_up(world: World, amount: str | None) -> dict[str, Any]:
+    now = world.clock.now()
+    async with world.house.database.transaction() as tx:
+        store, owes = await stores.get_store(tx, world.stores[0].id), world.customers[0][ADA][0]
+        return await flow.write_off(tx, store, owes, ASSET, amount, "gone", Actor("key_1"), now)
+
+
+async def verified(world: World) -> None:
+    done = await flow.verify(world.house, silent)
+    assert [(check.name, check.first) for check in done.checks if check.failures] == []
 
 
 async def test_c16_an_excess_is_credited_once_the_price_is_settled(world: World) -> None:
@@ -379,7 +438,7 @@ async def test_a_mark_takes_back_what_was_credited_and_books_a_loss_if_it_was_sp
     await world.mark(invoice, Decision.SETTLED)
     await world.step()
     assert await purse(world) == (0, 50_000)
-    assert (await books(world))["losses"] == 50_000
+    assert (await books(world))["receivables"] == 50_000
     said: str = await world.house.database.pool.fetchval(
         "select object::json->>'reason' from events where type = 'alert.opened'"
     )
@@ -405,7 +464,7 @@ async def test_what_was_given_back_stays_the_customers_when_a_dropped_payment_co
     shown = await world.shown(invoice)
     assert (shown["status"], shown["flags"], shown["rules"]) == ("expired", ["late"], ["short.credit"])
     assert await purse(world) == (60_000, 0)
-    assert "losses" not in await books(world)
+    assert "receivables" not in await books(world)
     assert await told(world, "alert.opened") == 0
 
 
@@ -441,7 +500,7 @@ async def test_calling_an_invoice_invalid_takes_no_credit_back(world: World) -> 
     await world.mark(invoice, Decision.INVALID)
     await world.step()
     assert (await purse(world), (await world.shown(invoice))["rules"]) == ((10_000, 0), ["marked", "short.credit"])
-    assert "losses" not in await books(world)
+    assert "receivables" not in await books(world)
 
 
 async def test_a_shortage_that_was_accepted_is_in_the_books(world: World) -> None:

@@ -53,7 +53,7 @@ def export(
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="sales, outstanding, liabilities, costs or spread.")],
+    name: Annotated[str, typer.Argument(help="sales, outstanding, liabilities, receivables, costs or spread.")],
     store: StoreId,
     first: Annotated[str | None, typer.Option("--from", help="The first day, in UTC; none: the last 31.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="The last day, in UTC; none: today.")] = None,

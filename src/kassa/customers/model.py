@@ -43,8 +43,12 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What a customer has in one asset: `available` to spend, and `pending` in deposits that are not yet settled."""
+    """What a customer has in one asset: `available` to spend, and `pending` in deposits that are not yet settled.
+
+    `owed` is what they spent and was then taken back, written off or not.
+    """
 
     asset: str
     available: int
     pending: int
+    owed: int

@@ -32,6 +32,7 @@ def balance_resource(balance: Balance, decimals: Mapping[str, int]) -> dict[str,
         "asset": balance.asset,
         "available": format_units(balance.available, places),
         "pending": format_units(balance.pending, places),
+        "owed": format_units(balance.owed, places),
     }
 
 

@@ -22,10 +22,11 @@ Purse = tuple[CustomerId, str]
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """What a purse lacks of what was spent from it, before and after a move."""
+    """What a purse lacks of what was spent from it, before and after a move; of the latter, what is written off."""
 
     before: int
     after: int
+    written_off: int
 
 
 async def put(tx: Tx, customer: Customer) -> None:
@@ -78,22 +79,22 @@ async def lock(tx: Tx, customers: Sequence[CustomerId]) -> None:
 async def balances(tx: Tx, customer_id: CustomerId) -> list[Balance]:
     """Return what a customer has, by asset."""
     rows = await tx.fetch(
-        """select asset, sum(available) as available, sum(pending) as pending from (
-               select asset, units as available, 0 as pending from customer_balances where customer_id = $1
+        """select asset, sum(available) as available, sum(pending) as pending, sum(owed) as owed from (
+               select asset, units as available, 0 as pending, owed from customer_balances where customer_id = $1
                union all
-               select asset, 0, units from payments
+               select asset, 0, units, 0 from payments
                where customer_id = $1 and status in ('detected', 'confirming')
            ) known group by asset order by asset""",
         customer_id,
     )
-    return [Balance(row["asset"], int(row["available"]), int(row["pending"])) for row in rows]
+    return [Balance(row["asset"], int(row["available"]), int(row["pending"]), int(row["owed"])) for row in rows]
 
 
 async def move(tx: Tx, moves: Mapping[Purse, int]) -> dict[Purse, Owed]:
     """Add units to the credit of customers, or take them back; return what each purse lacks, before and after.
 
-    What cannot be taken because it was spent is owed, and made good by the next units that come. Rows are locked in the
-    order of their keys.
+    What cannot be taken because it was spent is owed, and made good by the next units that come: what is written off
+    last. Rows are locked in the order of their keys.
     """
     if not moves:
         return {}
@@ -104,8 +105,10 @@ async def move(tx: Tx, moves: Mapping[Purse, int]) -> dict[Purse, Owed]:
            from unnest($1::text[], $2::text[], $3::numeric[]) as m (customer_id, asset, moved) order by 1, 2
            on conflict (customer_id, asset) do update set
                units = greatest(b.units - b.owed + excluded.units - excluded.owed, 0),
-               owed = greatest(b.owed - b.units - excluded.units + excluded.owed, 0)
-           returning customer_id, asset, units, owed""",
+               owed = greatest(b.owed - b.units - excluded.units + excluded.owed, 0),
+               written_off = least(
+                   b.written_off, greatest(b.owed - b.units - excluded.units + excluded.owed, 0))
+           returning customer_id, asset, units, owed, written_off""",
         [customer for customer, _ in purses],
         [asset for _, asset in purses],
         [moves[purse] for purse in purses],
@@ -113,7 +116,7 @@ async def move(tx: Tx, moves: Mapping[Purse, int]) -> dict[Purse, Owed]:
     found = {}
     for row in rows:
         purse, owed = (CustomerId(row["customer_id"]), row["asset"]), int(row["owed"])
-        found[purse] = Owed(max(0, owed - int(row["units"]) + moves[purse]), owed)
+        found[purse] = Owed(max(0, owed - int(row["units"]) + moves[purse]), owed, int(row["written_off"]))
     return found
 
 

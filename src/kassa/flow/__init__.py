@@ -10,7 +10,8 @@ what our rates of it were worth afterwards.
 `wallet_changes` replaces a wallet, slowly; `sharing` watches its addresses also where they were not issued.
 `showing` and `timeline` only read; `guarding` reports what must not be shown, and `reconciling` where the books are not
 what a node shows. `alerting` carries out what people decide about alerts. `verifying` works the books out anew,
-`reporting` sums them up. `linking` says where payment links stand by the invoices that `attempting` made for them.
+`reporting` sums them up, and by `writing_off` a person gives up what a customer owes. `linking` says where payment
+links stand by the invoices that `attempting` made for them.
 """
 
 from kassa.flow.addresses import Issuing, issue_address, prepare_address
@@ -88,6 +89,7 @@ from kassa.flow.wallet_changes import (
     confirm_wallet_change,
     on_wallet_changes,
 )
+from kassa.flow.writing_off import write_off
 
 __all__ = [
     "ABOVE_ALL",
@@ -179,4 +181,5 @@ __all__ = [
     "update_endpoint",
     "verify",
     "wanted_markets",
+    "write_off",
 ]

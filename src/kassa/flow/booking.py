@@ -17,8 +17,8 @@ from kassa.customers.resource import credit_resource
 from kassa.customers.store import Owed, Purse
 from kassa.db.pool import Tx
 from kassa.events.model import NewEvent
-from kassa.ledger.model import LOSSES, UNOWNED, Amount, Entry, Posting, Worth, customer, wallet
-from kassa.ledger.rules import Balances, delta, moved, wanted_loss
+from kassa.ledger.model import UNOWNED, Entry, Posting, Worth, customer, wallet
+from kassa.ledger.rules import Balances, claimed, delta, moved, owing, wanted_claim
 
 _PREFIX = customer(CustomerId(""))
 
@@ -40,8 +40,8 @@ class Booking:
 async def post(tx: Tx, bookings: Sequence[Booking], now: datetime) -> None:
     """Write the entries that are missing, and what follows for the credit of customers, with its events.
 
-    What was credited and spent, and is then taken back, is a loss; an alert is opened once and closed when nothing is
-    owed any more. Doing it again writes nothing.
+    What was credited and spent, and is then taken back, the customer owes; an alert is opened once and closed when
+    nothing is to be had any more. Doing it again writes nothing.
     """
     if not bookings:
         return
@@ -65,11 +65,12 @@ async def post(tx: Tx, bookings: Sequence[Booking], now: datetime) -> None:
                 told.append(_credited(booking, purse, posting, added, now))
     owed = await customers.move(tx, {purse: units for purse, units in moves.items() if units})
     lost = {purse: latest[purse] for purse, each in owed.items() if each.before != each.after}
-    turned = {purse: each for purse, each in owed.items() if bool(each.before) != bool(each.after)}
-    await ledger.post(tx, [*entries, *await _losses(tx, lost, owed)], now)
+    claims = await _claims(tx, lost, owed)
+    await ledger.post(tx, [*entries, *[claim.entry for claim in claims]], now)
     await events.write(tx, told, now)
-    for purse, each in turned.items():
-        await _tell_of_loss(tx, lost[purse], purse, each, now)
+    for claim in claims:
+        if bool(claim.before) != bool(claim.after):
+            await _tell_of_claim(tx, claim, now)
 
 
 async def post_unowned(tx: Tx, network: str, above: int, now: datetime) -> None:
@@ -89,20 +90,34 @@ async def post_unowned(tx: Tx, network: str, above: int, now: datetime) -> None:
     await ledger.post(tx, entries, now)
 
 
-async def _losses(tx: Tx, lost: dict[Purse, Booking], owed: dict[Purse, Owed]) -> list[Entry]:
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What changes of what a customer owes: units to be had before and after, and the entry about it."""
+
+    booking: Booking
+    purse: Purse
+    before: int
+    after: int
+    entry: Entry
+
+
+async def _claims(tx: Tx, lost: dict[Purse, Booking], owed: dict[Purse, Owed]) -> list[_Claim]:
     if not lost:
         return []
     posted = await ledger.posted(tx, sorted({customer_id for customer_id, _ in lost}))
-    entries = []
-    for (customer_id, asset), booking in lost.items():
-        before = {key: amount for key, amount in posted.get(customer_id, {}).items() if key[1] == asset}
-        loss = before.get((LOSSES, asset), Amount(0))
-        should = wanted_loss(customer_id, asset, owed[customer_id, asset].after, loss, booking.worth)
-        more = owed[customer_id, asset].after > loss.units
-        reason = "credit that was spent and lost" if more else "lost credit is back"
-        postings = delta(before, should, booking.worth.rate)
-        entries.append(Entry(booking.entry.store_id, reason, customer_id=customer_id, postings=postings))
-    return entries
+    return [_claim(booking, purse, posted.get(purse[0], {}), owed[purse]) for purse, booking in lost.items()]
+
+
+def _claim(booking: Booking, purse: Purse, posted: Balances, owed: Owed) -> _Claim:
+    customer_id, asset = purse
+    before = {key: amount for key, amount in posted.items() if key[1] == asset}
+    claim = claimed(before, asset)
+    due = owed.after - owed.written_off
+    should = wanted_claim(customer_id, asset, owing(claim, due, owed.written_off, booking.worth))
+    reason = "credit that was spent and lost" if owed.after > owed.before else "lost credit is back"
+    postings = delta(before, should, booking.worth.rate)
+    entry = Entry(booking.entry.store_id, reason, customer_id=customer_id, postings=postings)
+    return _Claim(booking, purse, claim.receivable.units, due, entry)
 
 
 def _credited(booking: Booking, purse: Purse, posting: Posting, added: int, now: datetime) -> NewEvent:
@@ -120,19 +135,19 @@ def _credited(booking: Booking, purse: Purse, posting: Posting, added: int, now:
     return _event(booking, "customer.credited", body)
 
 
-async def _tell_of_loss(tx: Tx, booking: Booking, purse: Purse, owed: Owed, now: datetime) -> None:
-    customer_id, asset = purse
+async def _tell_of_claim(tx: Tx, claim: _Claim, now: datetime) -> None:
+    customer_id, asset = claim.purse
     subject = f"{customer_id}/{asset}"
-    amount = format_units(owed.after or owed.before, booking.worth.decimals)
-    if not owed.after:
+    amount = format_units(claim.after or claim.before, claim.booking.worth.decimals)
+    if not claim.after:
         ended = f"{amount} {asset} that {customer_id} had spent and lost has come again, or been made good"
         await alerts.close_alert(tx, Kind.CREDIT_LOST, subject, ended, now)
         return
-    said = (
-        f"{amount} {asset} of {customer_id} was spent, then taken back by the chain or by a person's decision: a loss"
-    )
-    about = {"customer_id": customer_id, "asset": asset, "amount": amount, "invoice_id": booking.entry.invoice_id}
-    loss = Finding(Kind.CREDIT_LOST, subject, Severity.WARNING, said, store_id=booking.entry.store_id, about=about)
+    said = f"{amount} {asset} of {customer_id} was spent, then taken back by the chain or by a person's decision: owed"
+    invoice = claim.booking.entry.invoice_id
+    about = {"customer_id": customer_id, "asset": asset, "amount": amount, "invoice_id": invoice}
+    store = claim.booking.entry.store_id
+    loss = Finding(Kind.CREDIT_LOST, subject, Severity.WARNING, said, store_id=store, about=about)
     await alerts.open_alert(tx, loss, now)
 
 

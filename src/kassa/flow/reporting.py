@@ -17,7 +17,7 @@ from kassa.payments.asset_store import decimals
 from kassa.rates.spreads import PPM, Line, share
 from kassa.stores.model import Store
 
-NAMES = ("sales", "outstanding", "liabilities", "costs", "spread")
+NAMES = ("sales", "outstanding", "liabilities", "receivables", "costs", "spread")
 MOST_DAYS = 366
 _DEFAULT_DAYS = 31
 _EVER = timedelta(days=36_500)
@@ -55,6 +55,12 @@ async def report(
                 {"object": "liability", "asset": held.asset, "customers": held.customers}
                 | _amounts(held.asset, held.amount, -1, places, kept)
                 for held in await reports.liabilities(tx, store.id)
+            ]
+        case "receivables":
+            return [
+                {"object": "receivable", "asset": held.asset, "customers": held.customers}
+                | _amounts(held.asset, held.amount, 1, places, kept)
+                for held in await reports.receivables(tx, store.id)
             ]
         case "costs":
             return [

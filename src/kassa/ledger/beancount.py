@@ -15,6 +15,7 @@ _ACCOUNTS = {
     "under": "Expenses:Under",
     "losses": "Expenses:Losses",
     "fees": "Expenses:Fees",
+    "receivables": "Assets:Receivables",
     "unsettled": "Liabilities:Unsettled",
     "over": "Liabilities:Over",
     "unexpected": "Liabilities:Unexpected",

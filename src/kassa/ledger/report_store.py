@@ -87,6 +87,23 @@ async def liabilities(tx: Tx, store_id: StoreId) -> Sequence[Held]:
     ]
 
 
+async def receivables(tx: Tx, store_id: StoreId) -> Sequence[Held]:
+    """Return what customers owe a store and nobody has written off, by asset."""
+    rows = await tx.fetch(
+        """select asset, count(*) filter (where units <> 0) as customers, sum(units) as units, sum(value) as value
+           from (
+               select e.customer_id, p.asset, sum(p.units) as units, sum(p.value_units) as value
+               from entries e join postings p on p.entry_id = e.id
+               where e.store_id = $1 and p.account = 'receivables' group by 1, 2) each group by 1 order by 1""",
+        store_id,
+    )
+    return [
+        Held("receivables", r["asset"], r["customers"], Amount(int(r["units"]), int(r["value"])))
+        for r in rows
+        if r["units"] or r["value"]
+    ]
+
+
 async def costs(tx: Tx, store_id: StoreId, first: datetime, end: datetime) -> Sequence[Held]:
     """Return what fees, accepted shortages and losses came to in a time (`end` is not part of it), by asset."""
     rows = await tx.fetch(

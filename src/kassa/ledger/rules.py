@@ -1,10 +1,11 @@
 """What the books should say about a payment or a spend, and the one entry that makes them say it. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from kassa.core.ids import CustomerId
-from kassa.ledger.model import LOSSES, SALES, UNDER, UNSETTLED, Amount, Posting, Worth, customer
+from kassa.ledger.model import LOSSES, RECEIVABLES, SALES, UNDER, UNSETTLED, Amount, Posting, Worth, customer
 from kassa.payments.model import Status
 
 Balances = Mapping[tuple[str, str], Amount]
@@ -52,19 +53,45 @@ def with_shortage(should: Balances, asset: str, short: int, worth: Worth) -> Bal
     return added
 
 
-def wanted_loss(customer_id: CustomerId, asset: str, owed: int, posted: Amount, worth: Worth) -> Balances:
-    """Return the balances of credit that was spent and then taken back by the chain: a loss, and no debt of theirs.
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a customer owes of an asset, as it stands in the books: to be had, and written off by a person."""
 
-    `posted` is the loss in the books so far. More of it is valued at the present rate; less takes its share of the
-    value along (rounded half-even).
-    """
-    if owed >= posted.units:
-        value = posted.value + worth.of(owed - posted.units).value
-    else:
-        value = round(Fraction(posted.value * owed, posted.units))
-    if not owed and not value:
-        return {}
-    return {(LOSSES, asset): Amount(owed, value), (customer(customer_id), asset): Amount(-owed, -value)}
+    receivable: Amount
+    loss: Amount
+
+
+def claimed(posted: Balances, asset: str) -> Claim:
+    """Read a claim out of the balances that a customer caused."""
+    return Claim(*(posted.get((account, asset), Amount(0)) for account in (RECEIVABLES, LOSSES)))
+
+
+def owing(claim: Claim, receivable: int, loss: int, worth: Worth) -> Claim:
+    """Return a claim with other units. More is valued at the present rate, less takes its share of the value along."""
+    return Claim(_resized(claim.receivable, receivable, worth), _resized(claim.loss, loss, worth))
+
+
+def written_off(claim: Claim, units: int) -> Claim:
+    """Return a claim of which units, at most the receivable's, are a loss now, with their share of the value."""
+    kept = _resized(claim.receivable, claim.receivable.units - units, Worth(None, 0, 0))
+    value = claim.loss.value + claim.receivable.value - kept.value
+    return Claim(kept, Amount(claim.loss.units + units, value))
+
+
+def wanted_claim(customer_id: CustomerId, asset: str, claim: Claim) -> Balances:
+    """Return the balances of credit that was spent and then taken back: the customer owes it, or it is lost."""
+    whole = Amount(
+        -claim.receivable.units - claim.loss.units,
+        -claim.receivable.value - claim.loss.value,
+    )
+    should = {RECEIVABLES: claim.receivable, LOSSES: claim.loss, customer(customer_id): whole}
+    return {(account, asset): amount for account, amount in should.items() if amount != Amount(0)}
+
+
+def _resized(amount: Amount, units: int, worth: Worth) -> Amount:
+    if units >= amount.units:
+        return Amount(units, amount.value + worth.of(units - amount.units).value)
+    return Amount(units, round(Fraction(amount.value * units, amount.units)))
 
 
 def delta(posted: Balances, should: Balances, rate: Fraction | None) -> tuple[Posting, ...]:

@@ -42,14 +42,18 @@ CHECKS = (
            where coalesce(s.units, 0) <> coalesce(b.units, 0)""",
     ),
     Check(
-        "every loss is what its customer owes",
-        """with lost as (
-               select e.customer_id, p.asset, sum(p.units) as units from postings p join entries e on e.id = p.entry_id
-               where p.account = 'losses' group by 1, 2
-           )
-           select coalesce(l.customer_id, b.customer_id) || ' ' || coalesce(l.asset, b.asset) as id
-           from lost l full join customer_balances b on b.customer_id = l.customer_id and b.asset = l.asset
-           where coalesce(l.units, 0) <> coalesce(b.owed, 0)""",
+        "every receivable and loss is what its customer owes, and what was written off of it",
+        """with claims as (
+               select e.customer_id, p.asset, coalesce(sum(p.units) filter (where p.account = 'losses'), 0) as lost,
+                   sum(p.units) as units
+               from postings p join entries e on e.id = p.entry_id
+               where p.account in ('receivables', 'losses') group by 1, 2
+           ), decided as (select customer_id, asset, sum(units) as units from write_offs group by 1, 2)
+           select coalesce(c.customer_id, b.customer_id) || ' ' || coalesce(c.asset, b.asset) as id
+           from claims c full join customer_balances b on b.customer_id = c.customer_id and b.asset = c.asset
+           left join decided d on d.customer_id = b.customer_id and d.asset = b.asset
+           where coalesce(c.units, 0) <> coalesce(b.owed, 0) or coalesce(c.lost, 0) <> coalesce(b.written_off, 0)
+               or b.written_off > least(b.owed, coalesce(d.units, 0))""",
     ),
     Check(
         "no balance is below zero",
@@ -103,10 +107,11 @@ CHECKS = (
         """select g.name as id from unnest(array['entries_append_only', 'postings_append_only', 'entries_no_truncate',
                'postings_no_truncate', 'postings_balance', 'spends_append_only', 'spends_no_truncate',
                'given_back_append_only', 'given_back_no_truncate', 'assignments_append_only',
-               'assignments_no_truncate', 'assets_in_use', 'assets_no_truncate']) as g (name)
+               'assignments_no_truncate', 'assets_in_use', 'assets_no_truncate', 'write_offs_append_only',
+               'write_offs_no_truncate']) as g (name)
            left join pg_trigger t on t.tgname = g.name and t.tgrelid in
                ('entries'::regclass, 'postings'::regclass, 'spends'::regclass, 'given_back'::regclass,
-                'assignments'::regclass, 'assets'::regclass)
+                'assignments'::regclass, 'assets'::regclass, 'write_offs'::regclass)
            where t.tgenabled is null or t.tgenabled = 'D'""",
     ),
 )

@@ -54,6 +54,13 @@ async def _balances(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     return {"data": data, "next_cursor": None}
 
 
+async def _write_off(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+    asked: shapes.WriteOff = call.body
+    if faults := line_faults("note", asked.note):
+        raise Invalid(*faults)
+    return await flow.write_off(tx, call.store, call.id, asked.asset, asked.amount, asked.note, call.actor, call.now)
+
+
 async def _statement(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.PageQuery = call.query
     customer = await customers.get(tx, call.store.id, call.id)
@@ -105,6 +112,12 @@ ENDPOINTS = (
         method="GET", path="/v1/customers/{id}/balances", name="list_customer_balances",
         summary="Show what a customer can spend, and what is on its way", access="customers:read", id_of="cus",
         work=_balances, result=shapes.Page[shapes.Balance],
+    ),
+    Endpoint(
+        method="POST", path="/v1/customers/{id}/write-off", name="write_off_customer",
+        summary="Write off what a customer owes: it is a loss from then on", access="payments:write", id_of="cus",
+        body=shapes.WriteOff, work=_write_off, result=shapes.Balance, repeatable=True, conflicts=True,
+        example={"asset": "BTC@bitcoin-regtest", "note": "left without paying"},
     ),
     Endpoint(
         method="GET", path="/v1/customers/{id}/statement", name="get_customer_statement",

@@ -50,6 +50,11 @@ ENDPOINTS = (
         work=_of_now("liabilities"), result=shapes.Page[shapes.LiabilityLine],
     ),
     Endpoint(
+        method="GET", path="/v1/reports/receivables", name="report_receivables",
+        summary="Sum up what customers owe", access="ledger:read", query=shapes.NowQuery,
+        work=_of_now("receivables"), result=shapes.Page[shapes.ReceivableLine],
+    ),
+    Endpoint(
         method="GET", path="/v1/reports/costs", name="report_costs",
         summary="Sum up fees, accepted shortages and losses", access="ledger:read", query=shapes.ReportQuery,
         work=_of_days("costs"), result=shapes.Page[shapes.CostLine],

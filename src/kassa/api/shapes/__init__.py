@@ -22,6 +22,7 @@ from kassa.api.shapes.customers import (
     CustomerQuery,
     DepositAddress,
     StatementLine,
+    WriteOff,
 )
 from kassa.api.shapes.events import (
     Attempt,
@@ -81,6 +82,7 @@ from kassa.api.shapes.reports import (
     LiabilityLine,
     NowQuery,
     OutstandingLine,
+    ReceivableLine,
     ReportQuery,
     SalesLine,
     SpreadLine,
@@ -172,6 +174,7 @@ __all__ = [
     "RateHistoryQuery",
     "RateInput",
     "RateQuery",
+    "ReceivableLine",
     "ReportQuery",
     "Rule",
     "Said",
@@ -199,5 +202,6 @@ __all__ = [
     "Webhook",
     "WebhookChange",
     "WebhookOrder",
+    "WriteOff",
     "_Code",
 ]

@@ -62,12 +62,21 @@ class DepositAddress(Struct):
 
 
 class Balance(Struct):
-    """What a customer can spend, and what they sent that is not yet settled."""
+    """What a customer can spend, what they sent that is not yet settled, and what they spent and then lost."""
 
     object: Literal["balance"]
     asset: AssetId
     available: Amount
     pending: Amount
+    owed: Amount
+
+
+class WriteOff(Struct, forbid_unknown_fields=True, frozen=True):
+    """Of which asset, how much (null: all that is owed and not written off), and why."""
+
+    asset: Annotated[AssetId, Meta(max_length=100)]
+    note: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": _LINE})]
+    amount: Amount | None = None
 
 
 class StatementLine(Struct):

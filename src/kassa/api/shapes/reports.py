@@ -63,6 +63,17 @@ class LiabilityLine(Struct):
     currency: str
 
 
+class ReceivableLine(Struct):
+    """What customers owe in an asset: they spent it, it was then taken back, and nobody has written it off."""
+
+    object: Literal["receivable"]
+    asset: AssetId
+    customers: int
+    amount: Signed
+    value: Signed
+    currency: str
+
+
 class CostLine(Struct):
     """Fees, accepted shortages (`under`) or losses in an asset."""
 

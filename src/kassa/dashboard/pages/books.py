@@ -13,7 +13,7 @@ from kassa.ledger.text import cell
 
 MOST_ENTRIES = 50_000
 """In one download, which is made in memory; `kassa export` writes any number."""
-REPORTS = ("sales", "outstanding", "liabilities", "costs", "spread")
+REPORTS = ("sales", "outstanding", "liabilities", "receivables", "costs", "spread")
 _OF_DAYS = ("sales", "costs", "spread")
 _NUMBERS = ("amount", "value", "amount_paid", "invoices", "customers", "payments", "unknown")
 _MEDIA = {"csv": "text/csv", "jsonl": "application/jsonl", "beancount": "text/plain"}

@@ -1,0 +1,40 @@
+"""What people wrote off of what customers owe: the SQL."""
+
+from datetime import datetime
+
+from kassa.core.ids import CustomerId, StoreId
+from kassa.db.pool import Tx
+
+
+async def hold_owed(tx: Tx, customer_id: CustomerId, asset: str) -> int:
+    """Lock a purse and return what is owed of it and not written off yet."""
+    owed = await tx.fetchval(
+        """select owed - written_off from customer_balances where customer_id = $1 and asset = $2
+           for no key update""",
+        customer_id,
+        asset,
+    )
+    return int(owed or 0)
+
+
+async def write_off(
+    tx: Tx, store_id: StoreId, customer_id: CustomerId, asset: str, units: int, note: str, by: str, now: datetime
+) -> None:
+    """Keep that units of a purse that is held are written off."""
+    await tx.execute(
+        "update customer_balances set written_off = written_off + $3 where customer_id = $1 and asset = $2",
+        customer_id,
+        asset,
+        units,
+    )
+    await tx.execute(
+        """insert into write_offs (store_id, customer_id, asset, units, note, decided_at, decided_by)
+           values ($1, $2, $3, $4, $5, $6, $7)""",
+        store_id,
+        customer_id,
+        asset,
+        units,
+        note,
+        now,
+        by,
+    )
