@@ -16,6 +16,8 @@ from kassa.events.model import Event, NewEvent, Published, Written
 CHANNEL = "kassa_events"
 """Notified after events were committed: a hint. Look at once, and again some milliseconds later (see `_WAKING`)."""
 _NUMBERING = 0x65766E74  # "evnt": the class of the advisory locks below
+LOOKED_THROUGH = 1_000
+"""Events that are looked through for those of a family: they have no index of their own."""
 # Transactions that notify commit one after the other, each waiting for the disk of the one before. So only one at a
 # time does, and whoever listens looks a second time for those that kept silent beside it.
 _WAKING = 0x77616B65  # "wake"
@@ -170,18 +172,37 @@ async def list_after(tx: Tx, store_id: StoreId, after: EventId | None, kind: str
     return [_event(row) for row in rows]
 
 
-async def newest(tx: Tx, store_id: StoreId, kind: str | None, below: int | None, limit: int) -> list[Event]:
-    """Return up to `limit` numbered events of a family such as `invoice.*`, newest first, those below a sequence."""
+async def newest(
+    tx: Tx, store_id: StoreId, kind: str | None, below: int | None, limit: int
+) -> tuple[list[Event], int | None]:
+    """Return up to `limit` numbered events of a family such as `invoice.*`, newest first, those below a sequence.
+
+    And below which sequence to go on, where there is more. It reads no more than `LOOKED_THROUGH` events: of a family
+    that is rare, a list may be short, or empty, and still go on.
+    """
     rows = await tx.fetch(
-        "select id, store_id, type, sequence, created_at, object from events"
-        " where store_id = $1 and sequence is not null and ($2::text is null or starts_with(type, left($2, -1)))"
-        " and ($3::bigint is null or sequence < $3) order by sequence desc limit $4",
+        "select id, store_id, type, sequence, created_at, object from ("
+        "  select * from events where store_id = $1 and sequence is not null and ($3::bigint is null or sequence < $3)"
+        "  order by sequence desc limit $5"
+        ") looked where $2::text is null or starts_with(type, left($2, -1)) order by sequence desc limit $4",
         store_id,
         kind,
         below,
-        limit,
+        limit + 1,
+        LOOKED_THROUGH if kind else limit + 1,
     )
-    return [_event(row) for row in rows]
+    shown = [_event(row) for row in rows[:limit]]
+    if len(rows) > limit:
+        return shown, shown[-1].sequence
+    if kind is None:
+        return shown, None
+    return shown, await tx.fetchval(
+        "select sequence from (select sequence from events where store_id = $1 and sequence is not null"
+        " and ($2::bigint is null or sequence < $2) order by sequence desc limit $3) looked offset $3 - 1",
+        store_id,
+        below,
+        LOOKED_THROUGH,
+    )
 
 
 async def get(tx: Tx, store_id: StoreId, event_id: EventId) -> Event | None:

@@ -159,13 +159,14 @@ async def locks(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, Lock]:
 
 async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, limit: int) -> list[InvoiceId]:
     """Return the ids of a store's invoices, newest first, those before an id."""
+    # That flagged ones have flags is said for the index that holds them alone.
     rows = await tx.fetch(
         """select id from invoices
            where store_id = $1 and ($2::text is null or id < $2) and ($3::text is null or status = $3)
              and ($4::text is null or reference = $4) and ($5::text is null or customer_id = $5)
              and ($6::text is null or link_id = $6)
              and ($7::timestamptz is null or created_at > $7) and ($8::timestamptz is null or created_at < $8)
-             and ($9::text is null or flags @> array[$9]) and ($10::text[] is null or id = any($10))
+             and ($9::text is null or (flags @> array[$9] and flags <> '{}')) and ($10::text[] is null or id = any($10))
            order by id desc limit $11""",
         store_id,
         before,

@@ -13,8 +13,13 @@ from kassa.rates.resource import method_text
 # Whose wallets an address that was never issued is derived from.
 _STORES = """array(select distinct w.store_id from wallets w
     where w.keychain_id = a.keychain_id and w.network = p.network order by 1)"""
-_UNOWNED = """(p.store_id is null or (p.invoice_id is not null and not exists (
-    select from payment_options o where o.invoice_id = p.invoice_id and o.asset = p.asset)))"""
+# Each by an index of its own: what is owned is never read.
+_UNOWNED = """
+    select id from payments where store_id is null and assigned_to is null and block_height is not null
+    union all
+    select id from payments p where value_units = 0 and invoice_id is not null and assigned_to is null
+        and block_height is not null and not exists (
+            select from payment_options o where o.invoice_id = p.invoice_id and o.asset = p.asset)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +91,9 @@ async def unassigned(tx: Tx, store_id: StoreId | None = None) -> list[Unassigned
     rows = await tx.fetch(
         f"""select {COLUMNS}, i.customer_id as buyer,
                 case when p.store_id is null then {_STORES} else array[p.store_id] end as stores
-            from payments p join addresses a on a.id = p.address_id left join invoices i on i.id = p.invoice_id
-            where p.assigned_to is null and p.block_height is not null and {_UNOWNED}
-              and ($1::text is null or $1 = p.store_id or (p.store_id is null and $1 = any({_STORES})))
+            from ({_UNOWNED}) unowned join payments p on p.id = unowned.id
+            join addresses a on a.id = p.address_id left join invoices i on i.id = p.invoice_id
+            where $1::text is null or $1 = p.store_id or (p.store_id is null and $1 = any({_STORES}))
             order by p.id limit 1000""",
         store_id,
     )

@@ -22,10 +22,9 @@ async def _list(visit: Visit) -> Screen:
     before = visit.query.get("cursor", "")
     below = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     async with visit.house.database.pool.acquire() as connection:
-        found = await events.newest(connection, visit.store.id, kind, below, _LIMIT + 1)
-    shown = found[:_LIMIT]
-    more = str(shown[-1].sequence) if len(found) > _LIMIT else None
-    return Screen("events.html", {"list": {"data": shown, "next_cursor": more}, "families": FAMILIES})
+        found, more = await events.newest(connection, visit.store.id, kind, below, _LIMIT)
+    cursor = None if more is None else str(more)
+    return Screen("events.html", {"list": {"data": found, "next_cursor": cursor}, "families": FAMILIES})
 
 
 async def _one(visit: Visit) -> Screen:

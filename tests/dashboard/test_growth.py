@@ -1,0 +1,65 @@
+"""No page of the dashboard takes longer as a store grows old: what each reads of the tables that grow is counted."""
+
+import os
+from asyncio import gather
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+import asyncpg
+
+from kassa.dashboard.pages import PAGES
+from kassa.db.pool import Database
+from kassa.people.model import Role
+from tests.dashboard.furnished import furnish
+from tests.dashboard.grown import grow
+from tests.dashboard.visitor import Premises
+
+ROWS = int(os.environ.get("ROWS", "12000"))
+MOST = 2_000
+"""Rows that a page may read of one table: what is looked through for rare events, few beside what is there."""
+# Files, which are asked for by days; sums of everything; and the longest gap of a wallet, which every address may end.
+WHOLE = ("books/export", "reports", "reports/file", "books", "wallets", "wallets/{id}")
+QUERIES = {
+    "invoices": ("status=new", "status=settled", "flag=underpaid", "search=old-77", "search=nothing", "cursor=inv_{}"),
+    "payments": ("cursor=pay_{}",),
+    "events": ("type=payment.*", "type=invoice.*", "cursor=5"),
+    "links": ("status=open", "status=closed"),
+    "alerts": ("status=open", "status=closed"),
+    "customers": ("reference=old-77",),
+}
+
+
+async def test_what_a_page_reads_does_not_grow_with_the_store(premises: Premises, database_url: str) -> None:
+    owner = await premises.member(Role.OWNER)
+    person = await premises.house.database.pool.fetchval("select id from people")
+    ids = await furnish(premises, person)
+    connection = await asyncpg.connect(database_url)
+    await grow(connection, ids, ROWS)
+    ids["pay"] = f"pay_{ROWS:029}"  # one that has an owner
+    await premises.house.database.pool.execute("update sessions set proven_at = now() + interval '1 day'")
+    greedy = []
+    for page in PAGES:
+        if page.path in WHOLE:
+            continue
+        path = page.path.replace("{id}", ids.get(page.id_of or "", ""))
+        for query in ("", *QUERIES.get(page.path, ())):
+            before = await _read(premises.house.database, connection)
+            seen = await owner.open(premises.at(path) + "?" + query.format("0" * 24 + "09999"))
+            assert seen.status == 200, (path, query, seen.words)
+            after = await _read(premises.house.database, connection)
+            read = {table: count - before[table] for table, count in after.items() if count - before[table] > MOST}
+            greedy += [(path, query, read)] if read else []
+    await connection.close()
+    assert greedy == [], "\n".join(map(str, greedy))
+
+
+async def _read(database: Database, connection: "asyncpg.Connection[object]") -> Mapping[str, int]:
+    """Return how many rows were read so far of each table, by whatever way."""
+    async with AsyncExitStack() as stack:
+        pool = database.pool
+        held = await gather(*(stack.enter_async_context(pool.acquire()) for _ in range(pool.get_size())))
+        await gather(*(one.fetchval("select pg_stat_force_next_flush()") for one in held))
+    rows = await connection.fetch(
+        "select relname, seq_tup_read + coalesce(idx_tup_fetch, 0) as n from pg_stat_user_tables"
+    )
+    return {row["relname"]: row["n"] for row in rows}
