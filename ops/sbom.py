@@ -161,7 +161,7 @@ def main() -> int:
     for line in wrong:
         print(f"sbom: {line}", file=sys.stderr)
     print(f"sbom: {asked.out}: {len(made['components'])} packages, {len(set(licences.values()))} licences")
-    print(f"sbom: {len(tools[0])} packages of the tools are pinned as well" if not wrong else "sbom: see above")
+    print(f"sbom: {asked.tools}: {len(tools[0])} packages, looked at as well")
     if asked.bad is None:
         print("sbom: not checked: whether any of these versions has an advisory (give a list by --bad)")
     return 1 if wrong else 0

@@ -120,6 +120,7 @@ async def test_an_order_leaves_a_trail_through_every_process_and_no_secret(
         assert lines(written["work"], request) == ["webhook"]
         everything = {**written, "commands": printed, "metrics": metrics, "database": told}
         assert all(len(text) > 200 for text in everything.values())
+        assert "owner@shop.example" in told  # it is read where people's doings stand
         leaks = [(place, secret[:12]) for place, text in everything.items() for secret in secrets if secret in text]
         assert leaks == []
         assert {len(each) > 5 for each in secrets} == {True}
