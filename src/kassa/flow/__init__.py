@@ -5,9 +5,9 @@ mempool (`chain`, which fixes by `sighting` what a transfer is worth), the clock
 and credit that is spent (`spending`). All of them end in `standing`, which works out afresh where invoices and
 `deposits` stand and writes the difference: announcements, events, and by `accounts` and `booking` the entries and the
 credit that follow. `contracts` holds back an asset that is in doubt. `pricing` knows what an asset is worth, `spreads`
-what our rates of it were worth afterwards.
-`addresses` gives customers theirs; `administration` changes stores, keys, wallets and webhooks, and records it;
-`wallet_changes` replaces a wallet, slowly; `sharing` watches its addresses also where they were not issued.
+what our rates of it were worth afterwards. `taking` keeps to the bound of unpaid addresses; `addresses` gives customers
+theirs; `administration` changes stores, keys, wallets and webhooks, and records it; `wallet_changes`
+replaces a wallet, slowly; `sharing` watches its addresses also where they were not issued.
 `showing` and `timeline` only read; `guarding` reports what must not be shown, and `reconciling` where the books are not
 what a node shows. `alerting` carries out what people decide about alerts. `verifying` works the books out anew,
 `reporting` sums them up, and by `writing_off` a person gives up what a customer owes. `linking` says where payment
@@ -81,6 +81,7 @@ from kassa.flow.showing import (
 )
 from kassa.flow.spending import pay_from_credit
 from kassa.flow.standing import mark_invoice, on_deadlines, reassess
+from kassa.flow.taking import recount
 from kassa.flow.timeline import timeline
 from kassa.flow.verifying import verify
 from kassa.flow.wallet_changes import (
@@ -168,6 +169,7 @@ __all__ = [
     "rate_alarms",
     "rates_at",
     "reassess",
+    "recount",
     "report",
     "resume_network",
     "revoke_key",

@@ -13,6 +13,7 @@ from kassa.core.errors import FieldFault, Invalid, Unavailable
 from kassa.core.ids import AddressId, CustomerId, new_id
 from kassa.core.money import Asset
 from kassa.db.pool import Tx
+from kassa.flow.taking import take
 from kassa.house import House
 from kassa.limits.model import Kind
 from kassa.stores.model import Store
@@ -50,7 +51,7 @@ async def prepare_address(house: House, store: Store, customer_id: str, asset_id
     if await deposits.has_deposit(pool, customer.id, asset.network, wallet.keychain_id):
         return Issuing(asset, wallet, None)
     house.limits.check(Kind.ISSUED, store.id, house.clock.now())
-    house.unpaid.take([wallet], Taker(by), livemode=store.livemode)
+    await take(house, [wallet], Taker(by), livemode=store.livemode)
     (index,) = await wallets.allocate(pool, [wallet.keychain_id])
     await house.marks.cover(wallet, index)
     return Issuing(asset, wallet, index)

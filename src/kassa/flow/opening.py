@@ -19,6 +19,7 @@ from kassa.flow import picture as pictures
 from kassa.flow import pricing
 from kassa.flow.addresses import new_address, watched_networks
 from kassa.flow.picture import Picture
+from kassa.flow.taking import take
 from kassa.house import House
 from kassa.invoices import quote as quotes
 from kassa.invoices.model import Announced, Option, Order, Terms
@@ -123,7 +124,7 @@ async def quote_invoice(
         webhook_url=order.webhook_url,
     )
     used = {mine[each.asset.network].keychain_id: mine[each.asset.network] for each in offered}
-    open_ = house.unpaid.take(used.values(), by or Taker(store.id), livemode=store.livemode, counted=again)
+    open_ = await take(house, used.values(), by or Taker(store.id), livemode=store.livemode, counted=again)
     offered = [each for each in offered if mine[each.asset.network].keychain_id in open_]
     plan = _Plan(id_, store.livemode, terms, now, offered, mine, sorted(open_), reading)
     guessed = await _guess(house, plan, now) if guess else None

@@ -5,12 +5,14 @@ Kept in the memory of a process, so that no order waits for a question; `workers
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 
 from kassa.core.errors import Throttled
 from kassa.wallets.model import Known, Taker, Wallet
 
 _MOST_TAKERS = 10_000
 _RETRY_SECONDS = 60
+_KNOWN_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -29,6 +31,7 @@ class _Run:
     takers: dict[str, int] = field(default_factory=dict)
     payers: dict[str, int] = field(default_factory=dict)
     touched: bool = False
+    read_at: float = 0
 
     @property
     def length(self) -> int:
@@ -74,6 +77,18 @@ class UnpaidRuns:
             if run.touched and (run.before is None or run.length >= run.bound // 4)
         ]
 
+    def to_read_again(self, wallets: Iterable[Wallet]) -> list[tuple[int, int]]:
+        """Return those keychains of wallets of which it is no longer known what holds now, as `to_read` does.
+
+        However many are refused, each is read only so often for that.
+        """
+        now, found = monotonic(), {}
+        for wallet in wallets:
+            run = self._runs[wallet.keychain_id]
+            if now - run.read_at >= _KNOWN_SECONDS:
+                run.read_at, found[wallet.keychain_id] = now, run.bound
+        return list(found.items())
+
     def know(self, known: Known) -> None:
         """Take note of how far a keychain is; with a payment all takers begin anew."""
         run = self._runs[known.keychain_id]
@@ -81,7 +96,7 @@ class UnpaidRuns:
             run.takers.clear()
             run.payers.clear()
         run.next_index, run.before = known.next_index, known.next_index - 1 - known.unpaid
-        run.paid, run.links, run.touched = known.paid, known.by_links, False
+        run.paid, run.links, run.touched, run.read_at = known.paid, known.by_links, False, monotonic()
 
 
 def has_room(

@@ -2,7 +2,7 @@
 
 import asyncio
 
-import kassa.wallets.run_store as runs
+from kassa import flow
 from kassa.house import House
 
 EVERY_SECONDS = 2.0
@@ -19,5 +19,4 @@ async def count_once(house: House) -> None:
     """Read what matters of those keychains; nothing is asked where nothing was ordered."""
     keychains = house.unpaid.to_read()
     if keychains:
-        for known in await house.database.run(lambda tx: runs.unpaid_of(tx, keychains)):
-            house.unpaid.know(known)
+        await flow.recount(house, keychains)

@@ -1,0 +1,31 @@
+"""Take addresses within the bound of those in a row that nobody paid."""
+
+from collections.abc import Collection, Sequence
+
+import kassa.wallets.run_store as runs
+from kassa.core.errors import Throttled
+from kassa.house import House
+from kassa.wallets.model import Taker, Wallet
+
+
+async def take(
+    house: House, wallets: Collection[Wallet], by: Taker, *, livemode: bool, counted: bool = False
+) -> frozenset[int]:
+    """Return the keychains of which one more address may be taken, which is counted; raises `Throttled` when none.
+
+    Nothing is asked but before a refusal: a payment of a moment ago may have made room.
+    """
+    try:
+        return house.unpaid.take(wallets, by, livemode=livemode, counted=counted)
+    except Throttled:
+        keychains = house.unpaid.to_read_again(wallets)
+        if not keychains:
+            raise
+        await recount(house, keychains)
+        return house.unpaid.take(wallets, by, livemode=livemode, counted=counted)
+
+
+async def recount(house: House, keychains: Sequence[tuple[int, int]]) -> None:
+    """Read anew how far keychains are, each with how far back to look."""
+    for known in await house.database.run(lambda tx: runs.unpaid_of(tx, keychains)):
+        house.unpaid.know(known)
