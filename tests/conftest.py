@@ -39,6 +39,19 @@ settings.register_profile(
     phases=[Phase.generate],
 )
 
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give the thorough profile all the time it takes.
+
+    A test that is ended by its limit while an example is drawn looks like one whose examples depend on something else
+    (`FlakyStrategyDefinition`): Hypothesis tries the same choices again and gets further.
+    """
+    if config.getoption("--hypothesis-profile") == "thorough":
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0))
+
+
 ROOT = Path(__file__).parent.parent
 
 # What wallycore keeps for its types is freed late in the interpreter's end, when freeing it crashes the interpreter and

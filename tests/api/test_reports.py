@@ -86,6 +86,20 @@ async def test_a_report_that_takes_long_says_so_and_a_quick_one_nothing() -> Non
     assert len(told) == 1
 
 
+async def test_whoever_interrupts_a_report_gets_no_other_fault(database: Any) -> None:
+    async def reporting() -> None:
+        async with database.transaction() as tx:
+            await telling(tx.execute("select pg_sleep(20)"), "sales", lambda _name, _done, _of: begun.set())
+
+    begun = asyncio.Event()
+    task = asyncio.create_task(reporting())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await database.pool.fetchval("select 1") == 1
+
+
 async def test_o13_another_store_sees_nothing_of_it(world: World) -> None:
     async with serve(world.house, world.stores[1]) as other:
         for name in ("sales", "outstanding", "liabilities", "costs"):

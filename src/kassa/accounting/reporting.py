@@ -33,7 +33,9 @@ async def telling(work: Coroutine[Any, Any, Result], name: str, tell: Report) ->
             tell(f"{name}, seconds so far", seconds, None)
         return task.result()
     finally:
+        # Whoever is interrupted gives the connection back: not before its question has ended.
         task.cancel()
+        await asyncio.wait([task])
 
 
 def report_lines(told: Mapping[str, Any]) -> Iterator[str]:
