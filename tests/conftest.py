@@ -40,7 +40,6 @@ settings.register_profile(
 )
 
 
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give the thorough profile all the time it takes.
 

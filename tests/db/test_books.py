@@ -1,11 +1,13 @@
 """The books in the database: nobody changes them, also not a role that only runs Kassa; old ones are carried over."""
 
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
+from kassa.alerts import holdings_store as holdings
 from kassa.db.pool import Database
 
 WRITES = ("update {} set {}", "delete from {}", "truncate {} cascade")
@@ -160,3 +162,41 @@ async def test_what_earlier_versions_gave_back_is_a_fact_after_the_migration(dat
         assert await connection.fetchval("select payment_id from given_back") == "pay"
         with pytest.raises(asyncpg.RaiseError, match="append-only"):
             await connection.execute("update given_back set given_at = now()")
+
+
+async def test_what_is_held_is_added_up_from_the_last_days_and_in_full_before_a_lack_is_told(
+    database: Database,
+) -> None:
+    now = datetime(2026, 5, 10, 15, tzinfo=UTC)
+
+    async def held(at: datetime) -> list[tuple[int, int]]:
+        async with database.transaction() as tx:
+            return [(each.holdings, each.owed) for each in await holdings.held(tx, at)]
+
+    async with database.pool.acquire() as connection:
+        for days in (90, 3, 1, 0):
+            entry = await _booked(connection)  # 7 units each
+            await connection.execute(
+                "alter table entries disable trigger user; update entries set booked_at = '2026-05-10 12:00Z'"
+                f"::timestamptz - interval '{days} days' where id = {entry}; alter table entries enable trigger user"
+            )
+        await connection.execute("insert into customer_balances (customer_id, asset, units) values ('ada', 'BTC@n', 5)")
+        assert await held(now) == [(28, 5)]
+        assert await connection.fetchval("select units from holdings") == 14  # the day before yesterday is over
+        assert await held(now + timedelta(days=1)) == [(28, 5)]
+        assert await connection.fetchval("select units from holdings") == 21
+        # A clock that was two days ahead is put right: what is booked now belongs to a day that was added up.
+        assert await held(now + timedelta(days=3)) == [(28, 5)]
+        await connection.execute("update customer_balances set units = 35")
+        entry = await _booked(connection)
+        await connection.execute(
+            "alter table entries disable trigger user; update entries set booked_at = '2026-05-10 13:00Z'"
+            f" where id = {entry}; alter table entries enable trigger user"
+        )
+        assert await held(now) == [(35, 35)]
+        await connection.execute("update customer_balances set units = 36")
+        assert await held(now) == [(35, 36)]
+        credit = await _entry(connection, ("wallet:n", 4, 0), ("customer:ada", -4, 0))
+        async with database.transaction() as tx:
+            [found] = await holdings.credited(tx, now, now)
+        assert (found.entry, found.units, found.holdings, found.known) == (credit, 4, 39, 5)

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from kassa.alerts.holdings_store import LAST_ENTRIES
 from kassa.alerts.seen import (
-    Credited,
     Dust,
     Followed,
-    Held,
     InDebit,
     NodeSeen,
     Overtaken,
@@ -21,7 +20,6 @@ from kassa.core.ids import first_id
 from kassa.db.pool import Tx
 
 _MOST = 200
-_LAST_ENTRIES = 1_000  # more than a detector's minute has on a busy day
 
 # Whoever pays more for the same is no thief: what overtook a payment must not have paid its address, nor may a living
 # payment have brought it as much since (an earlier transaction was replaced, and all that spent it was sent anew).
@@ -181,17 +179,6 @@ async def volumes(tx: Tx, now: datetime) -> list[Volume]:
     return [Volume(row["store_id"], row["currency"], *(int(value) for value in list(row.values())[2:])) for row in rows]
 
 
-async def held(tx: Tx) -> list[Held]:
-    """Return what the books hold of each asset in which customers have credit, and what is owed to them."""
-    rows = await tx.fetch(
-        """with owed as (select asset, sum(units) as units from customer_balances group by 1 having sum(units) > 0)
-           select o.asset, coalesce(sum(p.units), 0) as holdings, o.units from owed o
-           left join postings p on p.asset = o.asset and p.account = 'wallet:' || split_part(o.asset, '@', 2)
-           group by 1, 3 order by 1"""
-    )
-    return [Held(row["asset"], int(row["holdings"]), int(row["units"])) for row in rows]
-
-
 async def in_debit(tx: Tx) -> list[InDebit]:
     """Return the customers who, by the books, owe an asset: of those whom one of the last entries concerns."""
     rows = await tx.fetch(
@@ -203,37 +190,6 @@ async def in_debit(tx: Tx) -> list[InDebit]:
            from late l join postings p on p.account = l.account and p.asset = l.asset
            join customers c on c.id = substr(l.account, 10)
            group by 1, 2, 3 having sum(p.units) > 0 order by 2, 3""",
-        _LAST_ENTRIES,
+        LAST_ENTRIES,
     )
     return [InDebit(r["store_id"], r["id"], r["asset"], int(r["units"])) for r in rows]
-
-
-async def credited(tx: Tx, since: datetime) -> list[Credited]:
-    """Return the largest credit since a moment for each asset in which there was one, among the last entries."""
-    rows = await tx.fetch(
-        """with late as (
-               select distinct on (p.asset) e.store_id, e.id, p.account, p.asset, -p.units as units
-               from entries e join postings p on p.entry_id = e.id
-               where e.id > (select coalesce(max(id), 0) - $1 from entries) and e.booked_at >= $2
-                 and p.account like 'customer:%' and p.units < 0
-               order by p.asset, p.units, e.id
-           )
-           select l.*, coalesce(sum(p.units), 0) as holdings, count(*) filter (where p.entry_id < l.id) as known
-           from late l left join postings p
-               on p.asset = l.asset and p.account = 'wallet:' || split_part(l.asset, '@', 2)
-           group by 1, 2, 3, 4, 5 order by 4""",
-        _LAST_ENTRIES,
-        since,
-    )
-    return [
-        Credited(
-            r["store_id"],
-            r["account"].removeprefix("customer:"),
-            r["asset"],
-            r["id"],
-            int(r["units"]),
-            int(r["holdings"]),
-            r["known"],
-        )
-        for r in rows
-    ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import kassa.alerts.detector_store as detectors
+import kassa.alerts.holdings_store as holdings
 import kassa.alerts.seen_store as seen
 import kassa.alerts.service_seen_store as services
 import kassa.rates.spread_store as spreads
@@ -113,12 +114,12 @@ async def _volumes(tx: Tx, _house: House, now: datetime) -> list[Finding]:
     return money_rules.on_volumes(await seen.volumes(tx, now))
 
 
-async def _held(tx: Tx, _house: House, _now: datetime) -> list[Finding]:
-    return [*money_rules.on_held(await seen.held(tx)), *money_rules.on_debits(await seen.in_debit(tx))]
+async def _held(tx: Tx, _house: House, now: datetime) -> list[Finding]:
+    return [*money_rules.on_held(await holdings.held(tx, now)), *money_rules.on_debits(await seen.in_debit(tx))]
 
 
 async def _credits(tx: Tx, _house: House, now: datetime) -> list[Finding]:
-    return money_rules.on_credits(await seen.credited(tx, now - HOUR))
+    return money_rules.on_credits(await holdings.credited(tx, now - HOUR, now))
 
 
 async def _orders(tx: Tx, _house: House, now: datetime) -> list[Finding]:
