@@ -71,12 +71,13 @@ with counter as (
         (id, network, script, address, watch_key, keychain_id, index, store_id, invoice_id, created_at, seal)
     select $5, 'bitcoin-regtest', $6, $7, $8, $1, counter.index, $3, $2, $4, sha256($6) from counter
 ), event as (
-    insert into events (id, store_id, type, created_at, invoice_id, object)
-    values ($9, $3, 'invoice.created', $4, $2, $10)
+    insert into events (id, store_id, type, created_at, invoice_id, object, correlation)
+    values ($9, $3, 'invoice.created', $4, $2, $10, $12)
 )
 insert into payment_options
-    (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at, confirmations)
-values ($2, 'BTC@bitcoin-regtest', 'bitcoin-regtest', $5, 83167, '60000', 'fixed', $4, '[[null, 1]]')
+    (invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at, confirmations,
+        rate_method)
+values ($2, 'BTC@bitcoin-regtest', 'bitcoin-regtest', $5, 83167, '60000', 'fixed', $4, '[[null, 1]]', $11)
 """
 
 
@@ -153,7 +154,7 @@ def order(pipe: Connection, ports: list[int], key: str, clients: int, keys: bool
         pipe.send(uvloop.run(run(seconds)))
 
 
-def commit(pipe: Connection, url: str, store: str, clients: int, event: str) -> None:
+def commit(pipe: Connection, url: str, store: str, clients: int, event: str, method: str) -> None:
     """Whenever told a number of seconds, commit the same rows for so long; send how many a second, and how many."""
 
     async def one(connection: "asyncpg.Connection[Any]", counter: int, until: float) -> int:
@@ -162,7 +163,8 @@ def commit(pipe: Connection, url: str, store: str, clients: int, event: str) -> 
             now, script = datetime.now(UTC), os.urandom(22)
             await statement.fetch(
                 counter, new_id("inv", now), store, now, new_id("adr", now), script, "bcrt1q" + script.hex()[:38],
-                int.from_bytes(script[:7]), new_id("evt", now), event,
+                int.from_bytes(script[:7]), new_id("evt", now), event, method,
+                os.urandom(16).hex(),
             )  # fmt: skip
             made += 1
         return made
@@ -242,6 +244,19 @@ def with_children(pid: int) -> list[int]:
     return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
 
+class Meter:
+    """Tells what processor time some processes have used since it was made."""
+
+    def __init__(self, users: dict[str, list[int]]) -> None:
+        self._users = users
+        self._before = {user: cpu_seconds(*pids) for user, pids in users.items()}
+
+    def each(self, count: int) -> str:
+        """Say how many microseconds each of so many took."""
+        spent = {user: cpu_seconds(*pids) - self._before[user] for user, pids in self._users.items()}
+        return ", ".join(f"{user} {seconds / count * 1e6:.0f}" for user, seconds in spent.items())
+
+
 class Worker:
     """A process that measures when it is told to."""
 
@@ -261,14 +276,17 @@ class Worker:
         self._process.join()
 
 
-def one_event(url: str) -> str:
-    """Return the event text of an invoice that the program made: the limit writes the same bytes."""
+def one_invoice(url: str) -> tuple[str, str]:
+    """Return event and rate of an invoice that the program made, as written: the limit writes the same bytes."""
 
-    async def read() -> str:
+    async def read() -> tuple[str, str]:
         connection = await asyncpg.connect(url)
-        text: str = await connection.fetchval("select object from events where type = 'invoice.created' limit 1")
+        row = await connection.fetchrow(
+            "select object, rate_method::text from events join payment_options using (invoice_id) limit 1"
+        )
         await connection.close()
-        return text
+        assert row is not None
+        return row[0], row[1]
 
     return asyncio.run(read())
 
@@ -306,27 +324,22 @@ def measure(seconds: float, clients: int, processes: int, keys: bool) -> None:
                 asyncio.run(served(port))
             orders = Worker(order, ports, key, clients, keys)
             _, made, others = orders.measure(1)  # warms both sides up
-            commits = Worker(commit, server.url, store, clients, one_event(server.url))
+            commits = Worker(commit, server.url, store, clients, *one_invoice(server.url))
             made += commits.measure(1)[1]
             postgres = int((folder / "database/postgres/postmaster.pid").read_text().split()[0])
             limits, rates = [], []
             for _ in range(ROUNDS):
+                meter = Meter({"PostgreSQL": with_children(postgres), "client": [commits.pid]})
                 limit, count = commits.measure(seconds)
+                print(f"  limit    {limit:7.0f}/s   µs of CPU each: {meter.each(count)}", flush=True)
                 limits.append(limit)
                 made += count
-                users = {
-                    "program": [one.pid for one in programs],
-                    "PostgreSQL": with_children(postgres),
-                    "clients": [orders.pid],
-                }
-                before = {user: cpu_seconds(*pids) for user, pids in users.items()}
+                pids = {"program": [one.pid for one in programs], "PostgreSQL": with_children(postgres)}
+                meter = Meter(pids | {"clients": [orders.pid]})
                 rate, count, refused = orders.measure(seconds)
+                print(f"  invoices {rate:7.0f}/s   µs of CPU each: {meter.each(count)}", flush=True)
                 rates.append(rate)
                 made, others = made + count, others + refused
-                spent = ", ".join(
-                    f"{user} {(cpu_seconds(*pids) - before[user]) / count * 1e6:.0f}" for user, pids in users.items()
-                )
-                print(f"  limit {limit:7.0f}/s   invoices {rate:7.0f}/s   µs of CPU each: {spent}", flush=True)
             orders.end()
             commits.end()
             if written(server.url) != made:
