@@ -26,9 +26,8 @@ _WAKING = 0x77616B65  # "wake"
 # never be queued twice for one receiver; hexadecimal digits are Crockford digits too.
 _WRITING = """
 asked as materialized (
-    select a.* from json_to_recordset($1)
-        as a (n integer, id text, store_id text, type text, invoice_id text, object text, own_url text,
-              correlation text) GUARD
+    select a.*, ($4::text[])[a.n] as object from json_to_recordset($1)
+        as a (n integer, id text, store_id text, type text, invoice_id text, own_url text, correlation text) GUARD
 ), written as (
     insert into events (id, store_id, type, invoice_id, object, correlation, created_at)
     select id, store_id, type, invoice_id, object, correlation, $2 from asked order by n
@@ -58,7 +57,7 @@ WAKING = f"select {WAKING_ONCE}"
 def writing(first: int, guard: str = "") -> str:
     """Return the part of a statement (after `with`, before `WAKING`) that writes events; see `arguments`.
 
-    For a statement whose own parameters end before `$first`: what is written together costs one round trip. With the
+    For a statement whose own parameters end before `$first`, and go on four later: what is written together costs one round trip. With the
     name of a table as `guard`, nothing is written when it is empty; it may have one row.
     """
     text = _WRITING.replace(" GUARD", f" cross join {guard}" if guard else "")
@@ -77,13 +76,14 @@ def arguments(
             "store_id": event.store_id,
             "type": event.type,
             "invoice_id": event.invoice_id,
-            "object": msgspec.json.encode(event.object).decode(),
             "own_url": event.webhook_url,
             "correlation": event.correlation,
         }
-        for n, (id_, event) in enumerate(zip(ids, events, strict=True))
+        for n, (id_, event) in enumerate(zip(ids, events, strict=True), 1)
     ]
-    return ids, [as_json(rows), now, only]
+    # Apart from the rows: as a text within their text each would have to be escaped, and read again.
+    objects = [msgspec.json.encode(event.object).decode() for event in events]
+    return ids, [as_json(rows), now, only, objects]
 
 
 _NETWORK = "split_part(e.object::json ->> 'asset', '@', 2)"

@@ -54,7 +54,7 @@ _PUT = f"with {_putting()} {WAKING}"
 # indexes are handed out.
 _PUT_GUESSED = f"""
 with readings as (
-    select * from json_to_recordset($7) as r (hash bytea, digest text)
+    select * from json_to_recordset($8) as r (hash bytea, digest text)
 ), still as materialized (
     select count(*) = (select count(*) from readings) as so
     from ({digests("array(select hash from readings)")}) now_read join readings using (hash, digest)
