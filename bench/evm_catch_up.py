@@ -8,10 +8,11 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import numpy as np
@@ -69,9 +70,11 @@ async def recording() -> AsyncIterator[Requests]:
     asked: Requests = {}
     honest = Http.ask
 
-    async def ask(self: Http, calls: Sequence[envelope.Call]) -> list[envelope.Answer]:
+    async def ask(
+        self: Http, calls: Sequence[envelope.Call], result: Hashable = None
+    ) -> list[envelope.Answer] | list[envelope.Read[Any]]:
         asked.setdefault(asyncio.current_task(), []).append(envelope.request(calls))
-        return await honest(self, calls)
+        return await honest(self, calls, result)
 
     Http.ask = ask  # type: ignore[method-assign]
     try:

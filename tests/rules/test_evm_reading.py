@@ -267,3 +267,30 @@ def test_hostile_json_is_refused_and_never_crashes(value: Any) -> None:
             msgspec.json.decode(msgspec.json.encode(value), type=wanted)
         except msgspec.MsgspecError:
             continue
+
+
+@given(st.lists(st.sampled_from(["call", "null", "error", "other", "extra"]), max_size=4))
+def test_results_read_with_their_answers_are_those_read_one_by_one(kinds: list[str]) -> None:
+    trace = {"action": {"value": "0x5"}, "type": "call", "traceAddress": [0], "blockHash": "0x1"}
+    said = {
+        "call": {"result": [trace]},
+        "null": {"result": None},
+        "error": {"error": {"code": -32000, "message": "gone"}},
+        "other": {"result": [{"type": 1}]},
+        "extra": {"jsonrpc": "2.0", "result": [trace | {"more": [1, {"a": "\\"}]}], "error": None},
+    }
+    body = msgspec.json.encode([{"id": number} | said[kind] for number, kind in enumerate(kinds)])
+
+    read, apart = envelope.read_answers(body, list[Trace]), envelope.answers(body)
+
+    assert apart is not None
+    if "other" in kinds:
+        assert read is None
+    else:
+        traces = msgspec.json.Decoder(list[Trace] | None)
+        assert read == [envelope.Read(one.id, traces.decode(one.result), one.error) for one in apart]
+
+
+def test_a_single_answer_and_what_is_none_are_left_to_be_read_apart() -> None:
+    for body in (b'{"id": 0, "result": []}', b"", b"[", b'[{"id": 0, "result": [}]', b"<html>"):
+        assert envelope.read_answers(body, list[Trace]) is None

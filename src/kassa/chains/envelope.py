@@ -1,9 +1,10 @@
 """JSON-RPC 2.0 as text: what asks, what answers, and the two shapes that an answer has."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cache
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -61,6 +62,14 @@ class Answer(msgspec.Struct):
     error: Error | None = None
 
 
+class Read(msgspec.Struct, Generic[T]):
+    """One answer whose result was read together with it."""
+
+    id: int | str | None = None
+    result: T | None = None
+    error: Error | None = None
+
+
 class Notice(msgspec.Struct):
     """What a node says without being asked."""
 
@@ -90,6 +99,22 @@ def answers(body: bytes) -> list[Answer] | None:
         return decode(_many, body) if body[:1] == b"[" else [decode(_one, body)]
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
+
+
+def read_answers(body: bytes, result: Hashable) -> list[Read[Any]] | None:
+    """Read the answers to several calls with their results, a type; None unless every one is of it, null or an error.
+
+    Then `answers` leaves each as text, and whoever reads it says what is wrong with it.
+    """
+    try:
+        return decode(_reading(result), body) if body[:1] == b"[" else None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+@cache
+def _reading(result: Hashable) -> msgspec.json.Decoder[list[Read[Any]]]:
+    return msgspec.json.Decoder(list[Read[result]])  # type: ignore[valid-type]  # a type, known when it runs
 
 
 def decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:

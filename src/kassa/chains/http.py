@@ -2,14 +2,25 @@
 
 import asyncio
 import zlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from kassa.chains.endpoint import Endpoint
-from kassa.chains.envelope import Answer, BrokenOff, Call, TooLarge, TooMuch, TooOften, answers, request
+from kassa.chains.envelope import (
+    Answer,
+    BrokenOff,
+    Call,
+    Read,
+    TooLarge,
+    TooMuch,
+    TooOften,
+    answers,
+    read_answers,
+    request,
+)
 from kassa.core.errors import ChainUnavailable
 
 CONNECTIONS = 8  # below a node's default of 16 worker threads and places in its queue
@@ -37,15 +48,18 @@ class Http:
         self.date = ""
         """What the last answer said of the time (RFC 9110); a gateway between us and the node may have said it."""
 
-    async def ask(self, calls: Sequence[Call]) -> list[Answer]:
-        """Ask in one request; raise `TooMuch` if it is refused for its size, `TooOften` if we ask too fast."""
+    async def ask(self, calls: Sequence[Call], result: Hashable = None) -> list[Answer] | list[Read[Any]]:
+        """Ask in one request; raise `TooMuch` if it is refused for its size, `TooOften` if we ask too fast.
+
+        With the type of their results, those of several calls are read at once if all can be.
+        """
         status, body, retry_after = await self._request("POST", self._endpoint.url, request(calls))
         refusal = f"{self._endpoint.node} refused a request of {len(calls)} calls (HTTP {status})"
         if status == 413:
             raise TooMuch(refusal)
         if status == 429:
             raise TooOften(refusal, int(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0)
-        found = answers(body)
+        found = (None if result is None else read_answers(body, result)) or answers(body)
         if found is not None:
             return found
         if status in (401, 403):

@@ -8,13 +8,13 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from kassa import measures
 from kassa.chains.endpoint import endpoint
-from kassa.chains.envelope import Answer, BrokenOff, Call, Fault, TooLarge, TooMuch, TooOften, decode
+from kassa.chains.envelope import Answer, BrokenOff, Call, Fault, Read, TooLarge, TooMuch, TooOften, decode
 from kassa.chains.http import Http
 from kassa.chains.websocket import Listener, WebSocket
 from kassa.core.errors import ChainUnavailable, ChainUnfit
@@ -91,17 +91,28 @@ class JsonRpc:
         ]
 
     async def batch_raw(self, calls: Sequence[Call]) -> list[bytes | Fault]:
-        """Like `batch`, with each result as the JSON text that the node sent; read it with `read`.
+        """Like `batch`, with each result as the JSON text that the node sent; read it with `read`."""
+        return await self._batch(calls, None)
+
+    async def batch_read(self, result: type[T], calls: Sequence[Call]) -> list[T | bytes | Fault]:
+        """Like `batch_raw`, with results read already where that could be done at once; `read` takes them as they are.
+
+        A text is searched once then, not twice. What is null stays `b"null"`.
+        """
+        return await self._batch(calls, result)
+
+    async def _batch(self, calls: Sequence[Call], result: Any) -> list[Any]:  # texts, results of this type, faults
+        """Ask for all of them, however many requests that takes.
 
         A request that is refused for its size, or is broken off, is asked again in halves, down to single calls: what
         was answered is not asked for again. One that comes too soon waits.
         """
-        answers: list[bytes | Fault] = []
+        answers: list[Any] = []
         pauses = iter(PATIENCE)
         while len(answers) < len(calls):
             part = calls[len(answers) : len(answers) + self._most]
             try:
-                answers += await self._ask(part)
+                answers += await self._ask(part, result)
             except (TooMuch, BrokenOff) as fault:
                 await self._give_way(fault, len(part), pauses)
             else:
@@ -143,20 +154,22 @@ class JsonRpc:
         else:
             yield None
 
-    def read(self, result: type[T], text: bytes, method: str) -> T:
-        """Read a result; one of another shape is no usable answer."""
+    def read(self, result: type[T], text: bytes | T, method: str) -> T:
+        """Read a result, unless it was; one of another shape is no usable answer."""
+        if not isinstance(text, bytes):
+            return text
         try:
             return decode(_decoder(result), text)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise ChainUnavailable(f"{self.node} answered {method} in a shape that cannot be used: {error}") from None
 
-    def take(self, result: type[T], answer: bytes | Fault, method: str) -> T:
+    def take(self, result: type[T], answer: bytes | T | Fault, method: str) -> T:
         """Read an answer of `batch_raw` where a refusal was not expected."""
         if isinstance(answer, Fault):
             raise self.refused(method, answer)
         return self.read(result, answer, method)
 
-    def take_or_none(self, result: type[T], answer: bytes | Fault, method: str) -> T | None:
+    def take_or_none(self, result: type[T], answer: bytes | T | Fault, method: str) -> T | None:
         """Like `take`, for what the node may not have: null is None."""
         return None if answer == b"null" else self.take(result, answer, method)
 
@@ -179,10 +192,10 @@ class JsonRpc:
         with measures.node_call(self.node, "rest"):
             return await self._transport.get(path)
 
-    async def _ask(self, calls: Sequence[Call]) -> list[bytes | Fault]:
+    async def _ask(self, calls: Sequence[Call], result: Any) -> list[Any]:
         with measures.node_call(self.node, calls[0][0]):
-            found = await self._transport.ask(calls)
-        by_id = {answer.id: answer for answer in found}
+            found = await self._transport.ask(calls, result)
+        by_id: dict[object, Answer | Read[Any]] = {answer.id: answer for answer in found}
         if len(calls) == 1 and None in by_id:
             by_id = {0: by_id[None]}
         if by_id.keys() != set(range(len(calls))):
@@ -191,9 +204,11 @@ class JsonRpc:
             raise ChainUnavailable(f"{self.node} did not answer every call of a batch of {len(calls)}")
         return [self._outcome(method, by_id[number]) for number, (method, _) in enumerate(calls)]
 
-    def _outcome(self, method: str, answer: Answer) -> bytes | Fault:
+    def _outcome(self, method: str, answer: Answer | Read[Any]) -> Any:  # a text, a result that was read, a fault
         if answer.error is None:
-            return bytes(answer.result)
+            if isinstance(answer, Answer):
+                return bytes(answer.result)
+            return b"null" if answer.result is None else answer.result
         fault = Fault(answer.error.code, answer.error.message)
         refusal = f"{self.node} refused {method}: {fault.message[:200]} (error {fault.code})"
         if fault.code == _TOO_OFTEN_CODE or _TOO_OFTEN.search(fault.message):
@@ -218,5 +233,5 @@ def _decoder(result: type[T]) -> msgspec.json.Decoder[T]:
     return _made(result)  # type: ignore[arg-type, return-value]  # the decoder made for this very type
 
 
-def _words(found: Sequence[Answer]) -> str:
+def _words(found: Sequence[Answer | Read[Any]]) -> str:
     return next(answer.error.message[:200] for answer in found if answer.error is not None)

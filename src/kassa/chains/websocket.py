@@ -1,7 +1,7 @@
 """JSON-RPC over one WebSocket: answers are matched by number, notices go to whoever listens."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Hashable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import aiohttp
@@ -71,8 +71,8 @@ class WebSocket:
         self._connection: _Connection | None = None
         self._opening = asyncio.Lock()
 
-    async def ask(self, calls: Sequence[Call]) -> list[Answer]:
-        """Ask in one message; raise `TooMuch` if it is refused for its size."""
+    async def ask(self, calls: Sequence[Call], _result: Hashable = None) -> list[Answer]:
+        """Ask in one message; raise `TooMuch` if it is refused for its size. Results are left as text."""
         node = self._endpoint.node
         try:
             async with asyncio.timeout(self._timeout):

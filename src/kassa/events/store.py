@@ -57,8 +57,8 @@ WAKING = f"select {WAKING_ONCE}"
 def writing(first: int, guard: str = "") -> str:
     """Return the part of a statement (after `with`, before `WAKING`) that writes events; see `arguments`.
 
-    For a statement whose own parameters end before `$first`, and go on four later: what is written together costs one round trip. With the
-    name of a table as `guard`, nothing is written when it is empty; it may have one row.
+    For a statement whose own parameters end before `$first`, and go on four later: what is written together costs one
+    round trip. With the name of a table as `guard`, nothing is written when it is empty; it may have one row.
     """
     text = _WRITING.replace(" GUARD", f" cross join {guard}" if guard else "")
     return re.sub(r"\$(\d)", lambda place: f"${int(place[1]) + first - 1}", text)

@@ -1,8 +1,9 @@
 """The bloom filter by which a block's header commits to who logged what (Yellow Paper, 4.3.1)."""
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import chain
+from operator import or_
 
 from kassa.chains.evm.hexadecimal import data
 from kassa.chains.evm.keccak import keccak
@@ -37,7 +38,4 @@ def logged(receipts: Iterable[Receipt]) -> set[str]:
 
 def union(texts: Iterable[str]) -> int:
     """Return the bloom of these addresses and topics."""
-    found = 0
-    for text in texts:
-        found |= bits(text)
-    return found
+    return reduce(or_, map(bits, texts), 0)

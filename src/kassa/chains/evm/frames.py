@@ -69,21 +69,22 @@ class TracedTx(msgspec.Struct, gc=False):
 
 def from_traces(traces: Sequence[Trace], body: Body, names: Names) -> dict[str, list[Frame]]:
     """Return the frames of each transaction; raise `Mismatch` unless these are all calls of this block."""
-    if any(trace.block != body.hash for trace in traces):
+    if {trace.block for trace in traces} - {body.hash}:
         raise Mismatch(f"the node traced another block than {body.hash}")
     outermost = [trace.txid for trace in traces if not trace.place and trace.txid is not None]
     _check_complete(outermost, body, names)
-    telling = [trace for trace in traces if trace.txid is not None and _tells(trace)]
+    # What moved something or failed; most calls did neither, and there are very many.
+    telling = [
+        trace
+        for trace in traces
+        if (trace.action.value not in _NOTHING or trace.error is not None or trace.action.balance not in _NOTHING)
+        and trace.txid is not None
+    ]
     telling.sort(key=_place)  # a call comes before those that it made
     found: dict[str, list[Frame]] = {txid: [] for txid in outermost}
     for txid, group in groupby(telling, key=lambda trace: trace.txid or ""):
         found[txid] = list(_moving(list(group)))
     return found
-
-
-def _tells(trace: Trace) -> bool:
-    """Tell whether a call moved something or failed; most did neither."""
-    return trace.error is not None or trace.action.value not in _NOTHING or trace.action.balance not in _NOTHING
 
 
 def _place(trace: Trace) -> tuple[str, Sequence[int]]:

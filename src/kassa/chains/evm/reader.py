@@ -48,7 +48,8 @@ class Reader:
         found: dict[int, Fetched] = {}
         for pause in (*PATIENCE, None):
             missing = [height for height in heights if height not in found]
-            answers = await self._rpc.batch_raw([("eth_getBlockByNumber", (hex(height), True)) for height in missing])
+            calls = [("eth_getBlockByNumber", (hex(height), True)) for height in missing]
+            answers = await self._rpc.batch_read(Body, calls)
             said = zip(missing, answers, strict=True)
             found |= {height: self._fetched(height, answer) for height, answer in said if answer != b"null"}
             if len(found) == len(heights):
@@ -81,7 +82,7 @@ class Reader:
     async def _receipts(self, blocks: Sequence[Fetched]) -> Lacking:
         method, lacking = "eth_getBlockReceipts", Lacking()
         if self._abilities.block_receipts:
-            answers = await self._rpc.batch_raw([(method, (block.body.hash,)) for block in blocks])
+            answers = await self._rpc.batch_read(list[Receipt], [(method, (block.body.hash,)) for block in blocks])
         for place, block in enumerate(blocks):
             try:
                 if self._abilities.block_receipts:
@@ -106,7 +107,7 @@ class Reader:
                 found.append(receipt)
         return found
 
-    def _fetched(self, height: int, answer: bytes | Fault) -> Fetched:
+    def _fetched(self, height: int, answer: bytes | Body | Fault) -> Fetched:
         body = self._rpc.take(Body, answer, "eth_getBlockByNumber")
         if number(body.number) != height:
             raise ChainUnavailable(f"{self._rpc.node} answered with another block than {height}")

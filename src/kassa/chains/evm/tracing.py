@@ -6,6 +6,7 @@ balances, and what that leaves unseen is said.
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from kassa.chains.envelope import TooLarge
 from kassa.chains.evm.abilities import CALL_TRACER, Abilities
@@ -21,6 +22,9 @@ TRIES = 3
 """How often a block's trace must have failed while the node answered, and"""
 TRY_SECONDS = 45.0
 """for how long, before it is given up."""
+
+_Answer = Any
+"""What `JsonRpc.batch_read` gives: of either method another type, or a text, or a fault."""
 
 Lacking = list[tuple[Fetched, ChainUnavailable]]
 """Blocks whose part the node did not give, or not whole, and what was wrong with it."""
@@ -40,7 +44,7 @@ class Tracer:
             return []
         method = "trace_block" if abilities.internal == "trace" else "debug_traceBlockByHash"
         try:
-            answers = await self._answers([_call(method, block) for block in blocks])
+            answers = await self._answers(method, [_call(method, block) for block in blocks])
         except ChainUnavailable as fault:
             if len(blocks) == 1:
                 return await self._failed(blocks[0], fault)
@@ -71,19 +75,21 @@ class Tracer:
         block.unseen = Unseen.UNTRACED
         return []
 
-    async def _answers(self, calls: Sequence[Call]) -> list[bytes | Fault | None]:
+    async def _answers(self, method: str, calls: Sequence[Call]) -> list[_Answer | None]:
         """Ask for blocks' calls; None for a block whose calls are too large to be told.
 
         A trace repeats each call's input, and passing it on costs nothing.
         """
         try:
-            return [*await self._rpc.batch_raw(calls)]
+            if method == "trace_block":
+                return [*await self._rpc.batch_read(list[Trace], calls)]
+            return [*await self._rpc.batch_read(list[TracedTx], calls)]
         except TooLarge:
             if len(calls) == 1:
                 return [None]
-        return [answer for call in calls for answer in await self._answers([call])]
+        return [answer for call in calls for answer in await self._answers(method, [call])]
 
-    def _frames(self, block: Fetched, answer: bytes | Fault, method: str) -> dict[str, list[Frame]]:
+    def _frames(self, block: Fetched, answer: _Answer, method: str) -> dict[str, list[Frame]]:
         if answer == b"null" or isinstance(answer, Fault):
             words = "nothing" if isinstance(answer, bytes) else answer.message[:200]
             raise Incomplete(f"{self._rpc.node} has no traces of block {block.body.hash}: {words}", block.ref)
