@@ -110,13 +110,39 @@ async def test_a_migration_behind_a_backup_lets_everybody_else_through(behind: C
 
 async def test_a_migration_that_gets_no_lock_says_who_has_it(behind: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "TRIES_SECONDS", 0)
-    backup, migrating = await behind(), await behind()
+    backup, migrating, other = await behind(), await behind(), await behind()
+    await migrating.execute("select pg_advisory_lock($1)", migrations._LOCK)
+    waiting = asyncio.create_task(migrate(other))  # as every role does that starts beside it
+    await until_waiting(migrating, other)
     await backup.execute("set application_name = 'pg_dump'")
     async with backup.transaction():
         await backup.fetch("select * from networks")
         with pytest.raises(DatabaseError, match=rf"{LATE} .*process {backup.get_server_pid()} .*\(pg_dump"):
             await migrate(migrating)
     assert await migrate(migrating) == [LATE]
+    await migrating.execute("select pg_advisory_unlock($1)", migrations._LOCK)
+    assert await waiting == []
+
+
+async def test_a_migration_that_waits_in_a_ring_lets_go_and_tries_again(
+    behind: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "LOCK_SECONDS", 30)
+    known = migrations._migrations() | {"9000_two_tables.sql": "lock table networks; lock table stores"}
+    monkeypatch.setattr(migrations, "_migrations", lambda: known)
+    serving, migrating, seeing = await behind(), await behind(), await behind()
+    async with serving.transaction():
+        await serving.fetch("select * from stores")
+        work = asyncio.create_task(migrate(migrating))
+        await until_waiting(seeing, migrating)
+        await serving.fetch("select * from networks")  # in the other order
+    assert await work == [LATE, "9000_two_tables.sql"]
+
+
+async def until_waiting(seeing: "asyncpg.Connection[Any]", who: "asyncpg.Connection[Any]") -> None:
+    async with asyncio.timeout(20):
+        while not await seeing.fetchval("select cardinality(pg_blocking_pids($1))", who.get_server_pid()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def test_the_books_refuse_change(database: Database) -> None:

@@ -105,7 +105,7 @@ async def _apply(connection: "asyncpg.Connection[Any]", name: str, text: str, di
                 await connection.execute(text, timeout=_PATIENCE_SECONDS)
                 await connection.execute("insert into migrations (name, sha256) values ($1, $2)", name, digest)
             return
-        except asyncpg.LockNotAvailableError as refused:
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as refused:
             holder = await _holder(connection)
             if monotonic() - began > TRIES_SECONDS:
                 raise DatabaseError(
@@ -117,11 +117,14 @@ async def _apply(connection: "asyncpg.Connection[Any]", name: str, text: str, di
 
 
 async def _holder(connection: "asyncpg.Connection[Any]") -> str:
-    """Name the oldest transaction of others in this database: it is hardly ever another one that is waited for."""
+    """Name the oldest transaction of others in this database: it is hardly ever another one that is waited for.
+
+    Nobody waits for a program that waits to migrate.
+    """
     oldest = await connection.fetchrow(
         "select pid, application_name as name, extract(epoch from now() - xact_start)::int as age from pg_stat_activity"
         " where datname = current_database() and xact_start is not null and pid <> pg_backend_pid()"
-        " order by xact_start limit 1"
+        " and wait_event is distinct from 'advisory' order by xact_start limit 1"
     )
     if oldest is None:
         return "a transaction that is over by now"
