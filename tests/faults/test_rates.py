@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from time import monotonic
@@ -17,12 +17,12 @@ from kassa import flow
 from kassa.core.clock import SystemClock
 from kassa.core.errors import Invalid, LeaseLost, Unavailable
 from kassa.core.money import currency, due_units
-from kassa.db.pool import Database
+from kassa.db.pool import Database, Tx
 from kassa.house import House
 from kassa.invoices.model import Order
 from kassa.rates import client
 from kassa.rates import store as rates
-from kassa.rates.model import NoRate, Pair, Quote, Rate
+from kassa.rates.model import Alarm, AlarmKind, NoRate, Pair, Quote, Rate
 from kassa.rates.sources import SOURCES as BY_NAME
 from kassa.settings import Confirmations, Rates
 from kassa.stores import store as stores
@@ -487,6 +487,27 @@ async def test_c26_a_stable_coin_that_lost_its_peg_is_worth_less(
             rate = await worth(house, "USDC", code)
             assert isinstance(rate, Rate)
             assert rate.value == Fraction(value)
+
+
+async def test_c26_a_coin_that_fell_stays_so_while_nobody_says_what_it_is_worth(
+    database: Database, tmp_path: Path, market: Exchanges
+) -> None:
+    async with open_house(database, tmp_path, market) as house:
+        await store_of(house)
+        coin = replace(house.chains[BITCOIN].assets[0], symbol="USDC")
+        here = replace(house, chains={BITCOIN: replace(house.chains[BITCOIN], assets=(coin,))})
+        now = house.clock.now()
+        later = now + timedelta(days=1)  # all quotes are stale
+        async with house.database.transaction() as tx:
+            await rates.put_quotes(tx, [quote(Pair("USDC", "USD"), source, "0.90", now) for source in SOURCES])
+            [fell] = await depegged(tx, here, now)
+            assert await depegged(tx, here, later) == []
+            await rates.note_alarms(tx, list(AlarmKind), None, [fell], now)
+            assert await depegged(tx, here, later) == [fell]
+
+
+async def depegged(tx: Tx, house: House, now: datetime) -> list[Alarm]:
+    return [alarm for alarm in await flow.rate_alarms(tx, house, now) if alarm.kind is AlarmKind.DEPEGGED]
 
 
 # ---------------------------------------------------------------- what is offered, and when

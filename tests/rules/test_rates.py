@@ -531,3 +531,14 @@ def test_c26_a_stable_coin_off_its_peg_is_said(price: str, said: int) -> None:
     assert len(told) == said
     assert all((alarm.kind, alarm.pair) == ("depegged", "USDC/USD") for alarm in told)
     assert depegs(["BTC"], {pair: quotes(price, price, pair=pair)}, POLICY, NOW) == []
+
+
+def test_c26_a_fallen_coin_is_not_well_again_because_nobody_knows_its_rate() -> None:
+    pair = Pair("USDC", "USD")
+    [fell] = depegs(["USDC"], {pair: quotes("0.90", "0.90", pair=pair)}, POLICY, NOW)
+    contradicting = {pair: quotes("0.90", "0.70", pair=pair)}
+    assert depegs(["USDC"], contradicting, POLICY, NOW, [fell]) == [fell]
+    assert depegs(["USDC"], {}, POLICY, NOW, [fell]) == [fell]
+    assert depegs(["USDC", "USDT"], contradicting, POLICY, NOW) == []  # and nobody's word makes no alarm
+    assert depegs(["USDC"], {pair: quotes("1", "1", pair=pair)}, POLICY, NOW, [fell]) == []
+    assert depegs(["BTC"], contradicting, POLICY, NOW, [fell]) == []

@@ -132,15 +132,21 @@ def alarms(asked: Iterable[Pair], quotes: Quotes, policy: Policy, now: datetime)
     return sorted(found, key=lambda alarm: (alarm.kind, alarm.source, alarm.pair, alarm.detail))
 
 
-def depegs(symbols: Iterable[str], quotes: Quotes, policy: Policy, now: datetime) -> list[Alarm]:
-    """Return an alarm for each stable coin that is worth more or less than it promises, by more than `max_depeg`."""
+def depegs(
+    symbols: Iterable[str], quotes: Quotes, policy: Policy, now: datetime, standing: Iterable[Alarm] = ()
+) -> list[Alarm]:
+    """Return an alarm for each stable coin that is worth more or less than it promises, by more than `max_depeg`.
+
+    One of the `standing` alarms is over when a rate says so: where a coin falls, sources contradict each other.
+    """
+    fallen = {alarm.pair: alarm for alarm in standing if alarm.kind is AlarmKind.DEPEGGED}
     found = []
     for coin in sorted(PEGS.keys() & set(symbols)):
-        rate = find(coin, PEGS[coin], quotes, policy, now)
-        if isinstance(rate, Rate) and abs(rate.value - 1) > policy.max_depeg:
-            found.append(
-                Alarm(AlarmKind.DEPEGGED, "", f"{coin}/{PEGS[coin]}", f"{format_rate(rate.value)} instead of 1")
-            )
+        pair, rate = f"{coin}/{PEGS[coin]}", find(coin, PEGS[coin], quotes, policy, now)
+        if isinstance(rate, NoRate):
+            found += [fallen[pair]] if pair in fallen else []
+        elif abs(rate.value - 1) > policy.max_depeg:
+            found.append(Alarm(AlarmKind.DEPEGGED, "", pair, f"{format_rate(rate.value)} instead of 1"))
     return found
 
 
