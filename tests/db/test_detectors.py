@@ -193,6 +193,7 @@ async def test_e43_a_long_run_of_unpaid_addresses_is_told_and_ends_with_a_paymen
     await pool.execute("update keychains set next_index = 20001")
     [long] = (await look(house, "unpaid_runs"))[Kind.ADDRESSES_UNPAID]
     assert (long.finding.store_id, long.finding.about["unpaid"]) == (store.id, 10_000)  # it looks no further back
+    assert long.finding.detail == ""  # a test store has no bound
     await paid(house, store, paid_one, house.clock.now(), 5_000)
     await pool.execute("update payments set address_id = (select id from addresses order by index desc limit 1)")
     assert await look(house, "unpaid_runs") == {}

@@ -198,7 +198,7 @@ def test_orders_that_nobody_pays(made: int, paid: int, day_before: int, expected
 @pytest.mark.parametrize(("bound", "told_at"), [(0, 500), (1_000, 500), (100, 50), (1, 1)])
 def test_e43_a_run_of_unpaid_addresses_is_told_before_it_comes_to_its_bound(bound: int, told_at: int) -> None:
     seen = [UnpaidRun(f"wal_{length}", "sto_1", "n", length) for length in (told_at - 1, told_at)]
-    [told] = service_rules.on_runs(seen, bound)
+    [told] = service_rules.on_runs(seen, {"n": bound})
     assert (told.subject, str(bound) in told.detail) == (f"wal_{told_at}", bound > 0)
 
 

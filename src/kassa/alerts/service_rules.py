@@ -41,12 +41,11 @@ def on_orders(seen: Iterable[Ordered]) -> list[Finding]:
     ]
 
 
-def on_runs(seen: Iterable[UnpaidRun], bound: int) -> list[Finding]:
+def on_runs(seen: Iterable[UnpaidRun], bounds: Mapping[str, int]) -> list[Finding]:
     """Judge how far a signing wallet has to look ahead: beyond its gap limit it does not see what is paid.
 
-    `bound`: at how many no more addresses are given out; 0: never.
+    `bounds`: at how many no more addresses are given out, by network; 0, or none: never.
     """
-    told_at = min(MOST_UNPAID_RUN, max(1, bound // 2)) if bound else MOST_UNPAID_RUN
     return [
         Finding(
             Kind.ADDRESSES_UNPAID,
@@ -61,7 +60,8 @@ def on_runs(seen: Iterable[UnpaidRun], bound: int) -> list[Finding]:
             measure=each.length.bit_length(),  # news again when it has doubled
         )
         for each in seen
-        if each.length >= told_at
+        for bound in [bounds.get(each.network, 0)]
+        if each.length >= (min(MOST_UNPAID_RUN, max(1, bound // 2)) if bound else MOST_UNPAID_RUN)
     ]
 
 

@@ -127,8 +127,10 @@ async def _orders(tx: Tx, _house: House, now: datetime) -> list[Finding]:
 
 
 async def _runs(tx: Tx, house: House, _now: datetime) -> list[Finding]:
-    _, bound = unpaid_bounds(house.settings.limits.unpaid_addresses)
-    return service_rules.on_runs(await services.unpaid_runs(tx), bound)
+    modes = unpaid_bounds(house.settings.limits.unpaid_addresses)
+    # A network is its stores' mode: live ones have their wallets on live networks alone.
+    bounds = {name: modes[chain.livemode] for name, chain in house.chains.items()}
+    return service_rules.on_runs(await services.unpaid_runs(tx), bounds)
 
 
 async def _rates(tx: Tx, house: House, _now: datetime) -> list[Finding]:
