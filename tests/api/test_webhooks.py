@@ -71,6 +71,28 @@ async def test_the_deliveries_of_an_invoice_are_listed_its_own_receiver_among_th
     assert (await (await served.key("invoices:read")).get(path)).status == 403
 
 
+async def test_what_was_given_up_is_listed_until_it_is_sent_again(served: Served) -> None:
+    made = (await served.all.post("/v1/webhooks", HOOK)).json
+    for _ in range(3):
+        await served.all.post(f"/v1/webhooks/{made['id']}/test")
+    path = f"/v1/webhooks/{made['id']}/deliveries"
+    newest, middle, _ = (await served.all.get(path)).json["data"]
+    give_up = "update deliveries set state = 'failed', due_at = null where id = any($1)"
+    await served.house.database.pool.execute(give_up, [newest["id"], middle["id"]])
+
+    first = (await served.all.get("/v1/deliveries?state=failed&limit=1")).json
+    second = (await served.all.get(f"/v1/deliveries?state=failed&cursor={first['next_cursor']}")).json
+    await served.all.post(f"/v1/deliveries/{newest['id']}/retry")
+    left = (await served.all.get("/v1/deliveries?state=failed")).json["data"]
+
+    assert [each["id"] for each in first["data"] + second["data"]] == [newest["id"], middle["id"]]
+    assert [(each["id"], each["state"]) for each in left] == [(middle["id"], "failed")]
+    async with served.house.database.transaction() as tx:
+        other = await add_store(tx, served.house)
+    assert (await (await served.key(store=other)).get("/v1/deliveries?state=failed")).json["data"] == []
+    assert (await served.all.get("/v1/deliveries?state=due")).status == 422
+
+
 async def test_a_receiver_is_changed_field_by_field(served: Served) -> None:
     made = (await served.all.post("/v1/webhooks", HOOK)).json
     path = f"/v1/webhooks/{made['id']}"

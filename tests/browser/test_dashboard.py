@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from kassa.db.pool import Database
 from tests.browser.conftest import DESKTOP, PHONE, Faults, OpenPage
 from tests.e2e.program import Program, installed
 from tests.house import BITCOIN
+from tests.images import png
 
 PASSWORD = "correct horse battery staple"
 HOSTILE = (
@@ -287,6 +289,47 @@ async def test_an_invoice_is_made_by_hand(office: Office, mine: Page, faults: Fa
     await mine.get_by_role("button", name="Create").click()
     await expect(mine.get_by_role("status")).to_have_text("The invoice was created.")
     await expect(mine.get_by_text(f"BTC {BITCOIN}").first).to_be_visible()
+
+
+async def test_a_logo_is_chosen_and_what_is_none_is_refused(office: Office, mine: Page, faults: Faults) -> None:
+    await prove(office)
+    await mine.goto(office.at("settings"))
+    chooser, save = mine.get_by_label("Logo"), mine.get_by_role("button", name="Save")
+
+    async def choose(name: str, kind: str, body: bytes) -> None:
+        await chooser.set_input_files({"name": name, "mimeType": kind, "buffer": body})
+
+    async def filled() -> str:
+        return await mine.locator("[name=logo]").input_value()
+
+    await choose("huge.png", "image/png", png(4, 3) + bytes(3_000_000))
+    assert await chooser.evaluate("(one) => [one.validationMessage, one.checkValidity()]") == [
+        "This file is too large.",
+        False,
+    ]
+    assert await filled() == ""
+    svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+    for name, kind, body in (
+        ("a.svg", "image/svg+xml", svg), ("a.png", "image/png", svg), ("a.txt", "text/plain", b"GIF89a"),
+    ):  # fmt: skip
+        await choose(name, kind, body)
+        await expect(mine.locator("[name=logo]")).to_have_value(b64encode(body).decode())
+        await save.click()
+        await expect(mine.locator("#e-logo")).to_contain_text("PNG or JPEG")
+        await expect(mine.locator("img.logo")).to_have_count(0)
+    faults.seen.clear()  # the refusals themselves
+    await choose("good.png", "image/png", png(60, 40))
+    await expect(mine.locator("[name=logo]")).not_to_have_value("")
+    await save.click()
+    await expect(mine.get_by_role("status")).to_have_text("The changes were saved.")
+    assert await mine.locator("img.logo").evaluate("async (one) => (await one.decode(), one.naturalWidth)") == 60
+    invoice = await office.program.invoice()
+    await mine.goto(f"{office.url}/i/{invoice['id']}")
+    assert await mine.locator(".store img").evaluate("async (one) => (await one.decode(), one.naturalWidth)") == 60
+    await mine.goto(office.at("settings"))
+    await mine.get_by_label("show no logo").check()
+    await save.click()
+    await expect(mine.locator("img.logo")).to_have_count(0)
 
 
 async def test_e19_nobody_frames_the_dashboard(office: Office, mine: Page, faults: Faults) -> None:

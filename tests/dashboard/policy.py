@@ -69,6 +69,7 @@ PAGES = {
     "audit:read": ("audit",),
     "webhooks:read": (
         "webhooks",
+        "deliveries",
         "webhooks/{id}",
     ),
     "events:read": (

@@ -174,6 +174,25 @@ async def test_a_webhook_is_added_tested_and_its_delivery_sent_again(shop: Premi
     assert "Nobody is told yet." in owner.seen.words
 
 
+async def test_what_was_given_up_is_reached_from_the_overview_and_sent_again(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    await made(owner, shop, "webhooks", "/webhooks", url="https://shop.example/hook", events="*")
+    await owner.open(shop.at("webhooks"))
+    assert "None was given up." in (await owner.open(shop.at("deliveries"))).words
+    (hook,) = [each["id"] for each in await shop.house.database.pool.fetch("select id from webhooks")]
+    await owner.open(shop.at(f"webhooks/{hook}"))
+    await owner.submit("/test")
+    await shop.house.database.pool.execute("update deliveries set state = 'failed', due_at = null")
+
+    assert f'href="{shop.at("deliveries")}"' in (await owner.open(shop.at("overview"))).text
+    seen = await owner.open(shop.at("deliveries"))
+    assert "https://shop.example/hook" in seen.words
+    assert "webhook.test" in seen.words
+    await owner.submit("/retry")
+    assert "It is being sent again." in owner.seen.words
+    assert "None was given up." in (await owner.open(shop.at("deliveries"))).words
+
+
 async def test_events_are_listed_newest_first_and_shown_as_they_were_told(shop: Premises) -> None:
     owner = await shop.member(Role.OWNER)
     await made(owner, shop, "links/new", "links/new", title="Tea", amount="1")

@@ -176,6 +176,18 @@ async def list_of_invoice(
     return await _with_attempts(tx, rows)
 
 
+async def list_failed(tx: Tx, store_id: StoreId, before: DeliveryId | None, limit: int) -> list[Delivery]:
+    """Return the deliveries of a store that were given up, newest first, from before `before`."""
+    rows = await tx.fetch(
+        f"{_DELIVERY} where d.store_id = $1 and d.state = 'failed' and ($2::text is null or d.id < $2)"
+        " order by d.id desc limit $3",
+        store_id,
+        before,
+        limit,
+    )
+    return await _with_attempts(tx, rows)
+
+
 async def get_delivery(tx: Tx, store_id: StoreId, delivery_id: DeliveryId) -> Delivery:
     """Return a delivery with its attempts; raises `NotFound`."""
     row = await tx.fetchrow(f"{_DELIVERY} where d.id = $1 and d.store_id = $2", delivery_id, store_id)

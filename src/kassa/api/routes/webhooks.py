@@ -71,13 +71,18 @@ async def _deliveries(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     return page([delivery_resource(delivery) for delivery in found], query.limit)
 
 
-async def _of_invoice(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
+async def _some(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.DeliveryQuery = call.query
-    if not is_id("inv", query.invoice_id):
+    if (query.invoice_id is None) == (query.state is None):
+        raise Invalid(FieldFault("invoice_id", "give either this or state=failed"))
+    if query.invoice_id is not None and not is_id("inv", query.invoice_id):
         raise Invalid(FieldFault("invoice_id", "is not the id of an invoice (inv_…)"))
     cursor = read_cursor("dlv", query.cursor)
     before = None if cursor is None else DeliveryId(cursor)
-    found = await webhooks.list_of_invoice(tx, call.store.id, query.invoice_id, before, query.limit + 1)
+    if query.invoice_id is None:
+        found = await webhooks.list_failed(tx, call.store.id, before, query.limit + 1)
+    else:
+        found = await webhooks.list_of_invoice(tx, call.store.id, query.invoice_id, before, query.limit + 1)
     return page([delivery_resource(delivery) for delivery in found], query.limit)
 
 
@@ -124,9 +129,9 @@ ENDPOINTS = (
         result=shapes.Page[shapes.Delivery],
     ),
     Endpoint(
-        method="GET", path="/v1/deliveries", name="list_invoice_deliveries",
-        summary="List what was sent about an invoice, to its own webhook_url too, newest first",
-        access="webhooks:read", query=shapes.DeliveryQuery, work=_of_invoice, result=shapes.Page[shapes.Delivery],
+        method="GET", path="/v1/deliveries", name="list_some_deliveries",
+        summary="List what was sent about an invoice, to its own webhook_url too, or what was given up, newest first",
+        access="webhooks:read", query=shapes.DeliveryQuery, work=_some, result=shapes.Page[shapes.Delivery],
     ),
     Endpoint(
         method="POST", path="/v1/deliveries/{id}/retry", name="retry_delivery", summary="Send a delivery again at once",

@@ -86,9 +86,10 @@ class Delivery(Struct):
 
 
 class DeliveryQuery(PageQuery, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Of which invoice."""
+    """Of which invoice; or in which state: those that were given up."""
 
-    invoice_id: Annotated[str, Meta(max_length=60)]
+    invoice_id: Annotated[str, Meta(max_length=60)] | None = None
+    state: Literal["failed"] | None = None
 
 
 class WebhookOrder(Struct, forbid_unknown_fields=True, frozen=True):

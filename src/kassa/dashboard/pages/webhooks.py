@@ -63,12 +63,18 @@ async def _resend(visit: Visit) -> Go:
     return Go(f"webhooks/{sent['webhook_id']}" if sent["webhook_id"] else "webhooks", "resent")
 
 
+async def _failed(visit: Visit) -> Screen:
+    asked = {"state": "failed"} | ({"cursor": cursor} if (cursor := visit.query.get("cursor")) else {})
+    return Screen("deliveries.html", {"list": await visit.ask("list_some_deliveries", query=asked)})
+
+
 def _filters(text: str) -> list[str]:
     return text.replace(",", " ").split() or ["*"]
 
 
 PAGES: tuple[Page, ...] = (
     Page(path="webhooks", title="Webhooks", access="webhooks:read", show=_list, nav="Technology"),
+    Page(path="deliveries", title="Deliveries given up", access="webhooks:read", show=_failed),
     Page(path="webhooks/{id}", title="Webhook", access="webhooks:read", show=_one, id_of="whk"),
 )
 ACTIONS: tuple[Action, ...] = (
