@@ -155,7 +155,7 @@ async def test_e41_a_proxy_that_nobody_named_is_asked_for(
     ("live", "issued", "bound", "said"),
     [
         (True, 3, None, (Verdict.OK, "3 is needed to see every coin now, and 2000 for")),
-        (True, 5_000, None, (Verdict.WARN, "5000 is needed to see every coin now, and 5000 for")),
+        (True, 5_000, None, (Verdict.WARN, "5000 is needed to see every coin now, and 6000 for")),
         (True, 3, 0, None),
         (False, 3, None, None),
         (False, 3, 40, (Verdict.OK, "3 is needed to see every coin now, and 80 for")),

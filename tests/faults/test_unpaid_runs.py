@@ -217,8 +217,9 @@ def test_e43_payers_of_links_share_one_half(length: int, payers: dict[str, int],
 def test_e43_live_wallets_are_bounded_unless_somebody_wants_it_otherwise() -> None:
     assert unpaid_bounds(Limits().unpaid_addresses) == (0, MOST_UNPAID)
     assert (unpaid_bounds(0), unpaid_bounds(7)) == ((0, 0), (7, 7))
-    assert [gap_advised(needed, MOST_UNPAID) for needed in (3, 2_500)] == [2 * MOST_UNPAID, 2_500]
-    assert gap_advised(3, 0) == USUAL_GAP
+    advised = [gap_advised(needed, MOST_UNPAID) for needed in (3, 1_010, 2_000, 10_500)]
+    assert advised == [2_000, 2_000, 2_000, 11_500]  # what a restore passed over, and the addresses that follow it
+    assert [gap_advised(needed, 0) for needed in (3, 500)] == [USUAL_GAP, 500]
 
 
 async def test_e43_a_program_without_settings_of_its_own_bounds_live_wallets(database_url: str, tmp_path: Path) -> None:

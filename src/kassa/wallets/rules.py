@@ -19,9 +19,10 @@ def unpaid_bounds(asked: int | None) -> tuple[int, int]:
 def gap_advised(needed: int, bound: int) -> int:
     """Return the gap limit that a signing wallet should be given, which needs `needed` now and is bounded by `bound`.
 
-    Twice the bound: processes that count apart, and orders that failed, may leave a run a little longer.
+    Twice the bound: processes that count apart, and orders that failed, may leave a run a little longer. Where a
+    restore passed over more indexes than that, the run goes on beyond them until it has as many addresses as the bound.
     """
-    return max(needed, USUAL_GAP, 2 * bound)
+    return needed + bound if needed > max(USUAL_GAP, 2 * bound) else max(USUAL_GAP, 2 * bound)
 
 
 def check_mode(network: str, network_live: bool, store_live: bool) -> None:
