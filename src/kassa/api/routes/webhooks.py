@@ -129,7 +129,7 @@ ENDPOINTS = (
         result=shapes.Page[shapes.Delivery],
     ),
     Endpoint(
-        method="GET", path="/v1/deliveries", name="list_some_deliveries",
+        method="GET", path="/v1/deliveries", name="list_invoice_deliveries",
         summary="List what was sent about an invoice, to its own webhook_url too, or what was given up, newest first",
         access="webhooks:read", query=shapes.DeliveryQuery, work=_some, result=shapes.Page[shapes.Delivery],
     ),

@@ -28,7 +28,7 @@ async def _one(visit: Visit) -> Screen:
     timeline = await visit.ask("get_invoice_timeline", visit.id, query={"limit": "100"} | _place(visit))
     deliveries = None
     if visit.may("webhooks:read"):
-        deliveries = await visit.ask("list_some_deliveries", query={"invoice_id": visit.id})
+        deliveries = await visit.ask("list_invoice_deliveries", query={"invoice_id": visit.id})
     makers = [item[item["kind"]].get("by") for item in timeline["data"]]
     async with visit.house.database.pool.acquire() as connection:
         called = await people.names(connection, [maker for maker in makers if maker])

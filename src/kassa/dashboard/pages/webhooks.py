@@ -65,7 +65,7 @@ async def _resend(visit: Visit) -> Go:
 
 async def _failed(visit: Visit) -> Screen:
     asked = {"state": "failed"} | ({"cursor": cursor} if (cursor := visit.query.get("cursor")) else {})
-    return Screen("deliveries.html", {"list": await visit.ask("list_some_deliveries", query=asked)})
+    return Screen("deliveries.html", {"list": await visit.ask("list_invoice_deliveries", query=asked)})
 
 
 def _filters(text: str) -> list[str]:
