@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from kassa import flow
 from kassa.api.shapes import PolicyChange, StoreChange
 from kassa.dashboard import app as dashboard
 from kassa.dashboard.page import MEMBER, Action
@@ -11,6 +12,7 @@ from kassa.dashboard.pages import ACTIONS, PAGES
 from kassa.dashboard.pages.settings import FIELDS
 from kassa.people.model import Role
 from kassa.people.rules import csrf_token, rights
+from kassa.stores import store as stores
 from tests.dashboard.furnished import Ids, bodies, furnish
 from tests.dashboard.test_roles import ASKED, path_of
 from tests.dashboard.visitor import Premises, Seen, Visitor
@@ -187,6 +189,9 @@ async def test_money_without_an_owner_is_listed_and_given_to_whom_a_person_names
     owner, ids = await set_up(premises, Role.OWNER)
     words = (await owner.open(premises.at("payments/unowned"))).words
     assert "It is nobody's sale until somebody says whose it is." in words
+    async with premises.house.database.transaction() as tx:
+        stranger = await stores.create_store(tx, "Without a wallet", "EUR", False, premises.clock.now())
+        assert await flow.unassigned(tx, premises.house, stranger) == []
     wrong = await owner.submit("/assign", customer_id="cus_nobody")
     assert (wrong.status, "is not a customer of this store" in wrong.words) == (422, True)
     await owner.submit("/assign", customer_id=ids["cus"])
