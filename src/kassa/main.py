@@ -106,7 +106,8 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
         marks = await AddressMarks.start(database, settings.data_dir)
         try:
             limiter = Limiter(limits_of(settings.limits))
-            unpaid = UnpaidRuns(*unpaid_bounds(settings.limits.unpaid_addresses))
+            asked = settings.limits.unpaid_addresses
+            unpaid = UnpaidRuns(*unpaid_bounds(asked), links_only=asked is None)
             yield House(settings, database, chains, SystemClock(), marks, seal, former, limits=limiter, unpaid=unpaid)
         finally:
             await marks.close()

@@ -222,15 +222,18 @@ def test_e43_live_wallets_are_bounded_unless_somebody_wants_it_otherwise() -> No
     assert [gap_advised(needed, 0) for needed in (3, 500)] == [USUAL_GAP, 500]
 
 
-async def test_e43_a_program_without_settings_of_its_own_bounds_live_wallets(database_url: str, tmp_path: Path) -> None:
+async def test_e43_a_program_without_settings_bounds_payers_of_links(database_url: str, tmp_path: Path) -> None:
     async with open_house(Settings(database_url=Secret(database_url), data_dir=tmp_path)) as house:
-        runs, wallet = house.unpaid, wallet_at(MOST_UNPAID)
+        runs, wallet, payer = house.unpaid, wallet_at(MOST_UNPAID), Taker("payer", link=True)
     for livemode in (False, True):
-        assert runs.take([wallet], Taker("key"), livemode=livemode) == {wallet.keychain_id}
-    runs.know(Known(wallet.keychain_id, MOST_UNPAID, MOST_UNPAID, 0, -1))
-    assert runs.take([wallet], Taker("key"), livemode=False) == {wallet.keychain_id}
+        assert runs.take([wallet], payer, livemode=livemode) == {wallet.keychain_id}
+    runs.know(Known(wallet.keychain_id, 2 * MOST_UNPAID, 2 * MOST_UNPAID, MOST_UNPAID // 2 - 1, -1))
+    assert runs.take([wallet], payer, livemode=True) == {wallet.keychain_id}
     with pytest.raises(Throttled):
-        runs.take([wallet], Taker("key"), livemode=True)
+        runs.take([wallet], payer, livemode=True)
+    assert runs.take([wallet], payer, livemode=False) == {wallet.keychain_id}
+    # The store's own orders, and its customers' addresses, are never in the way of a guess of ours.
+    assert runs.take([wallet], Taker("key"), livemode=True) == {wallet.keychain_id}
 
 
 def wallet_at(index: int) -> Wallet:

@@ -127,7 +127,8 @@ async def _orders(tx: Tx, _house: House, now: datetime) -> list[Finding]:
 
 
 async def _runs(tx: Tx, house: House, _now: datetime) -> list[Finding]:
-    modes = unpaid_bounds(house.settings.limits.unpaid_addresses)
+    asked = house.settings.limits.unpaid_addresses
+    modes = unpaid_bounds(asked or 0)  # unless asked for, a store's own orders are bounded nowhere
     # A network is its stores' mode: live ones have their wallets on live networks alone.
     bounds = {name: modes[chain.livemode] for name, chain in house.chains.items()}
     return service_rules.on_runs(await services.unpaid_runs(tx), bounds)

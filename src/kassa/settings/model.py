@@ -110,7 +110,7 @@ class Limits:
     requests_per_address: int = 1_200
     refusals_per_address: int = 120
     addresses_per_store: int = 0
-    unpaid_addresses: int | None = None  # in a row, of a wallet; None: as `unpaid_bounds` says
+    unpaid_addresses: int | None = None  # in a row, of a wallet; None: for payers of links alone
 
 
 @dataclass(frozen=True, slots=True)

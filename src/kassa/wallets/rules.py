@@ -5,7 +5,8 @@ from kassa.core.errors import FieldFault, Invalid
 USUAL_GAP = 20
 """Unused addresses in a row over which wallets look by default (BIP 44)."""
 MOST_UNPAID = 1_000
-"""Addresses of a live wallet in a row that may be unpaid, unless the settings say otherwise."""
+"""Addresses of a live wallet in a row that may be unpaid, half of them for payers of links, unless the settings say
+otherwise; these alone are bounded then: how many orders a shop gets before one is paid, nobody knows but the shop."""
 
 
 def unpaid_bounds(asked: int | None) -> tuple[int, int]:

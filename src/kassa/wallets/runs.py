@@ -41,11 +41,13 @@ class _Run:
 class UnpaidRuns:
     """The runs of the keychains for which this process issues addresses.
 
-    `test` and `live`: how many addresses in a row may be unpaid in stores of that mode; 0: any number.
+    `test` and `live`: how many addresses in a row may be unpaid in stores of that mode; 0: any number. With `links_only`
+    payers of links alone are bounded, by the unpaid addresses that links took.
     """
 
-    def __init__(self, test: int = 0, live: int = 0) -> None:
+    def __init__(self, test: int = 0, live: int = 0, *, links_only: bool = False) -> None:
         self._bounds = test, live
+        self._links_only = links_only
         self._runs: dict[int, _Run] = {}
 
     def take(self, wallets: Iterable[Wallet], by: Taker, *, livemode: bool, counted: bool = False) -> frozenset[int]:
@@ -55,13 +57,14 @@ class UnpaidRuns:
         `counted` it was counted before.
         """
         bound, chosen = self._bounds[livemode], list(wallets)
-        if bound == 0:
+        if bound == 0 or (self._links_only and not by.link):
             return frozenset(wallet.keychain_id for wallet in chosen)
         taken: dict[int, _Run] = {}
         for wallet in chosen:
             run = self._runs.setdefault(wallet.keychain_id, _Run(bound))
             run.next_index, run.touched = max(run.next_index, wallet.next_index), True
-            if run.before is None or has_room(run.length, bound, by, run.takers, run.payers, run.links):
+            length = run.links if self._links_only else run.length
+            if run.before is None or has_room(length, bound, by, run.takers, run.payers, run.links):
                 taken[wallet.keychain_id] = run
         if chosen and not taken:
             raise Throttled(_refusal(chosen, bound), seconds=_RETRY_SECONDS, code="too_many_unpaid")
