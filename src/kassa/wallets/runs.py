@@ -41,8 +41,8 @@ class _Run:
 class UnpaidRuns:
     """The runs of the keychains for which this process issues addresses.
 
-    `test` and `live`: how many addresses in a row may be unpaid in stores of that mode; 0: any number. With `links_only`
-    payers of links alone are bounded, by the unpaid addresses that links took.
+    `test` and `live`: how many addresses in a row may be unpaid in stores of that mode; 0: any number. With
+    `links_only` payers of links alone are bounded, by the unpaid addresses that links took.
     """
 
     def __init__(self, test: int = 0, live: int = 0, *, links_only: bool = False) -> None:
