@@ -16,7 +16,7 @@ WORKERS ?= 2
 # A stolen package is mostly found within days: nothing younger is taken, unless somebody says so (COOLDOWN=0).
 COOLDOWN ?= 7
 
-.PHONY: help setup nodes demo sandbox test fuzz chaos check format bench mutants lock contracts sbom clean
+.PHONY: help setup nodes demo sandbox test catalogue fuzz chaos check format bench mutants lock contracts sbom clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -40,6 +40,10 @@ sandbox: setup  ## Start it all and keep it running: pay, mine and watch by hand
 test: setup  ## Run every test against real PostgreSQL and real nodes (ARGS="tests/rules -k name" for some)
 	@echo "test: pytest with $(WORKERS) processes"
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+catalogue: setup  ## Play the named faults in the catalogue's own sizes: some hours (ARGS="tests/faults -k d1" for some)
+	@echo "catalogue: pytest with $(WORKERS) processes"
+	@CATALOGUE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m catalogue --durations=0 --durations-min=5 $(ARGS)
 
 fuzz: setup  ## Throw random input at every parser, against second libraries (MINUTES=)
 	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)

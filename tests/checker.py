@@ -31,6 +31,11 @@ class Seen:
         return sum(units for _, units, block in self.outputs.values() if block is not None)
 
 
+def tip(rpc_url: str) -> str:
+    """Return the hash of the best chain's last block."""
+    return str(_call(rpc_url, "getbestblockhash"))
+
+
 def look(rpc_url: str, addresses: Collection[str], first: int) -> Seen:
     """Read the best chain from a height on, and the mempool."""
     seen, wanted = Seen(), set(addresses)

@@ -19,6 +19,7 @@ from kassa.db import embedded
 from kassa.db.migrate import migrate
 from kassa.db.pool import Database
 from tests.examples import TIMES
+from tests.sizes import FULL
 
 pytest_plugins = ["tests.nodes"]
 
@@ -41,7 +42,7 @@ settings.register_profile(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give the thorough profile all the time it takes.
+    """Give the thorough profile all the time it takes, and much to what is played in the catalogue's own size.
 
     A test that is ended by its limit while an example is drawn looks like one whose examples depend on something else
     (`FlakyStrategyDefinition`): Hypothesis tries the same choices again and gets further.
@@ -49,6 +50,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--hypothesis-profile") == "thorough":
         for item in items:
             item.add_marker(pytest.mark.timeout(0))
+    for item in items:
+        if FULL and item.get_closest_marker("catalogue") is not None:
+            item.add_marker(pytest.mark.timeout(3 * 3600), append=False)
 
 
 ROOT = Path(__file__).parent.parent

@@ -19,8 +19,7 @@ from kassa.house import House
 from kassa.stores.model import Store
 from tests.contracts.deploy import Contract, deploy
 from tests.house import XPUB, add_store, anvil_network, build_house
-from tests.rescan import compare, copy_terms, stand_on_first
-from tests.shop import Json, Shop, address
+from tests.shop import Json, Shop, address, compare_with_fresh_scan
 
 ANVIL = "anvil"
 ETHER = 10**18
@@ -123,25 +122,6 @@ async def open_evm_shop(
         finally:
             await shop.stop()
             await house.marks.close()
-
-
-async def compare_with_fresh_scan(shop: EvmShop, fresh: Database, data_dir: Path) -> None:
-    """Stop a shop on its node's tip; let an empty Kassa with the same terms scan its chain, past any proxy."""
-    await shop.caught_up()
-    await shop.stop()
-    house = await build_house(
-        fresh, data_dir, {ANVIL: anvil_network(shop.anvil.rpc_url, usdc(shop.anvil))}, SystemClock()
-    )  # type: ignore[arg-type]
-    await copy_terms(shop.house, house)
-    await stand_on_first(shop.house, house)
-    scan = EvmShop(house, shop.anvil, shop.store, shop.rpc)
-    scan.start()
-    try:
-        await scan.caught_up()
-    finally:
-        await scan.stop()
-        await house.marks.close()
-    await compare(shop.house, house)
 
 
 __all__ = [

@@ -1,12 +1,13 @@
 """A house for tests: the real parts, on a fresh database, with fixed rates."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
 from kassa.chains.registry import FAMILIES
+from kassa.core.clock import Clock
 from kassa.core.money import Token
 from kassa.core.secret import Secret
 from kassa.db.pool import Database, Tx
@@ -35,6 +36,18 @@ RATES = {
 
 
 SEAL = Seal(bytes(32))
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is needed to look at a database once more."""
+
+    networks: Mapping[str, Network]
+    clock: Clock
+
+
+PLACES: dict[str, Place] = {}
+"""The databases that this test's houses were built on, by name: they are judged when it is over."""
 
 
 class SetClock:
@@ -83,6 +96,7 @@ async def build_house(
     )
     chains = {n.name: FAMILIES[n.family].chain(n.chain, n.name, n.tokens) for n in configured.values()}
     marks = await AddressMarks.start(database, data_dir)
+    PLACES[await database.pool.fetchval("select current_database()")] = Place(configured, clock or SetClock())
     async with database.transaction() as tx:
         await assets.keep(tx, [asset for chain in chains.values() for asset in chain.assets])
     return House(settings, database, chains, clock or SetClock(), marks, SEAL)

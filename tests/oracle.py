@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -100,7 +100,8 @@ class Oracle:
         assert not repeated, f"addresses issued twice: {repeated}"
         rows = await pool.fetch(
             "select k.id, k.next_index, coalesce(max(a.index), -1) as highest,"
-            " count(a.index) <> count(distinct a.index) as repeats"
+            " count(a.index) <> count(distinct (a.network, a.index)) filter (where a.index is not null)"
+            " as repeats"
             " from keychains k left join addresses a on a.keychain_id = k.id group by 1, 2"
         )
         for row in rows:
@@ -179,13 +180,15 @@ class Oracle:
                 assert announced == wanted, f"{each.terms.id}: {announced} was announced, {wanted} is true"
                 arrived = facts.payments.get(each.terms.id, ())
                 for payment in arrived:
+                    if payment["asset"] not in facts.options[each.terms.id]:
+                        continue  # another asset than was asked for: it is booked, and fulfils nothing
                     option = facts.options[each.terms.id][payment["asset"]]
                     said = payment["status"], payment["confirmations_required"]
                     before = facts.given.get(each.terms.id, ())
                     sight = facts.networks[option["network"]]
                     expected = expected_payment(payment, option, *sight, arrived, before)
                     # What an alert asked for stays written with what has settled by it, and is not with what is dead.
-                    compared = 1 if payment["raised"] else 2
+                    compared = 1 if payment["raised"] or payment["settled_at"] else 2
                     assert said[:compared] == expected[:compared], f"{payment['id']}: {said}, not {expected}"
                 assert set(given) <= set(facts.given.get(each.terms.id, ())), "given back, and not written down"
                 current.append((each.terms.id, money))
@@ -240,8 +243,11 @@ def _told_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
 _PAYMENTS = """
 select p.*, (select max(r.blocks) from restraints r where r.kind = 'raised' and r.lifted_at is null
     and r.network = p.network and (r.store_id is null or r.store_id = p.store_id)) as raised,
-    p.settled_at is null and exists (select from contracts c where c.asset = p.asset and c.frozen_for is not null)
-        as frozen
+    (p.settled_at is null and exists (select from contracts c where c.asset = p.asset and c.frozen_for is not null))
+        or (p.status is distinct from 'settled' and exists (select from restraints r where r.kind = 'held'
+            and r.lifted_at is null and r.network = p.network and (r.asset is null or r.asset = p.asset)
+            and (r.store_id is null or r.store_id = p.store_id))) as frozen,
+    coalesce((select final_height from networks n where n.id = p.network), -1) as final
 from payments p
 """
 
@@ -322,20 +328,32 @@ async def _check_sums(house: House, truth: Truth, mined: int) -> None:
 async def _check_unconfirmed(
     house: House, truth: Truth, rows: Mapping[tuple[str, str], Any], pending: set[tuple[str, str]]
 ) -> None:
-    """O3, without a block: what the mempool holds is waiting; the rest is overtaken, or known to be missing."""
-    spends: dict[str, set[str]] = {}
-    for row in await house.database.pool.fetch("select txid, outpoint from payment_inputs"):
-        spends.setdefault(row["txid"], set()).add(row["outpoint"])
+    """O3, without a block: what the mempool holds is waiting; the rest is overtaken, or known to be missing.
+
+    Overtaken is also what hangs on another transaction that was: `needs` holds what has to be left to whom.
+    """
+    needs: dict[str, set[tuple[str, str]]] = {}
+    for row in await house.database.pool.fetch(
+        """select txid, outpoint, txid as by from payment_inputs where network = $1
+           union select a.txid, i.outpoint, a.ancestor from payment_ancestors a
+           join ancestor_inputs i on i.network = a.network and i.ancestor = a.ancestor where a.network = $1""",
+        truth.network,
+    ):
+        needs.setdefault(row["txid"], set()).add((row["outpoint"], row["by"]))
     waiting = {key for key, row in rows.items() if row["block_hash"] is None and _nothing_against(row)}
     assert waiting == pending, f"waiting: {waiting}, in the mempool: {pending}"
     for key, row in rows.items():
         if row["block_hash"] is not None or key in pending:
             continue
-        mined = {by for spent in spends.get(key[0], ()) if (by := truth.mined_spenders.get(spent))}
-        rivals = mined or {by for spent in spends.get(key[0], ()) if (by := truth.pending_spenders.get(spent))}
+        mined = _rivals(needs.get(key[0], ()), truth.mined_spenders)
+        rivals = mined or _rivals(needs.get(key[0], ()), truth.pending_spenders)
         how = f"{key} lost to {rivals}, not {row['conflict_txid']}: {dict(row)}"
         assert not rivals or row["conflict_txid"] in rivals, how
         assert bool(mined) == (row["conflict_height"] is not None), f"{key} lost to {row['conflict_txid']}: in a block?"
+
+
+def _rivals(needed: Collection[tuple[str, str]], spenders: Mapping[str, str]) -> set[str]:
+    return {by for outpoint, owner in needed if (by := spenders.get(outpoint)) not in (None, owner)}
 
 
 def _nothing_against(row: Mapping[str, Any]) -> bool:

@@ -13,12 +13,19 @@ from tests.house import BITCOIN, add_store, build_house
 
 
 async def follow(house: House, network: str = BITCOIN) -> None:
-    """Write the row of a network that is followed and up to date."""
+    """Write the rows of a network that is followed and up to date."""
     await house.database.pool.execute(
         "insert into networks (id, chain, fence, holder, lease_until, height, hash, node_height, state, contacted_at,"
         " observed_at) values ($1, $1, 1, 'test', now() + interval '1 hour', 120, $2, 123, 'ok', $3, $3)",
         network,
         "ab" * 32,
+        house.clock.now(),
+    )
+    await house.database.pool.execute(
+        "insert into blocks (network, height, hash, parent, time) values ($1, 120, $2, $3, $4)",
+        network,
+        "ab" * 32,
+        "aa" * 32,
         house.clock.now(),
     )
 

@@ -10,8 +10,8 @@ from kassa.main import open_house
 from kassa.settings.read import read_settings
 from tests.chaos.shoppers import Shoppers
 from tests.chaos.stage import Stage
-from tests.faults.crashing import truth
 from tests.oracle import Oracle, check_chain
+from tests.truth import truth
 
 _BALANCE_OF = "0x70a08231"
 _EXCEPTION = re.compile(r"^(?:\w+\.)*(\w+(?:Error|Exception|Invalid|Rejected|Timeout))\b", re.MULTILINE)

@@ -10,11 +10,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from kassa.chains.bitcoin.devnode import DevNode
-from tests.house import BITCOIN, TPUB
+from kassa.core.clock import SystemClock
+from kassa.settings.read import read_settings
+from tests.house import BITCOIN, PLACES, TPUB, Place
 from tests.tools.ports import free_port
 
 Json = dict[str, Any]
@@ -234,3 +237,6 @@ async def installed(folder: Path, node: DevNode, database_url: str, **settings: 
         yield program
     finally:
         await program.close()
+        if database_url != "embedded":
+            networks = read_settings(program.config, {}).networks
+            PLACES[urlsplit(database_url).path.lstrip("/")] = Place(networks, SystemClock())

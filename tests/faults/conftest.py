@@ -1,4 +1,4 @@
-"""A shop on a fresh node for each test."""
+"""A shop on a fresh node for each test, and the judgement of what each test leaves behind."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,15 +10,15 @@ from kassa.chains.evm.devnode import AnvilNode
 from kassa.db.pool import Database
 from tests.evmshop import EvmShop, open_evm_shop
 from tests.faults.crashing import Databases
+from tests.judging import judged
 from tests.shop import Shop, open_shop
+
+__all__ = ["judged"]
 
 
 @pytest.fixture
-async def shop(
-    bitcoind: DevNode, database: Database, tmp_path: Path, request: pytest.FixtureRequest
-) -> AsyncIterator[Shop]:
-    verified = getattr(request.module, "VERIFIED", False)
-    async with open_shop(bitcoind, database, tmp_path, verified=verified) as opened:
+async def shop(bitcoind: DevNode, database: Database, tmp_path: Path) -> AsyncIterator[Shop]:
+    async with open_shop(bitcoind, database, tmp_path) as opened:
         yield opened
 
 

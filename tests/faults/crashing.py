@@ -23,10 +23,8 @@ from kassa.invoices.model import Order
 from kassa.stores.model import Store
 from kassa.watch import store as watch
 from kassa.workers.follow_chain import Follower
-from tests import checker
 from tests.faults.runner import network
 from tests.house import BITCOIN, add_store, build_house
-from tests.oracle import Output, Truth
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 60
@@ -174,22 +172,6 @@ async def caught_up(url: str, node: DevNode) -> None:
 
     await until(holds, "the follower caught up")
     await connection.close()
-
-
-async def truth(house: House, rpc_url: str) -> Truth:
-    """Ask the independent checker what the node holds."""
-    pool = house.database.pool
-    addresses = {
-        row["address"]: row["script"]
-        for row in await pool.fetch("select address, script from addresses where network = $1", BITCOIN)
-    }
-    first = await pool.fetchval("select min(height) from blocks where network = $1", BITCOIN)
-    seen = await asyncio.to_thread(checker.look, rpc_url, addresses, first)
-    outputs = {
-        (txid, f"out:{number}"): Output(addresses[address], units, block)
-        for (txid, number), (address, units, block) in seen.outputs.items()
-    }
-    return Truth(BITCOIN, f"BTC@{BITCOIN}", seen.blocks, outputs, seen.mined_spenders, seen.pending_spenders)
 
 
 async def story(house: House) -> list[tuple[str, ...]]:

@@ -190,6 +190,7 @@ async def test_an_address_on_a_removed_network_is_shown_only_where_it_can_be_che
     assert await alerts(served) == []
 
 
+@pytest.mark.tampers("a network is left that nobody has settings of")
 async def test_a_network_that_was_followed_once_is_still_known(house: House) -> None:
     await house.database.pool.execute("insert into networks (id, chain) values ('gone', 'a-chain-nobody-knows')")
     assert dict(await former_chains(house.settings, house.database)) == {}

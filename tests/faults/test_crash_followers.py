@@ -20,11 +20,11 @@ from tests.faults.crashing import (
     opened,
     running,
     story,
-    truth,
     until,
 )
 from tests.faults.runner import LOST
 from tests.oracle import Oracle, check_chain
+from tests.truth import truth
 
 LEASE = {"RUNNER_LEASE": "1", "RUNNER_IDLE": "2"}
 PAID = [

@@ -3,8 +3,9 @@
 import ast
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import asyncpg
@@ -22,16 +23,20 @@ from tests.faults.crashing import (
     opened,
     running,
     story,
-    truth,
 )
 from tests.oracle import Oracle, check_chain
 from tests.rescan import compare, copy_terms, projection, stand_on_first
+from tests.sizes import FULL
+from tests.truth import truth
 
 FORWARD = (
-    "chain.held", "chain.blocks", "chain.payments", "chain.conflicts", "flow.announced", "flow.posted", "flow.events",
-    "chain.commit", "mempool.payments", "mempool.commit",
+    "chain.read", "chain.held", "chain.linked", "chain.blocks", "payment.put", "chain.payments", "chain.conflicts",
+    "chain.voids", "chain.unowned", "flow.locked", "flow.announced", "flow.payments", "flow.events", "flow.credited",
+    "flow.posted", "chain.commit", "chain.committed", "mempool.read", "mempool.payments", "mempool.ancestors",
+    "mempool.commit",
 )  # fmt: skip
-REORGANISATION = ("chain.held", "chain.undone", *FORWARD[1:])
+"""In the order in which they are passed."""
+REORGANISATION = (*FORWARD[:2], "chain.undone", *FORWARD[2:])
 OPENING = ("invoice.written", "invoice.commit")
 # Points that are passed again after the first: by the next block, or by the look into the mempool.
 AGAIN = ("chain.held", "chain.commit", "flow.announced", "flow.events")
@@ -147,25 +152,34 @@ async def _check_consistent(url: str, folder: Path, node: DevNode) -> None:
         await Oracle(house).check()
 
 
+def _lives(points: Sequence[str]) -> list[list[str]]:
+    """Return the deaths of each Kassa: one that dies at every point in turn; in full, one for each point.
+
+    Every death but the first is during the recovery from the one before.
+    """
+    if not FULL:
+        return [[f"{point}:1" for point in points]]
+    return [[f"{point}:1", f"{after}:1"] for point, after in pairwise([*points, points[-1]])]
+
+
+@pytest.mark.catalogue
 @pytest.mark.timeout(900)
 async def test_d1_killed_at_any_point_of_moving_forward(
     bitcoind: DevNode, databases: Databases, tmp_path: Path
 ) -> None:
     scene = await _forward(bitcoind, databases, tmp_path)
-    for point, next_point in zip(FORWARD, (*FORWARD[1:], FORWARD[-1]), strict=True):
-        # The second death is during the recovery from the first.
-        await _check_killed(scene, databases, tmp_path, [f"{point}:1", f"{next_point}:1"], RUNNER_BLOCKS="1")
-    for point in AGAIN:
-        await _check_killed(scene, databases, tmp_path, [f"{point}:2", f"{point}:2"], RUNNER_BLOCKS="1")
+    for deaths in [*_lives(FORWARD), *([f"{point}:2"] * 2 for point in AGAIN)]:
+        await _check_killed(scene, databases, tmp_path, deaths, RUNNER_BLOCKS="1")
 
 
+@pytest.mark.catalogue
 @pytest.mark.timeout(900)
 async def test_d1_killed_at_any_point_of_a_reorganisation(
     bitcoind: DevNode, databases: Databases, tmp_path: Path
 ) -> None:
     scene = await _reorganisation(bitcoind, databases, tmp_path)
-    for point, next_point in zip(REORGANISATION, (*REORGANISATION[1:], REORGANISATION[-1]), strict=True):
-        await _check_killed(scene, databases, tmp_path, [f"{point}:1", f"{next_point}:1"])
+    for deaths in _lives(REORGANISATION):
+        await _check_killed(scene, databases, tmp_path, deaths)
 
 
 async def test_g6_what_a_rescan_gives_is_what_was_lived_through(

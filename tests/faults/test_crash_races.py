@@ -25,6 +25,7 @@ from tests.rescan import projection
 from tests.sim.test_histories import Laboratory
 from tests.sim.toychain import ToySource
 from tests.sim.world import LEASE_SECONDS, World, new_world, truth_of
+from tests.sizes import size
 
 # Three transactions in ten are lost: at a statement, at another, or at commit.
 _LOSE = """
@@ -181,17 +182,18 @@ async def test_d8_a_real_deadlock_is_lost_and_done_again(world: World) -> None:
     assert (await world.shown(invoice))["status"] == "settled"
 
 
+@pytest.mark.catalogue
 async def test_d24_a_payment_at_the_moment_of_expiry_is_in_time_or_late_never_both(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     """Paid within 50 ms of expiry, a few a second away from it; the clock's gate runs in two other processes."""
-    random, clock = Random(24), SystemClock()
+    random, clock, count = Random(24), SystemClock(), size(120, 1_000)
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(new_world(database, tmp_path / "house", clock))
         for name in ("one", "two"):
             ticking = running(database_url, tmp_path / name, "http://127.0.0.1:1", "tick", RUNNER_TICK="0.002")
             await stack.enter_async_context(ticking)
-        invoices = [await world.invoice(expires_in=6) for _ in range(120)]
+        invoices = [await world.invoice(expires_in=size(6, 60)) for _ in range(count)]
         offsets = [-1.0] * 5 + [2.0] * 5 + [random.uniform(-0.05, 0.05) for _ in invoices[10:]]
         async with asyncio.TaskGroup() as group:
             payers = [
@@ -202,7 +204,7 @@ async def test_d24_a_payment_at_the_moment_of_expiry_is_in_time_or_late_never_bo
             assert world.follower is not None
             while not all(payer.done() for payer in payers):
                 await world.follower.look()
-        assert len(payers) == 120
+        assert len(payers) == count
 
         async def quiet() -> object:
             assert world.follower is not None

@@ -36,6 +36,7 @@ async def test_f3_a_reversal_and_a_deep_reorganisation_ask_for_more_until_a_pers
     thief = await shop.node.conflict(txid)
     await shop.node.mine(2)
     await shop.until(lost, status="settled")
+    await shop.caught_up()  # it settled by the first block; only who stands on the second sees both of them undone
     await shop.node.fork(2, drop={txid}, transactions=[thief])
     await shop.until(lost, payments=["reversed"])
     found = await look(shop.house, "reorganisations", "reversals")

@@ -161,6 +161,7 @@ async def test_what_raises_a_doubt_does_not_settle_together_with_it(
         await shop.until(cheated, status="settled")
 
 
+@pytest.mark.tampers("the token takes from every balance")
 async def test_a_rebasing_token_credits_what_was_transferred(
     anvil: AnvilNode, database: Database, tmp_path: Path
 ) -> None:

@@ -1,18 +1,32 @@
 """Odd ways in which money arrives, on a real node: A15, A17, A19, A20, A21, A23."""
 
 import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+from time import process_time
 
 import pytest
 from asyncpg import UniqueViolationError
 
 from kassa import flow
 from kassa.audit.model import Actor
+from kassa.chains.bitcoin.devnode import DevNode
+from kassa.db.pool import Database
 from kassa.invoices.model import Decision
 from tests.house import add_store
-from tests.shop import Shop, address
+from tests.shop import Shop, address, open_shop
+from tests.sizes import size
+from tests.tools.sending import Skewed
 
-VERIFIED = True
-"""The shop of each test ends with the oracle and the chain."""
+GROWTH_KB = 40_000
+"""What the second half of a flood may take more of than the first did: far less than what has come by then."""
+
+
+def memory_kb() -> int:
+    """Return what is resident of this process, in which Kassa runs."""
+    return next(
+        int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")
+    )
 
 
 async def test_a15_a_coinbase_settles_only_when_it_is_mature(shop: Shop) -> None:
@@ -39,14 +53,46 @@ async def test_a15_a_coinbase_that_is_reorganised_away_never_was(shop: Shop) -> 
     assert await shop.books() == {}
 
 
+@pytest.mark.catalogue
 async def test_a17_a_flood_of_dust_is_booked_to_the_last_satoshi(shop: Shop) -> None:
-    invoice = await shop.invoice()
-    for _ in range(4):
+    invoice, count = await shop.invoice(), size(4, 20)
+    grown, began = [], process_time()
+    for _ in range(count):
         await shop.node.send_many([(address(invoice), 600)] * 500)
+        await shop.caught_up()
+        grown.append(memory_kb())
     await shop.node.mine()
-    shown = await shop.until(invoice, amount_settled="600.00")
-    assert len(shown["payments"]) == 2_000
-    assert await shop.books() == {"wallet:bitcoin-regtest": 1_200_000, "sales": -100_000, "over": -1_100_000}
+    units = count * 500 * 600
+    shown = await shop.until(invoice, amount_settled=f"{units // 2000}.00")
+    assert len(shown["payments"]) == count * 500
+    assert await shop.books() == {
+        "wallet:bitcoin-regtest": units,
+        "sales": -100_000,
+        "over": 100_000 - units,
+    }
+    assert process_time() - began < 60  # of Kassa and of this test, whatever else the machine does
+    assert grown[-1] - grown[count // 2] < GROWTH_KB, f"memory grows with every output: {grown}"
+
+
+@pytest.mark.catalogue
+async def test_a27_a_block_full_of_outputs_to_us_is_credited_whole(shop: Shop) -> None:
+    count = size(2, 10)
+    invoices = [await shop.invoice(expires_in=86_400) for _ in range(50)]
+    outputs = [(address(invoice), 10_000) for invoice in invoices] * 10
+    await shop.stop()
+    for _ in range(count):
+        await shop.node.send_many(outputs)
+    await shop.node.mine()
+    shop.start()
+    await shop.caught_up()
+    assert await shop.books() == {
+        "wallet:bitcoin-regtest": count * 5_000_000,
+        "sales": -5_000_000,
+        **({"over": 5_000_000 - count * 5_000_000} if count > 1 else {}),
+    }
+    for invoice in invoices:
+        shown = await shop.shown(invoice)
+        assert (shown["status"], len(shown["payments"])) == ("settled", count * 10)
 
 
 async def test_a19_money_for_an_invoice_that_is_over_is_booked_and_said(shop: Shop) -> None:
@@ -62,6 +108,32 @@ async def test_a19_money_for_an_invoice_that_is_over_is_booked_and_said(shop: Sh
     await shop.until(invalid, status="invalid", flags=["marked"], amount_paid="50.00", payments=["settled"])
     assert await shop.books() == {"wallet:bitcoin-regtest": 200_000, "sales": -200_000}
     assert (await shop.events(expired))[-1] == "invoice.updated"
+
+
+async def test_a19_money_that_comes_a_second_a_day_or_a_year_late_is_booked_as_late(
+    bitcoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    """The shop's clock and the node's are moved together, as if that time had passed; nothing else is as if."""
+    clock = Skewed()
+    async with open_shop(bitcoind, database, tmp_path, clock=clock) as shop:
+        invoices = [await shop.invoice(expires_in=900) for _ in range(3)]
+        end = max(datetime.fromisoformat(invoice["expires_at"]) for invoice in invoices)
+        for number, late in enumerate((timedelta(seconds=1), timedelta(days=1), timedelta(days=400))):
+            clock.ahead += end + late - clock.now()
+            await bitcoind.set_mock_time(int(clock.now().timestamp()))
+            await shop.until_event(invoices[number], "invoice.expired")
+            await shop.pay(invoices[number])
+            shown = await shop.until(invoices[number], status="expired", flags=["late"], payments=["detected"])
+            seen = datetime.fromisoformat(shown["payments"][0]["first_seen_at"])
+            assert late - timedelta(seconds=1) <= seen - end < late + timedelta(minutes=5)  # a node says whole seconds
+            await bitcoind.mine()
+            await shop.until(invoices[number], amount_settled="50.00", payments=["settled"])
+        assert await shop.books() == {"wallet:bitcoin-regtest": 300_000, "sales": -300_000}
+        for invoice in invoices:
+            assert await shop.events(invoice) == [
+                "invoice.created", "invoice.expired", "payment.detected", "invoice.updated", "payment.settled",
+                "invoice.updated",
+            ]  # fmt: skip
 
 
 async def test_a20_one_transaction_pays_five_invoices_of_three_stores(shop: Shop) -> None:

@@ -27,6 +27,8 @@ from tests.tools.liar import Liar
 
 SIGNALS_COUNT = "-mempoolfullrbf=0"
 
+pytestmark = pytest.mark.tampers("books and rows are changed, and money is moved past Kassa, to be found")
+
 
 async def run(shop: Shop) -> Json:
     return await reconcile_network(shop.house, shop.network, lambda _done, _of: None)

@@ -12,12 +12,10 @@ from kassa.chains.bitcoin.devnode import DevNode
 from kassa.core.errors import Unavailable
 from kassa.db.pool import Database
 from kassa.settings import Confirmations
-from tests.shop import Shop, open_shop
+from tests.shop import Shop, compare_with_fresh_scan, open_shop
+from tests.sizes import size
 
 SETTLED = {"wallet:bitcoin-regtest": 100_000, "sales": -100_000}
-
-VERIFIED = True
-"""The shop of each test ends with the oracle and the chain."""
 
 
 async def test_a1_a_payment_is_undone_and_mined_again(shop: Shop) -> None:
@@ -77,18 +75,28 @@ async def test_a3_a_settled_payment_is_destroyed_by_a_double_spend(
         assert await database.pool.fetchval("select count(*) from entries") == 3
 
 
-async def test_a4_flip_flops_end_where_a_fresh_scan_ends(shop: Shop) -> None:
+@pytest.mark.catalogue
+async def test_a4_flip_flops_end_where_a_fresh_scan_ends(shop: Shop, empty: Database, tmp_path: Path) -> None:
     dice = random.Random(4)
+    for _ in range(size(1, 5)):
+        await flip_flop(shop, dice, size(25, 10))
+    events = await database_events(shop)
+    assert len(events) == len(set(events))
+    await compare_with_fresh_scan(shop, empty, tmp_path / "fresh")
+
+
+async def flip_flop(shop: Shop, dice: random.Random, switches: int) -> None:
+    """Let the node switch between two branches that both hold a payment, and only one of them another."""
     invoice, other = await shop.invoice(), await shop.invoice()
     await shop.pay(invoice)
     await shop.caught_up()
     base = (await shop.node.tip()).height
-    ours = await shop.node.mine(4)
+    ours = await shop.node.mine(dice.randint(1, 8))
     await shop.caught_up()
     await shop.node.invalidate(ours[0])
     await shop.pay(other)
-    theirs = await shop.node.mine(6)
-    for _ in range(25):
+    theirs = await shop.node.mine(dice.randint(1, 8))
+    for _ in range(switches):
         on_ours = await shop.node.block_hash(base + 1) == ours[0]
         await (shop.node.invalidate(ours[0]) if on_ours else shop.node.reconsider(ours[0]))
         await (shop.node.reconsider(theirs[0]) if on_ours else shop.node.invalidate(theirs[0]))
@@ -99,8 +107,6 @@ async def test_a4_flip_flops_end_where_a_fresh_scan_ends(shop: Shop) -> None:
     await shop.node.mine(1)
     await shop.until(invoice, status="settled")
     await shop.until(other, status="settled")
-    events = await database_events(shop)
-    assert len(events) == len(set(events))
     for one in (invoice, other):
         said = await shop.events(one)
         # Every reversal was answered by a new settlement; nothing was said twice in a row.

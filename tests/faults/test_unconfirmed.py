@@ -12,9 +12,6 @@ from tests.chains.test_replaceable import SIGNALS_COUNT
 from tests.shop import Shop, address, open_shop
 from tests.tools.liar import Liar
 
-VERIFIED = True
-"""The shop of each test ends with the oracle and the chain."""
-
 
 async def test_a8_a_malleated_transaction_is_credited_once_under_its_new_id(shop: Shop) -> None:
     invoice = await shop.invoice()
@@ -68,7 +65,7 @@ async def from_unconfirmed(node: DevNode, to: str) -> tuple[str, str]:
 async def test_a9_a_payment_ends_at_once_when_another_takes_the_place_of_an_ancestor(
     bitcoind: DevNode, database: Database, tmp_path: Path, mined: bool
 ) -> None:
-    async with open_shop(bitcoind, database, tmp_path, verified=True, drop_after_seconds=3600) as shop:
+    async with open_shop(bitcoind, database, tmp_path, drop_after_seconds=3600) as shop:
         invoice = await shop.invoice()
         ancestor, paid = await from_unconfirmed(bitcoind, address(invoice))
         await shop.until(invoice, status="processing", payments=["detected"])
@@ -88,7 +85,7 @@ async def test_a9_a_block_that_comes_during_a_look_may_hold_a_replacement_of_wha
 ) -> None:
     async with (
         Liar(bitcoind.rpc_url) as liar,
-        open_shop(bitcoind, database, tmp_path, rpc_url=liar.url, verified=True, drop_after_seconds=3600) as shop,
+        open_shop(bitcoind, database, tmp_path, rpc_url=liar.url, drop_after_seconds=3600) as shop,
     ):
         invoice = await shop.invoice()
         if known:
@@ -109,6 +106,37 @@ async def test_a9_a_block_that_comes_during_a_look_may_hold_a_replacement_of_wha
         other = (await bitcoind.rpc.call("decoderawtransaction", thief))["txid"]
         assert [(p["txid"], p["replaced_by"]) for p in shown["payments"]] == [(paid, other)]
         assert (await shop.events(invoice)).count("payment.detected") == 1
+
+
+async def test_a9_an_ancestor_is_followed_on_a_node_without_push_as_well(
+    litecoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    await litecoind.restart("-mempoolreplacement=1")
+    async with open_shop(litecoind, database, tmp_path, network="litecoin-regtest", drop_after_seconds=3600) as shop:
+        invoice = await shop.invoice("0.08")  # 0.001 LTC
+        ancestor, paid = await from_unconfirmed(litecoind, address(invoice))
+        await shop.until(invoice, status="processing", payments=["detected"])
+        thief = await litecoind.broadcast(await litecoind.conflict(ancestor))
+        shown = await shop.until(invoice, status="new", payments=["replaced"])
+        assert [(p["txid"], p["replaced_by"]) for p in shown["payments"]] == [(paid, thief)]
+
+
+async def test_a9_a_payment_first_seen_in_a_block_ends_with_its_ancestor_when_that_block_is_undone(
+    bitcoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    async with open_shop(bitcoind, database, tmp_path, drop_after_seconds=3600) as shop:
+        invoice = await shop.invoice()
+        await shop.stop()
+        ancestor, paid = await from_unconfirmed(bitcoind, address(invoice))
+        thief = await bitcoind.conflict(ancestor)
+        other = (await bitcoind.rpc.call("decoderawtransaction", thief))["txid"]
+        await bitcoind.mine(transactions=[ancestor])
+        await bitcoind.mine()
+        shop.start()
+        await shop.until(invoice, status="settled", payments=["settled"])
+        await bitcoind.fork(2, drop={ancestor}, transactions=[thief])
+        shown = await shop.until(invoice, status="new", payments=["reversed"])
+        assert [(p["txid"], p["replaced_by"]) for p in shown["payments"]] == [(paid, other)]
 
 
 async def test_a9_an_ancestor_that_confirms_takes_nothing_back(shop: Shop) -> None:
@@ -155,6 +183,29 @@ async def test_a13_a_payment_dropped_by_a_restart_comes_back_as_the_same_payment
     ]  # fmt: skip
 
 
+async def test_a13_a_payment_that_the_mempool_let_expire_comes_back_as_the_same_payment(
+    bitcoind: DevNode, database: Database, tmp_path: Path
+) -> None:
+    await bitcoind.restart("-mempoolexpiry=1", "-walletbroadcast=0")
+    async with open_shop(bitcoind, database, tmp_path) as shop:
+        invoice = await shop.invoice()
+        raw = await bitcoind.draft([(address(invoice), 100_000)])
+        await bitcoind.broadcast(raw)
+        first = await shop.until(invoice, status="processing")
+        await bitcoind.set_mock_time(int(shop.house.clock.now().timestamp()) + 2 * 3600)
+        await shop.heard()
+        assert (await shop.shown(invoice))["status"] == "processing"  # a node forgets only when something comes
+        await bitcoind.broadcast(await bitcoind.draft([(await bitcoind.address(), 50_000)]))
+        await shop.until(invoice, status="new", payments=["dropped"])
+        await bitcoind.mine(2)
+        await bitcoind.mine(transactions=[raw])
+        shown = await shop.until(invoice, status="settled")
+        assert [p["id"] for p in shown["payments"]] == [p["id"] for p in first["payments"]]
+        assert await shop.books() == {"wallet:bitcoin-regtest": 100_000, "sales": -100_000}
+        said = await shop.events(invoice)
+        assert [said.count(f"payment.{what}") for what in ("detected", "dropped", "settled")] == [1, 1, 1]
+
+
 async def test_a_dropped_payment_that_is_broadcast_again_is_the_same_payment(shop: Shop) -> None:
     invoice = await shop.invoice()
     txid = await shop.pay(invoice)
@@ -188,7 +239,7 @@ async def test_a9_an_ancestor_that_signals_replacement_keeps_a_payment_from_sett
 ) -> None:
     await bitcoind.restart(SIGNALS_COUNT)
     policy = (Confirmations(0, Fraction(50), "EUR"), Confirmations(1))
-    async with open_shop(bitcoind, database, tmp_path, verified=True, confirmations=policy) as shop:
+    async with open_shop(bitcoind, database, tmp_path, confirmations=policy) as shop:
         invoice = await shop.invoice()
         await from_unconfirmed(bitcoind, address(invoice))
         await shop.until(invoice, payments=["detected"])

@@ -57,6 +57,7 @@ async def pay(house: House, index: int) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.tampers("rows stand in for orders")
 async def test_e43_a_flood_of_unpaid_orders_ends_at_the_bound_and_begins_with_whoever_floods(house: House) -> None:
     here = bounded(house)
     async with house.database.transaction() as tx:
@@ -84,6 +85,7 @@ async def test_e43_a_flood_of_unpaid_orders_ends_at_the_bound_and_begins_with_wh
         assert await order(flooding, 1) == (1, "")
 
 
+@pytest.mark.tampers("ten thousand orders are rows without a history")
 async def test_e43_a_process_that_starts_knows_soon_what_ten_thousand_orders_before_it_took(house: House) -> None:
     here = bounded(house)
     async with house.database.transaction() as tx:

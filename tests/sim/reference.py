@@ -22,22 +22,25 @@ def expected_payment(
 ) -> tuple[str, int]:
     """Return a payment's status and the confirmations that it needs.
 
+    A tier may ask for a final block too: `final` is the height up to which they are.
     `raised` of a payment are the confirmations that an alert asks for, of whatever lives and has not settled; `frozen`:
     there is a doubt about its asset, and it never settled before.
     `beside` are all payments of its invoice, `given` the ids of those that were given back, which go before the others.
     """
     mine, earlier = _turn(payment, given), 0
-    for other in beside:
+    # Of a single tier no sum can make another; and a flood has thousands of payments.
+    for other in beside if len(option["tiers"]) > 1 else ():
         if other["asset"] == payment["asset"] and _turn(other, given) < mine:
             alive = expected_payment(other, option, height, observed_at, drop_after)[0] in _LIVING
             earlier += int(other["units"]) if alive else 0
     larger = max(int(payment["units"]) + earlier, int(option["due_units"]))
-    needed = None
-    for limit, blocks in option["tiers"]:
+    needed, final = None, False
+    for limit, blocks, *final_too in option["tiers"]:
         if needed is None and (limit is None or larger <= limit):
-            needed = blocks
+            needed, final = blocks, bool(final_too)
     if needed is None:
-        needed = max([blocks for _, blocks in option["tiers"]] or [1])
+        needed = max([blocks for _, blocks, *_ in option["tiers"]] or [1])
+        final = any(final_too for _, _, *final_too in option["tiers"])
     if payment["replaceable"] and needed < 1:
         needed = 1
     if payment["status"] != "settled" and not _dead(payment, height, observed_at, drop_after):
@@ -45,6 +48,7 @@ def expected_payment(
     needed = max(needed, payment["maturity"])
     if payment["block_height"] is not None and height >= payment["block_height"]:
         deep_enough = height - payment["block_height"] + 1 >= needed and not payment.get("frozen")
+        deep_enough = deep_enough and (not final or payment["block_height"] <= payment["final"])
         return ("settled" if deep_enough else "confirming"), needed
     lost = "replaced" if payment["settled_at"] is None else "reversed"
     if payment["conflict_txid"]:

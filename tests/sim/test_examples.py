@@ -127,3 +127,19 @@ async def test_what_needs_no_block_settles_when_the_doubt_about_its_asset_is_ove
     await world.thaw()
     await world.oracle.check()
     assert (await world.shown(invoice))["status"] == "settled"
+
+
+async def test_what_hangs_on_a_transaction_ends_with_it_though_blocks_alone_ever_showed_both(world: World) -> None:
+    invoice = await world.invoice()
+    assert invoice is not None
+    parent = world.tx((b"x" * 22, 200_000))
+    child = world.paying(invoice, spends=[f"{parent.txid}:0"])
+    world.chain.mine([parent])
+    world.chain.mine([child])
+    await world.step()
+    assert (await world.shown(invoice))["status"] == "settled"
+    rival = world.tx((b"x" * 22, 1), spends=parent.inputs)
+    world.chain.fork(2, 3, [rival])
+    await world.step()
+    (payment,) = (await world.shown(invoice))["payments"]
+    assert (payment["status"], payment["replaced_by"]) == ("reversed", rival.txid)

@@ -12,7 +12,19 @@ import numpy as np
 from kassa.chains.base import Watched
 from kassa.chains.bitcoin.transactions import script_key
 from kassa.core.errors import ChainMoved
-from kassa.core.facts import Ability, Block, BlockRef, Contract, Input, Pending, Tip, Transaction, Transfer, TransferKey
+from kassa.core.facts import (
+    Ability,
+    Ancestor,
+    Block,
+    BlockRef,
+    Contract,
+    Input,
+    Pending,
+    Tip,
+    Transaction,
+    Transfer,
+    TransferKey,
+)
 from tests.house import BITCOIN, SetClock
 
 ASSET = f"BTC@{BITCOIN}"
@@ -248,6 +260,12 @@ class ToySource:
         found = self._reduced(held, watched, entered)
         return Pending(BlockRef(tip.height, tip.hash), self.whole, tuple(found))
 
+    async def ancestors(
+        self, undone: Sequence[BlockRef], needed: Mapping[str, Sequence[Input]]
+    ) -> Mapping[str, Sequence[Ancestor]]:
+        held = {tx.txid: tx for ref in undone for tx in self.chain.blocks[ref.hash].transactions}
+        return {txid: _ancestors([spent.outpoint for spent in inputs], held) for txid, inputs in needed.items()}
+
     async def contracts(self) -> Sequence[Contract]:
         return ()
 
@@ -283,6 +301,7 @@ class ToySource:
     ) -> list[Transaction]:
         pays, spends = set(watched.destinations.tolist()), set(watched.outpoints.tolist())
         signalling: set[str] = set()
+        by_id = {tx.txid: tx for tx in held}
         found = []
         for tx in held:
             parents = {spent.partition(":")[0] for spent in tx.inputs}
@@ -302,8 +321,25 @@ class ToySource:
             inputs = tuple(Input(spent, outpoint_key(spent)) for spent in tx.inputs)
             if transfers or any(spent.key in spends for spent in inputs):
                 first_seen = None if entered is None else entered.get(tx.txid)
-                found.append(Transaction(tx.txid, transfers, inputs, tx.txid in signalling, first_seen))
+                behind = () if entered is None or not transfers else _ancestors(tx.inputs, by_id)
+                found.append(
+                    Transaction(tx.txid, transfers, inputs, tx.txid in signalling, first_seen, ancestors=behind)
+                )
         return found
+
+
+def _ancestors(inputs: Sequence[str], held: Mapping[str, ToyTx]) -> tuple[Ancestor, ...]:
+    """Return which of these transactions one hangs on that spends these outpoints, itself or through others."""
+    found: dict[str, ToyTx] = {}
+    while inputs:
+        names = [spent.partition(":")[0] for spent in inputs]
+        nearest = [held[name] for name in dict.fromkeys(names) if name in held and name not in found]
+        found |= {each.txid: each for each in nearest}
+        inputs = [spent for each in nearest for spent in each.inputs]
+    return tuple(
+        Ancestor(each.txid, tuple(Input(spent, outpoint_key(spent)) for spent in each.inputs))
+        for each in found.values()
+    )
 
 
 def outpoint_key(outpoint: str) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kassa.core.audits import Claim, Received, Tell
-from kassa.core.facts import BY_BALANCE, Ability, Block, BlockRef, Contract, Opened, Pending, Tip
+from kassa.core.facts import BY_BALANCE, Ability, Ancestor, Block, BlockRef, Contract, Input, Opened, Pending, Tip
 from kassa.core.money import Asset, Token
 
 Keys = NDArray[np.int64]
@@ -91,6 +91,15 @@ class ChainSource(Protocol):
 
     async def block_hash(self, height: int) -> str:
         """Return the hash of the best chain's block at a height; raise `ChainMoved` where there is none."""
+        ...
+
+    async def ancestors(
+        self, undone: Sequence[BlockRef], needed: Mapping[str, Sequence[Input]]
+    ) -> Mapping[str, Sequence[Ancestor]]:
+        """Return what of the transactions in undone blocks ours hang on; `needed`: what ours spend, by their ids.
+
+        Nothing of blocks that the node has no more, and nothing where no transaction spends what another made.
+        """
         ...
 
     async def contracts(self) -> Sequence[Contract]:

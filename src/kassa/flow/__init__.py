@@ -31,7 +31,15 @@ from kassa.flow.administration import (
 from kassa.flow.alerting import decide_alert, on_findings
 from kassa.flow.assigning import assign_payment, unassigned
 from kassa.flow.attempting import attempt_link, last_attempt
-from kassa.flow.chain import halt_network, note_node, on_chain_update, on_final, on_pending, resume_network
+from kassa.flow.chain import (
+    halt_network,
+    note_node,
+    on_chain_update,
+    on_final,
+    on_pending,
+    on_undoing,
+    resume_network,
+)
 from kassa.flow.contracts import on_contracts, thaw_asset
 from kassa.flow.detecting import (
     ADDRESSES,
@@ -152,6 +160,7 @@ __all__ = [
     "on_pending",
     "on_reconciled",
     "on_second_opinion",
+    "on_undoing",
     "on_wallet_changes",
     "open_invoice",
     "overview",

@@ -11,6 +11,7 @@ import kassa.events.store as events
 import kassa.ledger.store as ledger
 import kassa.payments.store as payments
 from kassa.alerts.model import Finding, Kind, Severity
+from kassa.core.crashpoint import crashpoint
 from kassa.core.ids import CustomerId
 from kassa.core.money import Currency, format_units
 from kassa.customers.resource import credit_resource
@@ -64,6 +65,7 @@ async def post(tx: Tx, bookings: Sequence[Booking], now: datetime) -> None:
             if added > 0:
                 told.append(_credited(booking, purse, posting, added, now))
     owed = await customers.move(tx, {purse: units for purse, units in moves.items() if units})
+    crashpoint("flow.credited")
     lost = {purse: latest[purse] for purse, each in owed.items() if each.before != each.after}
     claims = await _claims(tx, lost, owed)
     await ledger.post(tx, [*entries, *[claim.entry for claim in claims]], now)

@@ -1,6 +1,6 @@
 """Two gates: our best chain changed, or we looked into the mempool."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.audit.model import KASSA, Actor
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import NotFound
-from kassa.core.facts import BY_BALANCE, BlockRef, Pending, Tip
+from kassa.core.facts import BY_BALANCE, Ancestor, BlockRef, Pending, Tip
 from kassa.db.pool import Tx
 from kassa.flow.booking import post_unowned
 from kassa.flow.contracts import freeze_asset
@@ -77,12 +77,14 @@ async def on_chain_update(
     spenders = [(transaction, block.ref.height) for block in update.apply for transaction in block.transactions]
     victims = await rivals.victims(tx, network, [transaction for transaction, _ in spenders])
     touched |= await payments.put_conflicts(tx, network, conflicts(spenders, victims))
+    crashpoint("chain.conflicts")
     # What another block's execution of the same transaction had paid, and this one's does not, or what failed.
     touched |= await voids.put_void(tx, network, voided(update.apply))
-    crashpoint("chain.conflicts")
+    crashpoint("chain.voids")
     if empty := sum(transaction.empty for block in update.apply for transaction in block.transactions):
         await watch.note_empty(tx, network, empty, now)
     await post_unowned(tx, network, update.apply[0].ref.height - 1, now)
+    crashpoint("chain.unowned")
     final = held.final if held.final is None or not update.undo else min(held.final, update.undo[-1].height - 1)
     touched |= await payments.ripe(tx, network, tip.height, final)
     # Before anything settles by these blocks: they are what raised the doubt.
@@ -92,6 +94,18 @@ async def on_chain_update(
     await reassess(tx, house, touched, now)
     crashpoint("chain.commit")
     return replace(held, tip=tip, allowed_reorg=None, final=final)
+
+
+async def on_undoing(
+    tx: Tx, position: Position, ancestors: Mapping[str, Sequence[Ancestor]], lease_seconds: int
+) -> bool:
+    """Note what of blocks that are about to be undone our payments hang on; return whether any of it is new.
+
+    Before they are undone, and not with it: what takes an ancestor's place in the new blocks is only seen by who was
+    told to look for it. Raises `LeaseLost`.
+    """
+    await watch.hold(tx, position.network, position.fence, lease_seconds)
+    return await rivals.put_ancestors(tx, position.network, ancestors)
 
 
 async def on_pending(
@@ -121,8 +135,10 @@ async def on_pending(
         if found.transaction.txid not in noted or found.transaction.txid in said.seen
     ]
     touched = await _put_found(tx, house, network, fresh, now, ahead)
-    await rivals.put_ancestors(tx, network, pending.transactions)
     crashpoint("mempool.payments")
+    ancestors = {said.txid: said.ancestors for said in pending.transactions if said.transfers}
+    await rivals.put_ancestors(tx, network, ancestors)
+    crashpoint("mempool.ancestors")
     spenders = [(transaction, None) for transaction in pending.transactions]
     victims = await rivals.victims(tx, network, pending.transactions)
     touched |= await payments.put_conflicts(tx, network, conflicts(spenders, victims))

@@ -57,6 +57,7 @@ async def reassess(tx: Tx, house: House, touched: Touched, now: datetime) -> Non
     held, others = await read_each(partial(deposits.take, tx, house), sorted(touched.deposits))
     await tell_unreadable(tx, {**faults, **others}, now)
     await watch.note_left(tx, _left(taken), now)
+    crashpoint("flow.locked")
     await announce(tx, house, taken, held, now)
 
 
@@ -87,6 +88,7 @@ async def announce(tx: Tx, house: House, taken: Sequence[Picture], held: Sequenc
     outcomes += [_deposit_outcome(deposit, now) for deposit in held]
     changed = [after for outcome in outcomes for before, after in outcome.payments if after != before]
     await payments.announce(tx, [payment for payment in changed if payment.status is not None])
+    crashpoint("flow.payments")
     await events.write(tx, [event for outcome in outcomes for event in outcome.events], now)
     announced = {invoice for invoice, _ in said}
     linked = [p.terms.link_id for p in taken if p.terms.link_id is not None and p.terms.id in announced]

@@ -1,8 +1,11 @@
 """What our unconfirmed transactions need to be left alone: what they spend, and what those spend that they hang on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from kassa.core.facts import Transaction
+from asyncpg.pool import Pool
+
+from kassa.core.facts import Ancestor, Input, Transaction
 from kassa.db.pool import Tx
 from kassa.payments.rules import Victim
 
@@ -31,14 +34,38 @@ async def victims(tx: Tx, network: str, spenders: Sequence[Transaction]) -> dict
     return found
 
 
-async def put_ancestors(tx: Tx, network: str, transactions: Sequence[Transaction]) -> None:
-    """Keep which unconfirmed transactions our payments' transactions hang on, and what those spend.
+async def needed(pool: "Pool[Any]", network: str, above: int) -> dict[str, list[Input]]:
+    """Return what our transactions spend, or those do that they hang on, by their ids.
 
-    Asked for at every look, so what is known already is only read.
+    Of payments in blocks above a height, and of those that wait for one.
     """
-    behind = {(said.txid, each.txid): each for said in transactions if said.transfers for each in said.ancestors}
+    rows = await pool.fetch(
+        """with ours as (
+               select txid from payments where network = $1 and (block_height > $2 or block_height is null
+                   and (status is null or status in ('detected', 'confirming', 'settled')))
+           )
+           select txid, outpoint, watch_key from payment_inputs where network = $1 and txid in (select txid from ours)
+           union
+           select a.txid, i.outpoint, i.watch_key from payment_ancestors a
+           join ancestor_inputs i on i.network = a.network and i.ancestor = a.ancestor
+           where a.network = $1 and a.txid in (select txid from ours)""",
+        network,
+        above,
+    )
+    found: dict[str, list[Input]] = {}
+    for row in rows:
+        found.setdefault(row["txid"], []).append(Input(row["outpoint"], row["watch_key"]))
+    return found
+
+
+async def put_ancestors(tx: Tx, network: str, ancestors: Mapping[str, Sequence[Ancestor]]) -> bool:
+    """Keep which unconfirmed transactions our payments' transactions hang on (by their ids), and what those spend.
+
+    Returns whether any of it is new. Asked for at every look, so what is known already is only read.
+    """
+    behind = {(txid, each.txid): each for txid, found in ancestors.items() for each in found}
     if not behind:
-        return
+        return False
     new = await tx.fetch(
         """insert into payment_ancestors (network, txid, ancestor)
            select $1, a.txid, a.ancestor from unnest($2::text[], $3::text[]) as a (txid, ancestor)
@@ -61,3 +88,4 @@ async def put_ancestors(tx: Tx, network: str, transactions: Sequence[Transaction
             network,
             *map(list, zip(*sorted(rows), strict=True)),
         )
+    return bool(new)

@@ -8,6 +8,7 @@ from typing import Any
 
 from asyncpg.pool import Pool
 
+from kassa.core.crashpoint import crashpoint
 from kassa.core.facts import BlockRef, TransferKey
 from kassa.core.ids import AddressId, CustomerId, InvoiceId, PaymentId, StoreId, new_id
 from kassa.db.pool import Tx
@@ -51,6 +52,7 @@ async def put(tx: Tx, found: Sequence[tuple[Found, Owner]], bases: Mapping[int, 
         returning {TOUCHED}""",
         *map(list, zip(*rows, strict=True)),
     )
+    crashpoint("payment.put")
     await _put_inputs(tx, found)
     return touched_by(touched)
 

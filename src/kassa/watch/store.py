@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import LeaseLost
 from kassa.core.facts import BlockRef, Tip
 from kassa.db.pool import Tx
@@ -104,6 +105,7 @@ async def put_update(tx: Tx, network: str, update: ChainUpdate) -> BlockRef:
         [block.parent for block in update.apply],
         [block.time for block in update.apply],
     )
+    crashpoint("chain.linked")
     tip = update.apply[-1].ref
     # Only an operator's word lets a final block be undone; what replaces it has to become final again. Not least(): of
     # NULL and a height that is the height, and where nothing was called final nothing would be free to be undone.

@@ -12,11 +12,13 @@ from time import perf_counter
 import asyncpg
 import structlog
 
+import kassa.payments.rival_store as rivals
 import kassa.payments.store as payments
 import kassa.watch.store as watch
 from kassa import flow, measures, tracing
 from kassa.chains.base import ChainSource
 from kassa.core.correlation import correlated
+from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable, ChainUnfit, LeaseLost
 from kassa.core.facts import Block, BlockRef, Pending, Tip
 from kassa.house import House, connection_of
@@ -223,12 +225,24 @@ class Follower:
                 break
             if not isinstance(extension, ChainUpdate):
                 break
+            if extension.undo and await self._learn_ancestors(extension.undo):
+                continue  # the same blocks again, looked through for what takes the place of an ancestor too
             if any(block.upgrades for block in extension.apply):
                 self._vetted_at = None  # before anything in them settles
                 await self._look_at_contracts()
             await self._move(extension)
             undone = undone or bool(extension.undo)
         return undone
+
+    async def _learn_ancestors(self, undone: Sequence[BlockRef]) -> bool:
+        """Note what of blocks that are to be undone our payments hang on; return whether any of it is new."""
+        needed = await rivals.needed(self._house.database.pool, self._network.name, undone[-1].height - 1)
+        if not needed:
+            return False
+        found = await self._source.ancestors(undone, needed)
+        return await self._house.database.run_to_end(
+            lambda tx: flow.on_undoing(tx, self._position, found, LEASE_SECONDS)
+        )
 
     async def _extension(self, end: BlockRef) -> Extension:
         at = self._position.tip
@@ -257,6 +271,7 @@ class Follower:
         return blocks
 
     async def _move(self, update: ChainUpdate) -> None:
+        crashpoint("chain.read")
         now = self._house.clock.now()
         name = self._network.name
         with measures.COMMIT_SECONDS.labels(name).time(), tracing.span("commit", network=name):
@@ -265,6 +280,7 @@ class Follower:
                     tx, self._house, self._position, update, LEASE_SECONDS, now, self._ahead
                 )
             )
+        crashpoint("chain.committed")
         measures.BLOCKS.labels(name).inc(len(update.apply))
         self._heard()
         self._blocks_at_once = min(BLOCKS_AT_ONCE, self._blocks_at_once + 1)
@@ -314,6 +330,7 @@ class Follower:
         return tip
 
     async def _note_pending(self, pending: Pending, read_at: datetime) -> None:
+        crashpoint("mempool.read")
         now = self._house.clock.now()
         await self._house.database.run_to_end(
             lambda tx: flow.on_pending(

@@ -4,7 +4,7 @@ Nothing here is taken on a node's word: a parent is named by the id in an input,
 can only leave a parent out; its payment is then missed as any other that has vanished.
 """
 
-from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 
 from kassa.chains.bitcoin.transactions import RawTransaction, inputs_of
 from kassa.core.facts import Ancestor, Input
@@ -42,6 +42,18 @@ class Ancestors:
     async def _learn(self, txids: Sequence[str]) -> None:
         if txids:
             self._known |= {raw.txid: Ancestor(raw.txid, inputs_of(raw)) for raw in await self._fetch(txids)}
+
+
+async def ancestors_among(
+    made: Mapping[str, RawTransaction], needed: Mapping[str, Sequence[Input]]
+) -> dict[str, tuple[Ancestor, ...]]:
+    """Return which of some transactions (by id) ours hang on; `needed`: what ours spend, by their ids."""
+
+    async def fetch(txids: Sequence[str]) -> Sequence[RawTransaction]:
+        return [made[txid] for txid in txids]
+
+    among = Ancestors(fetch)
+    return {txid: await among.of(inputs, made) for txid, inputs in needed.items()}
 
 
 def _parents(inputs: Sequence[Input]) -> list[str]:

@@ -44,6 +44,18 @@ def read_block(
     return Block(ref, body[35:3:-1].hex(), datetime.fromtimestamp(block_time(body), UTC), transactions)
 
 
+def read_whole(body: bytes, ref: BlockRef) -> dict[str, RawTransaction]:
+    """Return every transaction of a raw block by its id; raise `ChainUnavailable` for damaged bytes."""
+    try:
+        if block_hash(body) != ref.hash:
+            raise Damaged("its header has another hash")
+        layout = walk(body)
+        found = _read_transactions(body, layout, range(len(layout.starts)))
+    except Damaged as error:
+        raise ChainUnavailable(f"block {ref.hash} arrived damaged ({error}): asking again") from None
+    return {raw.txid: raw for raw in found}
+
+
 def _read_transactions(body: bytes, layout: Layout, numbers: Sequence[int]) -> list[RawTransaction]:
     _check_merkle_root(body, layout)
     return [read_transaction(body, int(layout.starts[number])) for number in numbers]

@@ -10,15 +10,16 @@ from typing import Annotated
 import msgspec
 
 from kassa.chains.base import Connection, Watched
-from kassa.chains.bitcoin.blocks import block_hash, block_time, read_block
+from kassa.chains.bitcoin.ancestors import ancestors_among
+from kassa.chains.bitcoin.blocks import block_hash, block_time, read_block, read_whole
 from kassa.chains.bitcoin.layout import COMPILED, HEADER_BYTES, WatchedKeys
 from kassa.chains.bitcoin.mempool import Mempool
 from kassa.chains.bitcoin.push import hints
-from kassa.chains.bitcoin.transactions import Names
+from kassa.chains.bitcoin.transactions import Names, RawTransaction
 from kassa.chains.matching import NO_KEYS
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved, ChainUnavailable
-from kassa.core.facts import Ability, Block, BlockRef, Contract, Pending, Tip
+from kassa.core.facts import Ability, Ancestor, Block, BlockRef, Contract, Input, Pending, Tip
 
 BODIES_AHEAD = 4  # blocks being fetched while one is scanned; each has at most 4 MB, more with a MWEB part
 HASHES_AT_ONCE = 500
@@ -117,6 +118,16 @@ class BitcoinSource:
         """Return the hash of the best chain's block at a height; raise `ChainMoved` where there is none."""
         [ref] = await self._refs(height, height)
         return ref.hash
+
+    async def ancestors(
+        self, undone: Sequence[BlockRef], needed: Mapping[str, Sequence[Input]]
+    ) -> Mapping[str, Sequence[Ancestor]]:
+        """Return what of the transactions in undone blocks ours hang on; a node keeps such blocks."""
+        made: dict[str, RawTransaction] = {}
+        for ref in undone:
+            with suppress(ChainMoved, ChainInvalid):  # another node than the one that showed it, or a pruned one
+                made |= await asyncio.to_thread(read_whole, await self._body(ref.hash), ref)
+        return await ancestors_among(made, needed)
 
     async def contracts(self) -> Sequence[Contract]:
         return ()

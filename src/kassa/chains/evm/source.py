@@ -20,7 +20,7 @@ from kassa.chains.evm.state import confirm
 from kassa.chains.evm.tracing import Tracer
 from kassa.chains.rpc import Fault, JsonRpc
 from kassa.core.errors import ChainError, ChainInvalid, ChainMoved
-from kassa.core.facts import Ability, Block, BlockRef, Contract, Pending, Tip, Transaction, Unseen
+from kassa.core.facts import Ability, Ancestor, Block, BlockRef, Contract, Input, Pending, Tip, Transaction, Unseen
 
 DELEGATES = bytes.fromhex("ef0100")
 """What the code of an account begins with for which a contract acts (EIP-7702); the contract's address follows."""
@@ -132,6 +132,12 @@ class EvmSource:
             return ()
         tip = await self.tip()
         return await contracts.look(self._rpc, self._names, tip.ref.hash)
+
+    async def ancestors(
+        self, undone: Sequence[BlockRef], needed: Mapping[str, Sequence[Input]]
+    ) -> Mapping[str, Sequence[Ancestor]]:
+        """Return nothing: what a transaction moves here was not made by another."""
+        return {}
 
     async def delegates(self, addresses: Sequence[bytes]) -> Mapping[bytes, str]:
         """Return which accounts have handed what they can do to a contract (EIP-7702), and to which."""
