@@ -50,6 +50,7 @@ async def pages(
 ) -> AsyncIterator[Sequence[Exported]]:
     """Yield entries of a store, which is priced in a currency, of a time: oldest number first, a page in memory."""
     last = 0
+    # The time is no plain column here: by its index PostgreSQL would read and sort the whole time anew for each page.
     while True:
         rows: Sequence[Mapping[str, Any]] = await tx.fetch(
             """select e.*, p.txid, coalesce(i.reference, c.reference) as reference, r.* from entries e
@@ -62,7 +63,8 @@ async def pages(
                    ('late', p.late_rate_source, p.late_rate_at, p.late_rate_method),
                    ('option', o.rate_source, o.rate_at, o.rate_method)
                ) as r (by, rate_source, rate_at, rate_method)
-               where e.store_id = $1 and e.booked_at >= $2 and e.booked_at < $3 and e.id > $4
+               where e.store_id = $1 and e.id > $4
+                   and e.booked_at + interval '0' >= $2 and e.booked_at + interval '0' < $3
                    and r.by = case when e.spend_id is not null then 'spend'
                        when o.asset is null or i.currency <> $6 then 'book'
                        when p.late_rate is not null then 'late' else 'option' end
