@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 
 from kassa.chains.bitcoin.devnode import DevNode
-from kassa.core.clock import SystemClock
 from kassa.core.errors import Unavailable
 from kassa.db.pool import Database
-from tests.house import BITCOIN, build_house, regtest
-from tests.rescan import compare, copy_terms, stand_on_first
-from tests.shop import Json, Shop, address, open_shop
+from tests.house import BITCOIN, regtest
+from tests.shop import Json, Shop, address, compare_with_fresh_scan, open_shop
 from tests.sizes import size
 from tests.tools.hints import Hints
 from tests.tools.liar import Liar
@@ -107,23 +105,6 @@ async def test_a29_a_node_that_restarts_during_a_scan_loses_nothing(
         assert not lost & {*await shop.events(waiting), *await shop.events(invoice)}
         assert (await shop.shown(waiting))["status"] == "processing"
         await compare_with_fresh_scan(shop, empty, tmp_path / "fresh")
-
-
-async def compare_with_fresh_scan(shop: Shop, empty: Database, folder: Path) -> None:
-    """Stop a shop on its node's tip; let an empty Kassa with the same terms scan its chain, past any proxy."""
-    await shop.stop()
-    house = await build_house(empty, folder, {BITCOIN: regtest(rpc_url=shop.node.rpc_url)}, SystemClock())  # type: ignore[arg-type]
-    await copy_terms(shop.house, house)
-    await stand_on_first(shop.house, house)
-    scan = Shop(house, shop.node, shop.store, BITCOIN)
-    scan.start()
-    try:
-        await scan.caught_up()
-    finally:
-        await scan.stop()
-        await house.marks.close()
-    await compare(shop.house, house)
-    shop.start()
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, "", 0, "x" * 100])

@@ -1,5 +1,7 @@
 """E43: orders that nobody pays end before the merchant's own wallet stops looking, and shut out the others last."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -22,7 +24,7 @@ from kassa.wallets.runs import UnpaidRuns, has_room
 from kassa.workers.count_unpaid import count_once
 from tests.api.conftest import follow
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
-from tests.api.served import ORDER, Caller, serve, until
+from tests.api.served import ORDER, Caller, Served, serve, until
 from tests.house import BITCOIN, TPUB, add_store, build_house, regtest
 
 BOUND = 40
@@ -34,6 +36,16 @@ ISSUED = 10_000
 def bounded(house: House) -> House:
     """Another process of the same house, with a bound."""
     return replace(house, unpaid=UnpaidRuns(test=BOUND))
+
+
+@asynccontextmanager
+async def serving(house: House) -> AsyncIterator[tuple[House, Served]]:
+    """Serve a store over HTTP by another process of the house, which has a bound."""
+    here = bounded(house)
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(here, store) as served:
+        yield here, served
 
 
 async def order(caller: Caller, most: int, **more: object) -> tuple[int, str]:
@@ -59,10 +71,7 @@ async def pay(house: House, index: int) -> None:
 
 @pytest.mark.tampers("rows stand in for orders")
 async def test_e43_a_flood_of_unpaid_orders_ends_at_the_bound_and_begins_with_whoever_floods(house: House) -> None:
-    here = bounded(house)
-    async with house.database.transaction() as tx:
-        store = await add_store(tx, house)
-    async with serve(here, store) as served:
+    async with serving(house) as (here, served):
         honest, flooding = await served.key(), served.all
         assert await order(honest, 1) == (1, "")
         await count_once(here)
@@ -87,10 +96,7 @@ async def test_e43_a_flood_of_unpaid_orders_ends_at_the_bound_and_begins_with_wh
 
 @pytest.mark.tampers("ten thousand orders are rows without a history")
 async def test_e43_a_process_that_starts_knows_soon_what_ten_thousand_orders_before_it_took(house: House) -> None:
-    here = bounded(house)
-    async with house.database.transaction() as tx:
-        store = await add_store(tx, house)
-    async with serve(here, store) as served:
+    async with serving(house) as (here, served):
         assert await order(served.all, 1) == (1, "")
         await house.database.pool.execute(
             """insert into addresses (id, keychain_id, network, index, address, script, watch_key, created_at)
@@ -135,10 +141,7 @@ async def test_e43_payers_of_links_take_half_at_most_also_after_a_restart(house:
 
 
 async def test_e43_deposit_addresses_count_for_the_key_that_asks_for_them(house: House) -> None:
-    here = bounded(house)
-    async with house.database.transaction() as tx:
-        store = await add_store(tx, house)
-    async with serve(here, store) as served:
+    async with serving(house) as (here, served):
         honest, flooding = await served.key(), served.all
         assert await order(honest, 1) == (1, "")
         await count_once(here)
@@ -170,10 +173,7 @@ async def test_e43_a_full_wallet_is_not_offered_while_others_are(database: Datab
 
 
 async def test_e43_addresses_that_a_restore_passed_over_are_no_unpaid_ones(house: House) -> None:
-    here = bounded(house)
-    async with house.database.transaction() as tx:
-        store = await add_store(tx, house)
-    async with serve(here, store) as served:
+    async with serving(house) as (here, served):
         assert await order(served.all, 1) == (1, "")
         async with house.database.transaction() as tx:
             await wallets.jump(tx, (await wallets.keychains(tx))[0].id, 10_000, "restored")

@@ -61,6 +61,14 @@ async def deposit(world: World, units: int, store: int = 0) -> str:
     return tx.txid
 
 
+async def lose(world: World, txid: str) -> None:
+    """Let the chain take a transaction of its newest block back, for so long that it counts as dropped."""
+    world.chain.fork(1, 2, lose=[txid])
+    await world.step()
+    world.clock.move(11)
+    await world.step()
+
+
 async def buying(world: World, amount: str = "50.00", store: int = 0, **policy: object) -> dict[str, Any]:
     invoice = await world.invoice(amount, store, 900, world.customers[store][ADA][0], **policy)
     assert invoice is not None
@@ -302,10 +310,7 @@ async def test_a3_a_deposit_that_was_spent_and_is_taken_back_is_owed_until_it_is
     invoice = await buying(world)
     assert await world.spend(invoice)
     lost = world.chain.known[paid]
-    world.chain.fork(1, 2, lose=[paid])
-    await world.step()
-    world.clock.move(11)
-    await world.step()
+    await lose(world, paid)
     assert await purse(world) == (0, 100_000)
     assert await books(world) == {"receivables": 100_000, "sales": -100_000}
     assert (await world.shown(invoice))["status"] == "settled"
@@ -337,10 +342,7 @@ async def test_one_alert_tells_of_credit_that_is_lost_more_and_more(world: World
 async def test_a_later_deposit_makes_good_what_was_lost_first(world: World) -> None:
     paid = await deposit(world, 150_000)
     assert await world.spend(await buying(world))
-    world.chain.fork(1, 2, lose=[paid])
-    await world.step()
-    world.clock.move(11)
-    await world.step()
+    await lose(world, paid)
     await deposit(world, 130_000)
     assert await purse(world) == (30_000, 0)
 
@@ -350,10 +352,7 @@ async def test_what_is_written_off_is_a_loss_the_alert_ends_and_what_comes_later
 ) -> None:
     paid = await deposit(world, 150_000)
     assert await world.spend(await buying(world))
-    world.chain.fork(1, 2, lose=[paid])
-    await world.step()
-    world.clock.move(11)
-    await world.step()
+    await lose(world, paid)
     assert (await books(world))["receivables"] == 100_000
     assert (await give_up(world, "0.0004"))["owed"] == "0.00100000"
     sold = {"sales": -100_000}
@@ -377,10 +376,7 @@ async def test_what_is_written_off_is_a_loss_the_alert_ends_and_what_comes_later
     second = await deposit(world, 90_000)
     assert (await purse(world), "losses" in await books(world)) == ((20_000, 0), False)
     assert await world.spend(await buying(world), 20_000)
-    world.chain.fork(1, 2, lose=[second])
-    await world.step()
-    world.clock.move(11)
-    await world.step()
+    await lose(world, second)
     assert (await books(world))["receivables"] == 90_000  # what was written off once is no loss beforehand
     assert (await told(world, "alert.opened"), await told(world, "alert.closed")) == (2, 1)
     await verified(world)
