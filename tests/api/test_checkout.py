@@ -330,6 +330,24 @@ async def test_pages_closed_while_their_streams_begin_take_no_connection_with_th
             await asyncio.sleep(0.02)
 
 
+async def test_pages_closed_while_a_hint_arrives_take_no_connection_with_them(house: House) -> None:
+    async def close(turns: int) -> None:
+        streams = Streams(house)
+        page = streams.follow(InvoiceId("inv_x"))
+        await anext(page)
+        await asyncio.sleep(1)  # it has looked, and waits for a hint
+        streams._on_hint()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await page.aclose()  # type: ignore[attr-defined]  # a generator
+
+    await asyncio.gather(*map(close, range(7)))  # at every step of what a hint wakes
+    pool = house.database.pool
+    async with asyncio.timeout(10):
+        while pool.get_idle_size() < pool.get_size():  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.02)
+
+
 async def test_all_streams_share_one_look_however_many_hints_come(
     served: Served, payer: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,7 +57,8 @@ class Process:
         if process.returncode is None:
             process.send_signal(how)
         try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -116,7 +116,8 @@ class Streams:
                 if topic.is_final and self._is_enough(topic):
                     return
                 try:
-                    await asyncio.wait_for(changed.wait(), SILENT_SECONDS)
+                    async with asyncio.timeout(SILENT_SECONDS):
+                        await changed.wait()
                 except TimeoutError:
                     self._keep_looking()  # whatever ended it
                     yield b": still here\n\n"
@@ -163,7 +164,8 @@ class Streams:
                     all_due = monotonic() + max(POLL_SECONDS, (monotonic() - began) * REST_SHARE)
                 await asyncio.sleep(REST_SECONDS)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._hint.wait(), max(0.0, all_due - monotonic()))
+                    async with asyncio.timeout(max(0.0, all_due - monotonic())):
+                        await self._hint.wait()
 
     async def _look_where_hinted(self) -> None:
         if self._hint.is_set():
