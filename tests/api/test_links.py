@@ -12,6 +12,8 @@ import pytest
 
 from kassa import flow
 from kassa.checkout.pages import handlers
+from kassa.checkout.turns import AT_ONCE, WAIT_SECONDS, Turns
+from kassa.core.errors import Unavailable
 from kassa.house import House
 from kassa.links.rules import UNPAID_PER_ADDRESS
 from tests.api.served import Answer, Caller, Served, serve
@@ -19,6 +21,7 @@ from tests.house import BITCOIN, SetClock, add_store
 
 BTC = f"BTC@{BITCOIN}"
 LINK = {"title": "Two coffees", "amount": "9.90"}
+SLOW_FORM = "content-type: application/x-www-form-urlencoded\r\ncontent-length: 90\r\n\r\ntoken="
 
 
 @pytest.fixture
@@ -340,3 +343,26 @@ async def test_the_clock_ends_a_link_and_says_so(served: Served) -> None:
     assert (await served.all.get(f"/v1/payment-links/{made['id']}")).json["status"] == "expired"
     said = [event["type"] for event in (await served.all.get("/v1/events")).json["data"]]
     assert said == ["payment_link.created", "payment_link.expired"]
+
+
+async def test_e43_who_sends_a_form_slowly_holds_no_place(served: Served) -> None:
+    made = await make(served)
+    writers = []
+    for _ in range(2 * AT_ONCE):
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(f"POST /l/{made['id']} HTTP/1.1\r\nhost: x\r\n{SLOW_FORM}".encode())
+        writers.append(writer)
+    assert (await served.all.get("/health/live")).status == 200  # by now they are being read
+    async with asyncio.timeout(WAIT_SECONDS / 2):
+        assert (await Payer(served, made).begin()).startswith("inv_")
+    for writer in writers:
+        writer.transport.abort()
+
+
+async def test_e43_whoever_comes_while_every_place_is_taken_waits_for_some_seconds() -> None:
+    turns = Turns(at_once=1, wait_seconds=0.05)
+    async with turns.turn():
+        with pytest.raises(Unavailable):
+            await turns.turn().__aenter__()
+    async with turns.turn():
+        pass

@@ -9,7 +9,7 @@ import asyncio
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -23,6 +23,7 @@ from kassa.checkout.answers import html
 from kassa.checkout.languages import Language, choose, later
 from kassa.checkout.link_page import Filled, link_page
 from kassa.checkout.page import notice_page
+from kassa.checkout.turns import Turns
 from kassa.core.errors import Conflict, Forbidden, Invalid, NotFound, Throttled, Unavailable
 from kassa.core.ids import InvoiceId, is_id
 from kassa.db.faults import DATABASE_AWAY
@@ -54,12 +55,13 @@ _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 
 def link_handlers(house: House) -> list[HTTPRouteHandler]:
     """Make the routes, to be handed to `create_app`."""
+    turns = Turns()
 
     async def page(request: AnyRequest) -> Response[bytes]:
-        return await _guarded(request, _page(house, request, request.path_params["link_id"]))
+        return await _guarded(request, _page(house, turns, request))
 
     async def begin(request: AnyRequest) -> Response[bytes]:
-        return await _guarded(request, _begin(house, request, request.path_params["link_id"]))
+        return await _guarded(request, _begin(house, turns, request))
 
     opt = {"access": "public", "failed": failed}
     route = partial(HTTPRouteHandler, "/l/{link_id:str}", opt=opt, status_code=200)
@@ -100,12 +102,10 @@ def _lang(request: AnyRequest) -> str | None:
 
 
 async def _page(
-    house: House, request: AnyRequest, link_id: str, given: str = "", *, wrong: bool = False
+    house: House, turns: Turns, request: AnyRequest, given: str = "", *, wrong: bool = False
 ) -> Response[bytes]:
-    if not is_id("lnk", link_id):
-        raise NotFound("there is no such payment link")
-    payer = _payer(house, request)
-    async with house.database.pool.acquire(timeout=5) as connection:
+    link_id, payer = _link_id(request), _payer(house, request)
+    async with turns.turn(), house.database.pool.acquire(timeout=5) as connection:
         now = house.clock.now()
         view = await flow.link_view(connection, house, link_id, now)
         last = None if payer is None else await flow.last_attempt(connection, link_id, payer)
@@ -122,33 +122,40 @@ async def _page(
     return answer
 
 
-async def _begin(house: House, request: AnyRequest, link_id: str) -> Response[bytes]:
-    if not is_id("lnk", link_id):
-        raise NotFound("there is no such payment link")
-    form = await _form(request)
+async def _begin(house: House, turns: Turns, request: AnyRequest) -> Response[bytes]:
+    link_id, form = _link_id(request), await _form(request)
     payer = _payer(house, request)
     _check_origin(request, payer, form.get("token", ""))
     assert payer is not None
     try:
-        invoice = await _attempt(house, link_id, payer, form.get("amount"), _address(request))
+        asked = partial(flow.attempt_link, house, link_id, payer, form.get("amount"), address=_address(request))
+        invoice = await _attempt(house, turns, asked)
     except Invalid as invalid:
         if "amount" not in form or invalid.faults[0].field != "amount":
             raise Unavailable("this store cannot take the payment now") from invalid
-        return await _page(house, request, link_id, form.get("amount", "")[:60], wrong=True)
+        return await _page(house, turns, request, form.get("amount", "")[:60], wrong=True)
     except Conflict:
         return _see(f"/l/{link_id}", _lang(request))
     return _see(f"/i/{invoice}", _lang(request))
 
 
-async def _attempt(house: House, link_id: str, payer: str, amount: str | None, address: str | None) -> InvoiceId:
+async def _attempt(house: House, turns: Turns, asked: Callable[..., Awaitable[InvoiceId]]) -> InvoiceId:
     for wait in _WAITS:
         try:
-            return await flow.attempt_link(house, link_id, payer, amount, house.clock.now(), address=address)
+            async with turns.turn():
+                return await asked(now=house.clock.now())
         except Conflict as conflict:
             if conflict.code != "attempt_in_progress":
                 raise
             await asyncio.sleep(wait)
     raise Unavailable("the invoice is still being made")
+
+
+def _link_id(request: AnyRequest) -> str:
+    found: str = request.path_params["link_id"]
+    if not is_id("lnk", found):
+        raise NotFound("there is no such payment link")
+    return found
 
 
 async def _form(request: AnyRequest) -> dict[str, str]:
