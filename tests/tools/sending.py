@@ -44,6 +44,22 @@ class Skewed:
         return SystemClock().now() + self.ahead
 
 
+class Told:
+    """The real clock, moved by what a file says: how another process shares the clock of a test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "seconds-ahead"
+
+    def tell(self, ahead: timedelta) -> None:
+        new = self._file.with_suffix(".new")
+        new.write_text(str(ahead.total_seconds()))
+        new.rename(self._file)
+
+    def now(self) -> datetime:
+        seconds = float(self._file.read_text()) if self._file.exists() else 0
+        return SystemClock().now() + timedelta(seconds=seconds)
+
+
 class Shop:
     """A store of its own, and the sender."""
 
@@ -106,6 +122,22 @@ class Shop:
         )
         await self.database.pool.execute("notify kassa_events")
 
+    async def pass_time(self, passed: timedelta) -> None:
+        """Move the clock of this shop, and that of senders in processes of their own."""
+        self.clock.ahead += passed
+        Told(self.house.settings.data_dir).tell(self.clock.ahead)
+        await self.database.pool.execute("notify kassa_events")
+
+    async def rested(self) -> None:
+        """Wait until nothing is under way, and nothing is to be sent before the clock moves on."""
+        await until(
+            lambda: self.database.pool.fetchval(
+                "select not exists (select from events where sequence is null) and not exists ("
+                " select from deliveries where state = 'due' and (claimed_until is not null or due_at <= $1))",
+                self.house.clock.now(),
+            )
+        )
+
     async def attempts(self, webhook_id: WebhookId | None = None) -> list[dict[str, Any]]:
         rows = await self.database.pool.fetch(
             "select d.webhook_id, a.* from delivery_attempts a join deliveries d on d.id = a.delivery_id"
@@ -141,7 +173,7 @@ async def open_shop(database: Database, data_dir: Path, *, private: bool = True)
 async def _send_for_ever(url: str, data_dir: Path) -> None:
     database = await Database.open(url)
     settings = Settings(data_dir=data_dir, webhooks=Webhooks(allow_private_addresses=True))
-    house = House(settings, database, {}, SystemClock(), await AddressMarks.start(database, data_dir), SEAL)
+    house = House(settings, database, {}, Told(data_dir), await AddressMarks.start(database, data_dir), SEAL)
     await send_webhooks(house)
 
 

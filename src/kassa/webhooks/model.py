@@ -89,7 +89,8 @@ class Lane:
 class Claimed:
     """A delivery that this process may send now. `secrets` sign it, all of them; `attempts` were made before.
 
-    `restored`: a backup was restored since, so the receiver may have got this, or the like, before.
+    `restored`: a backup was restored since, so the receiver may have got this, or the like, before. `passes`: an older
+    one of the same invoice waits for its next attempt.
     """
 
     id: DeliveryId
@@ -101,6 +102,7 @@ class Claimed:
     event: Event
     correlation: str
     restored: bool
+    passes: bool
     livemode: bool
     attempts: int
     created_at: datetime
@@ -138,6 +140,11 @@ class Result:
     delivery: Claimed
     answer: Answer
     outcome: Outcome
+
+    @property
+    def recovered(self) -> bool:
+        """Whether the receiver took what it had not taken before: it is back."""
+        return isinstance(self.outcome, Delivered) and self.delivery.attempts > 0
 
 
 @dataclass(frozen=True, slots=True)

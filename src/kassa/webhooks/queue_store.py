@@ -59,9 +59,13 @@ with heads as (
 ), trains as (
     select id from chosen where invoice_id is null
     union all
+    -- The oldest even before its time: if the receiver is back, it goes first. No others: they would not end.
     select d.id from chosen c cross join lateral (
-        select id from deliveries where state = 'due' and lane = c.lane and invoice_id = c.invoice_id
-        and position <= c.position and due_at is not null order by position limit $5
+        (select id from deliveries where state = 'due' and lane = c.lane and invoice_id = c.invoice_id
+            and due_at is not null order by position limit 1)
+        union all
+        (select id from deliveries where state = 'due' and lane = c.lane and invoice_id = c.invoice_id
+            and position <= c.position and due_at <= $3 order by position limit $5)
     ) d where c.invoice_id is not null
 ), taken as (
     -- Without an endpoint that listens it is put aside: until no time at all.
@@ -73,7 +77,11 @@ with heads as (
             when w.previous_secret_until > $3 then array[w.secret, w.previous_secret]
             else array[w.secret] end as secrets,
         e.type, e.sequence, e.correlation, e.created_at as event_created_at, e.object, s.livemode,
-        exists (select from restores r where e.created_at < coalesce(r.caught_up_at, 'infinity')) as restored
+        exists (select from restores r where e.created_at < coalesce(r.caught_up_at, 'infinity')) as restored,
+        exists (
+            select from deliveries o where o.state = 'due' and o.lane = d.lane and o.invoice_id = d.invoice_id
+            and o.position < d.position and o.due_at > $3
+        ) as passes
     from deliveries d join events e on e.id = d.event_id join stores s on s.id = d.store_id
     left join webhooks w on w.id = d.webhook_id
     -- As an array: few rows, whatever the statistics of a queue that fills and empties make of it.
@@ -111,6 +119,7 @@ async def lanes(tx: Tx, after: str, limit: int) -> list[Lane]:
 async def claim(tx: Tx, room: Mapping[str, int], now: datetime, until: datetime) -> list[tuple[Claimed, ...]]:
     """Claim what is due of numbered events: at most `room` trains of each lane, each in the order of its events.
 
+    A train is the oldest event of an invoice, even before its time, and those of its later ones that are due.
     Nobody else claims them before `until`, the moment to assume that this process died. What an endpoint was disabled
     for is put aside.
     """
@@ -130,7 +139,7 @@ async def record(tx: Tx, results: Sequence[Result], postponed: Sequence[Postpone
     """
     await _put_back(tx, postponed)
     await _write_down(tx, results)
-    recovered = {r.delivery.lane for r in results if isinstance(r.outcome, Delivered) and r.delivery.attempts}
+    recovered = {r.delivery.lane for r in results if r.recovered}
     if recovered:
         await _hurry(tx, recovered, now)
     prompt = [r for r in results if now - r.delivery.created_at <= GIVE_UP_AFTER + _PROMPTLY]
@@ -243,6 +252,7 @@ def _claimed(row: Any) -> Claimed:  # asyncpg's record
         ),
         correlation=row["correlation"],
         restored=row["restored"],
+        passes=row["passes"],
         livemode=row["livemode"],
         attempts=row["attempts"],
         created_at=row["created_at"],

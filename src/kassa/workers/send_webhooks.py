@@ -166,9 +166,12 @@ class _Sender:
         crashpoint("webhook.claimed")
         stop = self._house.clock.now() + LEASE / 2
         not_before: datetime | None = None
+        recovered = False
         try:
             for delivery in train:
-                if not_before is None and (self._ending or self._house.clock.now() > stop):
+                # What it passes is due as well once a recovery is written down, and goes first.
+                yields = self._ending or (recovered and delivery.passes)
+                if not_before is None and (yields or self._house.clock.now() > stop):
                     not_before = min(stop, self._house.clock.now())
                 if not_before is not None:
                     self._done.put_nowait(Postponed(delivery, not_before))
@@ -177,6 +180,7 @@ class _Sender:
                     result = await self._post(delivery)
                 self._done.put_nowait(result)
                 not_before = _rest_until(result)
+                recovered = recovered or result.recovered
         finally:
             self._end(train[0].lane)
 
