@@ -5,6 +5,7 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -32,6 +33,9 @@ HOSTILE = (
 )
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 DOWNLOADS = ("books/export", "reports/file")
+_SMALL = """[...document.querySelectorAll("main button, main .button, main select, main label.check, summary")]
+    .filter((one) => one.offsetHeight && one.offsetHeight < 44).map((one) => one.textContent.trim().slice(0, 40))"""
+"""What one presses in a page and is lower than 44 px, by its words."""
 SCREENS = os.environ.get("SCREENS")
 """A folder to write pictures of the main pages to, to be looked at."""
 
@@ -188,11 +192,22 @@ async def test_every_page_is_accessible_fits_and_runs_nothing_of_anyones(
         wrong += [f"{one.path}: {each['id']} {each['nodes'][0]['html'][:160]}" for each in found.response["violations"]]
         wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         wrong += [f"{one.path}: {wide} px too wide"] if wide > 0 else []
+        if viewport == PHONE:
+            wrong += [f"{one.path}: {each} is too small for a finger" for each in await page.evaluate(_SMALL)]
         if SCREENS:
             name = one.path.replace("/", "-").replace("{id}", "one")
             await page.screenshot(path=Path(SCREENS) / f"{name}-{scheme}.png")
     assert wrong == []
     assert foreign == []
+
+
+async def test_times_are_the_readers(office: Office, open_page: OpenPage) -> None:
+    page = await open_page(timezone_id="Asia/Tokyo", storage_state=office.state)
+    await page.goto(office.at("invoices"))
+    time = page.locator("td.when time").first
+    at = datetime.fromisoformat(await time.get_attribute("datetime") or "")
+    await expect(time).to_have_text(f"{at + timedelta(hours=9):%Y-%m-%d %H:%M}")
+    await expect(page.locator(".foot")).to_have_text("Times are Asia/Tokyo.")
 
 
 async def test_a_passkey_signs_in_and_confirms(office: Office, mine: Page) -> None:

@@ -200,8 +200,8 @@ async def test_events_are_listed_newest_first_and_shown_as_they_were_told(shop: 
     async with shop.house.database.transaction() as tx:
         await numbered.number(tx)  # as the role `work` does
     words = (await owner.open(shop.at("events"))).words
-    assert words.index("payment_link.closed") < words.index("payment_link.created")
-    assert "payment_link" not in (await owner.open(shop.at("events?type=invoice.*"))).words.partition("Show")[2]
+    assert words.index("Payment link closed") < words.index("Payment link created")
+    assert "Payment link" not in (await owner.open(shop.at("events?type=invoice.*"))).words.partition("Show")[2]
     event = await shop.house.database.pool.fetchval("select id from events where type = 'payment_link.created'")
     assert '"title": "Tea"' in (await owner.open(shop.at(f"events/{event}"))).words
 

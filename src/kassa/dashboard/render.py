@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kassa.core.clock import rfc3339
-from kassa.dashboard.words import DONE, TONES
+from kassa.dashboard.words import DONE, RIGHTS, TONES
 
 _MEDIA = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
@@ -56,6 +56,19 @@ def short(text: str | None, ends: int = 8) -> str:
     return text if len(text) <= 2 * ends + 1 else f"{text[:ends]}…{text[-ends:]}"
 
 
+def grouped(amount: str) -> str:
+    """Group the digits of whole units of an amount, which come as the API writes them: `-12,345.60`."""
+    whole, dot, rest = amount.partition(".")
+    sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
+    return f"{sign}{int(digits):,}{dot}{rest}" if digits.isdecimal() else amount
+
+
+def sentence(name: str) -> str:
+    """Write a name of programs for people: `payment_link.created` as `Payment link created`."""
+    words = name.replace(".", " ").replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
 def _tone(word: str) -> str:
     return TONES.get(word, "plain")
 
@@ -73,8 +86,11 @@ _ENVIRONMENT = Environment(
     loader=PackageLoader("kassa.dashboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
 )  # fmt: skip
-_ENVIRONMENT.filters |= {"moment": moment, "short": short, "tone": _tone, "tojson_text": _json_text}
-_ENVIRONMENT.globals |= {"style": STYLE, "script": SCRIPT, "with_query": _with}
+_ENVIRONMENT.filters |= {
+    "moment": moment, "short": short, "tone": _tone, "tojson_text": _json_text, "grouped": grouped,
+    "sentence": sentence,
+}  # fmt: skip
+_ENVIRONMENT.globals |= {"style": STYLE, "script": SCRIPT, "with_query": _with, "right_words": RIGHTS}
 
 
 def render(template: str, **shown: Any) -> bytes:  # whatever the template shows

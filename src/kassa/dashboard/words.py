@@ -34,6 +34,32 @@ DONE = {
 }
 """By name, so that an address cannot put words of its own on a page."""
 
+RIGHTS = {
+    "store:read": "see the store, its networks and assets",
+    "store:write": "change the store and its policies",
+    "invoices:read": "see invoices, links and the overview",
+    "invoices:write": "make invoices and payment links",
+    "invoices:decide": "mark an invoice as settled or invalid",
+    "payments:read": "see payments",
+    "payments:write": "say whose money without an owner is",
+    "customers:read": "see customers and balances",
+    "customers:write": "add customers, issue addresses, spend credit",
+    "ledger:read": "see books and reports, and take them home",
+    "events:read": "see everything that happened",
+    "alerts:read": "see what is wrong",
+    "alerts:write": "acknowledge and close alerts",
+    "wallets:read": "see wallets and issued addresses",
+    "wallets:write": "add and replace wallets",
+    "webhooks:read": "see receivers and deliveries",
+    "webhooks:write": "change receivers, send again",
+    "audit:read": "see who changed what",
+    "keys:read": "see API keys",
+    "keys:write": "make and revoke API keys",
+    "people:read": "see people and invitations",
+    "people:write": "invite and remove people, change roles",
+}
+"""What a right lets somebody do."""
+
 TONES = {
     "settled": "good", "processing": "busy", "new": "plain", "expired": "dim", "invalid": "bad", "detected": "busy",
     "confirming": "busy", "replaced": "bad", "dropped": "bad", "reversed": "bad", "underpaid": "warn",

@@ -56,7 +56,9 @@ async def _reports(visit: Visit) -> Screen:
     name = visit.query.get("report", "sales")
     name = name if name in REPORTS else "sales"
     lines = await _report(visit, name)
-    return Screen("reports.html", {"name": name, "reports": REPORTS, "lines": lines, "days": name in _OF_DAYS})
+    numbers = [key for key in lines[0] if _is_number(key)] if lines else []
+    shown = {"name": name, "reports": REPORTS, "lines": lines, "days": name in _OF_DAYS, "numbers": numbers}
+    return Screen("reports.html", shown)
 
 
 async def _report_file(visit: Visit) -> Download:
@@ -83,8 +85,11 @@ def _csv(lines: list[dict[str, Any]]) -> str:
 
 def _cell(name: str, value: object) -> str:
     # Numbers stay bare, negative ones too; anything else is written so that no spreadsheet computes it.
-    bare = name in _NUMBERS or name.endswith(("_value", "_percent"))
-    return ("" if value is None else str(value)) if bare else cell(None if value is None else str(value))
+    return ("" if value is None else str(value)) if _is_number(name) else cell(None if value is None else str(value))
+
+
+def _is_number(name: str) -> bool:
+    return name in _NUMBERS or name.endswith(("_value", "_percent"))
 
 
 PAGES: tuple[Page, ...] = (

@@ -1,12 +1,14 @@
 """Events: everything that happened, newest first, each with what it looked like then."""
 
 import json
+from typing import Any
 
 import msgspec
 
 from kassa.core.errors import NotFound
 from kassa.core.ids import EventId
 from kassa.dashboard.page import Action, Page, Screen
+from kassa.dashboard.render import sentence
 from kassa.dashboard.visit import Visit
 from kassa.events import store as events
 from kassa.events.model import TYPES
@@ -24,7 +26,22 @@ async def _list(visit: Visit) -> Screen:
     async with visit.house.database.pool.acquire() as connection:
         found, more = await events.newest(connection, visit.store.id, kind, below, _LIMIT)
     cursor = None if more is None else str(more)
-    return Screen("events.html", {"list": {"data": found, "next_cursor": cursor}, "families": FAMILIES})
+    shown = [(event, *_about(msgspec.json.decode(event.object))) for event in found]
+    return Screen("events.html", {"list": {"data": shown, "next_cursor": cursor}, "families": FAMILIES})
+
+
+def _about(told: dict[str, Any]) -> tuple[str, str]:  # JSON
+    """Return the page of what an event is about (or none), and what to call it."""
+    match told.get("object"):
+        case "invoice":
+            return f"invoices/{told['id']}", f"{told['reference'] or told['id']}, {told['amount']} {told['currency']}"
+        case "payment":
+            return f"payments/{told['id']}", f"{told['amount']} {told['asset']}"
+        case "payment_link":
+            return f"links/{told['id']}", told["title"]
+        case "alert":
+            return f"alerts/{told['id']}", sentence(told["kind"])
+    return "", told.get("asset") or told.get("network") or ""
 
 
 async def _one(visit: Visit) -> Screen:

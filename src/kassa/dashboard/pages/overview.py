@@ -10,9 +10,11 @@ from kassa.alerts import store as alert_store
 from kassa.core.money import currency, format_units, parse_amount
 from kassa.dashboard.chart import Bar, bars
 from kassa.dashboard.page import Action, Page, Screen
+from kassa.dashboard.render import grouped
 from kassa.dashboard.visit import Visit
 
 _DAYS = ("7", "30", "90")
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()  # whatever language the machine is set to
 _SICK = ("stalled", "halted", "unreachable", "syncing")
 
 
@@ -28,6 +30,7 @@ async def _overview(visit: Visit) -> Screen:
         {
             "found": found,
             "chart": _chart(found, own),
+            "by_day": own[::-1],
             "total": _sum(own, found["currency"]),
             "others": _others(found),
             "sick": [network for network in networks if network["state"] in _SICK],
@@ -53,17 +56,15 @@ def _chart(found: Mapping[str, Any], own: list[dict[str, Any]]) -> Markup:
     decimals = currency(found["currency"]).decimals
     by_day = {each["day"]: each for each in own}
     day, last, drawn = date.fromisoformat(found["since"]), date.fromisoformat(found["until"]), []
-    count = (last - day).days + 1
     while day <= last:
         each = by_day.get(day.isoformat())
         units = 0 if each is None else parse_amount(each["amount"], decimals)
-        words = f"{day.isoformat()}: {format_units(units, decimals)} {found['currency']}"
-        named = (last - day).days % max(count // 6, 1) == 0
-        drawn.append(Bar(units, words, f"{day.day:02d}.{day.month:02d}." if named else ""))
+        words = f"{day.isoformat()}: {grouped(format_units(units, decimals))} {found['currency']}"
+        drawn.append(Bar(units, f"{day.day} {_MONTHS[day.month - 1]}", words))
         day += timedelta(days=1)
     most = max((bar.units for bar in drawn), default=0)
     title = f"Settled by day, {found['since']} to {found['until']}, in {found['currency']}"
-    return bars(title, drawn, f"{format_units(most, decimals)} {found['currency']}")
+    return bars(title, drawn, f"{grouped(format_units(most, decimals))} {found['currency']}")
 
 
 def _sum(lines: list[dict[str, Any]], code: str) -> str:

@@ -1,5 +1,5 @@
 // Passkeys (WebAuthn Level 2): asks the server what to sign, lets the authenticator sign it, sends the form. Files: puts a
-// chosen one into the field of a form, in base64.
+// chosen one into the field of a form, in base64. Times: writes them by the reader's own clock, instead of UTC.
 "use strict";
 (() => {
   const bytes = (text) => {
@@ -66,4 +66,13 @@
       reader.readAsDataURL(file);
     });
   }
+
+  const two = (number) => String(number).padStart(2, "0");
+  for (const time of document.querySelectorAll("time")) {
+    const at = new Date(time.dateTime);
+    const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+    time.textContent = `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
+  }
+  for (const zone of document.querySelectorAll("[data-zone]"))
+    zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone || "your own clock's";
 })();
