@@ -1,12 +1,13 @@
 """Spends of credit per second, beside bare PostgreSQL doing the same locked update.
 
-    python bench/customer_spend.py [--seconds 5] [--clients 16] [--customers 1]
+    python bench/customer_spend.py [--seconds 5] [--clients 16] [--customers 1] [--without-keys]
 
 Goal: at least 40 %. Every client pays an invoice of its own from the credit of the same customer, so all of them queue
-for one row. The limit locks an invoice, takes units from that row under the same condition and writes the spend, the
-entry with its two postings, and an event of the same size, in one transaction, over as many connections (fsync on, both
-sides in the same process). With `--customers 16` nobody queues, and what remains is the work itself. Prints one line of
-JSON last.
+for one row. Each request has an `Idempotency-Key`, as a backend's has, and takes the API's own way but for the HTTP.
+The limit locks an invoice, takes units from that row under the same condition and writes the spend, the entry with its
+two postings, an event and a kept answer of the same size, in one transaction, over as many connections (fsync on, both
+sides in the same process). With `--customers 16` nobody queues, and what remains is the work itself. `--without-keys`
+leaves the keys and the kept answers out on both sides. Prints one line of JSON last.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 
@@ -26,6 +28,9 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from kassa import flow
+from kassa.api.endpoint import Call
+from kassa.api.routes.invoices import ENDPOINTS
+from kassa.api.serving import Asked, Desk, body_decoder
 from kassa.core.ids import CustomerId, InvoiceId, SpendId, new_id
 from kassa.customers import store as customers
 from kassa.customers.model import Customer
@@ -40,6 +45,8 @@ from tests.house import BITCOIN, SetClock, add_store, build_house
 GOAL = 0.4
 ROUNDS = 3
 ASSET = f"BTC@{BITCOIN}"
+BODY = json.dumps({"asset": ASSET}).encode()
+HEADERS = {b"content-type": b"application/json"}
 SPEND = """
 insert into spends (id, store_id, customer_id, invoice_id, asset, units, rate, made_at, made_by, rate_source, rate_at,
     rate_method) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -55,6 +62,9 @@ select entry.id, side.account, $6, side.units, side.value, '50000' from entry
 cross join lateral (values ('customer:' || $3::text, 100000, 5000), ('sales', -100000, -5000))
     side (account, units, value)
 """
+ANSWER = """
+insert into idempotency_keys (store_id, key, request_hash, status, body, created_at) values ($1, $2, $3, 200, $4, $5)
+"""
 EVENT = "insert into events (id, store_id, type, invoice_id, object, created_at) values ($1, $2, 'x', $3, $4, $5)"
 
 Work = Callable[[int], Awaitable[None]]
@@ -63,8 +73,11 @@ Work = Callable[[int], Awaitable[None]]
 class Bench:
     """A store with customers who have plenty, and invoices to pay."""
 
-    def __init__(self, house: House, store: Store, buyers: list[CustomerId], clients: int) -> None:
-        self.house, self.store, self.buyers, self.clients = house, store, buyers, clients
+    def __init__(self, house: House, store: Store, buyers: list[CustomerId], clients: int, keyed: bool) -> None:
+        self.house, self.store, self.buyers, self.clients, self.keyed = house, store, buyers, clients, keyed
+        self.desk = Desk(house)
+        self.endpoint = next(each for each in ENDPOINTS if each.name == "pay_from_credit")
+        self.decoder = body_decoder(self.endpoint)
         self.invoices: list[tuple[InvoiceId, CustomerId]] = []
         self.event = ""
 
@@ -80,9 +93,16 @@ class Bench:
 
     async def spend(self, _: int) -> None:
         """Pay one invoice, as the API does."""
-        now = self.house.clock.now()
         invoice, _buyer = self.invoices.pop()
-        await flow.pay_from_credit(None, self.house, self.store, invoice, ASSET, None, "key", now)
+
+        async def body() -> bytes:
+            return BODY
+
+        path = self.endpoint.path.replace("{id}", invoice)
+        asked = Asked(self.endpoint, self.decoder, path, b"", HEADERS, body, invoice if self.keyed else None)
+        call = Call(self.house, self.store, "key", self.house.clock.now(), id=invoice)
+        reply = await self.desk.ask(asked, call, frozenset({self.endpoint.access}))
+        assert reply.status == 200, reply.body
 
     async def bare(self, number: int) -> None:
         """Do the same locked update, and write rows of the same size, with nothing around it."""
@@ -96,6 +116,9 @@ class Bench:
             )
             await tx.execute(ENTRY, self.store.id, id_, buyer, invoice, now, ASSET)
             await tx.execute(EVENT, new_id("evt", now), self.store.id, invoice, self.event, now)
+            if self.keyed:
+                body = self.event.encode()
+                await tx.execute(ANSWER, self.store.id, id_, sha256(body).digest(), body, now)
             assert await tx.execute(DEBIT, buyer, ASSET, 100_000) == "UPDATE 1"
 
     async def rate(self, work: Work, seconds: float) -> float:
@@ -112,7 +135,7 @@ class Bench:
         return done / (time.monotonic() - start)
 
 
-async def prepare(url: str, folder: Path, clients: int, buyers: int) -> Bench:
+async def prepare(url: str, folder: Path, clients: int, buyers: int, keyed: bool) -> Bench:
     """Migrate, make a store, its customers and their credit."""
     connection = await asyncpg.connect(url)
     await migrate(connection)
@@ -134,12 +157,12 @@ async def prepare(url: str, folder: Path, clients: int, buyers: int) -> Bench:
             await customers.put(tx, customer)
             await customers.move(tx, {(customer.id, ASSET): 10**15})
             made.append(customer.id)
-    return Bench(house, store, made, clients)
+    return Bench(house, store, made, clients, keyed)
 
 
-async def measure(url: str, folder: Path, seconds: float, clients: int, buyers: int) -> None:
+async def measure(url: str, folder: Path, seconds: float, clients: int, buyers: int, keyed: bool) -> None:
     """Run both sides in turn and print their rates."""
-    bench = await prepare(url, folder, clients, buyers)
+    bench = await prepare(url, folder, clients, buyers, keyed)
     await bench.order(clients * 4)
     await bench.rate(bench.spend, 1)  # warms both sides up
     await bench.order(clients * 4)
@@ -168,13 +191,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--customers", type=int, default=1)
+    parser.add_argument("--without-keys", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         server = embedded.start(folder / "database")
         try:
-            uvloop.run(measure(server.url, folder, asked.seconds, asked.clients, asked.customers))
+            uvloop.run(
+                measure(server.url, folder, asked.seconds, asked.clients, asked.customers, not asked.without_keys)
+            )
         finally:
             server.close()
 

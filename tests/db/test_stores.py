@@ -156,10 +156,10 @@ def test_scopes_are_known_and_not_empty() -> None:
 async def test_a_kept_answer_is_recalled_by_its_store_alone(database: Database) -> None:
     one, two = await _store(database, "One"), await _store(database, "Two")
     async with database.transaction() as tx:
-        await stores.remember(tx, one.id, "order-1", ANSWER, NOW)
+        await stores.remember(tx, [stores.Kept(one.id, "order-1", ANSWER, NOW)])
 
-    assert await stores.recall(database.pool, one.id, "order-1") == ANSWER
-    assert await stores.recall(database.pool, two.id, "order-1") is None
+    assert await stores.recall(database.pool, [(one.id, "order-1")]) == [ANSWER]
+    assert await stores.recall(database.pool, [(two.id, "order-1")]) == [None]
 
 
 async def test_an_answer_is_kept_only_if_its_work_commits(database: Database) -> None:
@@ -167,12 +167,12 @@ async def test_an_answer_is_kept_only_if_its_work_commits(database: Database) ->
 
     async def work() -> None:
         async with database.transaction() as tx:
-            await stores.remember(tx, made.id, "order-1", ANSWER, NOW)
+            await stores.remember(tx, [stores.Kept(made.id, "order-1", ANSWER, NOW)])
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         await work()
-    assert await stores.recall(database.pool, made.id, "order-1") is None
+    assert await stores.recall(database.pool, [(made.id, "order-1")]) == [None]
 
 
 async def test_the_second_of_two_equal_keys_waits_and_then_conflicts(database: Database) -> None:
@@ -180,10 +180,10 @@ async def test_the_second_of_two_equal_keys_waits_and_then_conflicts(database: D
 
     async def second() -> None:
         async with database.transaction() as tx:
-            await stores.remember(tx, made.id, "order-1", ANSWER, NOW)
+            await stores.remember(tx, [stores.Kept(made.id, "order-1", ANSWER, NOW)])
 
     async with database.transaction() as tx:
-        await stores.remember(tx, made.id, "order-1", ANSWER, NOW)
+        await stores.remember(tx, [stores.Kept(made.id, "order-1", ANSWER, NOW)])
         waiting = asyncio.create_task(second())
         async with asyncio.timeout(10):
             while not await database.pool.fetchval("select count(*) from pg_locks where not granted"):
@@ -198,9 +198,9 @@ async def test_the_second_of_two_equal_keys_waits_and_then_conflicts(database: D
 async def test_old_answers_are_forgotten(database: Database) -> None:
     made = await _store(database)
     async with database.transaction() as tx:
-        await stores.remember(tx, made.id, "old", ANSWER, NOW - timedelta(days=3))
-        await stores.remember(tx, made.id, "new", ANSWER, NOW)
+        await stores.remember(tx, [stores.Kept(made.id, "old", ANSWER, NOW - timedelta(days=3))])
+        await stores.remember(tx, [stores.Kept(made.id, "new", ANSWER, NOW)])
 
         assert await stores.forget_answers(tx, NOW - timedelta(days=2)) == 1
 
-    assert await stores.recall(database.pool, made.id, "new") == ANSWER
+    assert await stores.recall(database.pool, [(made.id, "new")]) == [ANSWER]

@@ -1,13 +1,17 @@
 """Spends of one moment share a transaction, and nothing else: each is decided by itself, and none waits for another."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kassa import flow
+from kassa.api.endpoint import Call
+from kassa.api.routes.invoices import ENDPOINTS
+from kassa.api.serving import Asked, Desk, body_decoder
 from kassa.core.errors import Conflict, NotFound, Rejected
 from kassa.db.pool import Database
 from tests.sim.accounts import silent
@@ -15,6 +19,8 @@ from tests.sim.test_credit import buying, deposit, purse
 from tests.sim.toychain import ASSET
 from tests.sim.world import World, new_world
 
+ALL = {"asset": ASSET}
+PAY = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "pay_from_credit")
 UNKNOWN = "inv_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
@@ -32,6 +38,21 @@ async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
 async def spend(world: World, invoice: str, amount: str | None = None) -> dict[str, Any]:
     now = world.clock.now()
     return await flow.pay_from_credit(None, world.house, world.stores[0], invoice, ASSET, amount, "sim", now)
+
+
+async def ask(
+    world: World, desk: Desk, invoice: str, key: str, body: Mapping[str, str], taker: str = "key"
+) -> dict[str, Any]:
+    """Spend as a caller of the API does who sends an `Idempotency-Key`."""
+
+    async def read() -> bytes:
+        return json.dumps(body).encode()
+
+    path, types = PAY.path.replace("{id}", invoice), {b"content-type": b"application/json"}
+    call = Call(world.house, world.stores[0], taker, world.clock.now(), id=invoice)
+    reply = await desk.ask(Asked(PAY, body_decoder(PAY), path, b"", types, read, key), call, frozenset({PAY.access}))
+    answer: dict[str, Any] = json.loads(reply.body)
+    return answer
 
 
 async def made(world: World) -> tuple[int, int]:
@@ -98,3 +119,54 @@ async def test_one_that_cannot_be_read_is_refused_alone(world: World) -> None:
     assert said(told) == "settled"
     assert isinstance(fault, ValueError)
     assert not isinstance(fault, Conflict | NotFound)
+
+
+async def test_d12_spends_with_keys_are_written_together_with_their_answers(world: World) -> None:
+    ids = [(await buying(world))["id"] for _ in range(3)]
+    desk = Desk(world.house)
+    part = ALL | {"amount": "0.0004"}
+    asked = [(ids[0], "a", ALL), (UNKNOWN, "b", ALL), (ids[1], "c", part), (ids[2], "d", ALL)]
+    outcomes = await asyncio.gather(*(ask(world, desk, *each) for each in asked), return_exceptions=True)
+    assert [said(each) for each in outcomes] == ["settled", "not_found", "new", "settled"]
+    assert await made(world) == (3, 1)
+    wrote = (
+        "select count(distinct xmin::text) from (select xmin from spends union all select xmin from idempotency_keys) s"
+    )
+    assert await world.house.database.pool.fetchval(wrote) == 1
+
+    again = await asyncio.gather(*(ask(world, desk, *each) for each in asked), return_exceptions=True)
+    assert [again[0], again[2], again[3]] == [outcomes[0], outcomes[2], outcomes[3]]
+    assert said(again[1]) == "not_found"
+    assert await made(world) == (3, 1)
+    assert await purse(world) == (10_000, 0)
+
+
+async def test_d12_one_key_at_two_servers_pays_once_and_both_get_its_answer(world: World) -> None:
+    ids = [(await buying(world))["id"] for _ in range(2)]
+    desks = [Desk(world.house) for _ in range(2)]
+    part = ALL | {"amount": "0.0002"}
+    outcomes = await asyncio.gather(
+        *(ask(world, desk, ids[0], "whole", ALL) for desk in desks),
+        *(ask(world, desk, ids[1], "part", part) for desk in desks),
+    )
+    assert [each["status"] for each in outcomes] == ["settled", "settled", "new", "new"]
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[2] == outcomes[3]
+    assert await made(world) == (2, 1)
+    assert await purse(world) == (130_000, 0)
+
+
+async def test_d13_a_key_that_names_two_bodies_at_two_servers_does_one_of_them_and_keeps_no_other(world: World) -> None:
+    ids = [(await buying(world))["id"] for _ in range(3)]
+    desks = [Desk(world.house) for _ in range(2)]
+    outcomes = await asyncio.gather(
+        ask(world, desks[0], ids[0], "same", ALL),
+        ask(world, desks[1], ids[1], "same", ALL),
+        ask(world, desks[0], ids[2], "own", ALL | {"amount": "0.0004"}),
+        return_exceptions=True,
+    )
+    assert sorted(said(each) for each in outcomes[:2]) == ["idempotency_key_reused", "settled"]
+    assert said(outcomes[2]) == "new"
+    assert (await made(world))[0] == 2
+    assert await purse(world) == (110_000, 0)
+    assert not any(check.failures for check in (await flow.verify(world.house, silent)).checks)

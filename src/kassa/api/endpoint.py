@@ -14,7 +14,7 @@ from kassa.api.auth import ACCESSES
 from kassa.audit.model import Actor
 from kassa.house import House
 from kassa.stores.model import Store
-from kassa.stores.store import Reading
+from kassa.stores.store import Kept, Reading
 from kassa.wallets.store import Receiving
 
 
@@ -34,6 +34,7 @@ class Call:
     receiving: Sequence[Receiving] | None = None  # what the store can take, for an endpoint that asks
     reading: Reading | None = None  # of all this, for whoever has to compare it when something is written
     alone: bool = False  # nothing else is written with it
+    keep: Callable[[Any], Kept] | None = None  # what is kept of what an endpoint that `keeps` returns
     again: bool = False  # it was begun, and counted, with what had changed meanwhile
 
     @property
@@ -48,8 +49,9 @@ class Endpoint:
 
     `access` is a scope, `ANY_KEY` or `PUBLIC`; there is no default. `id_of` is the prefix of the id in the path.
     `prepare` runs outside any transaction, `work` inside one (or, for a reading endpoint, on a bare connection) and
-    returns what is answered; a `single` one writes by one statement and is given no transaction (None) unless more is
-    written with it. A `repeatable` endpoint honours `Idempotency-Key`. `result` is only for the document.
+    returns what is answered; a `single` one commits by itself and is given no transaction (None) unless more is written
+    with it. A `repeatable` endpoint honours `Idempotency-Key`; its answer is kept for it unless it `keeps` that itself.
+    `result` is only for the document.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -66,6 +68,7 @@ class Endpoint:
     prepare: Callable[[Call], Awaitable[Any]] | None = None
     repeatable: bool = False
     single: bool = False
+    keeps: bool = False
     receiving: bool = False
     conflicts: bool = False
     example: Mapping[str, Any] | None = None

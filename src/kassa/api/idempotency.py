@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 
 from kassa.api.endpoint import Call
 from kassa.api.reply import Reply
-from kassa.core.errors import Conflict, FieldFault, Invalid
-from kassa.db.pool import Tx
-from kassa.stores.store import Answer, recall, remember
+from kassa.core.errors import Conflict, FieldFault, Invalid, Rejected
+from kassa.stores.store import Answer, Kept, recall
 
 WAIT_SECONDS = 5
 
@@ -33,30 +32,29 @@ class Repeats:
         call: Call,
         key: str,
         fingerprint: bytes,
-        work: Callable[[Callable[[Tx, Reply], Awaitable[None]]], Awaitable[Reply]],
+        work: Callable[[Callable[[Reply], Kept]], Awaitable[Reply]],
     ) -> Reply:
-        """Give the kept answer, or do `work`, which keeps its own by the function that it is handed.
+        """Give the kept answer, or do `work`, which keeps its own as the function that it is handed makes of it.
 
         Raises `Invalid` (`idempotency_key_reused`) for a key that was used for something else, `Conflict`
         (`idempotency_in_progress`) when the first request is still running after a while.
         """
-        pool, store_id = call.house.database.pool, call.store.id
+        database, store_id = call.house.database, call.store.id
 
-        async def keep(tx: Tx, reply: Reply) -> None:
-            await remember(tx, store_id, key, Answer(fingerprint, reply.status, reply.body), call.now)
+        def keep(reply: Reply) -> Kept:
+            return Kept(store_id, key, Answer(fingerprint, reply.status, reply.body), call.now)
 
         async with self._alone(store_id, key):
-            if kept := await recall(pool, store_id, key):
+            if kept := await database.ask(recall, (store_id, key)):
                 return _again(kept, fingerprint)
             try:
                 return await work(keep)
-            except Conflict as conflict:
-                if conflict.code != _IN_PROGRESS:
-                    raise
-            # Another process committed this key first; our own work was rolled back.
-            if kept := await recall(pool, store_id, key):
-                return _again(kept, fingerprint)
-            raise Conflict("a request with this Idempotency-Key is running; send it again", code=_IN_PROGRESS)
+            except Rejected:
+                # Another process may have committed this key first. Our own work was rolled back, or was refused for
+                # the very reason that it is done: an invoice that was just paid cannot be paid.
+                if kept := await database.ask(recall, (store_id, key)):
+                    return _again(kept, fingerprint)
+                raise
 
     @asynccontextmanager
     async def _alone(self, store_id: str, key: str) -> AsyncIterator[None]:

@@ -25,13 +25,13 @@ from kassa.house import House
 from kassa.limits.model import Kind
 from kassa.limits.rules import bucket
 from kassa.stores.model import ApiKey
-from kassa.stores.store import Reading, Receiver
+from kassa.stores.store import Kept, Reading, Receiver, remember
 
 ANSWER_SECONDS = 15
 """Within this time a caller gets an answer, whatever the database does."""
 
 Serve = Callable[[Scope, Receive], Awaitable[Reply]]
-Keep = Callable[[Tx, Reply], Awaitable[None]]
+Keep = Callable[[Reply], Kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +212,16 @@ class Desk:
         return Call(self.house, key.store, key.id, now, _address(scope))
 
     async def _work(self, endpoint: Endpoint, call: Call, keep: Keep | None) -> Reply:
-        call.alone = endpoint.single and keep is None
+        call.alone = endpoint.single and (keep is None or endpoint.keeps)
+        if keep is not None and endpoint.keeps:
+            call.keep = lambda made: keep(json_reply(endpoint.status, made))
         if endpoint.prepare is not None:
             call.prepared = await endpoint.prepare(call)
 
         async def work(tx: Tx) -> Reply:
             reply = json_reply(endpoint.status, await endpoint.work(tx, call))
             if keep is not None:
-                await keep(tx, reply)
+                await remember(tx, [keep(reply)])
             return reply
 
         if call.alone:

@@ -1,6 +1,6 @@
 """Pay invoices from their customers' credit, those of one moment in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -10,6 +10,7 @@ from asyncpg.pool import Pool
 
 import kassa.customers.store as customers
 import kassa.invoices.store as invoices
+import kassa.stores.store as stores
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import Conflict, FieldFault, Invalid, Rejected
 from kassa.core.ids import CustomerId, InvoiceId, SpendId, new_id
@@ -27,6 +28,10 @@ from kassa.invoices.rules import option_due
 from kassa.rates.model import Rate
 from kassa.rates.resource import method_text
 from kassa.stores.model import Store
+from kassa.stores.store import Kept
+
+Keep = Callable[[dict[str, Any]], Kept]
+"""Makes of an invoice's resource (JSON) the answer that is kept for whoever sends the same request again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class _Wish:
     amount: str | None
     by: str
     now: datetime
+    keep: Keep | None
 
 
 _Outcome = dict[str, Any] | Rejected
@@ -47,17 +53,26 @@ _Outcome = dict[str, Any] | Rejected
 
 
 async def pay_from_credit(
-    tx: "Tx | None", house: House, store: Store, invoice_id: str, asset: str, amount: str | None, by: str, now: datetime
+    tx: "Tx | None",
+    house: House,
+    store: Store,
+    invoice_id: str,
+    asset: str,
+    amount: str | None,
+    by: str,
+    now: datetime,
+    keep: Keep | None = None,
 ) -> dict[str, Any]:  # JSON
     """Spend a customer's credit in one asset on their invoice, at most what is due, and return the invoice's resource.
 
     Without an amount, all that is due. It counts at once, as a settled payment in time. Without a transaction it is
-    committed at once, together with what others spend in the same moment; each is decided on its own. Raises
-    `NotFound`, `Invalid` for an asset that the invoice does not offer, and `Conflict` when the invoice cannot be paid
-    any more (`invoice_not_payable`), has no customer (`no_customer`), the asset is in doubt (`asset_frozen`) or the
-    credit is short (`insufficient_credit`).
+    committed at once, together with what others spend in the same moment; each is decided on its own. What `keep` makes
+    of the resource is kept with it. Raises `NotFound`, `Invalid` for an asset that the invoice does not offer, and
+    `Conflict` when the invoice cannot be paid any more (`invoice_not_payable`), has no customer (`no_customer`), the
+    asset is in doubt (`asset_frozen`), the credit is short (`insufficient_credit`) or an answer is kept already
+    (`idempotency_in_progress`).
     """
-    wish = _Wish(house, store, InvoiceId(invoice_id), asset, amount, by, now)
+    wish = _Wish(house, store, InvoiceId(invoice_id), asset, amount, by, now, keep)
     if tx is not None:
         return await _alone(tx, wish)
     outcome = await house.database.ask(_together, wish)
@@ -82,7 +97,8 @@ async def _together(_pool: "Pool[Any]", wishes: Sequence[_Wish]) -> Sequence[_Ou
     """Spend many at once; tell of each what came of it, or None of those that are to be decided alone.
 
     Those are whoever wants to pay an invoice that is not there, that another of them pays, or that somebody else is
-    busy with: nobody waits for it but they. So are all when one cannot be read, or others took their credit meanwhile.
+    busy with: nobody waits for it but they. So are all when one cannot be read, or others took their credit or used a
+    key meanwhile.
     """
     first: dict[InvoiceId, _Wish] = {}
     for wish in wishes:
@@ -104,7 +120,7 @@ async def _together(_pool: "Pool[Any]", wishes: Sequence[_Wish]) -> Sequence[_Ou
 async def _spend_each(tx: Tx, wishes: Sequence[_Wish]) -> list[_Outcome]:
     """Spend on invoices that are locked, none of them named twice.
 
-    Raises `Conflict` when others took the credit meanwhile: then nothing may be committed.
+    Raises `Conflict` when others took the credit meanwhile or answered the same request: nothing may be committed.
     """
     house, now = wishes[0].house, max(wish.now for wish in wishes)
     taken = await pictures.take(tx, house, [wish.invoice for wish in wishes], now)
@@ -121,16 +137,22 @@ async def _spend_each(tx: Tx, wishes: Sequence[_Wish]) -> list[_Outcome]:
         if isinstance(spend, Spend)
     }
     await announce(tx, house, list(paid.values()), (), now)
-    # Last, for all who spend this credit at once queue for its row until we commit.
-    if not await customers.debit(tx, spends):
-        raise _short(paid[spends[0].invoice_id], spends[0])
-    crashpoint("spend.commit")
-    return [
+    told = [
         each
         if isinstance(each, Rejected)
         else pictures.resource(house, pictures.as_announced(paid[each.invoice_id], now))
         for each in decided
     ]
+    answers = [
+        wish.keep(each) for wish, each in zip(wishes, told, strict=True) if wish.keep and not isinstance(each, Rejected)
+    ]
+    if answers:
+        await stores.remember(tx, answers)
+    # Last, for all who spend this credit at once queue for its row until we commit.
+    if not await customers.debit(tx, spends):
+        raise _short(paid[spends[0].invoice_id], spends[0])
+    crashpoint("spend.commit")
+    return told
 
 
 async def _decide(picture: Picture, wish: _Wish, now: datetime) -> Spend | Rejected:

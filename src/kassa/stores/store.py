@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from asyncpg import Record, UniqueViolationError
+from asyncpg import Record
 from asyncpg.pool import Pool
 
 from kassa.core.errors import Conflict, NotFound
@@ -65,6 +65,16 @@ class Answer:
     request_hash: bytes
     status: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer with the store and key of its request, by which it is given again, and when it was made."""
+
+    store_id: StoreId
+    key: str
+    answer: Answer
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,33 +316,41 @@ async def note_use(pool: "Pool[Any]", keys: Sequence[KeyId], now: datetime) -> N
     )
 
 
-async def recall(tx: "Tx | Pool[Any]", store_id: str, key: str) -> Answer | None:
-    """Return the answer that was committed under an `Idempotency-Key` of a store."""
-    row = await tx.fetchrow(
-        "select request_hash, status, body from idempotency_keys where store_id = $1 and key = $2", store_id, key
+async def recall(pool: "Tx | Pool[Any]", asked: Sequence[tuple[StoreId, str]]) -> Sequence[Answer | None]:
+    """Return the answers that were committed under `Idempotency-Key`s of stores."""
+    rows = await pool.fetch(
+        """select store_id, key, request_hash, status, body from idempotency_keys
+           join unnest($1::text[], $2::text[]) as a (store_id, key) using (store_id, key)""",
+        [store for store, _ in asked],
+        [key for _, key in asked],
     )
-    return None if row is None else Answer(row["request_hash"], row["status"], row["body"])
+    found = {(row["store_id"], row["key"]): Answer(row["request_hash"], row["status"], row["body"]) for row in rows}
+    return [found.get(each) for each in asked]
 
 
-async def remember(tx: Tx, store_id: str, key: str, answer: Answer, now: datetime) -> None:
-    """Keep an answer in the transaction of the work that it answers.
+async def remember(tx: Tx, answers: Sequence[Kept]) -> None:
+    """Keep answers in the transaction of the work that they answer.
 
-    Waits for another transaction that writes the same key. Raises `Conflict` (`idempotency_in_progress`) when that one
-    committed: roll back, then `recall`.
+    Waits for other transactions that write the same keys. Raises `Conflict` (`idempotency_in_progress`) when one of
+    those committed, or two answers have one key: roll back, then `recall`.
     """
-    try:
-        await tx.execute(
-            "insert into idempotency_keys (store_id, key, request_hash, status, body, created_at)"
-            " values ($1, $2, $3, $4, $5, $6)",
-            store_id, key, answer.request_hash, answer.status, answer.body, now,
-        )  # fmt: skip
-    except UniqueViolationError as repeat:
-        if repeat.constraint_name != "idempotency_keys_key":
-            raise
+    kept = sorted(answers, key=lambda each: (each.store_id, each.key))
+    done = await tx.execute(
+        """insert into idempotency_keys (store_id, key, request_hash, status, body, created_at)
+           select * from unnest($1::text[], $2::text[], $3::bytea[], $4::int[], $5::bytea[], $6::timestamptz[])
+           on conflict (store_id, key) do nothing""",
+        [each.store_id for each in kept],
+        [each.key for each in kept],
+        [each.answer.request_hash for each in kept],
+        [each.answer.status for each in kept],
+        [each.answer.body for each in kept],
+        [each.at for each in kept],
+    )
+    if done != f"INSERT 0 {len(kept)}":
         raise Conflict(
             "a request with this Idempotency-Key was running; send it again to get its answer",
             code="idempotency_in_progress",
-        ) from repeat
+        )
 
 
 async def forget_answers(tx: Tx, before: datetime) -> int:

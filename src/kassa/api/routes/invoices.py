@@ -65,7 +65,7 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 async def _pay_from_credit(tx: "Tx | None", call: Call) -> dict[str, Any]:  # JSON
     order: shapes.SpendOrder = call.body
     return await flow.pay_from_credit(
-        tx, call.house, call.store, call.id, order.asset, order.amount, call.key_id, call.now
+        tx, call.house, call.store, call.id, order.asset, order.amount, call.key_id, call.now, call.keep
     )
 
 
@@ -137,7 +137,7 @@ ENDPOINTS = (
         method="POST", path="/v1/invoices/{id}/pay_from_credit", name="pay_from_credit",
         summary="Pay an invoice from its customer's credit, at most what is due", access="customers:write", id_of="inv",
         body=shapes.SpendOrder, work=_pay_from_credit, result=shapes.Invoice, repeatable=True, single=True,
-        conflicts=True,
+        keeps=True, conflicts=True,
         example={"asset": "BTC@bitcoin-regtest"},
     ),
     Endpoint(
