@@ -32,25 +32,40 @@ async def check_credit(pool: Pool, facts: Facts, current: Sequence[tuple[str, An
         (row["customer_id"], row["asset"]): (int(row["units"]), int(row["owed"]))
         for row in await pool.fetch("select * from customer_balances")
     }
-    given_up = {
-        (row["customer_id"], row["asset"]): int(row["units"])
-        for row in await pool.fetch("select customer_id, asset, sum(units) as units from write_offs group by 1, 2")
-    }
     for purse in held.keys() | books.earned.keys():
         net = books.earned.get(purse, 0)
         assert held.get(purse, (0, 0)) == (max(0, net), max(0, -net)), f"{purse}: {held.get(purse)}, not {net}"
-    lost: dict[str, int] = {}
-    for (customer, _), (_, owed) in held.items():
-        lost[customer] = lost.get(customer, 0) + owed
-    for customer, owed in lost.items():
-        said = books.said.get(customer, {})
-        due, lost_now = (said.get(account, 0) for account in ("receivables", "losses"))
-        assert due + lost_now == owed, f"{customer} owes {owed}, the books say {said}"
-        most = sum(units for (who, _), units in given_up.items() if who == customer)
-        assert due >= 0 <= lost_now <= most, f"{customer}: {lost_now} are a loss, and {most} were written off"
+    losses = await _losses(pool)
+    for customer in {customer for customer, _ in held}:
+        owed, lost = (
+            sum(found for (who, _), found in each.items() if who == customer)
+            for each in ({purse: owed for purse, (_, owed) in held.items()}, losses)
+        )
+        said = {account: books.said.get(customer, {}).get(account, 0) for account in ("receivables", "losses")}
+        assert said == {"receivables": owed - lost, "losses": lost}, f"{customer}: the books say {said}"
     rows = await pool.fetch("select customer_id, asset from customer_balances where owed > written_off")
     await _check_alerts(pool, {(row["customer_id"], row["asset"]) for row in rows})
     await _check_events(pool)
+
+
+async def _losses(pool: Pool) -> dict[Purse, int]:
+    """Return what is a loss of each purse: live through all that it ever owed, and all that was written off of it."""
+    decided: dict[Purse, list[int]] = {}
+    for row in await pool.fetch("select customer_id, asset, units from write_offs order by id"):
+        decided.setdefault((row["customer_id"], row["asset"]), []).append(int(row["units"]))
+    owed: dict[Purse, int] = {}
+    lost: dict[Purse, int] = {}
+    for row in await pool.fetch(
+        """select e.id, e.customer_id, p.asset, e.reason, sum(p.units) as units from entries e
+           join postings p on p.entry_id = e.id where e.cause like 'cus%' and p.account in ('receivables', 'losses')
+           group by 1, 3 order by 1"""
+    ):
+        purse = row["customer_id"], row["asset"]
+        owed[purse] = owed.get(purse, 0) + int(row["units"])
+        given_up = decided[purse].pop(0) if row["reason"] == "written off" else 0
+        lost[purse] = min(lost.get(purse, 0) + given_up, owed[purse])
+    assert not any(decided.values()), f"decisions are not in the books: {decided}"
+    return lost
 
 
 async def check_tenants(pool: Pool) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from kassa import __version__
 from kassa.accounting import cli as accounting
+from kassa.accounting.debtors import customer_app
 from kassa.accounting.owners import payment_app
 from kassa.auditing import cli as auditing
 from kassa.auditing.cli import key_app as address_key_app
@@ -38,6 +39,7 @@ app.add_typer(alert_app, name="alert")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(payment_app, name="payment")
+app.add_typer(customer_app, name="customer")
 app.add_typer(audit_app, name="audit")
 app.add_typer(user_app, name="user")
 app.add_typer(address_key_app, name="address-key")

@@ -73,7 +73,7 @@ async def create_store(
         _, text = await flow.create_key(tx, operator(), store, now, label="made with the store")
         return {"store_id": store.id, "api_key": text}
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def set_spread(settings: Settings, store_id: str, spread: str) -> Told:
@@ -84,7 +84,7 @@ async def set_spread(settings: Settings, store_id: str, spread: str) -> Told:
         await flow.set_spread(tx, operator(), store_id, ppm, now)
         return {"store_id": store_id, "spread_ppm": ppm}
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def list_stores(settings: Settings) -> Told:
@@ -93,7 +93,7 @@ async def list_stores(settings: Settings) -> Told:
     async def work(tx: Tx, _now: datetime) -> Told:
         return {"data": [_store(store) for store in await stores.list_stores(tx)]}
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def store_policy(settings: Settings, store_id: str, given: Mapping[str, Any]) -> Told:
@@ -107,7 +107,7 @@ async def store_policy(settings: Settings, store_id: str, given: Mapping[str, An
             store = await flow.change_store(tx, operator(), store, store.name, policy, spread, version, now)
         return store_resource(store)
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def create_key(settings: Settings, store_id: str, scopes: Sequence[str], label: str) -> Told:
@@ -118,7 +118,7 @@ async def create_key(settings: Settings, store_id: str, scopes: Sequence[str], l
         key_id, text = await flow.create_key(tx, operator(), store, now, scopes=scopes or SCOPES, label=label)
         return {"key_id": key_id, "store_id": store.id, "api_key": text}
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def list_keys(settings: Settings, store_id: str) -> Told:
@@ -128,7 +128,7 @@ async def list_keys(settings: Settings, store_id: str) -> Told:
         await stores.get_store(tx, store_id)
         return {"data": [_plain(dict(row)) for row in await stores.list_keys(tx, store_id)]}
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def revoke_key(settings: Settings, key_id: str) -> Told:
@@ -138,7 +138,7 @@ async def revoke_key(settings: Settings, key_id: str) -> Told:
         await flow.revoke_key(tx, operator(), key_id, now)
         return {"key_id": key_id, "revoked": True}
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def add_wallet(settings: Settings, store_id: str, network: str, descriptor: str) -> Told:
@@ -185,7 +185,7 @@ async def cancel_wallet(settings: Settings, change_id: str) -> Told:
     async def work(tx: Tx, now: datetime) -> Told:
         return await flow.cancel_wallet_change(tx, operator(), None, change_id, now)
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def add_webhook(settings: Settings, store_id: str, url: str, events: Sequence[str]) -> Told:
@@ -199,7 +199,7 @@ async def add_webhook(settings: Settings, store_id: str, url: str, events: Seque
         endpoint = await flow.create_endpoint(tx, operator(), store.id, checked, filters, Secret(secret), now)
         return {"webhook_id": endpoint.id} | endpoint_resource(endpoint) | {"secret": secret}
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def webhook_secret(settings: Settings, store_id: str, *, rotate: bool = False) -> Told:
@@ -216,7 +216,7 @@ async def webhook_secret(settings: Settings, store_id: str, *, rotate: bool = Fa
         told = {"store_id": store_id, "secret": shown.reveal()}
         return told | {"previous_secret_until": rfc3339(now + ROTATION)} if rotate else told
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def invite_user(settings: Settings, store_id: str, email: str, role: str) -> Told:
@@ -227,7 +227,7 @@ async def invite_user(settings: Settings, store_id: str, email: str, role: str) 
         store = await stores.get_store(tx, store_id)
         return await _link(tx, settings, address, (store.id, place), now)
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def link_user(settings: Settings, email: str, *, lost: bool = False) -> Told:
@@ -242,7 +242,7 @@ async def link_user(settings: Settings, email: str, *, lost: bool = False) -> To
             raise NotFound(f"nobody signs in with {address!r}; see `kassa user invite`")
         return await _link(tx, settings, address, None, now, voids=lost)
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def _link(
@@ -260,7 +260,7 @@ async def resume_network(settings: Settings, network: str, depth: int) -> Told:
         await flow.resume_network(tx, network, depth, operator(), now)
         return {"network": network, "allowed_reorg": depth}
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def thaw_asset(settings: Settings, asset: str) -> Told:
@@ -294,7 +294,7 @@ async def list_alerts(settings: Settings, *, closed: bool) -> Told:
         found = await alerts.page(tx, None, alerts.Filters(is_open=None if closed else True), limit=_ALERTS)
         return {"data": [_alert(alert) for alert in found]}
 
-    return await _in_transaction(settings, work)
+    return await in_transaction(settings, work)
 
 
 async def acknowledge_alert(settings: Settings, alert_id: str, note: str) -> Told:
@@ -330,7 +330,8 @@ def operator() -> Actor:
     return Actor(f"operator {name}", os.environ.get("SSH_CONNECTION", "").partition(" ")[0] or None)
 
 
-async def _in_transaction(settings: Settings, work: Callable[[Tx, datetime], Awaitable[T]]) -> T:
+async def in_transaction(settings: Settings, work: Callable[[Tx, datetime], Awaitable[T]]) -> T:
+    """Do something in one transaction, and note where the audit log ends; raises `DatabaseError`."""
     clock = SystemClock()
     async with open_books(settings) as database:
         try:

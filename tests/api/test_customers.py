@@ -90,6 +90,7 @@ async def test_deposits_are_pending_then_available_then_spent(served: Served, wo
         "available": "0.00000000",
         "pending": "0.00150000",
         "owed": "0.00000000",
+        "written_off": "0.00000000",
     }
     assert (await served.all.get(f"{path}/balances")).json["data"] == [pending]
     world.chain.mine()

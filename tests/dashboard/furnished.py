@@ -1,6 +1,7 @@
 """A store with one of each thing that a form of the dashboard names, and a full valid body for every form."""
 
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -8,6 +9,11 @@ import pyotp
 
 from kassa.alerts import store as alerts
 from kassa.alerts.model import Finding, Kind, Severity
+from kassa.core.ids import CustomerId
+from kassa.customers import store as customers
+from kassa.db.pool import Tx
+from kassa.ledger import store as ledger
+from kassa.ledger.model import RECEIVABLES, SALES, Entry, Posting
 from kassa.people import store as people
 from kassa.people.model import Role
 from kassa.stores import store as stores
@@ -47,11 +53,22 @@ async def furnish(premises: Premises, person: str) -> Ids:
            where invoice_id = $4""",
         f"pay_{'1' * 29}", f"BTC@{BITCOIN}", now, ids["inv"],
     )  # fmt: skip
+    async with house.database.transaction() as tx:
+        await owe(tx, premises, ids["cus"], 1_000)
     return ids | {
         "key": key_id, "per": colleague.id, "alt": alert.id, "pay": f"pay_{'1' * 29}", "ses": f"ses_{'2' * 29}",
         "psk": await pool.fetchval("select id from passkeys"),
         "ivt": await pool.fetchval("select max(id) from invitations"),
     }  # fmt: skip
+
+
+async def owe(tx: Tx, premises: Premises, customer: str, units: int) -> None:
+    """Let a customer owe something: credit that bought something and was lost, worth five cents for each 100 units."""
+    asset, value, now = f"BTC@{BITCOIN}", units // 20, premises.clock.now()
+    await customers.move(tx, {(CustomerId(customer), asset): -units})
+    postings = (Posting(RECEIVABLES, asset, units, value, None), Posting(SALES, asset, -units, -value, None))
+    entry = Entry(premises.store.id, "credit that was spent and lost", customer_id=CustomerId(customer))
+    await ledger.post(tx, [replace(entry, postings=postings)], now)
 
 
 async def _by_api(mine: Caller) -> Ids:
@@ -88,6 +105,8 @@ def bodies(premises: Premises, ids: Ids) -> dict[str, dict[str, Any]]:
         "links/new": words | {"amount": "5", "currency": "EUR", "reusable": "yes", "show_received": "no"},
         "links/{id}": words | {"show_received": "yes"},
         "links/{id}/close": {"closed": "yes"},
+        "customers/{id}/loss": {"asset": f"BTC@{BITCOIN}", "amount": "0.00000400", "note": "gone"},
+        "customers/{id}/write-off": {"asset": f"BTC@{BITCOIN}", "amount": "0.00000400", "note": "gone"},
         "payments/{id}/assign": {"customer_id": ids["cus"]},
         "customers": {"reference": "user-18", "name": "Ada"},
         "customers/{id}": {"asset": f"BTC@{BITCOIN}"},

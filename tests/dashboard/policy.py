@@ -24,6 +24,7 @@ RIGHTS = {
     "alerts:read": "oacsv",
     "alerts:write": "oas",
     "invoices:decide": "oa",
+    "customers:decide": "o",
     "keys:read": "oa",
     "keys:write": "oa",
     "people:read": "oa",
@@ -112,6 +113,10 @@ ACTIONS = {
     "customers:write": (
         "customers",
         "customers/{id}",
+    ),
+    "customers:decide": (
+        "customers/{id}/loss",
+        "customers/{id}/write-off",
     ),
     "wallets:write": (
         "wallets/compare",

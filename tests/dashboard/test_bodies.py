@@ -185,6 +185,34 @@ async def test_looks_and_sites_are_set_and_taken_away_by_the_form(premises: Prem
     assert tuple(row or ()) == (None, None, [], [], "New name")
 
 
+async def test_what_a_customer_owes_is_written_off_after_its_owner_saw_what_that_means(premises: Premises) -> None:
+    owner, ids = await set_up(premises, Role.OWNER)
+    pool, page = premises.house.database.pool, premises.at(f"customers/{ids['cus']}")
+    lost = "select sum(units) from write_offs"
+    await owner.open(page)
+    nothing = await owner.submit("/loss", note=" ")
+    assert (nothing.status, "say why: it is kept" in nothing.words) == (422, True)
+    much = await owner.submit("/loss", note="moved away", amount="0.00001001")
+    assert "0.00001000" in much.words
+    assert "owed and not written off" in much.words
+    await owner.open(page)
+    seen = (await owner.submit("/loss", note="moved away", amount="0.000004")).words
+    assert "Becomes a loss 0.00000400 BTC@bitcoin-regtest, 0.20 EUR in your books" in seen
+    assert "Still to be had 0.00000600 BTC@bitcoin-regtest Why moved away" in seen
+    assert await pool.fetchval(lost) is None
+    asked = owner.seen.text
+    assert "It is a loss now" in (await owner.submit("/write-off")).words
+    owner.seen.text = asked
+    await owner.submit("/write-off")  # the same page sent twice
+    assert await pool.fetchval(lost) == 400
+    acts = await pool.fetch("select actor from acts where kind = 'customer.written_off'")
+    assert [act["actor"][:4] for act in acts] == ["per_"]
+    await owner.open(page)
+    assert "0.00000600 BTC@bitcoin-regtest" in (await owner.submit("/loss", note="all of it")).words
+    await owner.submit("/write-off")
+    assert "See what it means" not in (await owner.open(page)).words
+
+
 async def test_money_without_an_owner_is_listed_and_given_to_whom_a_person_names(premises: Premises) -> None:
     owner, ids = await set_up(premises, Role.OWNER)
     words = (await owner.open(premises.at("payments/unowned"))).words

@@ -213,6 +213,12 @@ class Histories(RuleBasedStateMachine):
             self._run(self.world.spend(_pick(buying, which), units))
             self._step()
 
+    @rule(store=st.integers(0, 1), who=st.integers(0, 1), units=st.sampled_from([None, None, 1, 20_000]))
+    def write_off(self, store: int, who: int, units: int | None) -> None:
+        """Give up what a customer owes, as far as they owe anything."""
+        self._run(self.world.write_off(store, self.world.customers[store][who][0], units))
+        self._step()
+
     @precondition(lambda self: self.world.invoices)
     @rule(which=PICK, decision=st.sampled_from(Decision))
     def mark_invoice(self, which: int, decision: Decision) -> None:

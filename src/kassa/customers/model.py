@@ -45,10 +45,11 @@ class Spend:
 class Balance:
     """What a customer has in one asset: `available` to spend, and `pending` in deposits that are not yet settled.
 
-    `owed` is what they spent and was then taken back, written off or not.
+    `owed` is what they spent and was then taken back, `written_off` how much of that is a loss already.
     """
 
     asset: str
     available: int
     pending: int
     owed: int
+    written_off: int

@@ -33,6 +33,7 @@ def balance_resource(balance: Balance, decimals: Mapping[str, int]) -> dict[str,
         "available": format_units(balance.available, places),
         "pending": format_units(balance.pending, places),
         "owed": format_units(balance.owed, places),
+        "written_off": format_units(balance.written_off, places),
     }
 
 

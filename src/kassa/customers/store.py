@@ -79,15 +79,22 @@ async def lock(tx: Tx, customers: Sequence[CustomerId]) -> None:
 async def balances(tx: Tx, customer_id: CustomerId) -> list[Balance]:
     """Return what a customer has, by asset."""
     rows = await tx.fetch(
-        """select asset, sum(available) as available, sum(pending) as pending, sum(owed) as owed from (
-               select asset, units as available, 0 as pending, owed from customer_balances where customer_id = $1
+        """select asset, sum(available) as available, sum(pending) as pending, sum(owed) as owed,
+               sum(written_off) as written_off from (
+               select asset, units as available, 0 as pending, owed, written_off from customer_balances
+               where customer_id = $1
                union all
-               select asset, 0, units, 0 from payments
+               select asset, 0, units, 0, 0 from payments
                where customer_id = $1 and status in ('detected', 'confirming')
            ) known group by asset order by asset""",
         customer_id,
     )
-    return [Balance(row["asset"], int(row["available"]), int(row["pending"]), int(row["owed"])) for row in rows]
+    return [read_balance(row) for row in rows]
+
+
+def read_balance(row: Record) -> Balance:
+    """Return what a row with the columns of a balance says."""
+    return Balance(row["asset"], *(int(row[name]) for name in ("available", "pending", "owed", "written_off")))
 
 
 async def move(tx: Tx, moves: Mapping[Purse, int]) -> dict[Purse, Owed]:

@@ -1,9 +1,33 @@
 """What people wrote off of what customers owe: the SQL."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from kassa.core.ids import CustomerId, StoreId
+from kassa.customers.model import Balance
+from kassa.customers.store import read_balance
 from kassa.db.pool import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Owing:
+    """A customer who owes something in an asset."""
+
+    customer_id: CustomerId
+    reference: str | None
+    balance: Balance
+
+
+async def owing(tx: Tx, store_id: StoreId) -> Sequence[Owing]:
+    """Return the customers of a store who owe something, oldest first, by asset; what is on its way is left out."""
+    rows = await tx.fetch(
+        """select c.id, c.reference, b.asset, b.units as available, 0 as pending, b.owed, b.written_off
+           from customer_balances b join customers c on c.id = b.customer_id
+           where c.store_id = $1 and b.owed > 0 order by c.id, b.asset""",
+        store_id,
+    )
+    return [Owing(CustomerId(row["id"]), row["reference"], read_balance(row)) for row in rows]
 
 
 async def hold_owed(tx: Tx, customer_id: CustomerId, asset: str) -> int:

@@ -98,7 +98,7 @@ from kassa.flow.wallet_changes import (
     confirm_wallet_change,
     on_wallet_changes,
 )
-from kassa.flow.writing_off import write_off
+from kassa.flow.writing_off import owing, preview_write_off, write_off
 
 __all__ = [
     "ABOVE_ALL",
@@ -164,6 +164,7 @@ __all__ = [
     "on_wallet_changes",
     "open_invoice",
     "overview",
+    "owing",
     "pay_from_credit",
     "payer_view",
     "payer_views",
@@ -171,6 +172,7 @@ __all__ = [
     "payment_rate",
     "payment_resource",
     "prepare_address",
+    "preview_write_off",
     "priced_pairs",
     "public_invoice",
     "public_invoices",

@@ -1,5 +1,6 @@
 """A person's decision that what a customer owes will not be had: from then on it is a loss."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,11 +12,12 @@ import kassa.ledger.store as ledger
 from kassa.alerts.model import Kind
 from kassa.audit.model import Actor
 from kassa.core.errors import Conflict, FieldFault, Invalid
-from kassa.core.money import format_units, parse_amount
+from kassa.core.ids import CustomerId
+from kassa.core.money import currency, format_units, parse_amount
 from kassa.customers.resource import balance_resource
 from kassa.db.pool import Tx
 from kassa.ledger.model import Entry
-from kassa.ledger.rules import claimed, delta, wanted_claim, written_off
+from kassa.ledger.rules import Balances, Claim, claimed, delta, wanted_claim, written_off
 from kassa.payments.asset_store import decimals
 from kassa.stores.model import Store
 
@@ -28,22 +30,67 @@ async def write_off(
     The claim stands: what comes back later makes good the rest first, and then takes the loss back. Raises `NotFound`,
     `Invalid`, and `Conflict` (`not_owed`) where less is owed that is not written off yet.
     """
+    asked = await _asked(tx, store, customer_id, asset, amount)
+    await write_offs.write_off(tx, store.id, asked.customer_id, asset, asked.units, note, by.name, now)
+    should = wanted_claim(asked.customer_id, asset, asked.after)
+    postings = delta(asked.posted, should, None)
+    await ledger.post(tx, [Entry(store.id, "written off", customer_id=asked.customer_id, postings=postings)], now)
+    told = {"asset": asset, "amount": format_units(asked.units, asked.decimals), "note": note}
+    await audit.record(tx, by, "customer.written_off", asked.customer_id, now, store_id=store.id, after=told)
+    if asked.units == asked.owed:
+        await alerts.close_alert(tx, Kind.CREDIT_LOST, f"{asked.customer_id}/{asset}", "it was written off", now)
+    (left,) = [each for each in await customers.balances(tx, asked.customer_id) if each.asset == asset]
+    return balance_resource(left, {asset: asked.decimals})
+
+
+async def preview_write_off(
+    tx: Tx, store: Store, customer_id: str, asset: str, amount: str | None
+) -> dict[str, Any]:  # JSON
+    """Tell what `write_off` would make a loss, and what that is worth in the books; raises what it raises."""
+    asked = await _asked(tx, store, customer_id, asset, amount)
+    value = asked.after.loss.value - asked.before.loss.value
+    return {
+        "customer_id": asked.customer_id,
+        "asset": asset,
+        "amount": format_units(asked.units, asked.decimals),
+        "left": format_units(asked.owed - asked.units, asked.decimals),
+        "value": format_units(value, currency(store.currency).decimals),
+        "currency": store.currency,
+    }
+
+
+async def owing(tx: Tx, store: Store) -> list[dict[str, Any]]:  # JSON
+    """Return which customers of a store owe what, and how much of that is written off; oldest customers first."""
+    known = await decimals(tx)
+    return [
+        {"customer_id": each.customer_id, "reference": each.reference} | balance_resource(each.balance, known)
+        for each in await write_offs.owing(tx, store.id)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be written off: units of all that is `owed` and not written off, with the claim before and after."""
+
+    customer_id: CustomerId
+    decimals: int
+    owed: int
+    units: int
+    posted: Balances
+    before: Claim
+    after: Claim
+
+
+async def _asked(tx: Tx, store: Store, customer_id: str, asset: str, amount: str | None) -> _Asked:
     customer, known = await customers.get(tx, store.id, customer_id), await decimals(tx)
     if asset not in known:
         raise Invalid(FieldFault("asset", f"{asset[:40]!r} is not known here"))
+    # Held until the end: nobody else writes off the same, and no block makes it good meanwhile.
     owed = await write_offs.hold_owed(tx, customer.id, asset)
     units = owed if amount is None else parse_amount(amount, known[asset])
     if not 0 < units <= owed:
         raise Conflict(f"{format_units(owed, known[asset])} {asset} are owed and not written off", code="not_owed")
-    await write_offs.write_off(tx, store.id, customer.id, asset, units, note, by.name, now)
     posted = (await ledger.posted(tx, [customer.id])).get(customer.id, {})
-    before = {key: balance for key, balance in posted.items() if key[1] == asset}
-    should = wanted_claim(customer.id, asset, written_off(claimed(before, asset), units))
-    entry = Entry(store.id, "written off", customer_id=customer.id, postings=delta(before, should, None))
-    await ledger.post(tx, [entry], now)
-    told = {"asset": asset, "amount": format_units(units, known[asset]), "note": note}
-    await audit.record(tx, by, "customer.written_off", customer.id, now, store_id=store.id, after=told)
-    if units == owed:
-        await alerts.close_alert(tx, Kind.CREDIT_LOST, f"{customer.id}/{asset}", "it was written off", now)
-    (left,) = [each for each in await customers.balances(tx, customer.id) if each.asset == asset]
-    return balance_resource(left, known)
+    mine = {key: balance for key, balance in posted.items() if key[1] == asset}
+    before = claimed(mine, asset)
+    return _Asked(customer.id, known[asset], owed, units, mine, before, written_off(before, units))

@@ -61,14 +61,15 @@ ROLES_WITH: Mapping[str, frozenset[Role]] = {
     "alerts:read": _ALL,
     "alerts:write": _DESK,
     "invoices:decide": _ADMINS,
+    "customers:decide": _OWNERS,
     "keys:read": _ADMINS,
     "keys:write": _ADMINS,
     "people:read": _ADMINS,
     "people:write": _OWNERS,
 }
 """The one table: which roles have a right. The rights are the scopes of the API, and some that no key can have."""
-PEOPLE_ONLY = ("invoices:decide", "keys:read", "keys:write", "people:read", "people:write")
-"""What the API does not offer, or (deciding on an invoice) asks more of a person than of a shop's own program."""
+PEOPLE_ONLY = ("invoices:decide", "customers:decide", "keys:read", "keys:write", "people:read", "people:write")
+"""What the API does not offer, or (to decide on an invoice, to write off) asks more of a person than of a program."""
 
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f<>()\[\],;:\\\"]{1,64}@[^\s@\x00-\x1f\x7f<>()\[\],;:\\\"]{1,190}\Z")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

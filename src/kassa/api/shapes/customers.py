@@ -62,13 +62,17 @@ class DepositAddress(Struct):
 
 
 class Balance(Struct):
-    """What a customer can spend, what they sent that is not yet settled, and what they spent and then lost."""
+    """What a customer can spend, what they sent that is not yet settled, and what they spent and then lost.
+
+    `written_off` is how much of `owed` a person has declared a loss.
+    """
 
     object: Literal["balance"]
     asset: AssetId
     available: Amount
     pending: Amount
     owed: Amount
+    written_off: Amount
 
 
 class WriteOff(Struct, forbid_unknown_fields=True, frozen=True):

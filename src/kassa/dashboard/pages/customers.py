@@ -1,7 +1,10 @@
-"""Customers: find them, see what they have and every movement of it."""
+"""Customers: find them, see what they have and every movement of it, write off what they owe."""
 
 from secrets import token_hex
+from typing import Any
 
+from kassa import flow
+from kassa.core.errors import FieldFault, Invalid
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
 
@@ -14,12 +17,16 @@ async def _list(visit: Visit) -> Screen:
 
 async def _one(visit: Visit) -> Screen:
     asked = {"cursor": cursor} if (cursor := visit.query.get("cursor")) else {}
+    balances = (await visit.ask("list_customer_balances", visit.id))["data"]
     return Screen(
         "customer.html",
         {
+            "owing": [(one["asset"], one["asset"]) for one in balances if one["owed"] != one["written_off"]],
+            "values": visit.form.values,
+            "faults": visit.faults,
             "customer": await visit.ask("get_customer", visit.id),
             "assets": [one["id"] for one in (await visit.ask("list_assets"))["data"] if one["accepted"]],
-            "balances": (await visit.ask("list_customer_balances", visit.id))["data"],
+            "balances": balances,
             "statement": await visit.ask("get_customer_statement", visit.id, query=asked),
             "invoices": await visit.ask("list_invoices", query={"customer_id": visit.id, "limit": "10"}),
             "address": None,
@@ -33,12 +40,34 @@ async def _give(visit: Visit) -> Screen:
     return Screen("customer.html", {**shown, "address": given})
 
 
+async def _see_loss(visit: Visit) -> Screen:
+    """Show what would be a loss: nothing is written yet."""
+    asked = _write_off(visit)
+    async with visit.house.database.pool.acquire() as connection:
+        told = await flow.preview_write_off(connection, visit.store, visit.id, asked["asset"], asked["amount"])
+    # The amount that was shown is the one that is meant, also if more is owed by then.
+    return Screen("write-off.html", {"told": told, "note": asked["note"], "once": token_hex(8)})
+
+
+async def _lose(visit: Visit) -> Go:
+    await visit.ask("write_off_customer", visit.id, body=_write_off(visit), once=visit.form.get("once"))
+    return Go(f"customers/{visit.id}", "written_off")
+
+
+def _write_off(visit: Visit) -> dict[str, Any]:  # JSON
+    given = {name: visit.form.get(name).strip() for name in _WRITE_OFF}
+    if not given["note"]:
+        raise Invalid(FieldFault("note", "say why: it is kept"))
+    return given | {"amount": given["amount"] or None}
+
+
 async def _create(visit: Visit) -> Go:
     body = {name: text for name in ("reference", "name") if (text := visit.form.get(name).strip())}
     made = await visit.ask("create_customer", body=body, once=visit.form.get("once"))
     return Go(f"customers/{made['id']}", "customer_made")
 
 
+_WRITE_OFF = ("asset", "amount", "note")
 PAGES: tuple[Page, ...] = (
     Page(path="customers", title="Customers", access="customers:read", show=_list, nav="Business"),
     Page(path="customers/{id}", title="Customer", access="customers:read", show=_one, id_of="cus"),
@@ -55,4 +84,12 @@ ACTIONS: tuple[Action, ...] = (
         id_of="cus",
         fields=("asset",),
     ),
-)
+    Action(
+        path="customers/{id}/loss", access="customers:decide", act=_see_loss, form="customers/{id}", id_of="cus",
+        fields=_WRITE_OFF, fresh=True,
+    ),
+    Action(
+        path="customers/{id}/write-off", access="customers:decide", act=_lose, form="customers/{id}", id_of="cus",
+        fields=(*_WRITE_OFF, "once"), fresh=True,
+    ),
+)  # fmt: skip
