@@ -41,6 +41,7 @@ from kassa.workers.detect import detect
 from kassa.workers.fetch_rates import fetch_rates
 from kassa.workers.follow_chain import follow_chain
 from kassa.workers.keep_audit import keep_audit, prove_audit
+from kassa.workers.keep_sums import keep_sums
 from kassa.workers.reconcile import reconcile
 from kassa.workers.second_opinion import second_opinion
 from kassa.workers.send_webhooks import send_webhooks
@@ -243,6 +244,7 @@ def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
             "check_addresses": partial(check_addresses, house),
             "keep_audit": partial(keep_audit, house),
             "prove_audit": partial(prove_audit, house),
+            "keep_sums": partial(keep_sums, house),
             "send_webhooks": partial(send_webhooks, house),
         }
         loops |= {f"detect {each.name}": partial(detect, house, each) for each in DETECTORS}

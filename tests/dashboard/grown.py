@@ -8,6 +8,7 @@ Ids = dict[str, str]
 _COPIES = """
 insert into addresses select (json_populate_record(a, json_build_object('id', 'adr_' || lpad(n::text, 29, '0'),
         'invoice_id', 'inv_' || lpad(n::text, 29, '0'), 'address', 'bcrt1q' || n, 'index', n + 1000,
+        'created_at', a.created_at - interval '400 days',
         'script', '\\x' || lpad(to_hex(n), 44, '0')))).*
     from addresses a, generate_series(1, $1::int) n where a.invoice_id = $2;
 insert into invoices select (json_populate_record(i, json_build_object('id', 'inv_' || lpad(n::text, 29, '0'),

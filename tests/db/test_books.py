@@ -8,8 +8,13 @@ import asyncpg
 import pytest
 
 from kassa.alerts import holdings_store as holdings
+from kassa.core.ids import StoreId
 from kassa.db.pool import Database
+from kassa.ledger import store as ledger
+from kassa.ledger import sums_store as sums
+from kassa.ledger.view import Filters
 
+STORE = StoreId("sto")
 WRITES = ("update {} set {}", "delete from {}", "truncate {} cascade")
 COLUMNS = {"entries": "reason = ''", "postings": "units = 1", "spends": "units = 1", "given_back": "given_at = now()"}
 COLUMNS |= {"assignments": "decided_by = ''", "write_offs": "units = 1"}
@@ -200,3 +205,29 @@ async def test_what_is_held_is_added_up_from_the_last_days_and_in_full_before_a_
         async with database.transaction() as tx:
             [found] = await holdings.credited(tx, now, now)
         assert (found.entry, found.units, found.holdings, found.known) == (credit, 4, 39, 5)
+
+
+async def test_sums_that_are_kept_say_what_the_books_say(database: Database) -> None:
+    async with database.pool.acquire() as connection:
+        old = [await _booked(connection), await _entry(connection, ("customer:ada", -4, -2), ("wallet:n", 4, 2))]
+        await _entry(connection, ("customer:ada", 4, 1), ("sales", -4, -1))
+        await connection.execute(
+            "alter table entries disable trigger user; update entries set booked_at = now() - interval '3 days'"
+            f" where id in ({old[0]}, {old[1]}); alter table entries enable trigger user"
+        )
+    async with database.transaction() as tx:
+        now = datetime.now(UTC)
+        expected = [("customers", 0, -1), ("sales", -11, -1), ("wallet:n", 11, 2)]
+        for kept in (0, 3, 3):
+            assert await tx.fetchval("select count(*) from book_sums") == kept
+            for found in (await sums.stands(tx, STORE), await ledger.balances(tx, STORE, now, together=True)):
+                assert [(each.account, each.amount.units, each.amount.value) for each in found] == expected
+            assert [each.account for each in await sums.stands(tx, STORE, "sales")] == ["sales"]
+            assert await sums.stands(tx, StoreId("other")) == []
+            await sums.keep(tx, now)
+        assert await tx.fetchval("select entry from book_sums_until") == old[1]
+        entries = await ledger.page(tx, STORE, Filters(account="customer:ada"), None, 10)
+        assert [each.number for each in entries] == [old[1] + 1, old[1]]
+        assert [each.number for each in await ledger.page(tx, STORE, Filters(account="sales"), old[1] + 1, 1)] == [
+            old[0]
+        ]

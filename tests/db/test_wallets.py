@@ -14,6 +14,7 @@ from kassa.core.ids import new_id
 from kassa.db.pool import Database
 from kassa.stores.model import Store
 from kassa.stores.store import create_store
+from kassa.wallets import gap_store
 from kassa.wallets import store as wallets
 from tests.house import SEAL
 
@@ -251,8 +252,19 @@ async def test_the_gap_limit_that_shows_every_coin_follows_from_what_was_issued_
                values ($1, $2, $1, 'out:0', 'BTC', 1, 0, $3, $4, $5, false, $6, $7)""",
             f"pay_{index}", NET, address, store.id, NOW, *((1, "ab") if index in used else (None, None)),
         )  # fmt: skip
-    gap = await wallets.gap_of(database.pool, wallet.keychain_id)
+    gap = await gap_store.gap_of(database.pool, wallet.keychain_id)
     assert (gap.next_index, gap.last_used, gap.limit) == (issued, last, limit)
+    # The same from what was kept of the older ones, wherever that ends.
+    for kept in {0, issued // 3, issued}:
+        await database.pool.execute("delete from keychain_gaps")
+        await database.pool.execute(
+            "update addresses set created_at = $1::timestamptz - interval '2 days' * (index < $2)::int",
+            NOW,
+            kept,
+        )
+        assert await database.run(lambda tx: gap_store.keep(tx, NOW, 10)) == 1
+        assert await database.pool.fetchval("select below from keychain_gaps") == kept
+        assert await gap_store.gap_of(database.pool, wallet.keychain_id) == gap
     # The wallet's own search, as BIP 44 describes it, finds them all with this limit, and not with one less.
     for found, allowed in ((True, limit), (False, limit - 1)):
         at, seen = 0, set()

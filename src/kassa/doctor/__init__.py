@@ -32,6 +32,7 @@ from kassa.invoices.store import faults
 from kassa.main import build_chains, open_server
 from kassa.rates.model import AlarmKind, NoRate
 from kassa.settings import Http, Settings
+from kassa.wallets import gap_store
 from kassa.wallets.mark import mark_name, read_marks
 from kassa.wallets.rules import USUAL_GAP, gap_advised, unpaid_bounds
 from kassa.wallets.run_store import live_keychains
@@ -149,7 +150,7 @@ async def _gaps(database: Database, settings: Settings) -> list[Finding]:
     bounds = unpaid_bounds(settings.limits.unpaid_addresses)
     live = await live_keychains(database.pool)
     for keychain in await wallets.keychains(database.pool):
-        gap = await wallets.gap_of(database.pool, keychain.id)
+        gap = await gap_store.gap_of(database.pool, keychain.id)
         advised = gap_advised(gap.limit, bounds[keychain.id in live])
         if advised > USUAL_GAP:
             verdict = Verdict.WARN if gap.limit > USUAL_GAP else Verdict.OK

@@ -42,6 +42,11 @@ TYPES = frozenset(
 )
 
 
+def types_of(kind: str) -> list[str]:
+    """Return the types that a filter such as `invoice.settled` or `invoice.*` names."""
+    return sorted(one for one in TYPES if one == kind or (kind.endswith(".*") and one.startswith(kind[:-1])))
+
+
 @dataclass(frozen=True, slots=True)
 class NewEvent:
     """An event about to be written. `object` is the public resource as it is now, ready to be written as JSON."""

@@ -11,13 +11,24 @@ from kassa.core.errors import FieldFault, Invalid
 from kassa.core.ids import EventId, InvoiceId, StoreId, WebhookId, new_id
 from kassa.db.pool import Tx
 from kassa.db.rows import as_json
-from kassa.events.model import Event, NewEvent, Published, Written
+from kassa.events.model import Event, NewEvent, Published, Written, types_of
 
 CHANNEL = "kassa_events"
 """Notified after events were committed: a hint. Look at once, and again some milliseconds later (see `_WAKING`)."""
 _NUMBERING = 0x65766E74  # "evnt": the class of the advisory locks below
-LOOKED_THROUGH = 1_000
-"""Events that are looked through for those of a family: they have no index of their own."""
+# A family is read type by type: of each, no more events than are shown. Types are compared as parts of rows, so that
+# nothing but the index by types has the order asked for: of a rare type, the one by sequence would be read to its end.
+_EACH_TYPE = """
+select f.id, f.store_id, f.type, f.sequence, f.created_at, f.object from unnest($1::text[]) as t (type)
+cross join lateral (
+    select * from events where store_id = $2 and sequence is not null and {} order by {} limit $4
+) f order by {} limit $4
+"""
+_AFTER = _EACH_TYPE.format("(type, sequence) > (t.type, $3::bigint) and type <= t.type", "type, sequence", "f.sequence")
+_BELOW = _EACH_TYPE.format(
+    "(type, sequence) < (t.type, $3::bigint) and type >= t.type", "type desc, sequence desc", "f.sequence desc"
+)
+_ENDLESS = 2**63 - 1
 # Transactions that notify commit one after the other, each waiting for the disk of the one before. So only one at a
 # time does, and whoever listens looks a second time for those that kept silent beside it.
 _WAKING = 0x77616B65  # "wake"
@@ -159,50 +170,39 @@ async def list_after(tx: Tx, store_id: StoreId, after: EventId | None, kind: str
         if found is None:
             raise Invalid(FieldFault("after", f"no event {after!r} in this store; leave it out to read from the start"))
         last = found
-    rows = await tx.fetch(
-        "select id, store_id, type, sequence, created_at, object from events"
-        " where store_id = $1 and sequence > $2"
-        " and ($3::text is null or type = $3 or (right($3, 2) = '.*' and starts_with(type, left($3, -1))))"
-        " order by sequence limit $4",
-        store_id,
-        last,
-        kind,
-        limit,
-    )
+    if kind is not None:
+        rows = await tx.fetch(_AFTER, types_of(kind), store_id, last, limit)
+    else:
+        rows = await tx.fetch(
+            "select id, store_id, type, sequence, created_at, object from events"
+            " where store_id = $1 and sequence > $2 order by sequence limit $3",
+            store_id,
+            last,
+            limit,
+        )
     return [_event(row) for row in rows]
 
 
 async def newest(
     tx: Tx, store_id: StoreId, kind: str | None, below: int | None, limit: int
 ) -> tuple[list[Event], int | None]:
-    """Return up to `limit` numbered events of a family such as `invoice.*`, newest first, those below a sequence.
+    """Return up to `limit` numbered events, newest first, those below a sequence: all, or a type or family.
 
-    And below which sequence to go on, where there is more. It reads no more than `LOOKED_THROUGH` events: of a family
-    that is rare, a list may be short, or empty, and still go on.
+    And below which sequence to go on, where there is more.
     """
-    rows = await tx.fetch(
-        "select id, store_id, type, sequence, created_at, object from ("
-        "  select * from events where store_id = $1 and sequence is not null and ($3::bigint is null or sequence < $3)"
-        "  order by sequence desc limit $5"
-        ") looked where $2::text is null or starts_with(type, left($2, -1)) order by sequence desc limit $4",
-        store_id,
-        kind,
-        below,
-        limit + 1,
-        LOOKED_THROUGH if kind else limit + 1,
-    )
+    start = _ENDLESS if below is None else below
+    if kind is not None:
+        rows = await tx.fetch(_BELOW, types_of(kind), store_id, start, limit + 1)
+    else:
+        rows = await tx.fetch(
+            "select id, store_id, type, sequence, created_at, object from events"
+            " where store_id = $1 and sequence < $2 order by sequence desc limit $3",
+            store_id,
+            start,
+            limit + 1,
+        )
     shown = [_event(row) for row in rows[:limit]]
-    if len(rows) > limit:
-        return shown, shown[-1].sequence
-    if kind is None:
-        return shown, None
-    return shown, await tx.fetchval(
-        "select sequence from (select sequence from events where store_id = $1 and sequence is not null"
-        " and ($2::bigint is null or sequence < $2) order by sequence desc limit $3) looked offset $3 - 1",
-        store_id,
-        below,
-        LOOKED_THROUGH,
-    )
+    return shown, shown[-1].sequence if len(rows) > limit else None
 
 
 async def get(tx: Tx, store_id: StoreId, event_id: EventId) -> Event | None:

@@ -10,8 +10,8 @@ theirs; `administration` changes stores, keys, wallets and webhooks, and records
 replaces a wallet, slowly; `sharing` watches its addresses also where they were not issued.
 `showing` and `timeline` only read; `guarding` reports what must not be shown, and `reconciling` where the books are not
 what a node shows. `alerting` carries out what people decide about alerts. `verifying` works the books out anew,
-`reporting` sums them up, and by `writing_off` a person gives up what a customer owes. `linking` says where payment
-links stand by the invoices that `attempting` made for them.
+`reporting` sums them up, `keeping` keeps sums of days that are over, and by `writing_off` a person gives up what a
+customer owes. `linking` says where payment links stand by the invoices that `attempting` made for them.
 """
 
 from kassa.flow.addresses import Issuing, issue_address, prepare_address
@@ -56,6 +56,7 @@ from kassa.flow.detecting import (
 )
 from kassa.flow.finding import find_invoices
 from kassa.flow.guarding import check_addresses, check_deposits, check_wallets
+from kassa.flow.keeping import keep_sums
 from kassa.flow.linking import (
     LinkOrder,
     LinkView,
@@ -138,6 +139,7 @@ __all__ = [
     "invoice_list",
     "invoice_resource",
     "issue_address",
+    "keep_sums",
     "last_attempt",
     "link_list",
     "link_resource_of",

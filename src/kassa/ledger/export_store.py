@@ -49,7 +49,15 @@ async def pages(
     tx: Tx, store_id: StoreId, currency: str, first: datetime, end: datetime
 ) -> AsyncIterator[Sequence[Exported]]:
     """Yield entries of a store, which is priced in a currency, of a time: oldest number first, a page in memory."""
-    last = 0
+    bounds = await tx.fetchrow(
+        "select min(id) - 1 as before, max(id) as last from (select id from entries"
+        " where store_id = $1 and booked_at >= $2 and booked_at < $3 offset 0) e",
+        store_id,
+        first,
+        end,
+        timeout=SECONDS,
+    )
+    last, end_id = bounds["before"], bounds["last"]
     # The time is no plain column here: by its index PostgreSQL would read and sort the whole time anew for each page.
     while True:
         rows: Sequence[Mapping[str, Any]] = await tx.fetch(
@@ -63,7 +71,7 @@ async def pages(
                    ('late', p.late_rate_source, p.late_rate_at, p.late_rate_method),
                    ('option', o.rate_source, o.rate_at, o.rate_method)
                ) as r (by, rate_source, rate_at, rate_method)
-               where e.store_id = $1 and e.id > $4
+               where e.store_id = $1 and e.id > $4 and e.id <= $7
                    and e.booked_at + interval '0' >= $2 and e.booked_at + interval '0' < $3
                    and r.by = case when e.spend_id is not null then 'spend'
                        when o.asset is null or i.currency <> $6 then 'book'
@@ -75,6 +83,7 @@ async def pages(
             last,
             PAGE,
             currency,
+            end_id,
             timeout=SECONDS,
         )
         if not rows:

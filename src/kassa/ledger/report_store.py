@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import kassa.ledger.sums_store as sums
 from kassa.core.ids import StoreId
 from kassa.db.pool import Tx
 from kassa.ledger.model import Amount
@@ -72,35 +73,24 @@ async def outstanding(tx: Tx, store_id: StoreId) -> Sequence[Outstanding]:
 
 async def liabilities(tx: Tx, store_id: StoreId) -> Sequence[Held]:
     """Return what a store owes its customers, by asset."""
-    rows = await tx.fetch(
-        """select asset, count(*) filter (where units <> 0) as customers, sum(units) as units, sum(value) as value
-           from (
-               select p.account, p.asset, sum(p.units) as units, sum(p.value_units) as value
-               from entries e join postings p on p.entry_id = e.id
-               where e.store_id = $1 and p.account like 'customer:%' group by 1, 2) each group by 1 order by 1""",
-        store_id,
-    )
-    return [
-        Held("customers", r["asset"], r["customers"], Amount(int(r["units"]), int(r["value"])))
-        for r in rows
-        if r["units"] or r["value"]
-    ]
+    return await _of_customers(tx, store_id, sums.CUSTOMERS, "b.units > 0")
 
 
 async def receivables(tx: Tx, store_id: StoreId) -> Sequence[Held]:
     """Return what customers owe a store and nobody has written off, by asset."""
+    return await _of_customers(tx, store_id, "receivables", "b.owed > b.written_off")
+
+
+async def _of_customers(tx: Tx, store_id: StoreId, account: str, has: str) -> Sequence[Held]:
     rows = await tx.fetch(
-        """select asset, count(*) filter (where units <> 0) as customers, sum(units) as units, sum(value) as value
-           from (
-               select e.customer_id, p.asset, sum(p.units) as units, sum(p.value_units) as value
-               from entries e join postings p on p.entry_id = e.id
-               where e.store_id = $1 and p.account = 'receivables' group by 1, 2) each group by 1 order by 1""",
+        f"""select b.asset, count(*) as customers from customer_balances b join customers c on c.id = b.customer_id
+            where c.store_id = $1 and {has} group by 1""",  # noqa: S608  # constants of this file
         store_id,
     )
+    counted = {row["asset"]: row["customers"] for row in rows}
     return [
-        Held("receivables", r["asset"], r["customers"], Amount(int(r["units"]), int(r["value"])))
-        for r in rows
-        if r["units"] or r["value"]
+        Held(account, stand.asset, counted.get(stand.asset, 0), stand.amount)
+        for stand in await sums.stands(tx, store_id, account)
     ]
 
 

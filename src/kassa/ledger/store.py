@@ -10,6 +10,20 @@ from kassa.ledger.model import Amount, Cause, Entry
 from kassa.ledger.rules import Balances
 from kassa.ledger.view import Filters, Line, Shown, Stand
 
+_LIKE = """
+e.store_id = $1 and ($2::bigint is null or e.id < $2) and ($3::text is null or (e.cause = $3 and e.payment_id = $3))
+and ($4::text is null or e.invoice_id = $4)
+"""
+_PAGE = f"select e.* from entries e where {_LIKE} order by e.id desc limit $5"
+# By the postings of the account: by the entries, those of a rare account would be looked for in all there are.
+_PAGE_OF_ACCOUNT = f"""
+with named as materialized (
+    select distinct p.entry_id from postings p join entries e on e.id = p.entry_id
+    where p.account = $5 and {_LIKE} order by p.entry_id desc limit $6
+)
+select e.* from named n cross join lateral (select * from entries where id = n.entry_id) e order by e.id desc
+"""
+
 
 async def posted(tx: Tx, causes: Sequence[Cause]) -> dict[Cause, Balances]:
     """Return what the books say of some causes: balances by account and asset."""
@@ -63,15 +77,20 @@ async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
     )
 
 
-async def balances(tx: Tx, store_id: StoreId, at: datetime) -> list[Stand]:
-    """Return what stood on a store's accounts at a moment, by account and asset, without those that were empty."""
+async def balances(tx: Tx, store_id: StoreId, at: datetime, *, together: bool = False) -> list[Stand]:
+    """Return what stood on a store's accounts at a moment, by account and asset, without those that were empty.
+
+    `together`: the accounts of all customers as one, `customers`. All there ever was is read.
+    """
     rows = await tx.fetch(
-        """select p.account, p.asset, sum(p.units) as units, sum(p.value_units) as value
+        """select case when $3 and starts_with(p.account, 'customer:') then 'customers' else p.account end as account,
+               p.asset, sum(p.units) as units, sum(p.value_units) as value
            from entries e join postings p on p.entry_id = e.id
            where e.store_id = $1 and e.booked_at <= $2
            group by 1, 2 having sum(p.units) <> 0 or sum(p.value_units) <> 0 order by 1, 2""",
         store_id,
         at,
+        together,
     )
     return [Stand(row["account"], row["asset"], Amount(int(row["units"]), int(row["value"]))) for row in rows]
 
@@ -79,16 +98,12 @@ async def balances(tx: Tx, store_id: StoreId, at: datetime) -> list[Stand]:
 async def page(tx: Tx, store_id: StoreId, filters: Filters, before: int | None, limit: int) -> list[Shown]:
     """Return a store's entries, newest first, those before a number."""
     rows = await tx.fetch(
-        """select e.* from entries e
-           where e.store_id = $1 and ($2::bigint is null or e.id < $2)
-             and ($3::text is null or e.payment_id = $3) and ($4::text is null or e.invoice_id = $4)
-             and ($5::text is null or exists (select from postings p where p.entry_id = e.id and p.account = $5))
-           order by e.id desc limit $6""",
+        _PAGE if filters.account is None else _PAGE_OF_ACCOUNT,
         store_id,
         before,
         filters.payment_id,
         filters.invoice_id,
-        filters.account,
+        *([] if filters.account is None else [filters.account]),
         limit,
     )
     return await shown(tx, rows)

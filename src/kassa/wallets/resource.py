@@ -3,8 +3,9 @@
 from typing import Any
 
 from kassa.core.clock import rfc3339
+from kassa.wallets.gap_store import Gap
 from kassa.wallets.model import Wallet
-from kassa.wallets.store import Gap, Issued
+from kassa.wallets.store import Issued
 
 
 def wallet_resource(wallet: Wallet) -> dict[str, Any]:  # JSON

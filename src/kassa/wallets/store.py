@@ -321,41 +321,6 @@ async def owners(tx: "Tx | Pool[Any]", network: str, scripts: Sequence[bytes]) -
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """How far a keychain was issued and used. `longest` is the largest step from one used index to the next."""
-
-    next_index: int
-    last_used: int | None
-    longest: int
-
-    @property
-    def limit(self) -> int:
-        """The gap limit with which the merchant's own wallet sees every coin, those that may still come included.
-
-        A wallet looks on until so many addresses in a row are unused (BIP 44: 20).
-        """
-        ahead = self.next_index - 1 - (-1 if self.last_used is None else self.last_used)
-        return max(self.longest, ahead, 1)
-
-
-async def gap_of(tx: "Tx | Pool[Any]", keychain_id: int) -> Gap:
-    """Return how far a keychain was issued and used, and the longest run of unused indexes before a used one."""
-    row = await tx.fetchrow(
-        """with used as (
-               select distinct a.index from addresses a join payments p on p.address_id = a.id where a.keychain_id = $1
-               and p.block_height is not null
-           ), steps as (
-               select index, index - lag(index, 1, -1) over (order by index) as step from used
-           )
-           select k.next_index, max(s.index) as last_used, coalesce(max(s.step), 0) as longest
-           from keychains k left join steps s on true
-           where k.id = $1 group by k.next_index""",
-        keychain_id,
-    )
-    return Gap(row["next_index"], row["last_used"], row["longest"])
-
-
 async def every_wallet(tx: Tx) -> list[Wallet]:
     """Return the wallets of every store that still issue addresses."""
     return [_wallet(row) for row in await tx.fetch(f"{_WALLET} where w.retired_at is null order by w.id")]

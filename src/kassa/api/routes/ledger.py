@@ -10,6 +10,7 @@ from kassa.api.texts import line, moment
 from kassa.core.money import currency
 from kassa.db.pool import Tx
 from kassa.ledger import store as ledger
+from kassa.ledger import sums_store as sums
 from kassa.ledger.resource import balance_resource, entry_resource
 from kassa.ledger.view import Filters
 from kassa.payments.asset_store import decimals
@@ -17,7 +18,11 @@ from kassa.payments.asset_store import decimals
 
 async def _balances(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.LedgerQuery = call.query
-    found = await ledger.balances(tx, call.store.id, moment("at", query.at) or call.now)
+    together = query.customers == "together"
+    if together and query.at is None:
+        found = await sums.stands(tx, call.store.id)
+    else:
+        found = await ledger.balances(tx, call.store.id, moment("at", query.at) or call.now, together=together)
     known, kept = await decimals(tx), currency(call.store.currency)
     data = [balance_resource(stand, known, kept) for stand in found]
     return {"data": data, "next_cursor": None}

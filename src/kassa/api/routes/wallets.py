@@ -11,6 +11,7 @@ from kassa.chains.base import Account
 from kassa.core.errors import FieldFault, Invalid
 from kassa.db.pool import Tx
 from kassa.house import House
+from kassa.wallets import gap_store
 from kassa.wallets import store as wallets
 from kassa.wallets.model import Place, Wallet
 from kassa.wallets.resource import address_resource, gap_resource, wallet_resource
@@ -44,7 +45,7 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 
 async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     wallet = await wallets.get_wallet(tx, call.store.id, call.id)
-    return wallet_resource(wallet) | gap_resource(await wallets.gap_of(tx, wallet.keychain_id))
+    return wallet_resource(wallet) | gap_resource(await gap_store.gap_of(tx, wallet.keychain_id))
 
 
 async def _addresses(tx: Tx, call: Call) -> dict[str, Any]:  # JSON

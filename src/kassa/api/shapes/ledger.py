@@ -45,9 +45,10 @@ class AccountBalance(Struct):
 
 
 class LedgerQuery(Struct, forbid_unknown_fields=True, frozen=True):
-    """When; without it, now."""
+    """When (without it, now), and whether each customer's account is listed, or their sum as `customers`."""
 
     at: Moment | None = None
+    customers: Literal["each", "together"] = "each"
 
 
 class EntryQuery(PageQuery, forbid_unknown_fields=True, frozen=True):

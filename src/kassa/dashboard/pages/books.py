@@ -25,7 +25,7 @@ async def _books(visit: Visit) -> Screen:
     return Screen(
         "books.html",
         {
-            "balances": (await visit.ask("list_ledger_balances"))["data"],
+            "balances": (await visit.ask("list_ledger_balances", query={"customers": "together"}))["data"],
             "entries": await visit.ask("list_ledger_entries", query=asked),
             "today": visit.now.astimezone(UTC).date().isoformat(),
             "first": (visit.now - timedelta(days=30)).astimezone(UTC).date().isoformat(),
