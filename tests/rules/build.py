@@ -75,7 +75,7 @@ def view(
     observed: float | None = None,
     drop_after: int = 60,
     final: int | None = None,
-    frozen: Collection[str] = (),
+    frozen: Collection[tuple[str, str | None]] = (),
 ) -> View:
     sight = Sight(height, at(now if observed is None else observed), drop_after, final, frozenset(frozen))
     return View(at(now), {BTC.network: sight, LTC.network: sight})

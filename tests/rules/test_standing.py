@@ -151,10 +151,16 @@ def test_a_final_block_still_needs_the_depth_of_its_tier() -> None:
 
 
 def test_b16_in_a_frozen_asset_nothing_settles_and_what_had_settled_stays() -> None:
-    frozen = view(height=150, frozen={BTC.id})
+    frozen = view(height=150, frozen={(BTC.id, None)})
     assert evaluate(terms(), [payment(block=100)], (), frozen).status is Status.PROCESSING
     assert evaluate(terms(), [payment(block=100, settled=12)], (), frozen).status is Status.SETTLED
-    assert evaluate(terms(), [payment(block=100)], (), view(height=150, frozen={LTC.id})).status is Status.SETTLED
+    assert (
+        evaluate(terms(), [payment(block=100)], (), view(height=150, frozen={(LTC.id, None)})).status is Status.SETTLED
+    )
+    # What is doubted in one store's books holds up no other's money.
+    mine, other = (view(height=150, frozen={(BTC.id, store)}) for store in (payment().store_id, "sto_other"))
+    assert evaluate(terms(), [payment(block=100)], (), mine).status is Status.PROCESSING
+    assert evaluate(terms(), [payment(block=100)], (), other).status is Status.SETTLED
 
 
 def test_b14_money_in_an_asset_that_was_not_offered_is_kept_and_counts_for_nothing() -> None:

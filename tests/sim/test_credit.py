@@ -11,10 +11,11 @@ import asyncpg
 import pytest
 
 from kassa import flow
-from kassa.alerts.model import Kind
+from kassa.alerts.model import Alert, Kind, Verdict
 from kassa.audit.model import Actor
 from kassa.core.clock import rfc3339
 from kassa.core.errors import Conflict
+from kassa.core.ids import StoreId
 from kassa.db.pool import Database
 from kassa.invoices.model import Decision
 from kassa.stores import store as stores
@@ -268,7 +269,31 @@ async def test_f2_a_customer_in_debit_by_a_planted_entry_freezes_the_asset_at_th
     await plant(world, (ada, 1), ("income", -1))
     [alert] = (await look(world.house, "solvency"))[Kind.CUSTOMER_IN_DEBIT]
     assert alert.finding.about["units"] == "1"
-    assert [(each.kind, each.asset) for each in (await world.position()).restraints] == [("held", ASSET)]
+    [held], store = (await world.position()).restraints, world.stores[0].id
+    assert (alert.finding.store_id, held.kind, held.asset, held.store_id) == (store, "held", ASSET, store)
+
+
+async def test_f2_a_customer_in_debit_holds_back_their_store_alone_until_the_operator_has_looked(world: World) -> None:
+    await deposit(world, 150_000)
+    await deposit(world, 150_000, store=1)
+    mine, others = await buying(world), await buying(world, store=1)
+    await plant(world, (f"customer:{world.customers[0][ADA][0]}", 150_001), ("income", -150_001))
+    [alert] = (await look(world.house, "solvency"))[Kind.CUSTOMER_IN_DEBIT]
+    assert not await world.spend(mine)
+    assert await world.invoice(store=0) is None
+    assert await world.spend(others)
+    assert await world.invoice(store=1) is not None
+    with pytest.raises(Conflict, match="its operator decides"):
+        await end(world, alert, world.stores[0].id)
+    assert not await world.spend(mine)
+    await end(world, alert, None)
+    assert await world.spend(mine)
+
+
+async def end(world: World, alert: Alert, store: StoreId | None) -> None:
+    by, now = Actor("key_1"), world.clock.now()
+    async with world.house.database.transaction() as tx:
+        await flow.decide_alert(tx, world.house, store, alert.id, Verdict.UNDONE, by, "looked", now)
 
 
 async def test_f2_a_credit_of_more_than_half_of_all_that_is_held_is_told(world: World) -> None:

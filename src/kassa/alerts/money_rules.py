@@ -190,13 +190,17 @@ def on_held(seen: Iterable[Held]) -> list[Finding]:
 
 
 def on_debits(seen: Iterable[InDebit]) -> list[Finding]:
-    """Judge customers who owe a store by its books: credit is spent only where it is, so this is a fault or a theft."""
+    """Judge customers who owe a store by its books: credit is spent only where it is, so this is a fault or a theft.
+
+    The asset is held for that store alone: the books of no other are in doubt.
+    """
     return [
         Finding(
             Kind.CUSTOMER_IN_DEBIT,
             f"{each.customer_id}/{each.asset}",
             Severity.CRITICAL,
             f"by the books {each.customer_id} has less than nothing in {each.asset}: nothing more settles in it",
+            store_id=StoreId(each.store_id),
             about={
                 "store_id": each.store_id,
                 "customer_id": each.customer_id,

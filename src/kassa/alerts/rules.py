@@ -68,6 +68,8 @@ def refusal(alert: Alert, verdict: Verdict, *, by_operator: bool) -> tuple[str, 
         return "alert_closed", "the alert is closed already"
     if not by_operator and alert.finding.store_id is None:
         return "operator_only", "this alert concerns more than your store: its operator decides"
+    if not by_operator and alert.finding.kind is Kind.CUSTOMER_IN_DEBIT and verdict is not Verdict.ACKNOWLEDGED:
+        return "operator_only", "only who runs the server can find out how this came: its operator decides"
     if alert.finding.kind is Kind.WALLET_CHANGE and verdict is not Verdict.ACKNOWLEDGED:
         return "change_under_way", "the change is under way: cancel it, or wait; the alert closes when it has ended"
     in_force = [action for action in alert.finding.actions if action.deed in REVERSIBLE]

@@ -163,7 +163,10 @@ async def sights(tx: Tx, house: House, offered: set[str]) -> dict[str, Sight]:
             min([position.observed_at or _NEVER, *whole]),
             drop_after,
             position.final,
-            position.frozen | {each.asset for each in held if each.asset is not None},
+            frozenset(
+                [(asset, None) for asset in position.frozen]
+                + [(each.asset, each.store_id) for each in held if each.asset is not None]
+            ),
             configured is not None or position.followed,
             held=bool(whole),
             raised=_raised(position),

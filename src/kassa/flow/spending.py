@@ -195,7 +195,7 @@ def _payable(picture: Picture, asset: str, now: datetime) -> Option:
         offered = ", ".join(option.asset.id for option in terms.options)
         raise Invalid(FieldFault("asset", f"is not offered by this invoice ({offered})"))
     sight = picture.sights[option.asset.network]
-    if sight.held or asset in sight.frozen:
+    if sight.held or sight.is_frozen(asset, terms.store_id):
         raise Conflict(f"{asset} is in doubt; its credit waits until a person has looked", code="asset_frozen")
     if picture.standing.status is not Status.NEW or now > terms.expires_at or picture.standing.due_units == 0:
         raise Conflict("nothing can be paid on this invoice any more", code="invoice_not_payable")

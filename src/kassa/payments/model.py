@@ -101,7 +101,8 @@ class Sight:
     """How far we see on one network: our height, and the moment up to which everything was seen.
 
     A payment that complete looks have not found for `drop_after_seconds` is dropped. `final` is the height up to which
-    the network calls its blocks final, where it does; `frozen` are the assets in which nothing settles at present. A
+    the network calls its blocks final, where it does; `frozen` are the assets in which nothing settles at present, each
+    with the store for which that is so (None: all). A
     network that is not `followed` any more (it was taken out of the settings) is not waited for. While it is `held`,
     nothing more settles there; `raised` are the confirmations that are needed at least, by store ("": every one).
     `left_until`: invoices were judged up to then without waiting for it, while it was in no settings. `closed`: the
@@ -112,7 +113,7 @@ class Sight:
     observed_at: datetime
     drop_after_seconds: int
     final: int | None = None
-    frozen: frozenset[str] = frozenset()
+    frozen: frozenset[tuple[str, str | None]] = frozenset()
     followed: bool = True
     held: bool = False
     raised: Mapping[str, int] = field(default_factory=dict)
@@ -123,6 +124,10 @@ class Sight:
     def judged_until(self) -> datetime:
         """The moment up to which nothing is waited for any more: what was over without this network stays over."""
         return self.observed_at if self.left_until is None else max(self.observed_at, self.left_until)
+
+    def is_frozen(self, asset: str, store_id: StoreId | None) -> bool:
+        """Tell whether nothing settles in an asset for a store at present."""
+        return any(one == asset and whose in (None, store_id) for one, whose in self.frozen)
 
     def is_closed(self, asset: str, store_id: StoreId) -> bool:
         """Tell whether the payers of a store must not be asked to pay in an asset now."""

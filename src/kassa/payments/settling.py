@@ -89,5 +89,5 @@ def _is_settled(payment: Payment, depth: int, tier: Tier, sight: Sight) -> bool:
 
 def _is_held(payment: Payment, sight: Sight) -> bool:
     # What had settled before the doubt stays so: that is about what comes.
-    frozen = payment.asset in sight.frozen and payment.settled_at is None
+    frozen = payment.settled_at is None and sight.is_frozen(payment.asset, payment.store_id)
     return frozen or (sight.held and payment.status is not Status.SETTLED)
