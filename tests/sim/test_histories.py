@@ -321,6 +321,18 @@ class Histories(RuleBasedStateMachine):
             world.chain.mine([lost])
         self._step()
 
+    @rule(store=st.integers(0, 2), grace=st.sampled_from([0, 40]), percent=st.sampled_from([50, 100, 150]), rate=PRICES)
+    def pay_late(self, store: int, grace: int, percent: int, rate: int) -> None:
+        """Pay after the end, within the grace time or not, at a rate that has moved or has not."""
+        world = self.world
+        invoice = self._run(world.invoice("50.00", store, 30, None, late_grace_seconds=grace))
+        if invoice is None:
+            return
+        world.clock.move(31)
+        world.price(Fraction(rate))
+        world.chain.submit(world.paying(invoice, world.due(invoice) * percent // 100))
+        self._step()
+
     @precondition(lambda self: self.world.chain.known)
     @rule(which=PICK, seen=SEEN)
     def send_again(self, which: int, seen: str) -> None:
