@@ -14,7 +14,7 @@ from kassa.auditing import cli as auditing
 from kassa.auditing.cli import key_app as address_key_app
 from kassa.auditing.cli import log_app as audit_app
 from kassa.backup import cli as backups
-from kassa.command import AsJson, Config, ask, settings_of, tell
+from kassa.command import AsJson, Config, ask, file_of, settings_of, tell
 from kassa.commands.alerts import alert_app
 from kassa.commands.networks import asset_app, network_app
 from kassa.commands.people import user_app
@@ -115,7 +115,7 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
     """Check database, nodes, clocks, disk and counters; exit code 1 when something is broken."""
     from kassa import doctor as examination
 
-    findings = ask(examination.examine(settings_of(config)))
+    findings = ask(examination.examine(settings_of(config), file_of(config)))
     examination.print_findings(findings, as_json=as_json)
     if examination.is_ill(findings):
         raise typer.Exit(1)
@@ -130,11 +130,16 @@ def version() -> None:
 def _run(config: Path | None, roles: tuple[str, ...]) -> None:
     import logging
 
+    import structlog
+
     from kassa import logs
     from kassa.main import run
+    from kassa.privacy import exposures
 
     settings = settings_of(config)
     if "watch" in roles and not settings.networks:
         raise SettingsError("no network is configured, so nothing could be paid: add a section [networks.…]")
     logs.configure(level=logging.getLevelNamesMapping()[settings.log.level.upper()], form=settings.log.form)
+    for each in exposures(settings, file_of(config)):
+        structlog.get_logger().warning("open to others", path=str(each.path), reason=each.words, remedy=each.remedy)
     run(settings, roles)

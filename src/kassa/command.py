@@ -23,11 +23,16 @@ DEFAULT_FILE = Path("kassa.toml")
 
 def settings_of(config: Path | None) -> "Settings":
     """Read the settings from a file (kassa.toml, if there is one) and the environment; raises `SettingsError`."""
+    from kassa.privacy import keep_memory_private
     from kassa.settings import read_settings
 
-    if config is None and DEFAULT_FILE.exists():
-        config = DEFAULT_FILE
-    return read_settings(config, os.environ)
+    keep_memory_private()
+    return read_settings(file_of(config), os.environ)
+
+
+def file_of(config: Path | None) -> Path | None:
+    """Return the settings file that is meant, if there is one."""
+    return DEFAULT_FILE if config is None and DEFAULT_FILE.exists() else config
 
 
 def ask(question: Coroutine[Any, Any, Any], *, silent: bool = False) -> Any:  # JSON, or a command's own value

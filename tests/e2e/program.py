@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from subprocess import PIPE
@@ -76,14 +76,17 @@ allow_private_addresses = true
         out, err = await asyncio.wait_for(process.communicate(), 3 * LIMIT_SECONDS)
         return process.returncode or 0, (out + err).decode()
 
-    async def start(self, *roles: str, environment: Mapping[str, str] | None = None, name: str = "") -> None:
+    async def start(
+        self, *roles: str, environment: Mapping[str, str] | None = None, name: str = "", before: Sequence[str] = ()
+    ) -> None:
         """Start roles ("up", or "api", "watch", "work" apart), each in a process; their output goes to files.
 
-        `name`: what else to call the process of one role, where there are several.
+        `name`: what else to call the process of one role, where there are several. `before`: a program that becomes it.
         """
         for role in roles:
             with (self.folder / f"{name or role}.log").open("ab") as log:
                 self._processes[name or role] = await asyncio.create_subprocess_exec(
+                    *before,
                     KASSA,
                     role,
                     "--config",

@@ -16,6 +16,7 @@ from kassa.audit.model import Actor
 from kassa.auditing.log import renew_key
 from kassa.checkout.pages import handlers
 from kassa.core.errors import DatabaseError
+from kassa.core.files import write_whole
 from kassa.core.secret import Secret
 from kassa.doctor import Finding, Verdict, examine
 from kassa.house import House
@@ -278,7 +279,7 @@ async def test_the_key_is_made_once_and_another_one_stops_the_start(database_url
         async with open_house(elsewhere):
             pass
     (tmp_path / "two").mkdir()
-    (tmp_path / "two" / "address-key").write_text("ab" * 32)
+    write_whole(tmp_path / "two" / "address-key", "ab" * 32)
     with pytest.raises(DatabaseError, match="is not the key that sealed"):
         async with open_house(elsewhere):
             pass
@@ -303,7 +304,7 @@ async def test_e28_a_key_that_the_database_forgot_seals_nothing_until_the_operat
 
 
 async def test_a_fresh_database_beside_an_old_key_takes_it(database_url: str, tmp_path: Path) -> None:
-    (tmp_path / "address-key").write_text("ab" * 32)
+    write_whole(tmp_path / "address-key", "ab" * 32)
     async with open_house(Settings(database_url=Secret(database_url), data_dir=tmp_path)) as house:
         assert house.seal.fingerprint == await house.database.pool.fetchval("select fingerprint from seal_keys")
 
@@ -326,7 +327,7 @@ async def test_what_was_issued_before_there_were_seals_is_sealed_at_the_first_st
 
 async def test_a_renewal_of_the_key_that_broke_off_loses_no_secret(served: Served, database_url: str) -> None:
     settings, pool = replace(served.house.settings, database_url=Secret(database_url)), served.house.database.pool
-    (settings.data_dir / "address-key").write_text("00" * 32)  # that of the house
+    write_whole(settings.data_dir / "address-key", "00" * 32)  # that of the house
     async with served.house.database.transaction() as tx:
         await seals.adopt_key(tx, served.house.seal)
         person = (await people.create(tx, "owner@example.com", "Owner", served.house.clock.now())).id

@@ -2,7 +2,12 @@
 
 import asyncio
 import os
+import signal
+from collections import Counter
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import aiohttp
 import msgspec
@@ -11,7 +16,8 @@ import pytest
 from kassa.api.document import document
 from kassa.api.routes import ENDPOINTS
 from kassa.chains.bitcoin.devnode import DevNode
-from tests.e2e.program import Program
+from kassa.limits.limiter import FLUSH_SECONDS
+from tests.e2e.program import Program, installed
 
 PATHS = msgspec.json.decode(document(ENDPOINTS, "http://kassa.test"))["paths"]
 GUESSES = (
@@ -20,6 +26,14 @@ GUESSES = (
 )  # fmt: skip
 SECRETS = ("etc/passwd", "kassa.toml", "data/address-key", "proc/self/environ")
 CLIMBS = ("..", "%2e%2e", "..%2f..%2f..%2f..", "%252e%252e", "....//", "..%5c..%5c", "%c0%ae%c0%ae", "..;")
+REFUSED = {401, 404}
+PROBED = {
+    "/health/live": {200}, "/health/ready": {200, 503}, "/v1/invoices": REFUSED, "/v1/openapi.json": REFUSED,
+    "/v1/audit": REFUSED, "/metrics": REFUSED, "/admin": REFUSED, "/dashboard": {200}, "/dashboard/stores": REFUSED,
+}  # fmt: skip
+"""What a stranger asks for, and what they may be told at whatever moment."""
+GUESSED, GUESSES_A_MINUTE = "/v1/store", 20
+GUESS = {"authorization": "Bearer kassa_test_" + "A" * 43, "x-forwarded-for": "198.51.100.7"}
 ROOTS = ("/i", "/l", "/dashboard/static", "/static", "/checkout", "/v1/invoices", "")
 
 
@@ -67,13 +81,63 @@ async def answers(program: Program, method: str, path: str) -> tuple[int, str]:
     return int(told.split(" ", 2)[1]), told
 
 
+class Prober:
+    """Asks for everything without a key, or with one that it guessed, all the time."""
+
+    def __init__(self, program: Program) -> None:
+        self.seen: dict[str, Counter[int]] = {path: Counter() for path in (*PROBED, GUESSED)}
+        self.listening: set[tuple[str, int]] = set()
+        self._program = program
+
+    async def probe(self) -> None:
+        limit = aiohttp.ClientTimeout(total=20)
+        async with aiohttp.ClientSession(self._program.url, timeout=limit) as session:
+            while True:
+                for path, seen in self.seen.items():
+                    with suppress(aiohttp.ClientError, TimeoutError):
+                        async with session.get(path, headers=GUESS if path == GUESSED else {}) as answer:
+                            seen[answer.status] += 1
+                with suppress(KeyError, ProcessLookupError, FileNotFoundError):
+                    self.listening |= listening(family(self._program.pid("up")))
+                await asyncio.sleep(0.1)
+
+
+async def test_e40_no_restart_opens_a_window_or_forgets_who_guesses(
+    bitcoind: DevNode, database_url: str, tmp_path: Path
+) -> None:
+    given = {"KASSA_DEBUGGABLE": "1", "KASSA_HTTP__TRUSTED_PROXIES": '["127.0.0.1"]'}
+    given["KASSA_LIMITS__REFUSALS_PER_ADDRESS"] = str(GUESSES_A_MINUTE)
+    async with installed(tmp_path / "kassa", bitcoind, database_url) as program:
+        prober, began = Prober(program), monotonic()
+        probing = asyncio.create_task(prober.probe())
+        for signalled in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+            await program.start("up", environment=given)
+            await program.ready()
+            await program.until(partial(refused_since, prober, prober.seen[GUESSED][429]))
+            await program.stop(signalled=signalled)
+        probing.cancel()
+        await asyncio.wait([probing])
+    for path, allowed in PROBED.items():
+        assert set(prober.seen[path]) <= allowed, path
+    minutes = (monotonic() - began) / 60
+    assert prober.seen[GUESSED][401] <= (1.5 + minutes) * GUESSES_A_MINUTE  # and not as many again after each start
+    assert set(prober.seen[GUESSED]) == {401, 429}
+    assert prober.listening == {("0100007F", program.port), ("0100007F", program.ops_port)}
+
+
+async def refused_since(prober: Prober, before: int) -> bool:
+    """Wait until guesses were refused for longer than it takes to write down that they were made."""
+    await asyncio.sleep(1.5 * FLUSH_SECONDS)
+    return prober.seen[GUESSED][429] > before
+
+
 @pytest.mark.timeout(240)
 async def test_e15_e40_a_fresh_installation_opens_two_local_ports_and_says_nothing(
     bitcoind: DevNode, tmp_path: Path
 ) -> None:
     program = Program(tmp_path / "shop", bitcoind, "embedded")
     try:
-        await program.start("up")
+        await program.start("up", environment={"KASSA_DEBUGGABLE": "1"})  # else only root sees what it listens on
         await program.ready()
         pids = family(program._processes["up"].pid)
         assert listening(pids) == {("0100007F", program.port), ("0100007F", program.ops_port)}

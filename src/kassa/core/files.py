@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,18 @@ def keep_names(folder: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def others_may(path: Path, *, group: bool = False) -> str:
+    """Say what others than a file's owner, and with `group` also its group, may do: "change", "read", or nothing.
+
+    In a folder that is sticky, others can replace nothing of ours.
+    """
+    mode = path.stat().st_mode
+    asked = mode | mode >> 3 if group else mode
+    if asked & stat.S_IWOTH and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+        return "change"
+    return "read" if asked & stat.S_IROTH else ""
 
 
 @contextmanager

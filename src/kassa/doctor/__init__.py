@@ -30,6 +30,7 @@ from kassa.doctor.finding import Finding, Verdict, skew
 from kassa.doctor.nodes import look_at_network
 from kassa.invoices.store import faults
 from kassa.main import build_chains, open_server
+from kassa.privacy import exposures
 from kassa.rates.model import AlarmKind, NoRate
 from kassa.settings import Http, Settings
 from kassa.wallets import gap_store
@@ -43,9 +44,9 @@ from kassa.watch.store import network_rows
 LEAST_FREE, LITTLE_FREE = 1 * 2**30, 5 * 2**30
 
 
-async def examine(settings: Settings) -> list[Finding]:
+async def examine(settings: Settings, file: Path | None = None) -> list[Finding]:
     """Look at the database, each network, the disk and the address counters; never raises for what it finds there."""
-    findings = [_disk(settings.data_dir), *_proxy(settings.http)]
+    findings = [_disk(settings.data_dir), *_proxy(settings.http), *_files(settings, file)]
     try:
         async with open_server(settings) as database:
             findings += await _database(database, settings)
@@ -101,6 +102,13 @@ def _proxy(http: Http) -> list[Finding]:
     detail = "public_url is https, which a proxy before Kassa speaks, and http.trusted_proxies names none"
     remedy = "name its address there: until then all callers look like it, and limits cannot tell them apart"
     return [Finding("proxy", Verdict.WARN, detail, remedy)]
+
+
+def _files(settings: Settings, file: Path | None) -> list[Finding]:
+    found = [
+        Finding("files", Verdict.WARN, f"{each.path}: {each.words}", each.remedy) for each in exposures(settings, file)
+    ]
+    return found or [Finding("files", Verdict.OK, "settings and keys are open to nobody else")]
 
 
 async def _database(database: Database, settings: Settings) -> list[Finding]:

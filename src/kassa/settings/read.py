@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kassa.core.errors import SettingsError
+from kassa.core.files import others_may
 from kassa.settings.keys import FAMILIES, REQUIRED, ROOT, SECTIONS, Key
 from kassa.settings.model import (
     Alerts,
@@ -26,7 +27,7 @@ from kassa.settings.model import (
 )
 
 PREFIX = "KASSA_"
-NOT_SETTINGS = ("KASSA_CONFIG", "KASSA_CRASH", "KASSA_TEST_", "KASSA_SANDBOX_", "KASSA_NODES_DIR")
+NOT_SETTINGS = ("KASSA_CONFIG", "KASSA_CRASH", "KASSA_TEST_", "KASSA_SANDBOX_", "KASSA_NODES_DIR", "KASSA_DEBUGGABLE")
 """Variables (or beginnings of their names) read elsewhere: which file to read, and what tests and sandbox use."""
 
 _NETWORK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}\Z")
@@ -80,6 +81,8 @@ def _file(path: Path | None) -> _Source:
     if path is None:
         return _Source({}, None)
     try:
+        if others_may(path) == "change":
+            raise SettingsError(f"every user of this machine may change {path}: run `chmod o-w {path}`, and look at it")
         text = path.read_text("utf-8")
         return _Source(tomllib.loads(text), path, text)
     except FileNotFoundError:

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kassa.core.errors import DatabaseError
-from kassa.core.files import keep_names
+from kassa.core.files import keep_names, others_may
 
 FILE = "address-key"
 _FORMER = f"{FILE}.former"
@@ -163,12 +163,23 @@ def _read_or_none(path: Path) -> bytes | None:
 
 def _read(path: Path) -> bytes | None:
     try:
+        _refuse_if_open(path)
         key = bytes.fromhex(path.read_text("ascii").strip())
     except FileNotFoundError:
         return None
     if len(key) != _BYTES:
         raise ValueError("it is not a key")
     return key
+
+
+def _refuse_if_open(path: Path) -> None:
+    """Raise `PermissionError` where every user of the machine can read the key, or put another in its place."""
+    if others_may(path):
+        raise PermissionError(
+            f"every user of this machine may use it: run `chmod 600 {path}`, and renew it if one could"
+        )
+    if others_may(path.parent) == "change":
+        raise PermissionError(f"every user of this machine may replace it: run `chmod o-w {path.parent}`")
 
 
 def _make(path: Path) -> tuple[bytes, bool]:
