@@ -7,9 +7,15 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
+from kassa import flow
+from kassa.alerts import store as alerts
+from kassa.alerts.model import Finding, Kind, Severity
 from kassa.people.model import Role
 from tests.dashboard.visitor import Premises
 from tests.e2e.program import KASSA
+from tests.house import BITCOIN, TPUB, add_store
 
 
 async def kassa_user(database_url: str, folder: Path, *arguments: str) -> tuple[int, str]:
@@ -20,6 +26,43 @@ async def kassa_user(database_url: str, folder: Path, *arguments: str) -> tuple[
     )  # fmt: skip
     out, err = await process.communicate()
     return process.returncode or 0, (out + err).decode()
+
+
+OF_OPERATOR = "The operator of this Kassa should look at it: nobody sends"
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_a_member_learns_of_their_own_store_and_owners_of_the_operators_troubles_by_kind_alone(
+    premises: Premises, role: Role
+) -> None:
+    async with premises.house.database.transaction() as tx:
+        other = await add_store(tx, premises.house, key=f"wpkh({TPUB}/7/*)")
+        now = premises.clock.now()
+        for kind, reason, store, network in (
+            (Kind.CREDIT_LOST, "ours", premises.store.id, None),
+            (Kind.NETWORK_HALTED, "of all", None, BITCOIN),
+            (Kind.WALLET_CHANGE, "of a neighbour", other.id, None),
+            (Kind.WALLETS_RESTORED, "of a neighbour here", other.id, BITCOIN),
+            (Kind.NODE_STALLED, "of elsewhere", None, "litecoin"),
+            (Kind.NOBODY_SENDS, "at sto_secret", None, None),
+        ):
+            await alerts.open_alert(tx, Finding(kind, reason, Severity.WARNING, reason, store, network, "inside"), now)
+        # Of addresses that may be a neighbour's, all are told how many there are.
+        await flow.on_delegates(tx, premises.house, BITCOIN, {"0xours": "0xcode"}, now)
+    visitor = await premises.member(role)
+    await visitor.open(premises.at("overview"))
+    seen = visitor.seen.words
+    assert ("ours" in seen, "of all" in seen, OF_OPERATOR in seen) == (True, True, role is Role.OWNER)
+    listed = (await visitor.open(premises.at("alerts?status=any"))).words
+    assert ("ours" in listed, "of all" in listed, "nobody sends" in listed.lower()) == (True, True, False)
+    assert f"1 of our addresses on {BITCOIN} delegate" in seen
+    for hidden in ("0xours", "neighbour", "elsewhere", "sto_secret", "inside", other.id):
+        assert hidden not in seen + listed
+    ids = {
+        row["subject"]: row["id"] for row in await premises.house.database.pool.fetch("select id, subject from alerts")
+    }
+    for subject in ("of a neighbour", "of a neighbour here", "of elsewhere", "at sto_secret"):
+        assert (await visitor.open(premises.at(f"alerts/{ids[subject]}"))).status == 404
 
 
 async def test_a_link_is_made_for_who_is_known_and_lets_them_in_once(

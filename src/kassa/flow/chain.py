@@ -256,15 +256,12 @@ async def _adopted(tx: Tx, network: str, scripts: Sequence[bytes], ahead: Ahead,
         )
         log.error("an address above our counter was paid", network=network, index=unissued.index)
         await watch.decide(tx, network, "counter jumped", reason, now)
-        jumped = Finding(
-            Kind.COUNTER_JUMPED,
-            f"{network}/{unissued.keychain_id}",
-            Severity.WARNING,
-            reason,
-            network=network,
-            about={"address": unissued.text, "index": unissued.index},
-        )
-        await alerts.open_alert(tx, jumped, now)
+        about = {"address": unissued.text, "index": unissued.index}
+        # The address is one of its wallet's: other stores on the network learn nothing of it.
+        for store in await wallets.stores_of(tx, unissued.keychain_id):
+            subject = f"{network}/{unissued.keychain_id}/{store}"
+            jumped = Finding(Kind.COUNTER_JUMPED, subject, Severity.WARNING, reason, store, network, about=about)
+            await alerts.open_alert(tx, jumped, now)
         passed = {"paid_index": unissued.index, "reason": reason}
         await audit.record(tx, KASSA, "wallet.counter_jumped", f"keychain {unissued.keychain_id}", now, after=passed)
     return adopted

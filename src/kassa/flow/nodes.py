@@ -5,6 +5,7 @@ from datetime import datetime
 
 import structlog
 
+import kassa.wallets.store as wallets
 import kassa.watch.node_store as nodes
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.core.facts import Ability
@@ -39,13 +40,17 @@ async def on_delegates(tx: Tx, house: House, network: str, delegates: Mapping[st
     if delegates:
         named = dict(sorted(delegates.items())[:_MOST_NAMED])
         text = ", ".join([f"{address} to {to}" for address, to in named.items()])
+        # Whose they are among several stores is the operator's to know, not each store's.
+        alone = len(await wallets.stores_on(tx, network)) == 1
         finding = Finding(
             Kind.ADDRESS_DELEGATED,
             network,
             Severity.CRITICAL,
-            f"{len(delegates)} of our addresses on {network} delegate to a contract, which can take all: {text}",
+            f"{len(delegates)} of our addresses on {network} delegate to a contract, which can take all"
+            + (f": {text}" if alone else "; the operator knows which"),
             network=network,
-            about={"network": network, "delegates": named},
+            detail="" if alone else text,
+            about={"network": network} | ({"delegates": named} if alone else {}),
             measure=len(delegates),
             lasting=True,
         )

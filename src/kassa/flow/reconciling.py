@@ -6,6 +6,7 @@ from typing import Any
 
 import kassa.alerts.store as alerts
 import kassa.ledger.audit_store as audits
+import kassa.wallets.store as wallets
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.core.facts import BlockRef
 from kassa.core.ids import StoreId
@@ -28,7 +29,8 @@ async def on_reconciled(
     shown = [await _shown(tx, network, each, known[each.asset]) for each in found]
     for each, body in zip(found, shown, strict=True):
         if each in opened:
-            await alerts.open_alert(tx, _finding(network, each, body, tip), now)
+            store = await _concerned(tx, network, each)
+            await alerts.open_alert(tx, _finding(network, each, body, tip, store), now)
     for key in gone:
         ended = f"the books in {key[1]} are what the chain holds again, at block {tip.height}"
         await alerts.close_alert(tx, Kind.BOOKS_DIFFER, _subject(network, key), ended, now)
@@ -50,16 +52,25 @@ async def _shown(tx: Tx, network: str, each: Difference, places: int) -> dict[st
     }
 
 
-def _finding(network: str, each: Difference, body: Mapping[str, Any], tip: BlockRef) -> Finding:
-    # Of an address without an owner any store of the network may be the one concerned.
-    known = None if each.owner is None else each.owner.store_id
+async def _concerned(tx: Tx, network: str, each: Difference) -> StoreId | None:
+    """Return the one store that a difference can concern; None where several could: the operator finds out."""
+    if each.owner is not None and each.owner.store_id is not None:
+        return StoreId(each.owner.store_id)
+    if each.owner is None:
+        stores = await wallets.stores_on(tx, network)
+    else:
+        stores = await wallets.stores_of_address(tx, each.owner.address_id)
+    return stores[0] if len(stores) == 1 else None
+
+
+def _finding(network: str, each: Difference, body: Mapping[str, Any], tip: BlockRef, store: StoreId | None) -> Finding:
     return Finding(
         Kind.BOOKS_DIFFER,
         _subject(network, each.key),
         Severity.CRITICAL,
         _reason(body, tip),
-        store_id=None if known is None else StoreId(known),
-        network=network,
+        store_id=store,
+        network=None if store is None else network,
         about=body,
     )
 

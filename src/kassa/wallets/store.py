@@ -332,6 +332,18 @@ async def stores_on(tx: Tx, network: str) -> list[StoreId]:
     return [StoreId(row["store_id"]) for row in rows]
 
 
+async def stores_of(tx: Tx, keychain_id: int) -> list[StoreId]:
+    """Return the stores whose wallet on any network has a keychain."""
+    rows = await tx.fetch("select distinct store_id from wallets where keychain_id = $1 order by store_id", keychain_id)
+    return [StoreId(row["store_id"]) for row in rows]
+
+
+async def stores_of_address(tx: Tx, address_id: str) -> list[StoreId]:
+    """Return the stores whose wallet derives an address that was issued."""
+    keychain_id = await tx.fetchval("select keychain_id from addresses where id = $1", address_id)
+    return await stores_of(tx, keychain_id)
+
+
 async def addresses_of(
     tx: "Tx | Pool[Any]", wallet: Wallet, *, below: int | None = None, limit: int = 100
 ) -> list[Issued]:
