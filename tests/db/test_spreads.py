@@ -11,6 +11,7 @@ from kassa import flow
 from kassa.alerts.model import Kind
 from kassa.core.ids import new_id
 from kassa.db.pool import Database
+from kassa.flow.spreads import measure_spreads
 from kassa.house import House
 from kassa.invoices.model import Order
 from kassa.metrics.stand import Stand
@@ -173,3 +174,23 @@ async def test_a_fixed_rate_is_compared_with_what_sources_say(
     [told] = (await look(house, "spreads"))[Kind.RATE_DRIFTED]
     assert told.finding.about["spread_percent"] == "37.5000"
     await house.marks.close()
+
+
+async def test_however_many_payments_of_many_moments_are_measured_by_one_question(
+    house: House, store: Store, clock: SetClock
+) -> None:
+    worth = {}
+    for price in range(50_000, 50_012):
+        await market(house, price)
+        worth[await pay(house, await order(house, store))] = price
+        clock.move(1)
+    asked: list[str] = []
+    async with house.database.transaction() as tx:
+        with tx.query_logger(lambda query: asked.append(query.query)):
+            await measure_spreads(tx, house, house.clock.now())
+    assert sum("from rate_quotes" in query for query in asked) == 1  # nothing has settled
+    said = await house.database.pool.fetch("select payment_id, seen_units from payment_markets")
+    # 0.002 bitcoin, in cents.
+    assert {row["payment_id"]: int(row["seen_units"]) for row in said} == {
+        payment: round(Fraction(price * 2 * 100, 1_000)) for payment, price in worth.items()
+    }

@@ -1,6 +1,6 @@
 """What an asset is worth in a currency: the newest stored quotes now, or those of a moment that has passed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -112,11 +112,18 @@ async def rates_at(
     return {(base, quote): find(base, quote, quotes, demanded, moment) for base, quote in pairs}
 
 
-async def market_at(
-    tx: "Tx | Pool[Any]", settings: Settings, asked: Iterable[Asked], moment: datetime
-) -> Mapping[Asked, Rate | NoRate]:
-    """Return what the market said at a moment, whatever rates the settings fix."""
-    return await rates_at(tx, replace(settings, rates=replace(settings.rates, fixed={})), asked, moment)
+async def markets_at(
+    tx: "Tx | Pool[Any]", settings: Settings, asked: Collection[tuple[Asked, datetime]]
+) -> Mapping[tuple[Asked, datetime], Rate | NoRate]:
+    """Return what the market said, each at a moment of its own, whatever rates the settings fix: by one query."""
+    demanded = policy(replace(settings, rates=replace(settings.rates, fixed={})))
+    needed = {each: list(markets.needed(*each, demanded)) for each, _ in asked}
+    read = await rates.readings_at(tx, {(pair, at) for each, at in asked for pair in needed[each]}, demanded.sources)
+    found = {}
+    for each, at in asked:
+        base, quote = each
+        found[each, at] = find(base, quote, {pair: read[pair, at] for pair in needed[each]}, demanded, at)
+    return found
 
 
 async def priced_pairs(tx: "Tx | Pool[Any]", settings: Settings, chains: Mapping[str, Chain]) -> list[Asked]:

@@ -15,19 +15,19 @@ from kassa.rates.model import Alarm, AlarmKind, Pair, Quote
 _MOST_PLACES = 150  # of a number as `reading.number` takes it, and of the middle of two
 _QUOTE = "q.base, q.quote, q.source, q.bid, q.ask, q.price, q.at, q.fetched_at"
 
-# One probe of an index for each pair and source, whatever the number of quotes.
+# One probe of an index for each pair, moment and source, whatever the number of quotes.
 _NEWEST = f"""
-select {_QUOTE} from unnest($1::text[], $2::text[]) as p (base, quote) cross join unnest($3::text[]) as s (source)
-cross join lateral (
+select {_QUOTE}, p.moment from unnest($1::text[], $2::text[], $3::timestamptz[]) as p (base, quote, moment)
+cross join unnest($4::text[]) as s (source) cross join lateral (
     select * from rate_quotes r
-    where r.base = p.base and r.quote = p.quote and r.source = s.source and r.fetched_at <= $4
+    where r.base = p.base and r.quote = p.quote and r.source = s.source and r.fetched_at <= p.moment
     order by r.fetched_at desc, r.id desc limit 1
 ) q
 """
 # And one more: what it said before. The same answer given again (its time is the same) is no other reading.
 _READINGS = f"""
-select {_QUOTE} from ({_NEWEST}) n cross join lateral (
-    select n.* union all (
+select {_QUOTE}, n.moment from ({_NEWEST}) n cross join lateral (
+    select {_QUOTE.replace("q.", "n.")} union all (
         select {_QUOTE.replace("q.", "r.")} from rate_quotes r
         where r.base = n.base and r.quote = n.quote and r.source = n.source and r.fetched_at < n.fetched_at
             and r.at < n.at
@@ -35,6 +35,10 @@ select {_QUOTE} from ({_NEWEST}) n cross join lateral (
     )
 ) q
 """
+
+
+Asked = tuple[Pair, datetime]
+"""A market pair, and the moment as of which it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +80,35 @@ async def newest(
     tx: "Tx | Pool[Any]", pairs: Collection[Pair], sources: Sequence[str], at: datetime
 ) -> dict[Pair, tuple[Quote, ...]]:
     """Return, for market pairs, the newest quote of each source that was stored at or before a moment."""
-    return await _read_quotes(tx, _NEWEST, pairs, sources, at)
+    found = await _read_quotes(tx, _NEWEST, [(pair, at) for pair in pairs], sources)
+    return {pair: quotes for (pair, _), quotes in found.items()}
 
 
 async def readings(
     tx: "Tx | Pool[Any]", pairs: Collection[Pair], sources: Sequence[str], at: datetime
 ) -> dict[Pair, tuple[Quote, ...]]:
     """Return, for market pairs, what each source said last at a moment, and what it had said before."""
-    return await _read_quotes(tx, _READINGS, pairs, sources, at)
+    found = await readings_at(tx, [(pair, at) for pair in pairs], sources)
+    return {pair: quotes for (pair, _), quotes in found.items()}
+
+
+async def readings_at(
+    tx: "Tx | Pool[Any]", asked: Collection[Asked], sources: Sequence[str]
+) -> dict[Asked, tuple[Quote, ...]]:
+    """Return what `readings` does for market pairs, each at a moment of its own, by one query."""
+    return await _read_quotes(tx, _READINGS, asked, sources)
 
 
 async def _read_quotes(
-    tx: "Tx | Pool[Any]", query: str, pairs: Collection[Pair], sources: Sequence[str], at: datetime
-) -> dict[Pair, tuple[Quote, ...]]:
-    found: dict[Pair, tuple[Quote, ...]] = dict.fromkeys(pairs, ())
+    tx: "Tx | Pool[Any]", query: str, asked: Collection[Asked], sources: Sequence[str]
+) -> dict[Asked, tuple[Quote, ...]]:
+    found: dict[Asked, tuple[Quote, ...]] = dict.fromkeys(asked, ())
     if not found or not sources:
         return found
-    asked = [pair.base for pair in found], [pair.quote for pair in found], list(sources)
-    for row in await tx.fetch(query, *asked, at):
+    columns = [pair.base for pair, _ in found], [pair.quote for pair, _ in found], [moment for _, moment in found]
+    for row in await tx.fetch(query, *columns, list(sources)):
         quote = _read(row)
-        found[quote.pair] += (quote,)
+        found[quote.pair, row["moment"]] += (quote,)
     return found
 
 
