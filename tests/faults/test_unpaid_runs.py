@@ -166,9 +166,22 @@ async def test_e43_a_full_wallet_is_not_offered_while_others_are(database: Datab
         await served.all.invoice()
         await count_once(house)
         assert await order(served.all, 2 * BOUND, **litecoin) == (BOUND - 1, "too_many_unpaid")
-        for named in ({}, {"payment_options": [f"LTC@{LITECOIN}", f"BTC@{BITCOIN}"]}):
-            made = await served.all.invoice(**named)
-            assert [option["asset"] for option in made["payment_options"]] == [f"BTC@{BITCOIN}"]
+        made = await served.all.invoice()
+        assert [option["asset"] for option in made["payment_options"]] == [f"BTC@{BITCOIN}"]
+        # Who names both wants both: nothing is taken from the one that has room.
+        both = {"payment_options": [f"LTC@{LITECOIN}", f"BTC@{BITCOIN}"]}
+        bitcoin = "select max(index) from addresses where network = $1"
+        before = await database.pool.fetchval(bitcoin, BITCOIN)
+        refused = await served.all.post("/v1/invoices", ORDER | both)
+        assert (refused.status, refused.code, LITECOIN in refused.json["detail"]) == (429, "too_many_unpaid", True)
+        assert BITCOIN not in refused.json["detail"]
+        await served.all.invoice(payment_options=[f"BTC@{BITCOIN}"])
+        assert await database.pool.fetchval(bitcoin, BITCOIN) == before + 1
+        # Whoever pays a link is offered what there is.
+        link = (await served.all.post("/v1/payment-links", LINK | both | {"currency": "EUR"})).json
+        begun = await flow.attempt_link(house, link["id"], "browser", None, house.clock.now(), address="203.0.113.7")
+        made = (await served.all.get(f"/v1/invoices/{begun}")).json
+        assert [option["asset"] for option in made["payment_options"]] == [f"BTC@{BITCOIN}"]
     await house.marks.close()
 
 

@@ -82,8 +82,8 @@ async def quote_invoice(
     written without a transaction. With a `reading` the caller read it some time ago: `open_invoice` compares, and
     indexes must be guessed, since none are handed out to whoever may be shut out by now. `by` is who orders; with
     `again` the order was counted before. A wallet whose bound of unpaid addresses is reached is left out. Raises
-    `Invalid`; `Throttled` beyond a limit, or when every wallet is full; `Unavailable` when nothing that the order names
-    can be offered; `Outdated` when no index can be guessed.
+    `Invalid`; `Throttled` beyond a limit, when every wallet is full, or that of one asset which a shop's order names;
+    `Unavailable` when nothing that the order names can be offered; `Outdated` when no index can be guessed.
     """
     house.limits.check(Kind.ISSUED, store.id, now, count=not again)
     price = quotes.price(order)
@@ -124,7 +124,10 @@ async def quote_invoice(
         webhook_url=order.webhook_url,
     )
     used = {mine[each.asset.network].keychain_id: mine[each.asset.network] for each in offered}
-    open_ = await take(house, used.values(), by or Taker(store.id), livemode=store.livemode, counted=again)
+    by = by or Taker(store.id)
+    # Who names assets wants these and no fewer; but whoever pays a link is better served by one of them than by none.
+    whole = order.payment_options is not None and not by.link
+    open_ = await take(house, used.values(), by, livemode=store.livemode, counted=again, whole=whole)
     offered = [each for each in offered if mine[each.asset.network].keychain_id in open_]
     plan = _Plan(id_, store.livemode, terms, now, offered, mine, sorted(open_), reading)
     guessed = await _guess(house, plan, now) if guess else None

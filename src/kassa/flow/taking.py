@@ -9,20 +9,27 @@ from kassa.wallets.model import Taker, Wallet
 
 
 async def take(
-    house: House, wallets: Collection[Wallet], by: Taker, *, livemode: bool, counted: bool = False
+    house: House,
+    wallets: Collection[Wallet],
+    by: Taker,
+    *,
+    livemode: bool,
+    counted: bool = False,
+    whole: bool = False,
 ) -> frozenset[int]:
-    """Return the keychains of which one more address may be taken, which is counted; raises `Throttled` when none.
+    """Return the keychains of which one more address may be taken, which is counted.
 
+    Raises `Throttled` when none may, or (`whole`) not of each.
     Nothing is asked but before a refusal: a payment of a moment ago may have made room.
     """
     try:
-        return house.unpaid.take(wallets, by, livemode=livemode, counted=counted)
+        return house.unpaid.take(wallets, by, livemode=livemode, counted=counted, whole=whole)
     except Throttled:
         keychains = house.unpaid.to_read_again(wallets)
         if not keychains:
             raise
         await recount(house, keychains)
-        return house.unpaid.take(wallets, by, livemode=livemode, counted=counted)
+        return house.unpaid.take(wallets, by, livemode=livemode, counted=counted, whole=whole)
 
 
 async def recount(house: House, keychains: Sequence[tuple[int, int]]) -> None:

@@ -50,11 +50,13 @@ class UnpaidRuns:
         self._links_only = links_only
         self._runs: dict[int, _Run] = {}
 
-    def take(self, wallets: Iterable[Wallet], by: Taker, *, livemode: bool, counted: bool = False) -> frozenset[int]:
+    def take(
+        self, wallets: Iterable[Wallet], by: Taker, *, livemode: bool, counted: bool = False, whole: bool = False
+    ) -> frozenset[int]:
         """Count one more address of each keychain that has room for whoever orders, and return these keychains.
 
-        Raises `Throttled` when none has. What is taken and then not used is put right when the run is read anew; with
-        `counted` it was counted before.
+        Raises `Throttled` when none has, or (`whole`) not all have; nothing is counted then. What is taken and then not
+        used is put right when the run is read anew; with `counted` it was counted before.
         """
         bound, chosen = self._bounds[livemode], list(wallets)
         if bound == 0 or (self._links_only and not by.link):
@@ -66,8 +68,9 @@ class UnpaidRuns:
             length = run.links if self._links_only else run.length
             if run.before is None or has_room(length, bound, by, run.takers, run.payers, run.links):
                 taken[wallet.keychain_id] = run
-        if chosen and not taken:
-            raise Throttled(_refusal(chosen, bound), seconds=_RETRY_SECONDS, code="too_many_unpaid")
+        full = [wallet for wallet in chosen if wallet.keychain_id not in taken]
+        if full and (whole or not taken):
+            raise Throttled(_refusal(full, bound), seconds=_RETRY_SECONDS, code="too_many_unpaid")
         for run in taken.values() if not counted else ():
             _count(run, by)
         return frozenset(taken)
