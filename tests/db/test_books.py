@@ -1,5 +1,6 @@
 """The books in the database: nobody changes them, also not a role that only runs Kassa; old ones are carried over."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from urllib.parse import urlsplit, urlunsplit
@@ -210,24 +211,76 @@ async def test_what_is_held_is_added_up_from_the_last_days_and_in_full_before_a_
 async def test_sums_that_are_kept_say_what_the_books_say(database: Database) -> None:
     async with database.pool.acquire() as connection:
         old = [await _booked(connection), await _entry(connection, ("customer:ada", -4, -2), ("wallet:n", 4, 2))]
+    await _kept(database)
+    async with database.pool.acquire() as connection:
         await _entry(connection, ("customer:ada", 4, 1), ("sales", -4, -1))
-        await connection.execute(
-            "alter table entries disable trigger user; update entries set booked_at = now() - interval '3 days'"
-            f" where id in ({old[0]}, {old[1]}); alter table entries enable trigger user"
-        )
-    async with database.transaction() as tx:
-        now = datetime.now(UTC)
-        expected = [("customers", 0, -1), ("sales", -11, -1), ("wallet:n", 11, 2)]
-        for kept in (0, 3, 3):
-            assert await tx.fetchval("select count(*) from book_sums") == kept
-            for found in (await sums.stands(tx, STORE), await ledger.balances(tx, STORE, now, together=True)):
+    expected = [("customers", 0, -1), ("sales", -11, -1), ("wallet:n", 11, 2)]
+    for number in range(3):
+        if number:
+            await _all_kept(database)
+        async with database.transaction() as tx:
+            known = await tx.fetchval("select entry from book_sums_until")
+            assert known == old[1] + 1 if number else known < 0
+            for found in (
+                await sums.stands(tx, STORE),
+                await ledger.balances(tx, STORE, datetime.now(UTC), together=True),
+            ):
                 assert [(each.account, each.amount.units, each.amount.value) for each in found] == expected
             assert [each.account for each in await sums.stands(tx, STORE, "sales")] == ["sales"]
             assert await sums.stands(tx, StoreId("other")) == []
-            await sums.keep(tx, now)
-        assert await tx.fetchval("select entry from book_sums_until") == old[1]
+    async with database.transaction() as tx:
         entries = await ledger.page(tx, STORE, Filters(account="customer:ada"), None, 10)
         assert [each.number for each in entries] == [old[1] + 1, old[1]]
         assert [each.number for each in await ledger.page(tx, STORE, Filters(account="sales"), old[1] + 1, 1)] == [
             old[0]
         ]
+
+
+async def test_an_entry_that_is_on_its_way_while_later_ones_are_added_up_is_not_left_out(database: Database) -> None:
+    async with database.pool.acquire() as slow, database.pool.acquire() as quick:
+        await _booked(quick)
+        transaction = slow.transaction()
+        await transaction.start()
+        early = await _entry(slow, ("wallet:n", 5, 0), ("sales", -5, 0))
+        assert await _entry(quick, ("wallet:n", 6, 0), ("sales", -6, 0)) > early
+        await _kept(database, database, database)
+        assert await quick.fetchval("select count(*) from book_sums") == 0
+        await transaction.commit()
+    await _all_kept(database)
+    assert await database.pool.fetchval("select units from book_sums where account = 'wallet:n'") == 18
+
+
+async def test_sums_of_a_database_whose_transactions_are_numbered_anew_go_on(database: Database) -> None:
+    async with database.pool.acquire() as connection:
+        await _booked(connection)
+    await _kept(database)
+    await database.pool.execute("update book_sums_until set next_before = '9000000000'")
+
+    await _all_kept(database)
+
+    assert await database.pool.fetchval("select units from book_sums where account = 'wallet:n'") == 7
+
+
+async def test_entries_that_are_added_to_the_sums_meanwhile_count_once(database: Database) -> None:
+    async with database.pool.acquire() as connection:
+        await _booked(connection)
+        for _ in range(30):
+            await _entry(connection, ("wallet:n", 1, 0), ("sales", -1, 0))
+            adding = asyncio.create_task(_kept(database))
+            while not adding.done():
+                async with database.pool.acquire() as reader:
+                    found = await sums.stands(reader, STORE, "wallet:n")
+                total = await connection.fetchval("select sum(units) from postings where account = 'wallet:n'")
+                assert [each.amount.units for each in found] == [total]
+            await adding
+
+
+async def _all_kept(database: Database) -> None:
+    async with asyncio.timeout(60):  # until whatever runs in other databases of this server has ended
+        while await database.pool.fetchval("select max(id) <> (select entry from book_sums_until) from entries"):
+            await _kept(database)
+
+
+async def _kept(*times: Database) -> None:
+    for database in times:
+        await database.run(sums.keep)

@@ -131,6 +131,9 @@ async def test_a_migration_that_waits_in_a_ring_lets_go_and_tries_again(
     known = migrations._migrations() | {"9000_two_tables.sql": "lock table networks; lock table stores"}
     monkeypatch.setattr(migrations, "_migrations", lambda: known)
     serving, migrating, seeing = await behind(), await behind(), await behind()
+    # Who has waited for so long looks for a ring, once, and is the one that lets go.
+    await migrating.execute("set deadlock_timeout = '3s'")
+    await serving.execute("set deadlock_timeout = '60s'")
     async with serving.transaction():
         await serving.fetch("select * from stores")
         work = asyncio.create_task(migrate(migrating))

@@ -11,6 +11,6 @@ KEYCHAINS = 10
 
 
 async def keep_sums(tx: Tx, now: datetime) -> bool:
-    """Add up what is over since the last time; tell whether there is more to do."""
-    await sums.keep(tx, now)
+    """Add up what came since the last time; tell whether there is more to do."""
+    await sums.keep(tx)
     return await gaps.keep(tx, now, KEYCHAINS) == KEYCHAINS

@@ -1,7 +1,5 @@
 """What stands on a store's accounts, from sums that are kept and the entries since: the customers' as one account."""
 
-from datetime import datetime, timedelta
-
 from kassa.core.ids import StoreId
 from kassa.db.pool import Tx
 from kassa.ledger.model import Amount
@@ -9,7 +7,6 @@ from kassa.ledger.view import Stand
 
 CUSTOMERS = "customers"
 """The accounts of all customers, `customer:…`, as one."""
-_OPEN = timedelta(days=1)
 _FIRST_SECONDS = 3_600
 _FOLDED = f"case when starts_with(p.account, 'customer:') then '{CUSTOMERS}' else p.account end"
 _SINCE = f"""
@@ -17,14 +14,23 @@ select {_FOLDED} as account, p.asset, p.units, p.value_units from entries e join
 where e.store_id = $1 and e.id > $3
 """  # noqa: S608  # constants of this file
 _STANDS = f"""
-select account, asset, sum(units) as units, sum(value_units) as value from (
-    select account, asset, units, value_units from book_sums where store_id = $1 union all {_SINCE}
-) each where $2::text is null or account = $2
-group by 1, 2 having sum(units) <> 0 or sum(value_units) <> 0 order by 1, 2
+select u.entry as since, s.* from book_sums_until u left join (
+    select account, asset, sum(units) as units, sum(value_units) as value from (
+        select account, asset, units, value_units from book_sums where store_id = $1 union all {_SINCE}
+    ) each where $2::text is null or account = $2
+    group by 1, 2 having sum(units) <> 0 or sum(value_units) <> 0
+) s on true order by s.account, s.asset
 """  # noqa: S608  # constants of this file
-# An entry gets its number before it is committed: up to the day before yesterday none is on its way any more.
-_UNTIL = """
-select coalesce((select min(id) - 1 from entries where booked_at >= $1), (select max(id) from entries), 0)
+# An entry gets its number before it is committed: below the newest one others may be on their way, in transactions that
+# run at that moment. A database that was restored elsewhere numbers its transactions anew.
+_STAND = """
+select entry, next_entry, pg_snapshot_xmin(pg_current_snapshot()) >= next_before as ended,
+    coalesce(next_before > pg_snapshot_xmax(pg_current_snapshot()), true) as unknown
+from book_sums_until for update
+"""
+_NEXT = """
+update book_sums_until
+set next_entry = (select max(id) from entries), next_before = pg_snapshot_xmax(pg_current_snapshot())
 """
 _ADDING = f"""
 insert into book_sums as s (store_id, account, asset, units, value_units)
@@ -41,15 +47,21 @@ async def stands(tx: Tx, store_id: StoreId, account: str | None = None) -> list[
     # Known beforehand: what PostgreSQL finds out only while it adds up, it cannot plan with.
     since: int = await tx.fetchval("select entry from book_sums_until")
     rows = await tx.fetch(_STANDS, store_id, account, since)
-    return [Stand(row["account"], row["asset"], Amount(int(row["units"]), int(row["value"]))) for row in rows]
+    while rows[0]["since"] != since:  # meanwhile entries went into the sums: they must not count twice
+        since = rows[0]["since"]
+        rows = await tx.fetch(_STANDS, store_id, account, since)
+    return [
+        Stand(row["account"], row["asset"], Amount(int(row["units"]), int(row["value"])))
+        for row in rows
+        if row["account"] is not None
+    ]
 
 
-async def keep(tx: Tx, now: datetime) -> None:
-    """Add the entries of days that are over to the sums."""
-    known: int = await tx.fetchval("select entry from book_sums_until for update")
-    midnight = (now - _OPEN).replace(hour=0, minute=0, second=0, microsecond=0)
-    until: int = await tx.fetchval(_UNTIL, midnight)
-    if until <= known:
-        return
-    await tx.execute(_ADDING, known, until, timeout=_FIRST_SECONDS)
-    await tx.execute("update book_sums_until set entry = $1", until)
+async def keep(tx: Tx) -> None:
+    """Add to the sums what was the newest entry at the last call, and all before it, once nothing there may change."""
+    row = await tx.fetchrow(_STAND)
+    if row["ended"] and not row["unknown"] and row["next_entry"] is not None:
+        await tx.execute(_ADDING, row["entry"], row["next_entry"], timeout=_FIRST_SECONDS)
+        await tx.execute("update book_sums_until set entry = greatest(entry, next_entry)")
+    if row["ended"] is not False or row["unknown"]:
+        await tx.execute(_NEXT)

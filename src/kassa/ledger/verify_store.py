@@ -92,6 +92,18 @@ CHECKS = (
            ) e on e.id = p.id where p.settled_at is distinct from e.at""",
     ),
     Check(
+        "the sums that are kept of the books are those of their entries",
+        """with said as (
+               select e.store_id, p.asset, sum(p.units) as units, sum(p.value_units) as value_units,
+                   case when starts_with(p.account, 'customer:') then 'customers' else p.account end as account
+               from entries e join postings p on p.entry_id = e.id
+               where e.store_id is not null and e.id <= (select entry from book_sums_until) group by 1, 2, 5
+           )
+           select store_id || ' ' || account || ' ' || asset as id
+           from said s full join book_sums b using (store_id, account, asset)
+           where (s.units, s.value_units) is distinct from (b.units, b.value_units)""",
+    ),
+    Check(
         "the decimals of every asset are known",
         """select distinct p.asset as id from postings p left join assets a on a.id = p.asset where a.id is null
            union select distinct o.asset from payment_options o left join assets a on a.id = o.asset
