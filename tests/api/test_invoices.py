@@ -5,8 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from kassa import flow
+from kassa.audit.model import Actor
 from kassa.core.clock import rfc3339
-from tests.api.served import ORDER, Served
+from kassa.invoices.model import Decision
+from tests.api.served import ORDER, Served, until
 from tests.house import BITCOIN
 
 MISSING = "inv_" + "0" * 29
@@ -37,6 +40,25 @@ async def test_a_created_invoice_is_read_back_the_same(served: Served) -> None:
     assert option["amount"] == "0.00099800"
     assert option["address"].startswith("bcrt1q")
     assert option["uri"].startswith(f"bitcoin:{option['address']}?amount=0.000998")
+
+
+async def test_an_invoice_is_shown_as_of_one_moment(served: Served) -> None:
+    made, house = await served.all.invoice(), served.house
+
+    async def waits() -> bool:
+        return bool(await house.database.pool.fetchval("select exists (select from pg_locks where not granted)"))
+
+    async with house.database.transaction() as tx:
+        # It has read of the invoice when it was announced, and comes to what was decided once that is committed.
+        await tx.execute("lock table invoice_decisions in access exclusive mode")
+        asked = asyncio.create_task(served.all.get(f"/v1/invoices/{made['id']}"))
+        await until(waits)
+        await flow.mark_invoice(
+            tx, house, served.store, made["id"], Decision.SETTLED, Actor("key_test"), house.clock.now()
+        )
+    assert (await asked).json == made
+    marked = (await served.all.get(f"/v1/invoices/{made['id']}")).json
+    assert (marked["status"], marked["settled_at"] is None) == ("settled", False)
 
 
 # C12, C10, C3: what no amount is. Each is refused by name, and nothing is written.

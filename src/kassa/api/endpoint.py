@@ -48,10 +48,11 @@ class Endpoint:
     """Declares an endpoint.
 
     `access` is a scope, `ANY_KEY` or `PUBLIC`; there is no default. `id_of` is the prefix of the id in the path.
-    `prepare` runs outside any transaction, `work` inside one (or, for a reading endpoint, on a bare connection) and
-    returns what is answered; a `single` one commits by itself and is given no transaction (None) unless more is written
-    with it. A `repeatable` endpoint honours `Idempotency-Key`; its answer is kept for it unless it `keeps` that itself.
-    `result` is only for the document.
+    `prepare` runs outside any transaction, `work` inside one and returns what is answered. A reading endpoint reads as
+    of one moment and can write nothing, unless it is `bare`: then it gets a connection without a transaction. A
+    `single` one commits by itself and is given no transaction (None) unless more is written with it. A `repeatable`
+    endpoint honours `Idempotency-Key`; its answer is kept for it unless it `keeps` that itself. `result` is only for
+    the document.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -66,6 +67,7 @@ class Endpoint:
     body: type[msgspec.Struct] | None = None
     query: type[msgspec.Struct] | None = None
     prepare: Callable[[Call], Awaitable[Any]] | None = None
+    bare: bool = False
     repeatable: bool = False
     single: bool = False
     keeps: bool = False

@@ -163,8 +163,9 @@ class Desk:
             raise NotFound("")
         call.query = decode_query(asked.query, endpoint.query)
         if not endpoint.writes:
-            async with self.house.database.pool.acquire() as connection:
-                return json_reply(endpoint.status, await endpoint.work(connection, call))
+            database = self.house.database
+            async with database.pool.acquire() if endpoint.bare else database.snapshot() as tx:
+                return json_reply(endpoint.status, await endpoint.work(tx, call))
         body = await asked.read()
         if endpoint.body is not None or body:
             call.body = decode_body(asked.headers, body, asked.decoder)

@@ -105,11 +105,11 @@ async def _page(
     house: House, turns: Turns, request: AnyRequest, given: str = "", *, wrong: bool = False
 ) -> Response[bytes]:
     link_id, payer = _link_id(request), _payer(house, request)
-    async with turns.turn(), house.database.pool.acquire(timeout=5) as connection:
+    async with turns.turn(), house.database.snapshot(5) as tx:
         now = house.clock.now()
-        view = await flow.link_view(connection, house, link_id, now)
-        last = None if payer is None else await flow.last_attempt(connection, link_id, payer)
-        mine = None if last is None else await flow.payer_view(connection, house, last, now)
+        view = await flow.link_view(tx, house, link_id, now)
+        last = None if payer is None else await flow.last_attempt(tx, link_id, payer)
+        mine = None if last is None else await flow.payer_view(tx, house, last, now)
     token = payer or secrets.token_urlsafe(24)
     body = link_page(view, Filled(_spoken(request), token, _lang(request), given, wrong), mine)
     answer = html(422 if wrong else 200, body, request.headers, form=True)

@@ -120,6 +120,6 @@ async def _view(views: Views, invoice_id: str) -> flow.PayerView:
 
 
 async def _read(house: House, ids: Sequence[InvoiceId]) -> list[flow.PayerView | None]:
-    async with house.database.pool.acquire(timeout=5) as connection:
-        found = await flow.payer_views(connection, house, ids, house.clock.now())
+    async with house.database.snapshot(5) as tx:
+        found = await flow.payer_views(tx, house, ids, house.clock.now())
     return [found.get(id_) for id_ in ids]

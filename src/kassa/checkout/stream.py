@@ -198,8 +198,8 @@ class Streams:
 
     async def _look(self, ids: Sequence[InvoiceId]) -> None:
         try:
-            async with self._house.database.pool.acquire() as connection:
-                found = await flow.public_invoices(connection, self._house, ids, self._house.clock.now())
+            async with self._house.database.snapshot() as tx:
+                found = await flow.public_invoices(tx, self._house, ids, self._house.clock.now())
         except (Unavailable, *DATABASE_AWAY):
             for id_ in ids:  # the next look may do better; what was shown stays true of its time
                 if id_ in self._topics:

@@ -86,6 +86,18 @@ class Database:
         for say in said:
             say()
 
+    @asynccontextmanager
+    async def snapshot(self, wait_seconds: float | None = None) -> AsyncIterator[Tx]:
+        """Read as of one moment: statements of their own would see both sides of what is committed between them.
+
+        Nothing can be written. Raises `TimeoutError` when no connection was free for `wait_seconds`.
+        """
+        async with (
+            self.pool.acquire(timeout=wait_seconds) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
     async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work` in a transaction, and again from its start when it lost against another (deadlock, serialisation).
 

@@ -41,6 +41,6 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 ENDPOINTS = (
     Endpoint(
         method="GET", path="/v1/events", name="list_events", summary="Read the store's events, oldest first",
-        access="events:read", query=shapes.EventQuery, work=_list, result=shapes.Page[shapes.Event],
+        access="events:read", query=shapes.EventQuery, work=_list, result=shapes.Page[shapes.Event], bare=True,
     ),
 )  # fmt: skip
