@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import os
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -56,6 +57,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 ROOT = Path(__file__).parent.parent
+_OURS = f"{os.getuid()}-{crc32(str(ROOT).encode()):08x}"
+
+# A pytest that starts closes the folder of all temporary ones to everybody else: also to an embedded PostgreSQL that
+# another run has below it, and that works under an account of its own. Every working copy has a folder for itself.
+_temporary = Path(tempfile.gettempdir()) / f"kassa-tests-{_OURS}"
+_temporary.mkdir(exist_ok=True)
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_temporary))
 
 # What wallycore keeps for its types is freed late in the interpreter's end, when freeing it crashes the interpreter and
 # turns a run in which every test passed into exit status 139. A reference of our own keeps it from being freed.
@@ -86,7 +94,7 @@ def postgres_url() -> Iterator[str]:
         memory = Path("/dev/shm")
         # A database for each test: on a disk that is half a second of copying, in memory 15 ms.
         parent = memory if memory.is_dir() else ROOT / ".cache"
-        data = parent / f"kassa-test-{os.getuid()}-{crc32(str(ROOT).encode()):08x}"
+        data = parent / f"kassa-test-{_OURS}"
         data.mkdir(parents=True, exist_ok=True)
         server = embedded.start(data)
         # No test pulls the plug of this server; that the embedded one is durable is tested on a server of its own.
