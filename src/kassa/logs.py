@@ -4,11 +4,13 @@ import logging
 import os
 import re
 import select
+import socket
 import stat
 import sys
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TextIO, cast
 
 import structlog
@@ -78,9 +80,10 @@ class _Lossy:
         self._stands = self._cut = False
         self._poll: select.poll | None = None
         with suppress(OSError, ValueError):  # a stream in memory has no file below it
-            self._file = _unwaiting(stream.fileno())
+            file = _unwaiting(stream.fileno())
+            self._send = _sending(file)
             self._poll = select.poll()
-            self._poll.register(self._file, select.POLLOUT)
+            self._poll.register(file, select.POLLOUT)
 
     def write(self, text: str) -> int:
         with self._lock:
@@ -108,7 +111,7 @@ class _Lossy:
             try:
                 if not poll.poll(0 if self._stands else PATIENCE_MS):
                     raise BlockingIOError("nobody reads the log")
-                left = left[os.write(self._file, left[: select.PIPE_BUF]) :]
+                left = left[self._send(left[: select.PIPE_BUF]) :]
             except BlockingIOError:
                 self._stands, self._cut = True, self._cut or len(left) < size
                 raise
@@ -126,17 +129,30 @@ class _Lossy:
 
 
 def _unwaiting(file: int) -> int:
-    """Return a descriptor of a pipe that never waits, else the same one.
+    """Return a descriptor of a pipe or a terminal that never waits, else the same one.
 
-    Others may write to the pipe too and fill it after it was said to take something. The descriptor that all share
-    stays as it is: the pipe is opened once more.
+    Others may write to it too and fill it after it was said to take something. The descriptor that all share stays as
+    it is: the pipe is opened once more.
     """
-    if not stat.S_ISFIFO(os.fstat(file).st_mode):
+    if not stat.S_ISFIFO(os.fstat(file).st_mode) and not os.isatty(file):
         return file
     try:
-        return os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:  # not Linux, or no /proc
         return file
+
+
+def _sending(file: int) -> Callable[[memoryview], int]:
+    """Return what writes to a descriptor; to a socket, such as journald's, without a wait for whoever shares it."""
+    return partial(_send_at_once if stat.S_ISSOCK(os.fstat(file).st_mode) else os.write, file)
+
+
+def _send_at_once(file: int, data: memoryview) -> int:
+    borrowed = socket.socket(fileno=file)
+    try:
+        return borrowed.send(data, socket.MSG_DONTWAIT)
+    finally:
+        borrowed.detach()
 
 
 def _correlated(_logger: object, _method: str, event: Event) -> Event:

@@ -137,3 +137,17 @@ async def test_an_operators_own_command_closes_the_alert_about_what_it_undid(ser
     shown = (await served.all.get(f"/v1/alerts/{alert}")).json
     assert (shown["status"], shown["closed_by"], shown["undone_at"] is not None) == ("closed", "operator", True)
     assert [each["decision"] for each in shown["decisions"]] == ["undone"]
+
+
+async def test_an_alert_of_a_newer_version_is_shown_and_decided_by_that_one(served: Served) -> None:
+    theirs = await opened(served, store_id=served.store.id, actions=(Action(Deed.HELD, BITCOIN),))
+    await served.house.database.pool.execute(
+        "update alerts set kind = 'moon_fell', actions = $2 where id = $1", theirs, '[["turned_around", "bitcoin", 0]]'
+    )
+    shown = (await served.all.get(f"/v1/alerts/{theirs}")).json
+    assert (shown["kind"], shown["actions"][0]["action"]) == ("moon_fell", "turned_around")
+    assert await ids(served.all) == [theirs]
+    for undo in (False, True):
+        answer = await served.all.post(f"/v1/alerts/{theirs}/close", {"note": "x", "undo": undo})
+        assert (answer.status, answer.code) == (409, "newer_version")
+    assert (await served.all.post(f"/v1/alerts/{theirs}/acknowledge", {"note": "x"})).status == 200

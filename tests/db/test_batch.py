@@ -108,6 +108,27 @@ async def test_whoever_is_cancelled_takes_nobody_along(victim: int) -> None:
     assert await batch.get(7) == 14
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_nobody_waits_for_a_task_that_was_cancelled(steps: int) -> None:
+    oracle = Oracle()
+    batch = Batch(oracle.ask)
+    asking = [asyncio.create_task(batch.get(1))]
+    await asyncio.sleep(0)
+    for _ in range(steps):  # before its first step, in it, while the query runs
+        await asyncio.sleep(0)
+    asking.append(asyncio.create_task(batch.get(2)))
+    await asyncio.sleep(0)
+    assert batch._asking is not None
+    batch._asking.cancel()
+    await settle()
+    oracle.open.set()
+    async with asyncio.timeout(5):
+        told = await asyncio.gather(*asking, return_exceptions=True)
+    assert told[1] in (2 * 2, told[0])
+    assert all(isinstance(each, int | ConnectionAbortedError) for each in told)  # one is asked for again or told
+    assert await batch.get(7) == 14
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_no_order_of_coming_going_and_failing_leaves_anyone_waiting(seed: int) -> None:
     chance = random.Random(seed)

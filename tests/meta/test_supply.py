@@ -88,6 +88,21 @@ def test_the_units_leave_little_open(unit: Path) -> None:
     assert rated.returncode == 0, rated.stdout[-300:] + rated.stderr
 
 
+@pytest.mark.parametrize(
+    ("unit", "denied", "allowed"),
+    [
+        ("kassa@.service", "link-local multicast", ""),
+        ("kassa@api.service.d/egress.conf", "any", "localhost"),
+        ("kassa@watch.service.d/egress.conf", "any", "localhost"),
+        ("kassa-backup.service", "any", "localhost"),
+    ],
+)
+def test_e45_no_unit_reaches_more_than_its_role_asks(unit: str, denied: str, allowed: str) -> None:
+    lines = (ROOT / "ops" / "systemd" / unit).read_text("utf-8").splitlines()
+    found = dict(line.split("=", 1) for line in lines if line.startswith("IPAddress"))
+    assert (found["IPAddressDeny"], found.get("IPAddressAllow", "")) == (denied, allowed)
+
+
 def test_e45_the_same_source_is_the_same_bytes_wherever_it_is_built(tmp_path: Path) -> None:
     digests = set()
     for name in ("one", "another"):

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import socket
 import threading
 from contextlib import suppress
 
@@ -75,3 +76,24 @@ def test_two_who_share_a_full_pipe_wait_for_nobody() -> None:
             os.read(reads, 1 << 16)
         assert stuck == []
     os.close(reads)
+
+
+def test_a_socket_that_somebody_else_has_filled_is_not_waited_for() -> None:
+    """What systemd gives a service for its log is one; others may fill it after it was said to take something."""
+    reads, writes = socket.socketpair()
+    with reads, writes, open(os.dup(writes.fileno()), "w") as stream:  # a descriptor
+        log, told = _Lossy(stream), []
+        with suppress(BlockingIOError):
+            while True:
+                writes.send(bytes(4_096), socket.MSG_DONTWAIT)
+
+        def write() -> None:
+            try:
+                log._send(memoryview(b"x" * 4_000))
+            except BlockingIOError:
+                told.append("full")
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        writer.join(5)
+        assert told == ["full"]

@@ -542,3 +542,14 @@ def test_c26_a_fallen_coin_is_not_well_again_because_nobody_knows_its_rate() -> 
     assert depegs(["USDC", "USDT"], contradicting, POLICY, NOW) == []  # and nobody's word makes no alarm
     assert depegs(["USDC"], {pair: quotes("1", "1", pair=pair)}, POLICY, NOW, [fell]) == []
     assert depegs(["BTC"], contradicting, POLICY, NOW, [fell]) == []
+
+
+def test_a_coin_at_the_very_bound_does_not_fall_and_recover_by_turns() -> None:
+    pair = Pair("USDC", "USD")
+
+    def told(price: str, *standing: Alarm) -> int:
+        return len(depegs(["USDC"], {pair: quotes(price, price, pair=pair)}, POLICY, NOW, standing))
+
+    fell = Alarm(AlarmKind.DEPEGGED, "", "USDC/USD", "")
+    assert [told("0.981"), told("0.979"), told("0.981", fell), told("0.989", fell)] == [0, 1, 1, 1]
+    assert [told("0.991", fell), told("1.009", fell), told("1.011", fell)] == [0, 0, 1]

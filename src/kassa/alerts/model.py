@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from kassa.core.ids import AlertId, StoreId
+from kassa.core.words import Words
 
 KASSA = "kassa"
 """Who closed an alert that was over by itself."""
@@ -22,7 +23,7 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
-class Kind(StrEnum):
+class Kind(Words):
     """What is wrong. docs/alerts.md says of each what it means and what to do."""
 
     NETWORK_HALTED = "network_halted"
@@ -83,7 +84,7 @@ class Kind(StrEnum):
     SIGN_IN_GUESSED = "sign_in_guessed"
 
 
-class Deed(StrEnum):
+class Deed(Words):
     """What Kassa does by itself besides telling."""
 
     HALTED = "halted"

@@ -72,6 +72,12 @@ def refusal(alert: Alert, verdict: Verdict, *, by_operator: bool) -> tuple[str, 
         return "operator_only", "only who runs the server can find out how this came: its operator decides"
     if alert.finding.kind is Kind.WALLET_CHANGE and verdict is not Verdict.ACKNOWLEDGED:
         return "change_under_way", "the change is under way: cancel it, or wait; the alert closes when it has ended"
+    unknown = not alert.finding.kind.is_known or not all(action.deed.is_known for action in alert.finding.actions)
+    if unknown and verdict is not Verdict.ACKNOWLEDGED:
+        return (
+            "newer_version",
+            "a newer version opened this alert: decide when every process is of that version",
+        )
     in_force = [action for action in alert.finding.actions if action.deed in REVERSIBLE]
     if verdict is Verdict.CLOSED and in_force:
         done = ", ".join(f"{action.target} is {action.deed.value}" for action in in_force)

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import asyncpg
 
@@ -36,8 +37,20 @@ class Batch(Generic[K, V]):
         self._waiting.append((key, future))
         if self._asking is None:
             # Nobody's own task: whoever gives up must not take along those who were asked for with it.
-            self._asking = asyncio.create_task(self._begin())
+            self._keep(self._begin())
         return await future
+
+    def _keep(self, work: "Coroutine[Any, Any, None]", places: "Sequence[tuple[K, asyncio.Future[V]]]" = ()) -> None:
+        self._asking = asyncio.create_task(work)
+        self._asking.add_done_callback(partial(self._ended, places))
+
+    def _ended(self, places: "Sequence[tuple[K, asyncio.Future[V]]]", task: "asyncio.Task[None]") -> None:
+        """Let nobody wait for a task that was cancelled, perhaps before its first step, or failed."""
+        fault = ConnectionAbortedError("nobody asks any more") if task.cancelled() else task.exception()
+        if fault is not None:
+            _tell(places, fault)  # it may have been written, as after a lost connection
+            if self._asking is task:
+                self._ask_next()
 
     async def _begin(self) -> None:
         # One turn of the loop, in which whoever is about to ask does: a query costs more than a key more in it.
@@ -53,17 +66,13 @@ class Batch(Generic[K, V]):
         self._asking = None
         if places:
             asked = asyncio.ensure_future(self._ask([key for key, _ in places]))  # noqa: RUF006 handed on to who keeps it
-            self._asking = asyncio.create_task(self._hand_out(places, asked))
+            self._keep(self._hand_out(places, asked), places)
 
     async def _hand_out(self, places: "Sequence[tuple[K, asyncio.Future[V]]]", asked: Awaitable[Sequence[V]]) -> None:
-        try:
-            told = await _outcome(asked)
-            if isinstance(told, BaseException) and len(places) > 1 and _is_refusal(told):
-                for place in places:
-                    _tell([place], await _outcome(self._ask([place[0]])))
-        except asyncio.CancelledError:
-            self._asking = None
-            raise
+        told = await _outcome(asked)
+        if isinstance(told, BaseException) and len(places) > 1 and _is_refusal(told):
+            for place in places:
+                _tell([place], await _outcome(self._ask([place[0]])))
         self._ask_next()
         _tell(places, told)
 

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
 
+from kassa.core.words import Words
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pair:
@@ -132,7 +134,7 @@ Quotes = Mapping[Pair, tuple[Quote, ...]]
 """Quotes by market pair."""
 
 
-class AlarmKind(StrEnum):
+class AlarmKind(Words):
     """What is wrong with a source, a quote or a rate. The table of alarms takes these and no others."""
 
     SOURCE_FAILED = "source_failed"

@@ -137,7 +137,8 @@ def depegs(
 ) -> list[Alarm]:
     """Return an alarm for each stable coin that is worth more or less than it promises, by more than `max_depeg`.
 
-    One of the `standing` alarms is over when a rate says so: where a coin falls, sources contradict each other.
+    One of the `standing` alarms is over when a rate says that the coin is within half of that again: a coin at the very
+    bound would be offered and withdrawn by turns, and where a coin falls, sources contradict each other.
     """
     fallen = {alarm.pair: alarm for alarm in standing if alarm.kind is AlarmKind.DEPEGGED}
     found = []
@@ -145,7 +146,7 @@ def depegs(
         pair, rate = f"{coin}/{PEGS[coin]}", find(coin, PEGS[coin], quotes, policy, now)
         if isinstance(rate, NoRate):
             found += [fallen[pair]] if pair in fallen else []
-        elif abs(rate.value - 1) > policy.max_depeg:
+        elif abs(rate.value - 1) > (policy.max_depeg / 2 if pair in fallen else policy.max_depeg):
             found.append(Alarm(AlarmKind.DEPEGGED, "", pair, f"{format_rate(rate.value)} instead of 1"))
     return found
 
