@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from kassa.chains.base import Program
@@ -137,3 +138,24 @@ async def shared_anvil(anvil_program: Program, tmp_path_factory: pytest.TempPath
     """An anvil that the tests of one file share."""
     async with anvil_in(anvil_program, tmp_path_factory.mktemp("shared") / "anvil") as node:
         yield node
+
+
+@asynccontextmanager
+async def site(page: str) -> AsyncIterator[int]:
+    """Serve a page of somebody else's on a port of its own.
+
+    Really: what a test answers in the network's place, a browser takes for another network, and shows no frame in it.
+    """
+
+    async def show(_request: web.Request) -> web.Response:
+        return web.Response(text=page, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/", show)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
@@ -19,7 +18,7 @@ from kassa.core.clock import SystemClock
 from kassa.db.pool import Database
 from tests.api.conftest import follow
 from tests.api.served import Served, serve
-from tests.browser.conftest import DESKTOP, Faults, OpenPage
+from tests.browser.conftest import DESKTOP, Faults, OpenPage, site
 from tests.house import add_store, build_house
 from tests.images import png
 
@@ -65,20 +64,9 @@ class Site:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Site"]:
         """Serve it on a port of its own."""
-        app = web.Application()
-        app.router.add_get("/", self._serve)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        server = web.TCPSite(runner, "127.0.0.1", 0)
-        await server.start()
-        self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with site(self._page) as port:
+            self.origin = f"http://127.0.0.1:{port}"
             yield self
-        finally:
-            await runner.cleanup()
-
-    async def _serve(self, _request: web.Request) -> web.Response:
-        return web.Response(text=self._page, content_type="text/html")
 
 
 async def test_e19_a_listed_site_shows_the_checkout_in_a_frame_and_hears_of_it(served: Served, page: Page) -> None:

@@ -22,7 +22,7 @@ from kassa.core.clock import SystemClock
 from kassa.core.ids import StoreId, is_id
 from kassa.dashboard.pages import PAGES
 from kassa.db.pool import Database
-from tests.browser.conftest import DESKTOP, PHONE, Faults, OpenPage
+from tests.browser.conftest import DESKTOP, PHONE, Faults, OpenPage, site
 from tests.e2e.program import Program, installed
 from tests.house import BITCOIN
 from tests.images import png
@@ -351,15 +351,17 @@ async def test_e19_nobody_frames_the_dashboard(office: Office, mine: Page, fault
     framed = [office.path(one.path, one.id_of) for one in PAGES if one.path not in DOWNLOADS]
     door = ("sign-in", "code", "confirm", "enrol", "invitation/" + "A" * 43)
     framed += [f"{office.url}/dashboard/{one}" for one in door]
-    await mine.route("http://elsewhere.localhost/", lambda route: route.fulfill(
-        body="".join(f"<iframe src='{one}'></iframe>" for one in framed), content_type="text/html"))  # fmt: skip
-    await mine.goto("http://elsewhere.localhost/")
-    await mine.wait_for_load_state("networkidle")
-    assert len(mine.frames) == len(framed) + 1
-    for frame in mine.frames[1:]:
-        shown = await frame.content()
-        assert not any(word in shown for word in ("Overview", "Sign in", "Kassa")), frame.url
-    faults.seen.clear()  # that it was refused
+    # Of the same site but for the port: the browser sends the session along.
+    async with site("".join(f"<iframe src='{one}'></iframe>" for one in framed)) as port:
+        await mine.goto(f"http://localhost:{port}/")
+        await mine.wait_for_load_state("networkidle")
+        assert len(mine.frames) == len(framed) + 1
+        for frame in mine.frames[1:]:
+            shown = await frame.content()
+            assert not any(word in shown for word in ("Overview", "Sign in", "Kassa")), frame.url
+    refused = [fault for fault in faults.seen if "frame-ancestors" in fault]
+    assert len(refused) >= len(framed)
+    faults.seen.clear()
 
 
 async def authenticator(context: BrowserContext, page: Page) -> None:
