@@ -48,18 +48,19 @@ async def count(tx: Tx, store_id: StoreId, first: datetime, end: datetime) -> in
 async def pages(
     tx: Tx, store_id: StoreId, currency: str, first: datetime, end: datetime
 ) -> AsyncIterator[Sequence[Exported]]:
-    """Yield entries of a store, which is priced in a currency, of a time: oldest number first, a page in memory."""
-    bounds = await tx.fetchrow(
-        "select min(id) - 1 as before, max(id) as last from (select id from entries"
-        " where store_id = $1 and booked_at >= $2 and booked_at < $3 offset 0) e",
+    """Yield entries of a store, which is priced in a currency, of a time: oldest number first, a page in memory.
+
+    The numbers are found once, and each page by its own: whatever PostgreSQL takes for the best plan of a page that
+    begins after a number and lies in a time, it may read the rest anew for each. To be called in a transaction.
+    """
+    numbers = await tx.cursor(
+        "select id from entries where store_id = $1 and booked_at >= $2 and booked_at < $3 order by id",
         store_id,
         first,
         end,
         timeout=SECONDS,
     )
-    last, end_id = bounds["before"], bounds["last"]
-    # The time is no plain column here: by its index PostgreSQL would read and sort the whole time anew for each page.
-    while True:
+    while found := await numbers.fetch(PAGE, timeout=SECONDS):
         rows: Sequence[Mapping[str, Any]] = await tx.fetch(
             """select e.*, p.txid, coalesce(i.reference, c.reference) as reference, r.* from entries e
                left join payments p on p.id = e.payment_id left join invoices i on i.id = e.invoice_id
@@ -71,23 +72,15 @@ async def pages(
                    ('late', p.late_rate_source, p.late_rate_at, p.late_rate_method),
                    ('option', o.rate_source, o.rate_at, o.rate_method)
                ) as r (by, rate_source, rate_at, rate_method)
-               where e.store_id = $1 and e.id > $4 and e.id <= $7
-                   and e.booked_at + interval '0' >= $2 and e.booked_at + interval '0' < $3
+               where e.id = any($1::bigint[])
                    and r.by = case when e.spend_id is not null then 'spend'
-                       when o.asset is null or i.currency <> $6 then 'book'
+                       when o.asset is null or i.currency <> $2 then 'book'
                        when p.late_rate is not null then 'late' else 'option' end
-               order by e.id limit $5""",
-            store_id,
-            first,
-            end,
-            last,
-            PAGE,
+               order by e.id""",
+            [row["id"] for row in found],
             currency,
-            end_id,
             timeout=SECONDS,
         )
-        if not rows:
-            return
         entries = await shown(tx, rows)
         yield [
             Exported(
@@ -95,4 +88,3 @@ async def pages(
             )
             for entry, row in zip(entries, rows, strict=True)
         ]
-        last = entries[-1].number
