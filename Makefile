@@ -70,7 +70,7 @@ format: $(INSTALLED)  ## Lay out the code and mend what can be mended without th
 bench: setup  ## Run every benchmark beside its own limit (ARGS="name" for one)
 	@$(BIN)/python -m bench $(ARGS)
 
-mutants: $(INSTALLED)  ## Change the rules of money in a thousand ways and see whether the quick tests notice (some 20 minutes)
+mutants: $(INSTALLED)  ## Change the rules of money in a thousand ways and see whether the quick tests notice (some half an hour)
 	@$(BIN)/mutmut run --max-children $(WORKERS) $(ARGS) && $(BIN)/mutmut results
 
 lock: $(INSTALLED)  ## Resolve the dependencies anew (ARGS=--upgrade to raise versions, COOLDOWN=days); no registry host is written
