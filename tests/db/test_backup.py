@@ -15,6 +15,7 @@ from kassa.backup.restore import Wish, restore
 from kassa.backup.rules import chosen, skipped
 from kassa.core.errors import BackupError, DatabaseError, SettingsError
 from kassa.core.secret import Secret
+from kassa.db.embedded import BINARIES
 from kassa.db.pool import Database
 from kassa.main import open_books
 from kassa.settings import Settings
@@ -93,6 +94,20 @@ async def test_a_backup_says_nothing_without_its_key_and_appears_only_whole(plac
         archive.read(file, [pyrage.x25519.Identity.generate()], None, quiet)
     with pytest.raises(BackupError, match="overwritten"):
         await place.backup()
+
+
+async def test_a_dump_that_lost_its_end_is_no_backup(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    worn = place.folder / "worn"
+    worn.mkdir()
+    (worn / "pg_restore").symlink_to(BINARIES / "pg_restore")
+    real, dump = BINARIES / "pg_dump", worn / "pg_dump"
+    dump.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec {real} "$1"\n{real} "$@" | head -c -1000\n')
+    dump.chmod(0o700)
+    monkeypatch.setattr("kassa.backup.programs.BINARIES", worn)
+    with pytest.raises(DatabaseError, match="reading the backup back failed"):
+        await place.backup()
+    assert list(place.folder.glob("*.age*")) == []
+    assert await place.ask("select count(*) from backups") == 0
 
 
 async def test_a_database_in_use_is_not_replaced_unasked(place: Place) -> None:
