@@ -1,5 +1,7 @@
 """Pages about links, customers, books, wallets, webhooks, events, networks, alerts and the audit log."""
 
+from datetime import timedelta
+
 import pytest
 
 import kassa.dashboard.pages as every
@@ -204,6 +206,20 @@ async def test_events_are_listed_newest_first_and_shown_as_they_were_told(shop: 
     assert "Payment link" not in (await owner.open(shop.at("events?type=invoice.*"))).words.partition("Show")[2]
     event = await shop.house.database.pool.fetchval("select id from events where type = 'payment_link.created'")
     assert '"title": "Tea"' in (await owner.open(shop.at(f"events/{event}"))).words
+
+
+async def test_invoices_are_found_by_their_days_both_included(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    day = shop.clock.now().date()
+    await made(owner, shop, "invoices/new", "invoices/new", amount="5", reference="today's")
+    for query, found in (
+        (f"from={day}&to={day}", True), (f"from={day}", True), (f"to={day}", True), ("from=0001-01-01", False),
+        (f"to={day - timedelta(days=1)}", False), (f"from={day + timedelta(days=1)}", False), ("from=1972-01-01", True),
+        ("to=2999-12-31", True), (f"from={day + timedelta(days=1)}&to={day}", False),
+    ):  # fmt: skip
+        words = (await owner.open(shop.at(f"invoices?{query}"))).words
+        assert ("today's" in words) == found, query
+    assert "is not a day" in (await owner.open(shop.at("invoices?from=yesterday"))).words
 
 
 async def test_the_networks_say_how_far_they_are(shop: Premises) -> None:

@@ -23,7 +23,16 @@ MOST = 2_000
 ASKED = {"books/export": "format=csv&from={today}&to={today}"}
 """What pages must be asked with."""
 QUERIES = {
-    "invoices": ("status=new", "status=settled", "flag=underpaid", "search=old-77", "search=nothing", "cursor=inv_{}"),
+    "invoices": (
+        "status=new",
+        "status=settled",
+        "flag=underpaid",
+        "search=old-77",
+        "search=nothing",
+        "cursor=inv_{}",
+        "from=2020-01-01&to={today}",
+        "from={today}",
+    ),
     "payments": ("cursor=pay_{}",),
     "events": ("type=payment.*", "type=invoice.*", "cursor=5"),
     "links": ("status=open", "status=closed"),

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
 from asyncpg.pool import Pool
 
-from kassa.core.ids import AddressId, InvoiceId, LinkId, StoreId
+from kassa.core.ids import AddressId, InvoiceId, LinkId, StoreId, first_id
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
 from kassa.invoices import policy as policies
@@ -16,6 +16,10 @@ from kassa.invoices.model import Announced, Flag, Option, Rule, Status, Terms
 from kassa.payments.asset_store import unknown_decimals
 from kassa.payments.store import read_tiers
 from kassa.wallets.model import Place
+
+_NEAR = timedelta(hours=1)
+"""An id was made within this time of what it belongs to."""
+_FIRST, _LAST = datetime(1971, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,8 @@ async def locks(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, Lock]:
 
 async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, limit: int) -> list[InvoiceId]:
     """Return the ids of a store's invoices, newest first, those before an id."""
-    # That flagged ones have flags is said for the index that holds them alone.
+    # That flagged ones have flags is said for the index that holds them alone. Ids begin with when they were made: of
+    # some days nothing else is read.
     rows = await tx.fetch(
         """select id from invoices
            where store_id = $1 and ($2::text is null or id < $2) and ($3::text is null or status = $3)
@@ -167,6 +172,7 @@ async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, 
              and ($6::text is null or link_id = $6)
              and ($7::timestamptz is null or created_at > $7) and ($8::timestamptz is null or created_at < $8)
              and ($9::text is null or (flags @> array[$9] and flags <> '{}')) and ($10::text[] is null or id = any($10))
+             and ($12::text is null or id >= $12) and ($13::text is null or id < $13)
            order by id desc limit $11""",
         store_id,
         before,
@@ -179,8 +185,14 @@ async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, 
         filters.flag,
         filters.found,
         limit,
+        _id_near(filters.created_after, -_NEAR),
+        _id_near(filters.created_before, _NEAR),
     )
     return [InvoiceId(row["id"]) for row in rows]
+
+
+def _id_near(at: datetime | None, by: timedelta) -> str | None:
+    return None if at is None else first_id("inv", min(max(at, _FIRST), _LAST) + by)
 
 
 async def store_of(tx: Tx, invoice: str) -> StoreId | None:
