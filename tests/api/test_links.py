@@ -14,9 +14,10 @@ from kassa import flow
 from kassa.checkout.pages import handlers
 from kassa.checkout.turns import AT_ONCE, WAIT_SECONDS, Turns
 from kassa.core.errors import Unavailable
+from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.links.rules import UNPAID_PER_ADDRESS
-from tests.api.served import Answer, Caller, Served, serve
+from tests.api.served import Answer, Caller, Served, serve, until
 from tests.house import BITCOIN, SetClock, add_store
 
 BTC = f"BTC@{BITCOIN}"
@@ -366,3 +367,20 @@ async def test_e43_whoever_comes_while_every_place_is_taken_waits_for_some_secon
             await turns.turn().__aenter__()
     async with turns.turn():
         pass
+
+
+async def test_e43_a_link_that_somebody_is_busy_with_keeps_no_other_waiting(served: Served) -> None:
+    busy, other = await make(served), await make(served)
+    async with served.house.database.transaction() as tx:
+        await tx.execute("select from payment_links where id = $1 for update", busy["id"])
+        crowd = [asyncio.create_task(Payer(served, busy).begin()) for _ in range(2 * AT_ONCE)]
+        await until(lambda: _waits(tx))
+        async with asyncio.timeout(WAIT_SECONDS / 2):
+            assert (await Payer(served, other).begin()).startswith("inv_")
+            assert (await served.caller(None).get(f"/l/{busy['id']}")).status == 200
+    assert all(each.startswith("inv_") for each in await asyncio.gather(*crowd))
+
+
+async def _waits(tx: Tx) -> bool:
+    found: bool = await tx.fetchval("select exists (select from pg_locks where not granted)")
+    return found

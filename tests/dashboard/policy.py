@@ -24,7 +24,7 @@ RIGHTS = {
     "alerts:read": "oacsv",
     "alerts:write": "oas",
     "invoices:decide": "oa",
-    "customers:decide": "o",
+    "customers:decide": "oa",
     "keys:read": "oa",
     "keys:write": "oa",
     "people:read": "oa",

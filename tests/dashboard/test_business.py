@@ -244,6 +244,19 @@ async def test_an_alert_is_acknowledged_and_closed_with_a_word(shop: Premises) -
     assert alert in (await owner.open(shop.at("alerts?status=any"))).text
 
 
+async def test_what_only_the_operator_may_close_has_no_form_to_close_it(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    async with shop.house.database.transaction() as tx:
+        finding = Finding(Kind.CUSTOMER_IN_DEBIT, "cus/BTC", Severity.CRITICAL, "less than nothing", shop.store.id)
+        alert = await alerts.open_alert(tx, finding, shop.clock.now())
+    assert alert is not None
+    await owner.open(shop.at(f"alerts/{alert.id}"))
+    assert f"alerts/{alert.id}/close" not in owner.seen.text
+    assert "the operator closes it" in owner.seen.words
+    await owner.submit("/acknowledge", note="I ask")
+    assert "I ask" in owner.seen.words
+
+
 async def test_the_audit_log_tells_who_did_what(shop: Premises) -> None:
     owner = await shop.member(Role.OWNER)
     await owner.open(shop.at("webhooks"))

@@ -35,9 +35,9 @@ async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-async def spend(world: World, invoice: str, amount: str | None = None) -> dict[str, Any]:
+async def spend(world: World, invoice: str, amount: str | None = None, store: int = 0) -> dict[str, Any]:
     now = world.clock.now()
-    return await flow.pay_from_credit(None, world.house, world.stores[0], invoice, ASSET, amount, "sim", now)
+    return await flow.pay_from_credit(None, world.house, world.stores[store], invoice, ASSET, amount, "sim", now)
 
 
 async def ask(
@@ -95,6 +95,51 @@ async def test_an_invoice_that_somebody_is_busy_with_keeps_no_other_waiting(worl
             assert said(await spend(world, other)) == "settled"
         assert not waiting.done()
     assert said(await waiting) == "settled"
+
+
+async def test_a_customer_whose_credit_somebody_holds_keeps_no_other_waiting(world: World) -> None:
+    await deposit(world, 250_000, store=1)
+    for _ in range(5):
+        world.chain.mine()
+    await world.step()
+    busy, other = (await buying(world))["id"], (await buying(world, store=1))["id"]
+    async with world.house.database.transaction() as tx:
+        await tx.execute("select from customer_balances where customer_id = $1 for update", world.customers[0][0][0])
+        waiting = asyncio.create_task(spend(world, busy))
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(3):
+            assert said(await spend(world, other, store=1)) == "settled"
+        assert not waiting.done()
+    assert said(await waiting) == "settled"
+
+
+async def test_d12_a_key_that_another_process_is_using_keeps_no_other_waiting(world: World) -> None:
+    busy, other = [(await buying(world))["id"] for _ in range(2)]
+    desk, elsewhere = Desk(world.house), await world.house.database.pool.acquire()
+    part = ALL | {"amount": "0.0002"}
+    try:
+        transaction = elsewhere.transaction()
+        await transaction.start()
+        await elsewhere.execute(
+            "insert into idempotency_keys select * from jsonb_populate_record(null::idempotency_keys, $1)",
+            json.dumps(await _kept_of(world, desk, "other", "busy")),
+        )
+        asked = [asyncio.create_task(ask(world, desk, *each)) for each in [(busy, "busy", part), (other, "own", part)]]
+        async with asyncio.timeout(3):
+            assert said(await asked[1]) == "new"
+        assert not asked[0].done()
+        await transaction.rollback()
+    finally:
+        await world.house.database.pool.release(elsewhere)
+    assert said(await asked[0]) == "new"
+
+
+async def _kept_of(world: World, desk: Desk, key: str, name: str) -> dict[str, Any]:
+    """Return the row that an answer under a key leaves, as it would be under another name."""
+    invoice = (await buying(world))["id"]
+    await ask(world, desk, invoice, key, ALL | {"amount": "0.0001"})
+    row = await world.house.database.pool.fetchval("select to_jsonb(k) from idempotency_keys k where key = $1", key)
+    return json.loads(row) | {"key": name}
 
 
 async def test_d21_credit_that_others_take_meanwhile_is_spent_as_far_as_it_goes(world: World) -> None:

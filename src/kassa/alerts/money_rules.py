@@ -199,7 +199,7 @@ def on_debits(seen: Iterable[InDebit]) -> list[Finding]:
             Kind.CUSTOMER_IN_DEBIT,
             f"{each.customer_id}/{each.asset}",
             Severity.CRITICAL,
-            f"by the books {each.customer_id} has less than nothing in {each.asset}: nothing more settles in it",
+            f"by the books {each.customer_id} has less than nothing in {each.asset}: none of it settles for this store",
             store_id=StoreId(each.store_id),
             about={
                 "store_id": each.store_id,

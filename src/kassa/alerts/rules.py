@@ -59,6 +59,10 @@ def needs_person(finding: Finding) -> bool:
     return finding.lasting or any(action.deed in _PERSONS for action in finding.actions)
 
 
+OPERATORS = frozenset({Kind.CUSTOMER_IN_DEBIT})
+"""A store hears of these and looks after them; that they are over is the operator's to say."""
+
+
 def refusal(alert: Alert, verdict: Verdict, *, by_operator: bool) -> tuple[str, str] | None:
     """Return why a decision is not possible (a code, and words); None when it is.
 
@@ -68,7 +72,7 @@ def refusal(alert: Alert, verdict: Verdict, *, by_operator: bool) -> tuple[str, 
         return "alert_closed", "the alert is closed already"
     if not by_operator and alert.finding.store_id is None:
         return "operator_only", "this alert concerns more than your store: its operator decides"
-    if not by_operator and alert.finding.kind is Kind.CUSTOMER_IN_DEBIT and verdict is not Verdict.ACKNOWLEDGED:
+    if not by_operator and alert.finding.kind in OPERATORS and verdict is not Verdict.ACKNOWLEDGED:
         return "operator_only", "only who runs the server can find out how this came: its operator decides"
     if alert.finding.kind is Kind.WALLET_CHANGE and verdict is not Verdict.ACKNOWLEDGED:
         return "change_under_way", "the change is under way: cancel it, or wait; the alert closes when it has ended"

@@ -55,13 +55,13 @@ _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 
 def link_handlers(house: House) -> list[HTTPRouteHandler]:
     """Make the routes, to be handed to `create_app`."""
-    turns = Turns()
+    views, turns = Turns(), Turns()
 
     async def page(request: AnyRequest) -> Response[bytes]:
-        return await _guarded(request, _page(house, turns, request))
+        return await _guarded(request, _page(house, views, request))
 
     async def begin(request: AnyRequest) -> Response[bytes]:
-        return await _guarded(request, _begin(house, turns, request))
+        return await _guarded(request, _begin(house, views, turns, request))
 
     opt = {"access": "public", "failed": failed}
     route = partial(HTTPRouteHandler, "/l/{link_id:str}", opt=opt, status_code=200)
@@ -102,10 +102,10 @@ def _lang(request: AnyRequest) -> str | None:
 
 
 async def _page(
-    house: House, turns: Turns, request: AnyRequest, given: str = "", *, wrong: bool = False
+    house: House, views: Turns, request: AnyRequest, given: str = "", *, wrong: bool = False
 ) -> Response[bytes]:
     link_id, payer = _link_id(request), _payer(house, request)
-    async with turns.turn(), house.database.snapshot(5) as tx:
+    async with views.turn(), house.database.snapshot(5) as tx:
         now = house.clock.now()
         view = await flow.link_view(tx, house, link_id, now)
         last = None if payer is None else await flow.last_attempt(tx, link_id, payer)
@@ -122,28 +122,32 @@ async def _page(
     return answer
 
 
-async def _begin(house: House, turns: Turns, request: AnyRequest) -> Response[bytes]:
+async def _begin(house: House, views: Turns, turns: Turns, request: AnyRequest) -> Response[bytes]:
     link_id, form = _link_id(request), await _form(request)
     payer = _payer(house, request)
     _check_origin(request, payer, form.get("token", ""))
     assert payer is not None
     try:
-        asked = partial(flow.attempt_link, house, link_id, payer, form.get("amount"), address=_address(request))
-        invoice = await _attempt(house, turns, asked)
+        amount, address = form.get("amount"), _address(request)
+
+        async def asked() -> InvoiceId:
+            return await flow.attempt_link(house, link_id, payer, amount, house.clock.now(), address=address)
+
+        invoice = await _attempt(turns, link_id, asked)
     except Invalid as invalid:
         if "amount" not in form or invalid.faults[0].field != "amount":
             raise Unavailable("this store cannot take the payment now") from invalid
-        return await _page(house, turns, request, form.get("amount", "")[:60], wrong=True)
+        return await _page(house, views, request, form.get("amount", "")[:60], wrong=True)
     except Conflict:
         return _see(f"/l/{link_id}", _lang(request))
     return _see(f"/i/{invoice}", _lang(request))
 
 
-async def _attempt(house: House, turns: Turns, asked: Callable[..., Awaitable[InvoiceId]]) -> InvoiceId:
+async def _attempt(turns: Turns, link_id: str, asked: Callable[[], Awaitable[InvoiceId]]) -> InvoiceId:
     for wait in _WAITS:
         try:
-            async with turns.turn():
-                return await asked(now=house.clock.now())
+            async with turns.turn(link_id):
+                return await asked()
         except Conflict as conflict:
             if conflict.code != "attempt_in_progress":
                 raise

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from asyncpg import LockNotAvailableError
 from asyncpg.pool import Pool
 
 import kassa.customers.store as customers
@@ -98,7 +99,7 @@ async def _together(_pool: "Pool[Any]", wishes: Sequence[_Wish]) -> Sequence[_Ou
 
     Those are whoever wants to pay an invoice that is not there, that another of them pays, or that somebody else is
     busy with: nobody waits for it but they. So are all when one cannot be read, or others took their credit or used a
-    key meanwhile.
+    key meanwhile, or hold either for more than a moment.
     """
     first: dict[InvoiceId, _Wish] = {}
     for wish in wishes:
@@ -112,7 +113,7 @@ async def _together(_pool: "Pool[Any]", wishes: Sequence[_Wish]) -> Sequence[_Ou
 
     try:
         done = await wishes[0].house.database.run(work)
-    except FAULTS:
+    except (*FAULTS, LockNotAvailableError):
         return [None] * len(wishes)
     return [done.get(wish.invoice) if first[wish.invoice] is wish else None for wish in wishes]
 

@@ -62,10 +62,17 @@ async def hold(tx: Tx, store_id: StoreId, invoice: InvoiceId) -> bool:
     return found is not None
 
 
+PATIENCE = "200ms"
+
+
 async def hold_free(tx: Tx, asked: Sequence[tuple[StoreId, InvoiceId]]) -> set[InvoiceId]:
-    """Lock invoices of stores, in id order, and return them; not those that somebody else holds."""
+    """Lock invoices of stores, in id order, and return them; not those that somebody else holds.
+
+    The transaction then waits for no other lock for longer than `PATIENCE`: it raises `LockNotAvailableError`.
+    """
     rows = await tx.fetch(
-        """select i.id from invoices i join unnest($1::text[], $2::text[]) as a (store_id, id) using (store_id, id)
+        f"""select i.id, set_config('lock_timeout', '{PATIENCE}', true)
+           from invoices i join unnest($1::text[], $2::text[]) as a (store_id, id) using (store_id, id)
            order by i.id for no key update of i skip locked""",
         [store for store, _ in asked],
         [id_ for _, id_ in asked],

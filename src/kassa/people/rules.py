@@ -61,7 +61,7 @@ ROLES_WITH: Mapping[str, frozenset[Role]] = {
     "alerts:read": _ALL,
     "alerts:write": _DESK,
     "invoices:decide": _ADMINS,
-    "customers:decide": _OWNERS,
+    "customers:decide": _ADMINS,
     "keys:read": _ADMINS,
     "keys:write": _ADMINS,
     "people:read": _ADMINS,

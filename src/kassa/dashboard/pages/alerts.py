@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kassa.alerts.rules import OPERATORS
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
 
@@ -14,7 +15,8 @@ async def _list(visit: Visit) -> Screen:
 
 
 async def _one(visit: Visit) -> Screen:
-    return Screen("alert.html", {"alert": await visit.ask("get_alert", visit.id)})
+    alert = await visit.ask("get_alert", visit.id)
+    return Screen("alert.html", {"alert": alert, "is_closed_here": alert["kind"] not in OPERATORS})
 
 
 async def _acknowledge(visit: Visit) -> Go:
