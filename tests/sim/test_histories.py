@@ -321,6 +321,36 @@ class Histories(RuleBasedStateMachine):
             world.chain.mine([lost])
         self._step()
 
+    @rule(
+        store=st.integers(0, 1),
+        who=st.integers(0, 1),
+        written=st.lists(st.sampled_from([None, 1, 20_000]), max_size=2),
+        later=st.sampled_from([0, 30_000, 250_000]),
+        returns=st.booleans(),
+    )
+    def lose_what_was_spent(self, store: int, who: int, written: list[int | None], later: int, returns: bool) -> None:
+        """A deposit that was spent is lost; some of the debt is written off, some made good, and it may come again."""
+        world, (customer, script) = self.world, self.world.customers[store][who]
+        invoice = self._run(world.invoice("50.00", store, 900, customer))
+        if invoice is None:
+            return
+        paid = world.tx((script, 100_000))
+        world.chain.mine([paid])
+        self._step()
+        self._run(world.spend(invoice))
+        world.chain.fork(1, 2, lose=[paid.txid])
+        for _ in range(2):
+            world.clock.move(11)
+            self._step()
+        for units in written:
+            self._run(world.write_off(store, customer, units))
+        if later:
+            world.chain.mine([world.tx((script, later))])
+        self._step()
+        if returns:
+            world.chain.mine([paid])
+            self._step()
+
     @rule(store=st.integers(0, 2), grace=st.sampled_from([0, 40]), percent=st.sampled_from([50, 100, 150]), rate=PRICES)
     def pay_late(self, store: int, grace: int, percent: int, rate: int) -> None:
         """Pay after the end, within the grace time or not, at a rate that has moved or has not."""
