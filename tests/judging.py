@@ -1,4 +1,4 @@
-"""When a test is over, every database that it filled is judged: by the oracle and by its nodes.
+"""When a test is over, every database that it filled is judged: by the oracle, by its nodes, and by a stranger.
 
 `tests/faults` and `tests/e2e` take the fixture `judged` for every test. One that tampers with rows, or lets a node or a
 token lie about money for good, says so: `@pytest.mark.tampers("what")`.
@@ -20,6 +20,7 @@ from kassa.house import House
 from tests import checker, evmchecker
 from tests.house import PLACES, Place, build_house
 from tests.oracle import Oracle, check_chain
+from tests.strangers import check_strangers
 from tests.truth import truth
 
 NODES = {"bitcoind": "bitcoin-regtest", "litecoind": "litecoin-regtest", "anvil": "anvil"}
@@ -63,6 +64,7 @@ async def _judge(database: Database, place: Place, nodes: Mapping[str, str]) -> 
                 with suppress(URLError):  # the node is down
                     if row["id"] in house.chains and row["state"] == "ok":
                         await _judge_chain(house, row["id"], row["hash"], nodes[row["id"]])
+            await check_strangers(house)
         finally:
             await house.marks.close()
 
