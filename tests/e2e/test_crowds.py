@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_urlsafe
+from statistics import median
 from time import monotonic
 from typing import Any
 
@@ -24,7 +25,8 @@ SLACK, ORDERS = 20, 300
 """What is being written while the count is read anew is not in it yet; half of the shop's first calls are orders."""
 PAUSE_SECONDS = size(1, 20) / 4
 """Between the shop's orders, which are bounded as well."""
-PATIENCE_SECONDS = 0.25
+SHARE = 0.15
+"""Of a stranger's wait is what the shop may wait, however busy the machine: in one queue with them it is a third."""
 GROWTH_KB = 30_000
 
 
@@ -42,7 +44,7 @@ class Crowd:
     """Browsers that each begin one payment, with a cookie of their own, from the next of so many addresses."""
 
     def __init__(self, port: int, links: list[str]) -> None:
-        self.answers = Counter[int]()
+        self.answers, self.waits = Counter[int](), list[float]()
         self._port, self._links = port, links
         self._turns: Iterator[int] = iter(range(ATTEMPTS))
 
@@ -55,9 +57,11 @@ class Crowd:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
             for turn in self._turns:
+                began = monotonic()
                 writer.write(self._form(turn))
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 self.answers[int(head[9:12])] += 1
+                self.waits.append(monotonic() - began)
                 await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r")[0]))
         finally:
             writer.transport.abort()
@@ -102,9 +106,9 @@ async def test_e43_a_crowd_that_never_pays_takes_neither_speed_nor_addresses_nor
             if paying["status"] == "new":
                 await bitcoind.fund(paying["payment_options"][0]["address"], 100_000)
                 paying = await kassa.until_invoice(paying, status="processing")
-    assert (crowd.answers.total(), set(crowd.answers)) == (ATTEMPTS, {303, 429})
-    waits.sort()
-    assert waits[len(waits) * 9 // 10] < PATIENCE_SECONDS, waits
+    assert crowd.answers.total() == ATTEMPTS
+    assert set(crowd.answers) <= {303, 429, 503}
+    assert median(waits) < SHARE * median(crowd.waits)
     assert memory_kb(kassa) - before < GROWTH_KB
 
     connection = await asyncpg.connect(database_url)
