@@ -15,6 +15,7 @@ from kassa.ledger.rules import (
     delta,
     moved,
     owing,
+    together,
     wanted,
     wanted_claim,
     with_shortage,
@@ -126,6 +127,24 @@ def test_what_is_written_off_is_a_loss_with_its_share_of_the_value_and_is_recove
     assert claimed(wanted_claim(ADA, ASSET, claim), ASSET) == claim
     assert owing(claim, 0, 150, WORTH) == Claim(Amount(0), Amount(150, 10))
     assert owing(claim, 0, 30, WORTH) == Claim(Amount(0), Amount(30, 2))
+
+
+def test_a_claim_that_an_older_version_moved_to_the_losses_is_had_again_with_its_value() -> None:
+    nowhere, booked = Worth(None, 0, 0), Claim(Amount(0), Amount(600, 40))
+    assert owing(booked, 600, 0, nowhere) == Claim(Amount(600, 40), Amount(0))
+    assert written_off(owing(booked, 450, 150, nowhere), 150) == Claim(Amount(300, 20), Amount(300, 20))
+    assert owing(booked, 150, 300, WORTH) == Claim(Amount(150, 10), Amount(300, 20))  # 150 of 600 came back
+    assert owing(booked, 0, 150, WORTH) == Claim(Amount(0), Amount(150, 10))
+    assert owing(Claim(Amount(600, 40), Amount(0)), 0, 150, WORTH) == Claim(Amount(0), Amount(150, 10))
+    assert owing(booked, 800, 0, WORTH) == Claim(Amount(800, 50), Amount(0))
+
+
+def test_what_is_lost_together_is_worth_together_what_it_is_worth_apart() -> None:
+    assert together([(7, WORTH)]) == WORTH
+    dear, cheap, unknown = (Worth(rate, 8, 2) for rate in (Fraction(50_000), Fraction(100), None))
+    assert together([(100_000, dear), (100_000, cheap)]).of(200_000) == Amount(200_000, 5_010)
+    assert together([(300_000, cheap), (100_000, dear), (100_000, unknown)]).of(250_000) == Amount(250_000, 2_515)
+    assert together([(1, unknown), (2, unknown)]) == unknown
 
 
 accounts = st.sampled_from(["sales", "over", "customer:cus_ada", "unexpected"])

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from kassa import flow
 from kassa.alerts.model import Alert, Kind, Verdict
 from kassa.audit.model import Actor
 from kassa.core.clock import rfc3339
-from kassa.core.errors import Conflict
+from kassa.core.errors import Conflict, Invalid
 from kassa.core.ids import StoreId
 from kassa.db.pool import Database
 from kassa.invoices.model import Decision
 from kassa.stores import store as stores
 from tests.detecting import look
 from tests.house import BITCOIN
-from tests.sim.accounts import exported, silent
+from tests.sim.accounts import check_accounting, exported, silent
 from tests.sim.toychain import ASSET
 from tests.sim.world import World, new_world
 
@@ -361,7 +362,49 @@ async def test_one_alert_tells_of_credit_that_is_lost_more_and_more(world: World
         world.clock.move(11)
         await world.step()
         assert await purse(world) == (0, owed)
+        await says(world, owed)
     assert (await told(world, "alert.opened"), (await books(world))["receivables"]) == (1, 100_000)
+    await give_up(world, "0.0003")
+    await says(world, 70_000)
+    await deposit(world, 20_000)
+    await says(world, 50_000)
+
+
+async def says(world: World, owed: int) -> None:
+    """Look what the one open alert says is owed."""
+    row = await world.house.database.pool.fetchrow("select about, reason from alerts where closed_at is null")
+    amount = f"0.{owed:08}"
+    assert (json.loads(row["about"])["amount"], row["reason"].split()[0]) == (amount, amount)
+
+
+async def test_deposits_that_are_lost_at_once_are_owed_each_at_its_own_rate(world: World) -> None:
+    first, invoice = await deposit(world, 100_000), await buying(world, "100.00")
+    world.price(Fraction(30_000))
+    second = await deposit(world, 100_000)
+    assert await world.spend(invoice)
+    world.chain.fork(2, 3, lose=[first, second])
+    await world.step()
+    owed = await world.house.database.pool.fetchrow(
+        "select sum(units) as units, sum(value_units) as value from postings where account = 'receivables'"
+    )
+    assert tuple(owed) == (200_000, 8_000)
+    await check_accounting(world)
+
+
+async def test_an_alert_about_a_lost_payment_names_its_invoice_beside_what_arrives(world: World) -> None:
+    invoice = await buying(world, over="credit")
+    paid = world.paying(invoice, 150_000)
+    world.chain.submit(paid)
+    world.chain.mine()
+    await world.step()
+    assert await world.spend(await buying(world), 50_000)
+    arrives = world.tx((world.customers[0][ADA][1], 20_000))
+    world.chain.submit(arrives)
+    world.chain.fork(1, 2, lose=[paid.txid])
+    await world.step()
+    assert (await books(world))["receivables"] == 30_000
+    [about] = [json.loads(row[0]) for row in await world.house.database.pool.fetch("select about from alerts")]
+    assert (about["amount"], about["invoice_id"]) == ("0.00030000", invoice["id"])
 
 
 async def test_a_later_deposit_makes_good_what_was_lost_first(world: World) -> None:
@@ -387,10 +430,11 @@ async def test_what_is_written_off_is_a_loss_the_alert_ends_and_what_comes_later
         store = await stores.get_store(tx, world.stores[0].id)
         [due] = await flow.report(tx, world.house, store, "receivables", (None, None), world.clock.now())
     assert (due["customers"], due["amount"], due["value"]) == (1, "0.00060000", "30.00")
-    for too_much in ("0.00060001", "0"):
-        with pytest.raises(Conflict) as refused:
-            await give_up(world, too_much)
-        assert refused.value.code == "not_owed"
+    with pytest.raises(Conflict) as refused:
+        await give_up(world, "0.00060001")
+    assert refused.value.code == "not_owed"
+    with pytest.raises(Invalid, match="amount: must be more than zero"):
+        await give_up(world, "0")
     await give_up(world, None)
     assert await books(world) == sold | {"losses": 100_000}
     assert await told(world, "alert.closed") == 1

@@ -30,15 +30,15 @@ async def owing(tx: Tx, store_id: StoreId) -> Sequence[Owing]:
     return [Owing(CustomerId(row["id"]), row["reference"], read_balance(row)) for row in rows]
 
 
-async def hold_owed(tx: Tx, customer_id: CustomerId, asset: str) -> int:
-    """Lock a purse and return what is owed of it and not written off yet."""
-    owed = await tx.fetchval(
-        """select owed - written_off from customer_balances where customer_id = $1 and asset = $2
+async def hold_owed(tx: Tx, customer_id: CustomerId, asset: str) -> tuple[int, int]:
+    """Lock a purse and return what is owed of it, and how much of that is written off."""
+    row = await tx.fetchrow(
+        """select owed, written_off from customer_balances where customer_id = $1 and asset = $2
            for no key update""",
         customer_id,
         asset,
     )
-    return int(owed or 0)
+    return (0, 0) if row is None else (int(row["owed"]), int(row["written_off"]))
 
 
 async def write_off(

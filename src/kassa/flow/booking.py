@@ -5,21 +5,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import kassa.alerts.store as alerts
 import kassa.customers.store as customers
 import kassa.events.store as events
 import kassa.ledger.store as ledger
 import kassa.payments.store as payments
-from kassa.alerts.model import Finding, Kind, Severity
 from kassa.core.crashpoint import crashpoint
-from kassa.core.ids import CustomerId
+from kassa.core.ids import CustomerId, InvoiceId
 from kassa.core.money import Currency, format_units
 from kassa.customers.resource import credit_resource
 from kassa.customers.store import Owed, Purse
 from kassa.db.pool import Tx
 from kassa.events.model import NewEvent
+from kassa.flow import lost_credit
 from kassa.ledger.model import UNOWNED, Entry, Posting, Worth, customer, wallet
-from kassa.ledger.rules import Balances, claimed, delta, moved, owing, wanted_claim
+from kassa.ledger.rules import Balances, claimed, delta, moved, owing, together, wanted_claim
 
 _PREFIX = customer(CustomerId(""))
 
@@ -41,14 +40,14 @@ class Booking:
 async def post(tx: Tx, bookings: Sequence[Booking], now: datetime) -> None:
     """Write the entries that are missing, and what follows for the credit of customers, with its events.
 
-    What was credited and spent, and is then taken back, the customer owes; an alert is opened once and closed when
-    nothing is to be had any more. Doing it again writes nothing.
+    What was credited and spent, and is then taken back, the customer owes; an alert is opened once, says what is to be
+    had now, and is closed when that is nothing. Doing it again writes nothing.
     """
     if not bookings:
         return
     known = [booking.entry.cause for booking in bookings if not booking.debited]
     posted = await ledger.posted(tx, known) if known else {}
-    entries, moves, latest = [], dict[Purse, int](), dict[Purse, Booking]()
+    entries, moves = [], dict[Purse, list[_Move]]()
     told: list[NewEvent] = []
     for booking in bookings:
         before = posted.get(booking.entry.cause, {})
@@ -61,17 +60,18 @@ async def post(tx: Tx, bookings: Sequence[Booking], now: datetime) -> None:
                 continue
             purse = CustomerId(posting.account.removeprefix("customer:")), posting.asset
             added = booking.debited - posting.units
-            moves[purse], latest[purse] = moves.get(purse, 0) + added, booking
+            moves.setdefault(purse, []).append(_Move(booking, added))
             if added > 0:
                 told.append(_credited(booking, purse, posting, added, now))
-    owed = await customers.move(tx, {purse: units for purse, units in moves.items() if units})
+    sums = {purse: sum(move.added for move in each) for purse, each in moves.items()}
+    owed = await customers.move(tx, {purse: units for purse, units in sums.items() if units})
     crashpoint("flow.credited")
-    lost = {purse: latest[purse] for purse, each in owed.items() if each.before != each.after}
-    claims = await _claims(tx, lost, owed)
+    changed = {purse: moves[purse] for purse, each in owed.items() if each.before != each.after}
+    claims = await _claims(tx, changed, owed)
     await ledger.post(tx, [*entries, *[claim.entry for claim in claims]], now)
     await events.write(tx, told, now)
     for claim in claims:
-        if bool(claim.before) != bool(claim.after):
+        if claim.before != claim.after:
             await _tell_of_claim(tx, claim, now)
 
 
@@ -93,33 +93,49 @@ async def post_unowned(tx: Tx, network: str, above: int, now: datetime) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
-    """What changes of what a customer owes: units to be had before and after, and the entry about it."""
+class _Move:
+    """Units that a booking adds to a purse, or (negative) takes back."""
 
     booking: Booking
+    added: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What changes of what a customer owes: units to be had before and after, and the entry about it.
+
+    `invoice_id` is one whose payment was lost.
+    """
+
     purse: Purse
     before: int
     after: int
+    decimals: int
+    invoice_id: InvoiceId | None
     entry: Entry
 
 
-async def _claims(tx: Tx, lost: dict[Purse, Booking], owed: dict[Purse, Owed]) -> list[_Claim]:
-    if not lost:
+async def _claims(tx: Tx, changed: dict[Purse, list[_Move]], owed: dict[Purse, Owed]) -> list[_Claim]:
+    if not changed:
         return []
-    posted = await ledger.posted(tx, sorted({customer_id for customer_id, _ in lost}))
-    return [_claim(booking, purse, posted.get(purse[0], {}), owed[purse]) for purse, booking in lost.items()]
+    posted = await ledger.posted(tx, sorted({customer_id for customer_id, _ in changed}))
+    return [_claim(moves, purse, posted.get(purse[0], {}), owed[purse]) for purse, moves in changed.items()]
 
 
-def _claim(booking: Booking, purse: Purse, posted: Balances, owed: Owed) -> _Claim:
+def _claim(moves: list[_Move], purse: Purse, posted: Balances, owed: Owed) -> _Claim:
     customer_id, asset = purse
+    # Several payments may be lost at once, each at its own rate, and beside them others arrive.
+    lost = [move for move in moves if move.added < 0]
+    worth = together([(-move.added, move.booking.worth) for move in lost]) if lost else moves[-1].booking.worth
     before = {key: amount for key, amount in posted.items() if key[1] == asset}
     claim = claimed(before, asset)
     due = owed.after - owed.written_off
-    should = wanted_claim(customer_id, asset, owing(claim, due, owed.written_off, booking.worth))
+    should = wanted_claim(customer_id, asset, owing(claim, due, owed.written_off, worth))
     reason = "credit that was spent and lost" if owed.after > owed.before else "lost credit is back"
-    postings = delta(before, should, booking.worth.rate)
-    entry = Entry(booking.entry.store_id, reason, customer_id=customer_id, postings=postings)
-    return _Claim(booking, purse, claim.receivable.units, due, entry)
+    postings = delta(before, should, worth.rate)
+    entry = Entry(moves[0].booking.entry.store_id, reason, customer_id=customer_id, postings=postings)
+    invoice = next((id_ for move in lost if (id_ := move.booking.entry.invoice_id)), None)
+    return _Claim(purse, claim.receivable.units, due, worth.decimals, invoice, entry)
 
 
 def _credited(booking: Booking, purse: Purse, posting: Posting, added: int, now: datetime) -> NewEvent:
@@ -138,19 +154,16 @@ def _credited(booking: Booking, purse: Purse, posting: Posting, added: int, now:
 
 
 async def _tell_of_claim(tx: Tx, claim: _Claim, now: datetime) -> None:
-    customer_id, asset = claim.purse
-    subject = f"{customer_id}/{asset}"
-    amount = format_units(claim.after or claim.before, claim.booking.worth.decimals)
+    amount = format_units(claim.after or claim.before, claim.decimals)
     if not claim.after:
+        customer_id, asset = claim.purse
         ended = f"{amount} {asset} that {customer_id} had spent and lost has come again, or been made good"
-        await alerts.close_alert(tx, Kind.CREDIT_LOST, subject, ended, now)
-        return
-    said = f"{amount} {asset} of {customer_id} was spent, then taken back by the chain or by a person's decision: owed"
-    invoice = claim.booking.entry.invoice_id
-    about = {"customer_id": customer_id, "asset": asset, "amount": amount, "invoice_id": invoice}
-    store = claim.booking.entry.store_id
-    loss = Finding(Kind.CREDIT_LOST, subject, Severity.WARNING, said, store_id=store, about=about)
-    await alerts.open_alert(tx, loss, now)
+        await lost_credit.tell_end(tx, claim.purse, ended, now)
+    elif claim.before:
+        await lost_credit.tell_change(tx, claim.purse, amount)
+    else:
+        assert claim.entry.store_id is not None
+        await lost_credit.tell(tx, claim.purse, amount, claim.entry.store_id, claim.invoice_id, now)
 
 
 def _event(booking: Booking, type_: str, body: dict[str, Any]) -> NewEvent:

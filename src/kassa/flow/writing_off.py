@@ -4,20 +4,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import kassa.alerts.store as alerts
 import kassa.audit.store as audit
 import kassa.customers.store as customers
 import kassa.customers.write_off_store as write_offs
 import kassa.ledger.store as ledger
-from kassa.alerts.model import Kind
 from kassa.audit.model import Actor
 from kassa.core.errors import Conflict, FieldFault, Invalid
 from kassa.core.ids import CustomerId
 from kassa.core.money import currency, format_units, parse_amount
 from kassa.customers.resource import balance_resource
 from kassa.db.pool import Tx
-from kassa.ledger.model import Entry
+from kassa.flow import lost_credit
+from kassa.ledger.model import Entry, Worth
 from kassa.ledger.rules import Balances, Claim, claimed, delta, wanted_claim, written_off
+from kassa.ledger.rules import owing as owing_claim
 from kassa.payments.asset_store import decimals
 from kassa.stores.model import Store
 
@@ -32,13 +32,14 @@ async def write_off(
     """
     asked = await _asked(tx, store, customer_id, asset, amount)
     await write_offs.write_off(tx, store.id, asked.customer_id, asset, asked.units, note, by.name, now)
-    should = wanted_claim(asked.customer_id, asset, asked.after)
-    postings = delta(asked.posted, should, None)
-    await ledger.post(tx, [Entry(store.id, "written off", customer_id=asked.customer_id, postings=postings)], now)
+    await ledger.post(tx, _entries(store, asset, asked), now)
+    purse = asked.customer_id, asset
+    if asked.units == asked.owed:
+        await lost_credit.tell_end(tx, purse, "it was written off", now)
+    else:
+        await lost_credit.tell_change(tx, purse, format_units(asked.owed - asked.units, asked.decimals))
     told = {"asset": asset, "amount": format_units(asked.units, asked.decimals), "note": note}
     await audit.record(tx, by, "customer.written_off", asked.customer_id, now, store_id=store.id, after=told)
-    if asked.units == asked.owed:
-        await alerts.close_alert(tx, Kind.CREDIT_LOST, f"{asked.customer_id}/{asset}", "it was written off", now)
     (left,) = [each for each in await customers.balances(tx, asked.customer_id) if each.asset == asset]
     return balance_resource(left, {asset: asked.decimals})
 
@@ -70,7 +71,10 @@ async def owing(tx: Tx, store: Store) -> list[dict[str, Any]]:  # JSON
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is to be written off: units of all that is `owed` and not written off, with the claim before and after."""
+    """What is to be written off: units of all that is `owed` and not written off, with the claim before and after.
+
+    `posted` is what the books say, where an older version that still runs may have moved the claim to the losses.
+    """
 
     customer_id: CustomerId
     decimals: int
@@ -86,11 +90,24 @@ async def _asked(tx: Tx, store: Store, customer_id: str, asset: str, amount: str
     if asset not in known:
         raise Invalid(FieldFault("asset", f"{asset[:40]!r} is not known here"))
     # Held until the end: nobody else writes off the same, and no block makes it good meanwhile.
-    owed = await write_offs.hold_owed(tx, customer.id, asset)
-    units = owed if amount is None else parse_amount(amount, known[asset])
-    if not 0 < units <= owed:
-        raise Conflict(f"{format_units(owed, known[asset])} {asset} are owed and not written off", code="not_owed")
+    owed, lost = await write_offs.hold_owed(tx, customer.id, asset)
+    left = owed - lost
+    units = left if amount is None else parse_amount(amount, known[asset])
+    if amount is not None and not units:
+        raise Invalid(FieldFault("amount", "must be more than zero"))
+    if not 0 < units <= left:
+        raise Conflict(f"{format_units(left, known[asset])} {asset} are owed and not written off", code="not_owed")
     posted = (await ledger.posted(tx, [customer.id])).get(customer.id, {})
     mine = {key: balance for key, balance in posted.items() if key[1] == asset}
-    before = claimed(mine, asset)
-    return _Asked(customer.id, known[asset], owed, units, mine, before, written_off(before, units))
+    before = owing_claim(claimed(mine, asset), left, lost, Worth(None, 0, 0))
+    return _Asked(customer.id, known[asset], left, units, mine, before, written_off(before, units))
+
+
+def _entries(store: Store, asset: str, asked: _Asked) -> list[Entry]:
+    before, after = (wanted_claim(asked.customer_id, asset, claim) for claim in (asked.before, asked.after))
+    steps = (("owed by the customer, no loss", asked.posted, before), ("written off", before, after))
+    return [
+        Entry(store.id, reason, customer_id=asked.customer_id, postings=postings)
+        for reason, posted, should in steps
+        if (postings := delta(posted, should, None))
+    ]

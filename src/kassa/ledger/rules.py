@@ -1,7 +1,7 @@
 """What the books should say about a payment or a spend, and the one entry that makes them say it. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from kassa.core.ids import CustomerId
@@ -66,16 +66,31 @@ def claimed(posted: Balances, asset: str) -> Claim:
     return Claim(*(posted.get((account, asset), Amount(0)) for account in (RECEIVABLES, LOSSES)))
 
 
+def together(lost: Sequence[tuple[int, Worth]]) -> Worth:
+    """Return at what rate units, given with what each is valued by, are worth together what they are worth apart.
+
+    What has no rate adds no value; where none has one, there is none together. All units are above zero.
+    """
+    units, worth = sum(units for units, _ in lost), lost[0][1]
+    priced = [part * each.rate for part, each in lost if each.rate is not None]
+    return replace(worth, rate=sum(priced, Fraction(0)) / units if priced else None)
+
+
 def owing(claim: Claim, receivable: int, loss: int, worth: Worth) -> Claim:
-    """Return a claim with other units. More is valued at the present rate, less takes its share of the value along."""
+    """Return a claim with other units. More is valued by `worth`, less takes its share of the value along.
+
+    What the books call a loss and nobody wrote off (an older version, while it still runs, moves it there) is moved
+    back beforehand, and the other way round: with its value.
+    """
+    # While something is to be had, all that is a loss was one before: what comes makes it good last.
+    before = loss if receivable else max(loss, claim.loss.units)
+    claim = _with_loss(claim, min(before, claim.receivable.units + claim.loss.units))
     return Claim(_resized(claim.receivable, receivable, worth), _resized(claim.loss, loss, worth))
 
 
 def written_off(claim: Claim, units: int) -> Claim:
     """Return a claim of which units, at most the receivable's, are a loss now, with their share of the value."""
-    kept = _resized(claim.receivable, claim.receivable.units - units, Worth(None, 0, 0))
-    value = claim.loss.value + claim.receivable.value - kept.value
-    return Claim(kept, Amount(claim.loss.units + units, value))
+    return _with_loss(claim, claim.loss.units + units)
 
 
 def wanted_claim(customer_id: CustomerId, asset: str, claim: Claim) -> Balances:
@@ -86,6 +101,17 @@ def wanted_claim(customer_id: CustomerId, asset: str, claim: Claim) -> Balances:
     )
     should = {RECEIVABLES: claim.receivable, LOSSES: claim.loss, customer(customer_id): whole}
     return {(account, asset): amount for account, amount in should.items() if amount != Amount(0)}
+
+
+def _with_loss(claim: Claim, units: int) -> Claim:
+    """Return a claim of which so many units, at most all of them, are a loss: what is moved keeps its value."""
+    receivable, loss, nothing = claim.receivable, claim.loss, Worth(None, 0, 0)
+    value, moved = receivable.value + loss.value, units - loss.units
+    if moved > 0:
+        receivable = _resized(receivable, receivable.units - moved, nothing)
+        return Claim(receivable, Amount(units, value - receivable.value))
+    loss = _resized(loss, units, nothing)
+    return Claim(Amount(receivable.units - moved, value - loss.value), loss)
 
 
 def _resized(amount: Amount, units: int, worth: Worth) -> Amount:
