@@ -1,7 +1,9 @@
 """Each role with full valid forms: who may, does it; who may not, changes nothing; and looking changes nothing."""
 
+import asyncio
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 
 from kassa import flow
@@ -211,6 +213,23 @@ async def test_what_a_customer_owes_is_written_off_after_its_owner_saw_what_that
     assert "0.00000600 BTC@bitcoin-regtest" in (await owner.submit("/loss", note="all of it")).words
     await owner.submit("/write-off")
     assert "See what it means" not in (await owner.open(page)).words
+
+
+async def test_what_a_write_off_means_is_read_while_nobody_changes_what_is_owed(premises: Premises) -> None:
+    owner, ids = await set_up(premises, Role.OWNER)
+    pool = premises.house.database.pool
+    await owner.open(premises.at(f"customers/{ids['cus']}"))
+    async with premises.house.database.transaction() as tx:
+        await tx.execute("lock table entries in access exclusive mode")
+        asking = asyncio.create_task(owner.submit("/loss", note="moved away"))
+        async with asyncio.timeout(20):
+            while not await pool.fetchval(  # noqa: ASYNC110 rows tell nobody
+                "select exists (select from pg_locks where relation = 'entries'::regclass and not granted)"
+            ):
+                await asyncio.sleep(0.01)
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await pool.execute("select from customer_balances for update nowait")
+    assert (await asking).status == 200
 
 
 async def test_money_without_an_owner_is_listed_and_given_to_whom_a_person_names(premises: Premises) -> None:

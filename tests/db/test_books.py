@@ -9,10 +9,11 @@ import asyncpg
 import pytest
 
 from kassa.alerts import holdings_store as holdings
-from kassa.core.ids import StoreId
+from kassa.core.ids import PaymentId, StoreId
 from kassa.db.pool import Database
 from kassa.ledger import store as ledger
 from kassa.ledger import sums_store as sums
+from kassa.ledger.model import Entry, Posting
 from kassa.ledger.view import Filters
 
 STORE = StoreId("sto")
@@ -248,6 +249,21 @@ async def test_an_entry_that_is_on_its_way_while_later_ones_are_added_up_is_not_
         await transaction.commit()
     await _all_kept(database)
     assert await database.pool.fetchval("select units from book_sums where account = 'wallet:n'") == 18
+
+
+async def test_a_transaction_has_its_own_number_before_it_numbers_its_entries(database: Database) -> None:
+    """Else an entry could be on its way in a transaction that nobody sees running."""
+    async with database.pool.acquire() as connection:
+        await _booked(connection)
+        await connection.execute(
+            """create function seen() returns trigger language plpgsql as $$ begin
+                   if pg_current_xact_id_if_assigned() is null then raise 'not seen'; end if; return new; end $$;
+               create trigger seen before insert on postings for each row execute function seen()"""
+        )
+    postings = tuple(Posting(account, "BTC@n", units, 0, None) for account, units in (("wallet:n", 7), ("sales", -7)))
+    for _ in range(3):
+        async with database.transaction() as tx:
+            await ledger.post(tx, [Entry(STORE, "r", PaymentId("pay"), postings=postings)], datetime.now(UTC))
 
 
 async def test_sums_of_a_database_whose_transactions_are_numbered_anew_go_on(database: Database) -> None:

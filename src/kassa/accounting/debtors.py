@@ -33,6 +33,7 @@ def customer_write_off(
     from kassa.accounting import owing
 
     settings = settings_of(config)
+    owing.check_note(note)
     if not yes:
         seen = ask(owing.preview(settings, store, customer, asset, amount))
         typer.confirm(

@@ -39,14 +39,19 @@ async def write_off(
     settings: Settings, store_id: str, customer_id: str, asset: str, amount: str | None, note: str
 ) -> dict[str, Any]:  # JSON
     """Write off what a customer owes, as the operator, and tell their balance; raises what `flow.write_off` does."""
-    faults = line_faults("note", note)
-    if not 0 < len(note) <= _NOTE:
-        faults = [*faults, FieldFault("note", f"must be 1 to {_NOTE} characters")]
-    if faults:
-        raise Invalid(*faults)
+    check_note(note)
 
     async def work(tx: Tx, now: datetime) -> dict[str, Any]:  # JSON
         store = await stores.get_store(tx, store_id)
         return await flow.write_off(tx, store, customer_id, asset, amount, note, operator(), now)
 
     return await in_transaction(settings, work)
+
+
+def check_note(note: str) -> None:
+    """Raise `Invalid` where a reason cannot be kept."""
+    faults = line_faults("note", note)
+    if not 0 < len(note) <= _NOTE:
+        faults = [*faults, FieldFault("note", f"must be 1 to {_NOTE} characters")]
+    if faults:
+        raise Invalid(*faults)

@@ -32,8 +32,8 @@ async def assign_payment(
 ) -> dict[str, Any]:  # JSON
     """Give money without an owner to a customer, or (None) to the store's income, and return the payment.
 
-    The last decision counts; the books follow it by mirrored entries, and what a customer had already spent of it is a
-    loss. Raises `NotFound`, `Invalid` for an unknown customer, and `Conflict` (`payment_has_an_owner`) for a payment
+    The last decision counts; the books follow it by mirrored entries, and what a customer had already spent of it they
+    owe. Raises `NotFound`, `Invalid` for an unknown customer, and `Conflict` (`payment_has_an_owner`) for a payment
     for an invoice or a customer's own deposit.
     """
     payment = await owners.hold(tx, store.id, payment_id)
@@ -50,14 +50,14 @@ async def assign_payment(
     if payment.store_id is None:
         await _adopt(tx, house, store, payment, now)
     await owners.assign(tx, store.id, payment, None if customer_id is None else CustomerId(customer_id), by.name, now)
-    before, after = {"assigned_to": payment.assigned_to}, {"assigned_to": customer_id or INCOME}
-    await audit.record(tx, by, "payment.assigned", payment.id, now, store_id=store.id, before=before, after=after)
     touched = (
         Touched(deposits=frozenset([payment.id]))
         if payment.invoice_id is None
         else Touched(frozenset([payment.invoice_id]))
     )
     await reassess(tx, house, touched, now)
+    before, after = {"assigned_to": payment.assigned_to}, {"assigned_to": customer_id or INCOME}
+    await audit.record(tx, by, "payment.assigned", payment.id, now, store_id=store.id, before=before, after=after)
     return await payment_resource(tx, house, store, payment.id, now)
 
 

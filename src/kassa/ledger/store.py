@@ -41,13 +41,17 @@ async def posted(tx: Tx, causes: Sequence[Cause]) -> dict[Cause, Balances]:
 
 
 async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
-    """Write entries with their postings, in one statement; an unbalanced one is refused by the database at commit."""
+    """Write entries with their postings, in one statement; an unbalanced one is refused by the database at commit.
+
+    The transaction has its own number before it takes those of entries: by it `sums_store` tells what is on its way.
+    """
     if not entries:
         return
     postings = [(place, posting) for place, entry in enumerate(entries, 1) for posting in entry.postings]
     await tx.execute(
         """with asked as (
-               select nextval(pg_get_serial_sequence('entries', 'id')) as id, e.* from (
+               select nextval(case when pg_current_xact_id() is not null
+                   then pg_get_serial_sequence('entries', 'id') end) as id, e.* from (
                    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
                        $7::text[]) with ordinality as e (store_id, payment_id, spend_id, customer_id, invoice_id,
                        decision_id, reason, place) order by place) e

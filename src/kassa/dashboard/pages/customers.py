@@ -43,8 +43,8 @@ async def _give(visit: Visit) -> Screen:
 async def _see_loss(visit: Visit) -> Screen:
     """Show what would be a loss: nothing is written yet."""
     asked = _write_off(visit)
-    async with visit.house.database.pool.acquire() as connection:
-        told = await flow.preview_write_off(connection, visit.store, visit.id, asked["asset"], asked["amount"])
+    async with visit.house.database.transaction() as tx:
+        told = await flow.preview_write_off(tx, visit.store, visit.id, asked["asset"], asked["amount"])
     # The amount that was shown is the one that is meant, also if more is owed by then.
     return Screen("write-off.html", {"told": told, "note": asked["note"], "once": token_hex(8)})
 
