@@ -109,7 +109,6 @@ async def test_the_end_closes_the_page_by_itself_and_a_late_payment_is_not_passe
 
     await shared_bitcoind.fund(option(invoice, BTC)["address"], 100_000)
     await kassa.until_invoice(invoice, payments=["detected"])
-    await page.reload()
     await shows(page, "Your payment came too late", "decides")
 
 

@@ -104,6 +104,8 @@ async def test_e19_no_other_site_can_frame_the_checkout_or_hear_of_it(
         await asyncio.sleep(1)
         framed = [frame for frame in page.frames if "/i/inv_" in frame.url]
         assert [await frame.locator("h1").count() for frame in framed] in ([], [0])
+        await page.locator("dialog").get_by_role("button", name="Close").click()  # and nobody is locked in
+        await expect(page.locator("dialog")).to_have_count(0)
         assert await page.evaluate("heard") == []
     await patched(served, frame_ancestors=[])
     assert any("frame-ancestors" in fault for fault in faults.seen)
@@ -117,6 +119,7 @@ async def test_e19_a_shop_believes_no_message_but_that_of_its_own_frame(served: 
         await page.goto(site.origin)
         await expect(page.frame_locator("dialog iframe").locator("h1")).to_have_text("Waiting for your payment")
         await page.wait_for_function("heard.includes('ready new')")
+        await expect(page.locator("dialog > button")).to_have_count(0)  # the frame has its own
         forged = {"kassa": 1, "type": "status", "invoice": invoice["id"], "status": "settled"}
         await page.evaluate(
             r"""async (said) => {

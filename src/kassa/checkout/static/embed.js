@@ -17,16 +17,24 @@
     frame.allow = "clipboard-write";
     Object.assign(dialog.style, { padding: "0", border: "0", borderRadius: "12px", width: "min(100vw, 30rem)", height: "min(100vh, 52rem)", maxWidth: "none", maxHeight: "none", overflow: "hidden" });
     Object.assign(frame.style, { display: "block", width: "100%", height: "100%", border: "0" });
-    dialog.append(frame);
+    // Until the page in the frame has its own: one that is refused there, or away, shows nothing, and must not lock anybody in.
+    const out = document.createElement("button");
+    out.type = "button";
+    out.textContent = "×";
+    out.setAttribute("aria-label", "Close");
+    Object.assign(out.style, { position: "absolute", top: "8px", insetInlineEnd: "8px", width: "44px", height: "44px", border: "0", borderRadius: "22px", font: "24px/1 sans-serif", background: "#eceff3", color: "#1b2430", cursor: "pointer" });
+    dialog.setAttribute("aria-label", frame.title);
+    dialog.append(frame, out);
 
     const close = () => dialog.close();
+    out.addEventListener("click", close);
     const hear = (event) => {
       // From our frame, of our origin, about this invoice: anything else is somebody else's.
       const said = event.data;
       if (event.source !== frame.contentWindow || event.origin !== home) return;
       if (said?.kassa !== 1 || said.invoice !== invoice) return;
       if (said.type === "close") close();
-      else if (said.type === "ready") onReady?.(said.status);
+      else if (said.type === "ready") { out.remove(); onReady?.(said.status); }
       else if (said.type === "status") onStatus?.(said.status);
     };
     addEventListener("message", hear);
