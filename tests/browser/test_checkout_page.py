@@ -104,9 +104,9 @@ async def test_e19_no_other_site_can_frame_the_checkout_or_hear_of_it(
         await asyncio.sleep(1)
         framed = [frame for frame in page.frames if "/i/inv_" in frame.url]
         assert [await frame.locator("h1").count() for frame in framed] in ([], [0])
+        assert await page.evaluate("heard") == []
         await page.locator("dialog").get_by_role("button", name="Close").click()  # and nobody is locked in
         await expect(page.locator("dialog")).to_have_count(0)
-        assert await page.evaluate("heard") == []
     await patched(served, frame_ancestors=[])
     assert any("frame-ancestors" in fault for fault in faults.seen)
     faults.seen.clear()

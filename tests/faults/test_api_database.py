@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from urllib.parse import parse_qs, urlsplit
@@ -182,13 +182,20 @@ async def test_a_database_that_hangs_is_not_ready(served: Served) -> None:
     assert monotonic() - start < 10
 
 
+@asynccontextmanager
+async def _without(served: Served, table: str, column: str) -> AsyncIterator[None]:
+    pool = served.house.database.pool
+    await pool.execute(f"alter table {table} rename column {column} to elsewhere")
+    yield
+    await pool.execute(f"alter table {table} rename column elsewhere to {column}")
+
+
 async def test_a_failure_nobody_expected_is_logged_and_told_to_nobody(
     served: Served, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # A column that is not there: an error of ours, with table names in it.
-    await served.house.database.pool.execute("alter table invoices rename column reference to elsewhere")
-
-    answer = await served.all.post("/v1/invoices", ORDER)
+    async with _without(served, "invoices", "reference"):
+        answer = await served.all.post("/v1/invoices", ORDER)
 
     assert (answer.status, answer.code) == (500, "internal_error")
     for word in (b"Traceback", b"column", b"asyncpg", b"reference", b"select", b"/work", b".py"):
@@ -211,10 +218,10 @@ async def test_e27_no_secret_reaches_the_log_or_an_answer(
         await served.caller(served.all.key[:-1] + "!").get("/v1/invoices"),
         await served.all.get(f"/v1/webhooks/{hook['id']}"),
     ]
-    await served.house.database.pool.execute("alter table invoices rename column reference to elsewhere")
-    answers.append(await served.all.post("/v1/invoices", ORDER | {"description": "canary-description"}))
-    await served.house.database.pool.execute("alter table api_keys rename column scopes to elsewhere")
-    answers.append(await served.all.get("/v1/invoices"))
+    async with _without(served, "invoices", "reference"):
+        answers.append(await served.all.post("/v1/invoices", ORDER | {"description": "canary-description"}))
+        async with _without(served, "api_keys", "scopes"):
+            answers.append(await served.all.get("/v1/invoices"))
 
     logged = "".join(capfd.readouterr())
     assert [answers[-2].status, answers[-1].status] == [500, 500]
