@@ -20,7 +20,7 @@
     // Until the page in the frame has its own: one that is refused there, or away, shows nothing, and must not lock anybody in.
     const out = document.createElement("button");
     out.type = "button";
-    out.textContent = "×";
+    out.textContent = "\u00d7"; // whatever the encoding of the page around it
     out.setAttribute("aria-label", "Close");
     Object.assign(out.style, { position: "absolute", top: "8px", insetInlineEnd: "8px", width: "44px", height: "44px", border: "0", borderRadius: "22px", font: "24px/1 sans-serif", background: "#eceff3", color: "#1b2430", cursor: "pointer" });
     dialog.setAttribute("aria-label", frame.title);
