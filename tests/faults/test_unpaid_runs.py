@@ -251,6 +251,30 @@ async def test_e43_a_program_without_settings_bounds_payers_of_links(database_ur
     assert runs.take([wallet], Taker("key"), livemode=True) == {wallet.keychain_id}
 
 
+def test_e43_a_crowd_that_comes_before_anything_was_read_is_bounded_too() -> None:
+    runs, wallet, payer = UnpaidRuns(test=400), wallet_at(0), Taker("payer", link=True)
+    for _ in range(16):
+        assert runs.take([wallet], payer, livemode=False) == {wallet.keychain_id}
+    assert runs.take([wallet], Taker("key"), livemode=False) == {wallet.keychain_id}
+    with pytest.raises(Throttled):
+        runs.take([wallet], payer, livemode=False)
+    assert runs.to_read_again([wallet]) == [(wallet.keychain_id, 400)]
+
+
+def test_e43_what_is_taken_while_the_count_is_read_is_not_forgotten() -> None:
+    runs, wallet, payers = UnpaidRuns(test=400), wallet_at(0), [Taker(str(n), link=True) for n in range(400)]
+    runs.take([wallet], payers[0], livemode=False)
+    runs.know(Known(wallet.keychain_id, 1, 1, 1, -1))
+    counted = runs.counted([wallet.keychain_id])[wallet.keychain_id]
+    for payer in payers[:100]:  # while it is read
+        runs.take([wallet], payer, livemode=False)
+    runs.know(Known(wallet.keychain_id, 1, 1, 1, -1), counted)
+    for payer in payers[100:199]:  # of 200, beside 101 before
+        runs.take([wallet], payer, livemode=False)
+    with pytest.raises(Throttled):
+        runs.take([wallet], payers[199], livemode=False)
+
+
 def wallet_at(index: int) -> Wallet:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     return Wallet(WalletId("wal_1"), StoreId("sto_1"), "bitcoin", 1, "", "", index, now)

@@ -34,5 +34,6 @@ async def take(
 
 async def recount(house: House, keychains: Sequence[tuple[int, int]]) -> None:
     """Read anew how far keychains are, each with how far back to look."""
+    counted = house.unpaid.counted(keychain for keychain, _ in keychains)
     for known in await house.database.run(lambda tx: runs.unpaid_of(tx, keychains)):
-        house.unpaid.know(known)
+        house.unpaid.know(known, counted[known.keychain_id])

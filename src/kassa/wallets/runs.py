@@ -13,6 +13,12 @@ from kassa.wallets.model import Known, Taker, Wallet
 _MOST_TAKERS = 10_000
 _RETRY_SECONDS = 60
 _KNOWN_SECONDS = 0.5
+_UNREAD = 16
+"""So many payers of links take an address before it was read how far the keychain is: a crowd comes within moments."""
+
+
+Counted = tuple[int, int]
+"""How many addresses of a keychain were counted here, ever: all, and those of links."""
 
 
 @dataclass(slots=True)
@@ -32,6 +38,7 @@ class _Run:
     payers: dict[str, int] = field(default_factory=dict)
     touched: bool = False
     read_at: float = 0
+    counted: Counted = (0, 0)
 
     @property
     def length(self) -> int:
@@ -66,7 +73,8 @@ class UnpaidRuns:
             run = self._runs.setdefault(wallet.keychain_id, _Run(bound))
             run.next_index, run.touched = max(run.next_index, wallet.next_index), True
             length = run.links if self._links_only else run.length
-            if run.before is None or has_room(length, bound, by, run.takers, run.payers, run.links):
+            unread = not by.link or run.counted[1] < _UNREAD
+            if unread if run.before is None else has_room(length, bound, by, run.takers, run.payers, run.links):
                 taken[wallet.keychain_id] = run
         full = [wallet for wallet in chosen if wallet.keychain_id not in taken]
         if full and (whole or not taken):
@@ -95,14 +103,23 @@ class UnpaidRuns:
                 run.read_at, found[wallet.keychain_id] = now, run.bound
         return list(found.items())
 
-    def know(self, known: Known) -> None:
-        """Take note of how far a keychain is; with a payment all takers begin anew."""
+    def counted(self, keychains: Iterable[int]) -> dict[int, Counted]:
+        """Return what was counted of keychains so far; to be asked before they are read."""
+        return {keychain: self._runs[keychain].counted for keychain in keychains}
+
+    def know(self, known: Known, counted: Counted | None = None) -> None:
+        """Take note of how far a keychain is; with a payment all takers begin anew.
+
+        What was counted since (`counted`: before it was read) may not be in it, and comes on top until the next time:
+        a crowd takes many addresses while a busy database answers.
+        """
         run = self._runs[known.keychain_id]
+        since, by_links = (now - then for now, then in zip(run.counted, counted or run.counted, strict=True))
         if known.paid > run.paid:
             run.takers.clear()
             run.payers.clear()
-        run.next_index, run.before = known.next_index, known.next_index - 1 - known.unpaid
-        run.paid, run.links, run.touched, run.read_at = known.paid, known.by_links, False, monotonic()
+        run.next_index, run.before = known.next_index + since, known.next_index - 1 - known.unpaid
+        run.paid, run.links, run.touched, run.read_at = known.paid, known.by_links + by_links, since > 0, monotonic()
 
 
 def has_room(
@@ -129,6 +146,7 @@ def _is_fair(length: int, bound: int, who: str, taken: Mapping[str, int], shared
 def _count(run: _Run, by: Taker) -> None:
     run.next_index += 1
     run.links += by.link
+    run.counted = run.counted[0] + 1, run.counted[1] + by.link
     taken = run.payers if by.link else run.takers
     if by.id in taken or len(taken) < _MOST_TAKERS:
         taken[by.id] = taken.get(by.id, 0) + 1
