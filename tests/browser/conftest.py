@@ -151,7 +151,7 @@ async def site(page: str) -> AsyncIterator[int]:
         return web.Response(text=page, content_type="text/html")
 
     app = web.Application()
-    app.router.add_get("/", show)
+    app.router.add_get("/{place:.*}", show)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -47,11 +47,10 @@ async def patched(served: Served, **change: Any) -> None:
     assert answer.status == 200, answer.body
 
 
-class Site:
-    """A page of a shop on an origin of its own, which embeds a checkout."""
-
-    def __init__(self, kassa: str, invoice: str) -> None:
-        self._page = f"""<!doctype html><title>Shop</title><link rel="icon" href="data:,">
+@asynccontextmanager
+async def shop(kassa: str, invoice: str) -> AsyncIterator[str]:
+    """Serve a page of a shop that embeds a checkout; yield its origin."""
+    page = f"""<!doctype html><title>Shop</title><link rel="icon" href="data:,">
 <p>Shop</p><script src="{kassa}/embed.js"></script>
 <script>
   window.heard = [];
@@ -59,22 +58,16 @@ class Site:
   window.box = Kassa.open({{ invoice: "{invoice}", onReady: (s) => heard.push("ready " + s),
     onStatus: (s) => heard.push("status " + s), onClose: () => heard.push("closed") }});
 </script>"""
-        self.origin = ""
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Site"]:
-        """Serve it on a port of its own."""
-        async with site(self._page) as port:
-            self.origin = f"http://127.0.0.1:{port}"
-            yield self
+    async with site(page) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def test_e19_a_listed_site_shows_the_checkout_in_a_frame_and_hears_of_it(served: Served, page: Page) -> None:
     invoice = await served.all.invoice()
     kassa = f"http://127.0.0.1:{served.port}"
-    async with Site(kassa, invoice["id"]).running() as site:
-        await patched(served, frame_ancestors=[site.origin])
-        await page.goto(site.origin)
+    async with shop(kassa, invoice["id"]) as origin:
+        await patched(served, frame_ancestors=[origin])
+        await page.goto(origin)
         frame = page.frame_locator("dialog iframe")
         await expect(frame.locator("h1")).to_have_text("Waiting for your payment")
         await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"})
@@ -97,9 +90,9 @@ async def test_e19_no_other_site_can_frame_the_checkout_or_hear_of_it(
     served: Served, page: Page, faults: Faults
 ) -> None:
     invoice = await served.all.invoice()
-    async with Site(f"http://127.0.0.1:{served.port}", invoice["id"]).running() as site:
+    async with shop(f"http://127.0.0.1:{served.port}", invoice["id"]) as origin:
         await patched(served, frame_ancestors=["https://other.example"])
-        await page.goto(site.origin)
+        await page.goto(origin)
         await page.wait_for_function("document.querySelector('iframe')")
         await asyncio.sleep(1)
         framed = [frame for frame in page.frames if "/i/inv_" in frame.url]
@@ -114,9 +107,9 @@ async def test_e19_no_other_site_can_frame_the_checkout_or_hear_of_it(
 
 async def test_e19_a_shop_believes_no_message_but_that_of_its_own_frame(served: Served, page: Page) -> None:
     invoice = await served.all.invoice()
-    async with Site(f"http://127.0.0.1:{served.port}", invoice["id"]).running() as site:
-        await patched(served, frame_ancestors=[site.origin])
-        await page.goto(site.origin)
+    async with shop(f"http://127.0.0.1:{served.port}", invoice["id"]) as origin:
+        await patched(served, frame_ancestors=[origin])
+        await page.goto(origin)
         await expect(page.frame_locator("dialog iframe").locator("h1")).to_have_text("Waiting for your payment")
         await page.wait_for_function("heard.includes('ready new')")
         await expect(page.locator("dialog > button")).to_have_count(0)  # the frame has its own

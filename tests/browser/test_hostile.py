@@ -7,7 +7,6 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
@@ -27,7 +26,7 @@ from kassa.stores import store as stores
 from kassa.stores.model import SCOPES
 from tests.api.conftest import follow
 from tests.api.served import Caller, listening
-from tests.browser.conftest import DESKTOP, Faults, OpenPage
+from tests.browser.conftest import DESKTOP, Faults, OpenPage, site
 from tests.browser.hostile import CHECK, HOSTILE, REFUSED, packed
 from tests.dashboard.visitor import Premises
 from tests.house import TPUB, add_store, build_house
@@ -245,18 +244,8 @@ async def _framing() -> AsyncIterator[str]:
       document.querySelector("iframe").src = location.hash.slice(1);
     </script>"""
 
-    async def serve(_request: web.Request) -> web.Response:
-        return web.Response(text=text, content_type="text/html")
-
-    app = web.Application()
-    app.router.add_get("/{place}", serve)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with site(text) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def _rename(shop: Shop, text: str) -> None:

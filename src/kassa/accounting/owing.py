@@ -7,12 +7,10 @@ import kassa.stores.store as stores
 from kassa import flow
 from kassa.api.texts import line_faults
 from kassa.core.errors import FieldFault, Invalid
+from kassa.customers.model import NOTE_LENGTH
 from kassa.db.pool import Tx
 from kassa.operations import in_transaction, operator
 from kassa.settings import Settings
-
-_NOTE = 200
-"""Characters of a reason at most, as in the API."""
 
 
 async def owing(settings: Settings, store_id: str) -> dict[str, Any]:  # JSON
@@ -51,7 +49,7 @@ async def write_off(
 def check_note(note: str) -> None:
     """Raise `Invalid` where a reason cannot be kept."""
     faults = line_faults("note", note)
-    if not 0 < len(note) <= _NOTE:
-        faults = [*faults, FieldFault("note", f"must be 1 to {_NOTE} characters")]
+    if not 0 < len(note) <= NOTE_LENGTH:
+        faults = [*faults, FieldFault("note", f"must be 1 to {NOTE_LENGTH} characters")]
     if faults:
         raise Invalid(*faults)

@@ -6,6 +6,9 @@ from fractions import Fraction
 
 from kassa.core.ids import CustomerId, InvoiceId, SpendId, StoreId
 
+NOTE_LENGTH = 200
+"""Characters, at most, of why something was written off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Customer:

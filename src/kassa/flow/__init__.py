@@ -10,7 +10,7 @@ theirs; `administration` changes stores, keys, wallets and webhooks, and records
 replaces a wallet, slowly; `sharing` watches its addresses also where they were not issued.
 `showing` and `timeline` only read; `guarding` reports what must not be shown, and `reconciling` where the books are not
 what a node shows. `alerting` carries out what people decide about alerts. `verifying` works the books out anew,
-`reporting` sums them up, `keeping` keeps sums of days that are over, and by `writing_off` a person gives up what a
+`reporting` sums them up, `keeping` keeps sums of what is over, and by `writing_off` a person gives up what a
 customer owes. `linking` says where payment links stand by the invoices that `attempting` made for them.
 """
 

@@ -63,6 +63,7 @@ async def hold(tx: Tx, store_id: StoreId, invoice: InvoiceId) -> bool:
 
 
 PATIENCE = "200ms"
+"""So long those who share a transaction wait together for what somebody else holds; then each goes alone."""
 
 
 async def hold_free(tx: Tx, asked: Sequence[tuple[StoreId, InvoiceId]]) -> set[InvoiceId]:

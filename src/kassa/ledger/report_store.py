@@ -8,6 +8,7 @@ import kassa.ledger.sums_store as sums
 from kassa.core.ids import StoreId
 from kassa.db.pool import Tx
 from kassa.ledger.model import Amount
+from kassa.ledger.store import CUSTOMERS
 
 COSTS = ("fees", "under", "losses")
 
@@ -73,12 +74,12 @@ async def outstanding(tx: Tx, store_id: StoreId) -> Sequence[Outstanding]:
 
 async def liabilities(tx: Tx, store_id: StoreId) -> Sequence[Held]:
     """Return what a store owes its customers, by asset."""
-    return await _of_customers(tx, store_id, sums.CUSTOMERS, "b.units > 0")
+    return await _of_customers(tx, store_id, CUSTOMERS, "b.units > 0")
 
 
 async def receivables(tx: Tx, store_id: StoreId) -> Sequence[Held]:
     """Return what customers owe a store and nobody has written off, by asset."""
-    return await _of_customers(tx, store_id, "receivables", "b.owed > b.written_off")
+    return await _of_customers(tx, store_id, "receivables", "b.owed > 0 and b.owed > b.written_off")
 
 
 async def _of_customers(tx: Tx, store_id: StoreId, account: str, has: str) -> Sequence[Held]:

@@ -10,6 +10,10 @@ from kassa.ledger.model import Amount, Cause, Entry
 from kassa.ledger.rules import Balances
 from kassa.ledger.view import Filters, Line, Shown, Stand
 
+CUSTOMERS = "customers"
+"""The accounts of all customers, `customer:…`, as one."""
+FOLDED = f"case when starts_with(p.account, 'customer:') then '{CUSTOMERS}' else p.account end"
+"""The account of a posting `p`, in SQL: those of customers as one."""
 _LIKE = """
 e.store_id = $1 and ($2::bigint is null or e.id < $2) and ($3::text is null or (e.cause = $3 and e.payment_id = $3))
 and ($4::text is null or e.invoice_id = $4)
@@ -87,14 +91,13 @@ async def balances(tx: Tx, store_id: StoreId, at: datetime, *, together: bool = 
     `together`: the accounts of all customers as one, `customers`. All there ever was is read.
     """
     rows = await tx.fetch(
-        """select case when $3 and starts_with(p.account, 'customer:') then 'customers' else p.account end as account,
-               p.asset, sum(p.units) as units, sum(p.value_units) as value
+        f"""select {FOLDED if together else "p.account"} as account, p.asset,
+               sum(p.units) as units, sum(p.value_units) as value
            from entries e join postings p on p.entry_id = e.id
            where e.store_id = $1 and e.booked_at <= $2
            group by 1, 2 having sum(p.units) <> 0 or sum(p.value_units) <> 0 order by 1, 2""",
         store_id,
         at,
-        together,
     )
     return [Stand(row["account"], row["asset"], Amount(int(row["units"]), int(row["value"]))) for row in rows]
 

@@ -3,14 +3,12 @@
 from kassa.core.ids import StoreId
 from kassa.db.pool import Tx
 from kassa.ledger.model import Amount
+from kassa.ledger.store import FOLDED
 from kassa.ledger.view import Stand
 
-CUSTOMERS = "customers"
-"""The accounts of all customers, `customer:…`, as one."""
 _FIRST_SECONDS = 3_600
-_FOLDED = f"case when starts_with(p.account, 'customer:') then '{CUSTOMERS}' else p.account end"
 _SINCE = f"""
-select {_FOLDED} as account, p.asset, p.units, p.value_units from entries e join postings p on p.entry_id = e.id
+select {FOLDED} as account, p.asset, p.units, p.value_units from entries e join postings p on p.entry_id = e.id
 where e.store_id = $1 and e.id > $3
 """  # noqa: S608  # constants of this file
 _STANDS = f"""
@@ -34,7 +32,7 @@ set next_entry = (select max(id) from entries), next_before = pg_snapshot_xmax(p
 """
 _ADDING = f"""
 insert into book_sums as s (store_id, account, asset, units, value_units)
-select e.store_id, {_FOLDED}, p.asset, sum(p.units), sum(p.value_units)
+select e.store_id, {FOLDED}, p.asset, sum(p.units), sum(p.value_units)
 from entries e join postings p on p.entry_id = e.id
 where e.id > $1 and e.id <= $2 and e.store_id is not null group by 1, 2, 3 order by 1, 2, 3
 on conflict (store_id, account, asset) do update

@@ -15,8 +15,6 @@ _RETRY_SECONDS = 60
 _KNOWN_SECONDS = 0.5
 _UNREAD = 16
 """So many payers of links take an address before it was read how far the keychain is: a crowd comes within moments."""
-
-
 Counted = tuple[int, int]
 """How many addresses of a keychain were counted here, ever: all, and those of links."""
 
@@ -27,6 +25,7 @@ class _Run:
 
     `before`: the index before the run; None: not read yet. What a counter jumped over belongs to no run, so this is not
     always an index that was paid. `takers` are those of the store's own side, `payers` those of its payment links.
+    `counted` never falls.
     """
 
     bound: int
@@ -73,8 +72,11 @@ class UnpaidRuns:
             run = self._runs.setdefault(wallet.keychain_id, _Run(bound))
             run.next_index, run.touched = max(run.next_index, wallet.next_index), True
             length = run.links if self._links_only else run.length
-            unread = not by.link or run.counted[1] < _UNREAD
-            if unread if run.before is None else has_room(length, bound, by, run.takers, run.payers, run.links):
+            if run.before is None:
+                room = not by.link or run.counted[1] < _UNREAD
+            else:
+                room = has_room(length, bound, by, run.takers, run.payers, run.links)
+            if room:
                 taken[wallet.keychain_id] = run
         full = [wallet for wallet in chosen if wallet.keychain_id not in taken]
         if full and (whole or not taken):

@@ -1,4 +1,4 @@
-"""The endless loop that adds days that are over to the sums that pages are answered from."""
+"""The endless loop that adds what is over to the sums that pages are answered from."""
 
 import asyncio
 

@@ -6,6 +6,7 @@ from msgspec import Meta, Raw, Struct, field
 
 from kassa.api.shapes.invoices import _LINE
 from kassa.api.shapes.words import Amount, AssetId, PageQuery, Signed, Time
+from kassa.customers.model import NOTE_LENGTH
 
 
 class Customer(Struct):
@@ -79,7 +80,7 @@ class WriteOff(Struct, forbid_unknown_fields=True, frozen=True):
     """Of which asset, how much (null: all that is owed and not written off), and why."""
 
     asset: Annotated[AssetId, Meta(max_length=100)]
-    note: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": _LINE})]
+    note: Annotated[str, Meta(min_length=1, max_length=NOTE_LENGTH, extra_json_schema={"pattern": _LINE})]
     amount: Amount | None = None
 
 
