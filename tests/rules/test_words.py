@@ -83,7 +83,7 @@ def test_what_becomes_of_too_little_is_what_the_policy_says() -> None:
 
 def test_a_grace_time_is_told_while_it_runs() -> None:
     graceful = replace(terms(), policy=Policy(late_grace_seconds=600))
-    until = language("en").moment(graceful.expires_at + timedelta(seconds=600))
+    until = language("en").time(graceful.expires_at + timedelta(seconds=600))
     running = state(INVOICE | {"status": "expired"}, graceful, at(901), language("en"))
     assert f"before {until} may still be accepted" in running.texts[-1]
     over = state(INVOICE | {"status": "expired", "is_final": True}, graceful, at(901), language("en"))

@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal, localcontext
+from fractions import Fraction
 from functools import lru_cache
 from importlib.resources import files
 
@@ -15,9 +16,13 @@ from babel import Locale, localedata
 from babel.dates import format_datetime
 from babel.messages.pofile import read_po
 from babel.numbers import NumberPattern
+from markupsafe import Markup, escape
+
+from kassa.core.clock import rfc3339
 
 SPOKEN = ("en", "de", "fr", "es", "pt", "it", "nl", "pl", "tr", "ar", "zh", "ja")
 _EXACT = Context(prec=100)  # more digits than any amount has
+_TIME = Markup('<time datetime="{}" data-local><bdi>{}</bdi></time>')
 _MOST_ASKED = 16  # languages that a browser names
 
 
@@ -36,8 +41,13 @@ class Language:
     words: Mapping[str, str] = field(repr=False)
 
     def say(self, english: str, **parts: object) -> str:
-        """Return a text in this language with its `{parts}` filled in; English where the catalogue lacks it."""
+        """Return a text in this language with its `{parts}` filled in; English where the catalogue lacks it.
+
+        With an element among its parts (`time`) it is markup, in which everything else is escaped.
+        """
         text = self.words.get(english) or english
+        if any(isinstance(part, Markup) for part in parts.values()):
+            text = escape(text)
         return text.format(**parts) if parts else text
 
     def money(self, amount: str, currency: str) -> str:
@@ -53,6 +63,17 @@ class Language:
     def moment(self, at: datetime) -> str:
         """Write a moment, in UTC: nobody told us where the payer lives."""
         return _moment(self.locale, at)
+
+    def time(self, at: datetime) -> Markup:
+        """Write a moment as an element, for a script to put it into the zone of its reader."""
+        return _TIME.format(rfc3339(at), self.moment(at))
+
+    def percent(self, share: Fraction) -> str:
+        """Write a share, given in millionths at most, as percent."""
+        decimals = next(each for each in range(5) if (share * 10 ** (each + 2)).denominator == 1)
+        pattern = _pattern(self.locale, "percent", decimals)
+        with localcontext(_EXACT):
+            return str(pattern.apply(Decimal(share.numerator) / share.denominator, self.locale))
 
 
 def later(english: str) -> str:
@@ -117,7 +138,7 @@ def _moment(locale: Locale, at: datetime) -> str:
 
 @lru_cache(maxsize=500)
 def _pattern(locale: Locale, kind: str, decimals: int) -> NumberPattern:
-    formats = locale.currency_formats["standard"] if kind == "currency" else locale.decimal_formats[None]
-    pattern: NumberPattern = copy(formats)
+    formats = {"currency": locale.currency_formats.get("standard"), "percent": locale.percent_formats.get(None)}
+    pattern: NumberPattern = copy(formats.get(kind) or locale.decimal_formats[None])
     pattern.frac_prec = (decimals, decimals)
     return pattern

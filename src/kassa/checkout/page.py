@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from kassa.chains.base import Chain
 from kassa.checkout import assets
 from kassa.checkout.drawing import qr
+from kassa.checkout.ending import ending
 from kassa.checkout.languages import SPOKEN, Language, language
 from kassa.checkout.words import is_closed, payment_words, shop, state, trimmed, ways
 from kassa.core.errors import Unavailable
@@ -92,8 +93,9 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
         price=said.money(invoice["amount"], invoice["currency"]),
         store=view.store.name,
         logo=None if branding.logo_hash is None else logo_path(branding.logo_hash),
-        expires=said.moment(view.terms.expires_at),
-        created=said.moment(view.terms.created_at),
+        expires=said.time(view.terms.expires_at),
+        ending=ending(view.terms, view.paid, said),
+        created=said.time(view.terms.created_at),
         ways=shown,
         way=next((way for way in shown if way.chosen), None),
         payments=[_payment(payment, chains, said) for payment in invoice["payments"]],

@@ -185,7 +185,7 @@ def _expired(invoice: Json, terms: Terms, said: Language) -> State:
         if terms.policy.late_grace_seconds == 0 or not waiting
         else said.say(
             "If you have sent something already: what the network shows before {time} may still be accepted.",
-            time=said.moment(terms.accepts_until),
+            time=said.time(terms.accepts_until),
         ),
     )
     return State(said.say("The time is over"), texts, "bad", False, waiting)

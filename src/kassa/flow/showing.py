@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 import kassa.invoices.store as invoices
@@ -26,12 +27,16 @@ _PRIVATE = ("store_id", "metadata", "customer_id", "payment_link_id", "reference
 
 @dataclass(frozen=True, slots=True)
 class PayerView:
-    """What a payer's page is made of: the public invoice, who asks for the money, by which terms, as of when."""
+    """What a payer's page is made of: the public invoice, who asks for the money, by which terms, as of when.
+
+    `paid` is the share of the price that was paid.
+    """
 
     public: dict[str, Any]  # JSON
     store: Store
     terms: Terms
     now: datetime
+    paid: Fraction
 
 
 async def invoice_resource(
@@ -109,7 +114,9 @@ async def payer_views(tx: Tx, house: House, ids: Sequence[InvoiceId], now: datet
     taken = await pictures.take(tx, house, ids, now)
     owners = await stores.get_stores(tx, sorted({picture.terms.store_id for picture in taken}))
     return {
-        picture.terms.id: PayerView(_public(house, picture), owners[picture.terms.store_id], picture.terms, now)
+        picture.terms.id: PayerView(
+            _public(house, picture), owners[picture.terms.store_id], picture.terms, now, picture.standing.paid_share
+        )
         for picture in taken
     }
 
