@@ -54,6 +54,48 @@ async def test_the_overview_counts_what_was_made_and_what_settled(served: Served
     assert (await served.all.get("/v1/overview?days=8")).status == 422
 
 
+async def test_what_waits_for_a_decision_is_counted_as_it_is_listed_whatever_its_age(served: Served) -> None:
+    clock, pool = served.house.clock, served.house.database.pool
+    assert isinstance(clock, SetClock)
+    old, decided = await served.all.invoice(), await served.all.invoice()
+    await pool.execute("update invoices set flags = '{underpaid,late}', status = 'expired' where id = $1", old["id"])
+    await pool.execute("update invoices set flags = '{underpaid,marked}' where id = $1", decided["id"])
+    clock.move(400 * 86_400)
+    counted = (await served.all.get("/v1/overview?days=7")).json["flagged"]
+    assert counted == {"underpaid": 1, "overpaid": 0, "late": 1, "reversed": 0}
+    for flag, count in counted.items():
+        listed = (await served.all.get(f"/v1/invoices?flag={flag}&decision=none")).json["data"]
+        assert [each["id"] for each in listed] == [old["id"]] * count
+    everything = (await served.all.get("/v1/invoices?flag=underpaid")).json["data"]
+    assert [each["id"] for each in everything] == [decided["id"], old["id"]]
+    assert (await served.all.get("/v1/invoices?decision=made")).status == 422
+
+    await pool.execute(
+        """insert into invoices select (json_populate_record(i, json_build_object(
+           'id', 'inv_' || lpad(n::text, 29, '0')))).* from invoices i, generate_series(1, 1200) n where i.id = $1""",
+        old["id"],
+    )
+    assert (await served.all.get("/v1/overview?days=7")).json["flagged"]["late"] == 1_001  # more than 1,000
+
+
+async def test_deliveries_given_up_are_counted_as_they_are_listed(served: Served) -> None:
+    clock, pool = served.house.clock, served.house.database.pool
+    assert isinstance(clock, SetClock)
+    clock.move(60)
+    hook = (await served.all.post("/v1/webhooks", {"url": "https://shop.example/hook"})).json
+    test = (await served.all.post(f"/v1/webhooks/{hook['id']}/test")).json
+    await pool.execute("update deliveries set state = 'failed', due_at = null where id = $1", test["id"])
+    path = "/v1/deliveries?state=failed&created_after="
+    for days, count in ((6, 1), (1, 0)):
+        clock.move(86_400 * days)
+        told = (await served.all.get("/v1/overview?days=7")).json
+        listed = (await served.all.get(f"{path}{told['since']}T00:00:00Z")).json["data"]
+        assert len(listed) == told["failed_deliveries"] == count
+    invoice = await served.all.invoice()
+    other = await served.all.get(f"/v1/deliveries?invoice_id={invoice['id']}&created_after=2026-01-01T00:00:00Z")
+    assert other.status == 422
+
+
 def test_ids_of_a_moment_sort_between_those_before_and_after() -> None:
     clock = SetClock()
     before = new_id("inv", clock.now())

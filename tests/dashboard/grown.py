@@ -13,7 +13,9 @@ insert into addresses select (json_populate_record(a, json_build_object('id', 'a
     from addresses a, generate_series(1, $1::int) n where a.invoice_id = $2;
 insert into invoices select (json_populate_record(i, json_build_object('id', 'inv_' || lpad(n::text, 29, '0'),
         'status', case when n % 2 = 0 then 'settled' else 'expired' end, 'is_final', true, 'deadline', null,
-        'reference', 'old-' || n, 'flags', '{}'::text[], 'created_at', i.created_at - interval '400 days',
+        'reference', 'old-' || n, 'flags', case
+            when n % 3 = 0 then '{late,marked}' else '{}' end::text[],
+        'created_at', i.created_at - interval '400 days',
         'expires_at', i.expires_at - interval '400 days', 'settled_at', case when n % 2 = 0
             then i.created_at - interval '400 days' end, 'paid_units', i.amount_units,
         'settled_units', i.amount_units))).*

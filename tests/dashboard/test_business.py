@@ -1,6 +1,8 @@
 """Pages about links, customers, books, wallets, webhooks, events, networks, alerts and the audit log."""
 
+import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 
@@ -186,7 +188,7 @@ async def test_what_was_given_up_is_reached_from_the_overview_and_sent_again(sho
     await owner.submit("/test")
     await shop.house.database.pool.execute("update deliveries set state = 'failed', due_at = null")
 
-    assert f'href="{shop.at("deliveries")}"' in (await owner.open(shop.at("overview"))).text
+    assert f'href="{shop.at("deliveries")}?from=' in (await owner.open(shop.at("overview"))).text
     seen = await owner.open(shop.at("deliveries"))
     assert "https://shop.example/hook" in seen.words
     assert "webhook.test" in seen.words
@@ -220,6 +222,26 @@ async def test_invoices_are_found_by_their_days_both_included(shop: Premises) ->
         words = (await owner.open(shop.at(f"invoices?{query}"))).words
         assert ("today's" in words) == found, query
     assert "is not a day" in (await owner.open(shop.at("invoices?from=yesterday"))).words
+
+
+async def test_what_needs_attention_leads_to_as_many_as_were_counted(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    pool = shop.house.database.pool
+    for number in range(3):
+        await made(owner, shop, "invoices/new", "invoices/new", amount="5", reference=f"order-{number}")
+    await pool.execute("update invoices set flags = '{late}' where reference = 'order-1'")
+    await pool.execute("update invoices set flags = '{late,marked}' where reference = 'order-2'")
+    shop.clock.move(6 * 3_600)
+    for days in ("", "?days=7"):
+        await owner.open(shop.at(f"overview{days}"))
+        assert "1 invoice , paid after the time" in owner.seen.words
+        lead = unescape(re.findall(r'href="([^"]*flag=late[^"]*)"', owner.seen.text)[0])
+        words = (await owner.open(lead)).words
+        assert [f"order-{number}" in words for number in range(3)] == [False, True, False]
+    await owner.open(shop.at("overview?days=7"))
+    made_of = unescape(re.findall(r'href="([^"]*status=new[^"]*)"', owner.seen.text)[0])
+    assert f"from={shop.clock.now().date() - timedelta(days=6)}" in made_of
+    assert "order-0" in (await owner.open(made_of)).words
 
 
 async def test_the_networks_say_how_far_they_are(shop: Premises) -> None:

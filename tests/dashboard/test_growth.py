@@ -27,6 +27,8 @@ QUERIES = {
         "status=new",
         "status=settled",
         "flag=underpaid",
+        "flag=late",
+        "flag=late&decision=none",
         "search=old-77",
         "search=nothing",
         "cursor=inv_{}",

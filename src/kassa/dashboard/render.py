@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from kassa.core.clock import rfc3339
 from kassa.dashboard.words import DONE, RIGHTS, TONES
+from kassa.invoices.overview_store import MOST
 
 _MEDIA = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
@@ -63,6 +64,11 @@ def grouped(amount: str) -> str:
     return f"{sign}{int(digits):,}{dot}{rest}" if digits.isdecimal() else amount
 
 
+def bounded(count: int) -> str:
+    """Write a count that was not read to its end beyond a bound: `1,000+`."""
+    return f"{MOST:,}+" if count > MOST else str(count)
+
+
 def sentence(name: str) -> str:
     """Write a name of programs for people: `payment_link.created` as `Payment link created`."""
     words = name.replace(".", " ").replace("_", " ")
@@ -88,7 +94,7 @@ _ENVIRONMENT = Environment(
 )  # fmt: skip
 _ENVIRONMENT.filters |= {
     "moment": moment, "short": short, "tone": _tone, "tojson_text": _json_text, "grouped": grouped,
-    "sentence": sentence,
+    "sentence": sentence, "bounded": bounded,
 }  # fmt: skip
 _ENVIRONMENT.globals |= {"style": STYLE, "script": SCRIPT, "with_query": _with, "right_words": RIGHTS}
 

@@ -15,7 +15,7 @@ _LOOK_AT = (Flag.UNDERPAID, Flag.OVERPAID, Flag.LATE, Flag.REVERSED)
 
 
 async def overview(tx: Tx, store: Store, days: int, now: datetime) -> dict[str, Any]:  # JSON
-    """Return the figures of the last `days` days (UTC), today included."""
+    """Return the figures of the last `days` days (UTC), today included; what waits for a decision, of whatever age."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     since = midnight - timedelta(days=days - 1)
     first = first_id("inv", since)
@@ -23,7 +23,7 @@ async def overview(tx: Tx, store: Store, days: int, now: datetime) -> dict[str, 
     # An invoice that may still be paid says nothing yet about who pays.
     ended = sum(stand.get(status, 0) for status in (Status.PROCESSING, Status.SETTLED, Status.EXPIRED))
     paid = stand.get(Status.PROCESSING, 0) + stand.get(Status.SETTLED, 0)
-    flags = await invoices.flagged(tx, store.id, first, _LOOK_AT)
+    flags = await invoices.undecided(tx, store.id, _LOOK_AT)
     return {
         "object": "overview",
         "since": since.date().isoformat(),
@@ -40,6 +40,6 @@ async def overview(tx: Tx, store: Store, days: int, now: datetime) -> dict[str, 
             }
             for each in await invoices.volume(tx, store.id, since)
         ],
-        "flagged": {flag.value: flags.get(flag, 0) for flag in _LOOK_AT},
+        "flagged": {flag.value: flags[flag] for flag in _LOOK_AT},
         "failed_deliveries": await invoices.failed_deliveries(tx, store.id, since),
     }

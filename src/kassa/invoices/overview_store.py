@@ -6,6 +6,11 @@ from datetime import date, datetime
 
 from kassa.core.ids import StoreId
 from kassa.db.pool import Tx
+from kassa.invoices.flags import sets_with, write_set
+from kassa.invoices.model import Flag
+
+MOST = 1_000
+"""Of what needs attention, so many are counted; beyond that it is only known that there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +43,34 @@ async def statuses(tx: Tx, store_id: StoreId, first_id: str) -> dict[str, int]:
     return {row["status"]: row["n"] for row in rows}
 
 
-async def flagged(tx: Tx, store_id: StoreId, first_id: str, flags: Sequence[str]) -> dict[str, int]:
-    """Return how many of them bear a flag that nobody decided on yet, by flag."""
+async def undecided(tx: Tx, store_id: StoreId, flags: Sequence[Flag]) -> dict[Flag, int]:
+    """Return how many invoices of whatever age bear a flag and no person's decision, by flag.
+
+    More than `MOST` are returned as one more than that: they are not read to their end.
+    """
+    sets = sorted({each for flag in flags for each in sets_with(flag, undecided=True)})
     rows = await tx.fetch(
-        """select flag, count(*) as n from invoices i cross join unnest(i.flags) as flag
-           where store_id = $1 and id >= $2 and flags <> '{}' and not flags @> '{marked}' and flag = any($3)
-           group by 1""",
+        """select n from unnest($2::text[]) with ordinality as s (flags, place) cross join lateral (
+               select count(*) as n from (
+                   select from invoices where store_id = $1 and flags = s.flags::text[] and flags <> '{}' limit $3
+               ) as found
+           ) as counted order by place""",
         store_id,
-        first_id,
-        list(flags),
+        [write_set(each) for each in sets],
+        MOST + 1,
     )
-    return {row["flag"]: row["n"] for row in rows}
+    counts = {each: row["n"] for each, row in zip(sets, rows, strict=True)}
+    return {flag: min(sum(n for each, n in counts.items() if flag in each), MOST + 1) for flag in flags}
 
 
 async def failed_deliveries(tx: Tx, store_id: StoreId, since: datetime) -> int:
-    """Return how many deliveries were given up since a moment."""
+    """Return how many deliveries that were made since a moment were given up; at most one more than `MOST`."""
     failed: int = await tx.fetchval(
-        "select count(*) from deliveries where store_id = $1 and state = 'failed' and created_at >= $2",
+        """select count(*) from (
+               select from deliveries where store_id = $1 and state = 'failed' and created_at >= $2 limit $3
+           ) as found""",
         store_id,
         since,
+        MOST + 1,
     )
     return failed

@@ -12,6 +12,7 @@ from kassa.core.ids import AddressId, InvoiceId, LinkId, StoreId, first_id
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
 from kassa.invoices import policy as policies
+from kassa.invoices.flags import sets_with, write_set
 from kassa.invoices.model import Announced, Flag, Option, Rule, Status, Terms
 from kassa.payments.asset_store import unknown_decimals
 from kassa.payments.store import read_tiers
@@ -33,6 +34,7 @@ class Filters:
     created_after: datetime | None = None
     created_before: datetime | None = None
     flag: str | None = None
+    undecided: bool = False
     found: Sequence[InvoiceId] | None = None
 
 
@@ -169,19 +171,23 @@ async def locks(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, Lock]:
     }
 
 
+# Ids begin with when invoices were made: of some days nothing else is read.
+_WANTED = """store_id = $1 and ($2::text is null or id < $2) and ($3::text is null or status = $3)
+    and ($4::text is null or reference = $4) and ($5::text is null or customer_id = $5)
+    and ($6::text is null or link_id = $6)
+    and ($7::timestamptz is null or created_at > $7) and ($8::timestamptz is null or created_at < $8)
+    and ($9::text[] is null or id = any($9)) and (not $10 or not flags @> '{marked}')
+    and ($11::text is null or id >= $11) and ($12::text is null or id < $12)"""
+_PAGE = f"select id from invoices where {_WANTED} order by id desc limit $13"
+_PAGE_OF_FLAG = f"""select found.id from unnest($14::text[]) as s (flags) cross join lateral (
+        select id from invoices where flags = s.flags::text[] and flags <> '{{}}' and {_WANTED}
+        order by id desc limit $13
+    ) as found order by id desc limit $13"""
+
+
 async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, limit: int) -> list[InvoiceId]:
     """Return the ids of a store's invoices, newest first, those before an id."""
-    # That flagged ones have flags is said for the index that holds them alone. Ids begin with when they were made: of
-    # some days nothing else is read.
-    rows = await tx.fetch(
-        """select id from invoices
-           where store_id = $1 and ($2::text is null or id < $2) and ($3::text is null or status = $3)
-             and ($4::text is null or reference = $4) and ($5::text is null or customer_id = $5)
-             and ($6::text is null or link_id = $6)
-             and ($7::timestamptz is null or created_at > $7) and ($8::timestamptz is null or created_at < $8)
-             and ($9::text is null or (flags @> array[$9] and flags <> '{}')) and ($10::text[] is null or id = any($10))
-             and ($12::text is null or id >= $12) and ($13::text is null or id < $13)
-           order by id desc limit $11""",
+    given = (
         store_id,
         before,
         filters.status,
@@ -190,12 +196,17 @@ async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, 
         filters.link_id,
         filters.created_after,
         filters.created_before,
-        filters.flag,
         filters.found,
-        limit,
+        filters.undecided,
         _id_near(filters.created_after, -_NEAR),
         _id_near(filters.created_before, _NEAR),
+        limit,
     )
+    if filters.flag is None:
+        rows = await tx.fetch(_PAGE, *given)
+    else:
+        sets = [write_set(each) for each in sets_with(Flag(filters.flag), undecided=filters.undecided)]
+        rows = await tx.fetch(_PAGE_OF_FLAG, *given, sets)
     return [InvoiceId(row["id"]) for row in rows]
 
 

@@ -176,14 +176,17 @@ async def list_of_invoice(
     return await _with_attempts(tx, rows)
 
 
-async def list_failed(tx: Tx, store_id: StoreId, before: DeliveryId | None, limit: int) -> list[Delivery]:
-    """Return the deliveries of a store that were given up, newest first, from before `before`."""
+async def list_failed(
+    tx: Tx, store_id: StoreId, after: datetime | None, before: DeliveryId | None, limit: int
+) -> list[Delivery]:
+    """Return the deliveries of a store that were given up, newest first: those made after a moment, before `before`."""
     rows = await tx.fetch(
         f"{_DELIVERY} where d.store_id = $1 and d.state = 'failed' and ($2::text is null or d.id < $2)"
-        " order by d.id desc limit $3",
+        " and ($4::timestamptz is null or d.created_at > $4) order by d.id desc limit $3",
         store_id,
         before,
         limit,
+        after,
     )
     return await _with_attempts(tx, rows)
 

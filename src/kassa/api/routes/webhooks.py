@@ -9,6 +9,7 @@ from kassa import flow
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import page, read_cursor
+from kassa.api.texts import moment
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.ids import DeliveryId, WebhookId, is_id
 from kassa.core.secret import Secret
@@ -77,10 +78,13 @@ async def _some(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
         raise Invalid(FieldFault("invoice_id", "give either this or state=failed"))
     if query.invoice_id is not None and not is_id("inv", query.invoice_id):
         raise Invalid(FieldFault("invoice_id", "is not the id of an invoice (inv_…)"))
+    if query.created_after is not None and query.state is None:
+        raise Invalid(FieldFault("created_after", "goes with state=failed"))
     cursor = read_cursor("dlv", query.cursor)
     before = None if cursor is None else DeliveryId(cursor)
     if query.invoice_id is None:
-        found = await webhooks.list_failed(tx, call.store.id, before, query.limit + 1)
+        after = moment("created_after", query.created_after)
+        found = await webhooks.list_failed(tx, call.store.id, after, before, query.limit + 1)
     else:
         found = await webhooks.list_of_invoice(tx, call.store.id, query.invoice_id, before, query.limit + 1)
     return page([delivery_resource(delivery) for delivery in found], query.limit)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from kassa.api.shapes.words import PageQuery, Time
+from kassa.api.shapes.words import Moment, PageQuery, Time
 
 
 class EventData(Struct):
@@ -86,10 +86,11 @@ class Delivery(Struct):
 
 
 class DeliveryQuery(PageQuery, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Of which invoice; or in which state: those that were given up."""
+    """Of which invoice; or in which state: those that were given up, of any day or made since a moment."""
 
     invoice_id: Annotated[str, Meta(max_length=60)] | None = None
     state: Literal["failed"] | None = None
+    created_after: Moment | None = None
 
 
 class WebhookOrder(Struct, forbid_unknown_fields=True, frozen=True):

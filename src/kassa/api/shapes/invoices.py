@@ -187,6 +187,7 @@ class InvoiceQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
 
     status: Status | None = None
     flag: Flag | None = None
+    decision: Annotated[Literal["none"], Meta(description="Those that no person decided on.")] | None = None
     search: (
         Annotated[str, Meta(min_length=1, max_length=200, description="An id, reference, address or txid, whole.")]
         | None

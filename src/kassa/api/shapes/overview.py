@@ -17,7 +17,7 @@ class DayVolume(Struct):
 
 
 class Overview(Struct):
-    """How business went from one day to another, both included. `flagged` leaves out what a person decided on."""
+    """How business went from one day to another, both included; what waits for a person, of whatever age."""
 
     object: Literal["overview"]
     since: str
@@ -28,8 +28,13 @@ class Overview(Struct):
         str | None, Meta(description="Of those whose time is over or that are paid: the share that is paid.")
     ]
     volume: list[DayVolume]
-    flagged: dict[str, int]
-    failed_deliveries: int
+    flagged: Annotated[
+        dict[str, int],
+        Meta(description="Invoices on which nobody decided yet, by flag. At most 1,001: there are more than 1,000."),
+    ]
+    failed_deliveries: Annotated[
+        int, Meta(description="Deliveries of these days that were given up. At most 1,001: there are more than 1,000.")
+    ]
 
 
 class OverviewQuery(Struct, forbid_unknown_fields=True, frozen=True):

@@ -1,17 +1,15 @@
 """Invoices: find them, see all that happened to one, decide on it, make one by hand."""
 
-from datetime import timedelta
 from typing import Any
 
 import kassa.people.store as people
-from kassa.core.clock import rfc3339
 from kassa.core.errors import FieldFault, Invalid
 from kassa.core.ids import new_id
+from kassa.dashboard.days import days
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
-from kassa.flow.days import day_of, time_of
 
-_FILTERS = ("search", "status", "flag", "payment_link_id", "customer_id", "cursor")
+_FILTERS = ("search", "status", "flag", "decision", "payment_link_id", "customer_id", "cursor")
 _TEXTS = ("amount", "currency", "reference", "description", "redirect_url")
 _TIMES = (("900", "15 minutes"), ("3600", "1 hour"), ("86400", "1 day"), ("604800", "7 days"))
 
@@ -19,21 +17,11 @@ _TIMES = (("900", "15 minutes"), ("3600", "1 hour"), ("86400", "1 day"), ("60480
 async def _list(visit: Visit) -> Screen:
     asked = {name: visit.query[name] for name in _FILTERS if visit.query.get(name)}
     try:
-        found = await visit.ask("list_invoices", query=asked | _days(visit))
+        found = await visit.ask("list_invoices", query=asked | days(visit.query))
     except Invalid as error:
         visit.faults = {fault.field: fault.message for fault in error.faults}
         return Screen("invoices.html", {"list": {"data": [], "next_cursor": None}}, 422)
     return Screen("invoices.html", {"list": found})
-
-
-def _days(visit: Visit) -> dict[str, str]:
-    """Return the days that were chosen (UTC, both included) as moments; raises `Invalid`."""
-    first, last = visit.query.get("from"), visit.query.get("to")
-    begin = time_of(day_of("from", first), day_of("from", first))[0] if first else None
-    end = time_of(day_of("to", last), day_of("to", last))[1] if last else None
-    # Of the API neither end is part: an instant earlier is.
-    after = {"created_after": rfc3339(begin - timedelta(milliseconds=1))} if begin else {}
-    return after | ({"created_before": rfc3339(end)} if end else {})
 
 
 async def _one(visit: Visit) -> Screen:

@@ -3,6 +3,7 @@
 from secrets import token_bytes
 from typing import Any
 
+from kassa.dashboard.days import days
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
 from kassa.webhooks.rules import make_secret
@@ -65,6 +66,7 @@ async def _resend(visit: Visit) -> Go:
 
 async def _failed(visit: Visit) -> Screen:
     asked = {"state": "failed"} | ({"cursor": cursor} if (cursor := visit.query.get("cursor")) else {})
+    asked |= days({"from": visit.query.get("from", "")})
     return Screen("deliveries.html", {"list": await visit.ask("list_invoice_deliveries", query=asked)})
 
 
