@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +29,10 @@ app = typer.Typer(
     name="kassa", help="Accept cryptocurrency on your own machine.", no_args_is_help=True,
     pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None,  # rich costs half a second to import
 )  # fmt: skip
+OfRole = Annotated[
+    Literal["up", "api", "watch", "work"],
+    typer.Option("--role", help="What this role leans on, and whether it can reach more."),
+]
 ledger_app = typer.Typer(help="The books.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
@@ -111,11 +116,11 @@ def migrate(config: Config = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def doctor(config: Config = None, as_json: AsJson = False) -> None:
-    """Check database, nodes, clocks, disk and counters; exit code 1 when something is broken."""
+def doctor(config: Config = None, as_json: AsJson = False, role: OfRole = "up") -> None:
+    """Check database, nodes, clocks, disk, counters and what can be reached; exit code 1 when something is broken."""
     from kassa import doctor as examination
 
-    findings = ask(examination.examine(settings_of(config), file_of(config)))
+    findings = ask(examination.examine(settings_of(config), file_of(config), role))
     examination.print_findings(findings, as_json=as_json)
     if examination.is_ill(findings):
         raise typer.Exit(1)

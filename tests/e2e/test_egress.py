@@ -1,4 +1,4 @@
-"""E45: the role that hears from strangers takes orders where it can reach nobody, so nobody need let it."""
+"""E45: the role that hears from strangers takes orders where it can reach nobody; who can reach more is told so."""
 
 import json
 import shutil
@@ -61,3 +61,40 @@ async def is_ready(kassa: Program) -> bool:
         return bool(await to_thread(call, kassa, "/health/ready"))
     except subprocess.CalledProcessError:
         return False
+
+
+LOOKS = """
+import asyncio, json, socket, subprocess
+from kassa.doctor.egress import look_outside
+def look(role, change=""):
+    subprocess.run(change.split(), check=True) if change else None
+    print(json.dumps([[each.verdict, each.detail] for each in asyncio.run(look_outside(role))]))
+look("api")
+look("watch", "ip -6 route add default dev lo")
+look("api", "ip route add default dev lo")
+look("work")
+look("api", "ip -6 route replace prohibit 2000::/3")
+look("api", "ip route add prohibit 192.0.2.0/24")
+subprocess.run("ip address add 169.254.169.254/32 dev lo".split(), check=True)
+with socket.create_server(("169.254.169.254", 80)):
+    look("work")
+"""
+
+
+def test_e45_the_doctor_says_what_can_be_reached_without_need() -> None:
+    if not is_possible():
+        pytest.skip("no network namespaces here")
+    asked = [*WITHOUT_NETWORK, sys.executable, "-c", LOOKS]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True)
+    shut = "this machine lets nothing out to the internet from here"
+    more = "the internet can be reached over %s, which the role %s does not need"
+    nobody = ["ok", "no host that hands them out answers here"]
+    assert [json.loads(line) for line in told.stdout.splitlines()] == [
+        [["ok", shut], nobody],
+        [["warn", more % ("IPv6", "watch")], nobody],
+        [["warn", more % ("IPv4 and IPv6", "api")], nobody],
+        [["ok", "the internet can be reached, as webhooks and rates need; the roles api and watch do not"], nobody],
+        [["warn", more % ("IPv4", "api")], nobody],
+        [["ok", shut], nobody],
+        [["ok", f"{shut}; webhooks and rates need it"], ["warn", "169.254.169.254 answers this process"]],
+    ]

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # litestar brings it, without types
 
 from ops import sbom
 
@@ -101,6 +102,18 @@ def test_e45_no_unit_reaches_more_than_its_role_asks(unit: str, denied: str, all
     lines = (ROOT / "ops" / "systemd" / unit).read_text("utf-8").splitlines()
     found = dict(line.split("=", 1) for line in lines if line.startswith("IPAddress"))
     assert (found["IPAddressDeny"], found.get("IPAddressAllow", "")) == (denied, allowed)
+
+
+def test_e45_no_container_reaches_more_than_its_role_asks() -> None:
+    composed = yaml.safe_load((ROOT / "ops" / "compose.yaml").read_text("utf-8"))
+    ways = {name: set(each["networks"]) for name, each in composed["services"].items()}
+    shut = {"inside"}
+    assert ways == {
+        "migrate": shut, "postgres": shut, "watch": shut, "api": shut | {"front"}, "work": shut | {"outside"},
+    }  # fmt: skip
+    assert composed["networks"]["inside"] == {"internal": True}
+    assert composed["networks"]["front"]["driver_opts"]["com.docker.network.bridge.enable_ip_masquerade"] == "false"
+    assert [name for name, each in composed["services"].items() if "ports" in each] == ["api"]
 
 
 def test_e45_the_same_source_is_the_same_bytes_wherever_it_is_built(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from kassa.core.money import format_rate
 from kassa.db.migrate import missing
 from kassa.db.pool import Database
 from kassa.db.server import weak_settings
+from kassa.doctor.egress import look_outside
 from kassa.doctor.finding import Finding, Verdict, skew
 from kassa.doctor.nodes import look_at_network
 from kassa.invoices.store import faults
@@ -44,9 +45,10 @@ from kassa.watch.store import network_rows
 LEAST_FREE, LITTLE_FREE = 1 * 2**30, 5 * 2**30
 
 
-async def examine(settings: Settings, file: Path | None = None) -> list[Finding]:
-    """Look at the database, each network, the disk and the address counters; never raises for what it finds there."""
+async def examine(settings: Settings, file: Path | None = None, role: str = "up") -> list[Finding]:
+    """Look at what a role leans on (`up`: on everything), and at what it can reach; never raises for what it finds."""
     findings = [_disk(settings.data_dir), *_proxy(settings.http), *_files(settings, file)]
+    findings += await look_outside(role)
     try:
         async with open_server(settings) as database:
             findings += await _database(database, settings)
@@ -62,7 +64,8 @@ async def examine(settings: Settings, file: Path | None = None) -> list[Finding]
         return [*findings, Finding("networks", Verdict.FAIL, str(fault), "correct the settings")]
     if not chains:
         findings.append(Finding("networks", Verdict.WARN, "none is configured", "add a section [networks.…]"))
-    looks = [look_at_network(settings.networks[name], chain) for name, chain in chains.items()]
+    asked = {} if role == "api" else chains  # which asks no node
+    looks = [look_at_network(settings.networks[name], chain) for name, chain in asked.items()]
     for found in await asyncio.gather(*looks):
         findings += found
     return findings
