@@ -103,6 +103,40 @@ async def ends_soon(database_url: str, invoice: Json, seconds: float) -> None:
         await connection.close()
 
 
+TITLES = {
+    "choice": "Waiting for your payment",
+    "wallets": "Waiting for your payment",
+    "part": "Part of it has arrived",
+    "confirming": "Payment is being confirmed",
+    "paid": "Paid",
+    "over": "Paid",
+    "expired": "The time is over",
+    "late": "Your payment came too late",
+}
+"""What the pages of `one_of_each` say."""
+
+
+async def one_of_each(kassa: Program, bitcoind: DevNode, database_url: str) -> dict[str, Json]:
+    """Bring an invoice into each state, by real payments; return them by the name of the state."""
+    more = {"description": "Two coffees", "redirect_url": "https://shop.example/done"}
+    made = {name: await kassa.invoice(payment_options=[BTC], **more) for name in TITLES}
+    made["choice"] = await kassa.invoice(**more)
+    made["wallets"] = await kassa.invoice(payment_options=[USDC], **more)
+    for name in ("expired", "late"):
+        await ends_soon(database_url, made[name], 1)
+    for name, units in (("part", 40_000), ("paid", 100_000), ("over", 150_000)):
+        await bitcoind.fund(option(made[name], BTC)["address"], units)
+    await kassa.until_invoice(made["late"], status="expired")
+    await bitcoind.fund(option(made["late"], BTC)["address"], 100_000)
+    await bitcoind.mine()
+    await bitcoind.fund(option(made["confirming"], BTC)["address"], 100_000)
+    await bitcoind.mine()
+    await kassa.until_invoice(made["confirming"], status="processing", payments=["confirming"])
+    await kassa.until_invoice(made["over"], status="settled", flags=["overpaid"])
+    await kassa.until_invoice(made["late"], flags=["late"])
+    return made
+
+
 WALLET = """
 (() => {
   const info = { uuid: "350670db-19fa-4704-a166-e52e178b59d2", name: "Stub <b>wallet</b>", icon: "", rdns: "x.y" };

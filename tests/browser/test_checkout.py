@@ -11,9 +11,11 @@ from kassa.chains.evm.devnode import AnvilNode
 from tests.browser.checkouts import (
     BTC,
     ETH,
+    TITLES,
     USDC,
     StubWallet,
     ends_soon,
+    one_of_each,
     option,
     picture,
     running_kassa,
@@ -22,8 +24,17 @@ from tests.browser.checkouts import (
     title,
 )
 from tests.browser.conftest import Faults, OpenPage
-from tests.e2e.program import Program
+from tests.browser.usable import usable
+from tests.e2e.program import Json, Program
 from tests.tools.tcp import Tcp
+
+TWO_WALLETS = """
+for (const name of ["One wallet", "Another wallet with a long name"]) {
+  const detail = { info: { uuid: name, name, icon: "", rdns: "x.y" }, provider: { request: async () => null } };
+  addEventListener("eip6963:requestProvider",
+    () => dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail: Object.freeze(detail) })));
+}
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -37,6 +48,47 @@ async def kassa(
     folder = tmp_path_factory.mktemp("checkout") / "kassa"
     async with running_kassa(folder, shared_bitcoind, shared_anvil, shared_database_url) as program:
         yield program
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def invoices(kassa: Program, shared_bitcoind: DevNode, shared_database_url: str) -> dict[str, Json]:
+    """An invoice in each state, by name."""
+    return await one_of_each(kassa, shared_bitcoind, shared_database_url)
+
+
+@pytest.mark.parametrize(
+    ("state", "lang"),
+    [*((state, "en") for state in TITLES), *((state, "ar") for state in ("choice", "wallets", "part", "confirming"))],
+)
+async def test_everybody_can_use_the_page(invoices: dict[str, Json], page: Page, state: str, lang: str) -> None:
+    await page.add_init_script(TWO_WALLETS)
+    await page.goto(f"{invoices[state]['checkout_url']}?lang={lang}")
+    if lang == "en":
+        await shows(page, TITLES[state])
+    if state == "wallets":
+        await expect(page.locator("[data-wallets] button")).to_have_count(2)
+    await usable(page)
+
+
+@pytest.mark.parametrize("lang", ["en", "ar"])
+async def test_everybody_can_use_the_page_of_a_link(kassa: Program, page: Page, faults: Faults, lang: str) -> None:
+    status, link = await kassa.call(
+        "POST", "/v1/payment-links", {"title": "Two coffees", "min_amount": "1", "max_amount": "500", "reusable": True}
+    )
+    assert status == 201, link
+    await page.goto(f"{link['url']}?lang={lang}")
+    await usable(page)
+    await page.locator("#amount").fill("0")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_be_visible()
+    faults.seen.clear()  # the refusal itself
+    await usable(page)
+    await page.locator("#amount").fill("50")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/i/inv_*")
+    await page.goto(f"{link['url']}?lang={lang}")
+    await expect(page.locator("a.go")).to_be_visible()
+    await usable(page)
 
 
 async def test_a_payment_in_a_token_is_watched_to_paid(kassa: Program, shared_anvil: AnvilNode, page: Page) -> None:
@@ -201,7 +253,7 @@ async def test_without_a_script_the_page_is_whole_and_loads_itself_again(
     await shows(page, "Zahlung gesehen")  # by itself: the page loads again every ten seconds
 
 
-# Last in this file: what is undone here raises an alert, by which later payments need more confirmations.
+# From here on: what is undone raises alerts, by which later payments need more confirmations.
 async def test_a_payment_in_bitcoin_is_watched_from_waiting_through_a_reorganisation_to_paid(
     kassa: Program, shared_bitcoind: DevNode, page: Page
 ) -> None:
@@ -237,3 +289,42 @@ async def test_a_payment_in_bitcoin_is_watched_from_waiting_through_a_reorganisa
     await picture(page, "reversed")
     await shared_bitcoind.mine(2 * 3)  # at least two, and twice as many as were undone once an alert asks for them
     await shows(page, "Paid")
+
+
+async def test_an_open_page_says_that_a_paid_invoice_was_undone_by_a_double_spend(
+    kassa: Program, shared_bitcoind: DevNode, page: Page
+) -> None:
+    invoice = await kassa.invoice(payment_options=[BTC])
+    await page.goto(invoice["checkout_url"])
+    txid = await shared_bitcoind.fund(option(invoice, BTC)["address"], 100_000)
+    rival = await shared_bitcoind.conflict(txid)
+    await shared_bitcoind.mine(2)
+    await shows(page, "Paid")
+    await kassa.until_invoice(invoice, status="settled")
+    await page.evaluate("window.here = 1")
+    await shared_bitcoind.fork(2, drop={txid}, transactions=[rival])
+    await shows(page, "Your payment was undone", "took a confirmed payment back", "please pay again")
+    replacing = (await shared_bitcoind.rpc.call("decoderawtransaction", rival))["txid"]
+    dead = page.locator(".payments .dead .tx")
+    await expect(dead).to_have_text([f"Transaction{txid}", f"Replaced by{replacing}"])  # no site shows this network's
+    await expect(page.locator(".address")).to_have_text(option(invoice, BTC)["address"])
+    await usable(page)
+    assert await page.evaluate("window.here") == 1  # the same page, never loaded again
+
+
+async def test_an_open_page_says_that_a_token_was_taken_back_after_the_end(
+    kassa: Program, shared_anvil: AnvilNode, shared_database_url: str, page: Page
+) -> None:
+    invoice = await kassa.invoice(payment_options=[USDC])
+    await page.goto(invoice["checkout_url"])
+    txid = await shared_anvil.fund(option(invoice, USDC)["address"], 50 * 10**6, "USDC")
+    await shared_anvil.mine(2)
+    await shows(page, "Paid")
+    await ends_soon(shared_database_url, invoice, 1)
+    await page.evaluate("window.here = 1")
+    await shared_anvil.fork(2, drop={txid})
+    await shows(page, "Your payment was undone", "ask the shop for a new invoice")
+    await expect(page.locator(".payments .dead")).to_contain_text(txid)
+    await expect(page.locator(".qr, .address")).to_have_count(0)
+    await usable(page)
+    assert await page.evaluate("window.here") == 1

@@ -19,6 +19,7 @@ from kassa.db.pool import Database
 from tests.api.conftest import follow
 from tests.api.served import Served, serve
 from tests.browser.conftest import DESKTOP, Faults, OpenPage, site
+from tests.browser.usable import usable
 from tests.house import add_store, build_house
 from tests.images import png
 
@@ -160,6 +161,7 @@ async def test_a_page_closes_while_its_network_stands_still_and_opens_again_by_i
         await expect(page.locator("h1")).to_have_text("Closed for now")
         await expect(page.locator(".qr, .address, a.go")).to_have_count(0)
         await expect(page.locator(".closed")).to_contain_text("Send nothing to an address that you noted before")
+        await usable(page)
     finally:
         await execute("update networks set state = 'ok'")
     await expect(address).to_have_text(invoice["payment_options"][0]["address"])

@@ -55,6 +55,16 @@ def test_each_state_has_plain_words(change: dict[str, Any], title: str, tone: st
         assert said(lang=lang, **change).title != title
 
 
+@pytest.mark.parametrize("status", ["replaced", "dropped", "reversed"])
+@pytest.mark.parametrize("end", ["new", "expired"])
+def test_what_was_undone_after_the_end_is_said_to_be_and_not_asked_for_again(status: str, end: str) -> None:
+    undone = {"payments": [payment(status)], "flags": ["reversed"]}
+    shown = said(status=end, moment=901, **undone)
+    assert (shown.title, shown.payable) == ("Your payment was undone", False)
+    assert "ask the shop for a new invoice" in shown.texts[0]
+    assert "please pay again" in said(**undone).texts[0]  # while there is time
+
+
 @pytest.mark.parametrize("change", [{}, {"amount_paid": "10.00"}, {"payments": [payment("dropped")]}])
 @pytest.mark.parametrize("lang", SPOKEN)
 def test_nobody_is_asked_to_pay_when_the_time_is_over_though_a_network_holds_up_the_end(

@@ -153,7 +153,7 @@ def _request(option: Mapping[str, Any], chain: Chain | None) -> str | None:
 
 def _payment(payment: Mapping[str, Any], chains: Mapping[str, Chain], said: Language) -> dict[str, Any]:
     symbol, _, network = payment["asset"].partition("@")
-    chain = chains.get(network)
+    chain, rival = chains.get(network), payment["replaced_by"]
     return {
         "amount": trimmed(payment["amount"]),
         "symbol": symbol,
@@ -162,6 +162,8 @@ def _payment(payment: Mapping[str, Any], chains: Mapping[str, Chain], said: Lang
         "txid": payment["txid"],
         "by_balance": payment["position"].startswith(BY_BALANCE),
         "url": None if chain is None else chain.explorer_url(payment["txid"], payment["position"]),
+        "rival": rival,
+        "rival_url": None if chain is None or rival is None else chain.explorer_url(rival, payment["position"]),
     }
 
 

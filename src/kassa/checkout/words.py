@@ -1,6 +1,6 @@
 """An invoice in plain words. Pure: from the public invoice and its terms to what the page says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,6 +35,8 @@ class State:
 def state(invoice: Json, terms: Terms, now: datetime, said: Language) -> State:
     """Say where an invoice stands at a moment and what its payer should do."""
     match invoice["status"]:
+        case "new" | "expired" if now > terms.expires_at and _lost(invoice) == "reversed":
+            return _undone(invoice, said)
         case "new" if now > terms.expires_at:
             return _undecided(invoice, said)
         case "new":
@@ -96,7 +98,7 @@ def trimmed(amount: str) -> str:
 
 
 def _open(invoice: Json, said: Language) -> State:
-    lost = _lost(invoice["payments"])
+    lost = _lost(invoice)
     if is_closed(invoice):
         return _closed(invoice, said)
     if _is_paid(invoice):
@@ -137,6 +139,15 @@ def _closed(invoice: Json, said: Language) -> State:
         paid = said.money(invoice["amount_paid"], invoice["currency"])
         texts = (said.say("{paid} of {price} arrived.", paid=paid, price=_price(invoice, said)), *texts)
     return State(said.say("Closed for now"), texts, "bad", True, True)
+
+
+def _undone(invoice: Json, said: Language) -> State:
+    """Say of an invoice that cannot be paid any more that what had paid it was taken back."""
+    text = said.say(
+        "The network took a confirmed payment back. "
+        "If the money is in your wallet again, ask the shop for a new invoice."
+    )
+    return State(said.say("Your payment was undone"), (text,), "bad", False, not invoice["is_final"])
 
 
 def _undecided(invoice: Json, said: Language) -> State:
@@ -213,11 +224,15 @@ def _shortage(terms: Terms, said: Language) -> str:
             return said.say("The shop knows of it and decides; please contact it.")
 
 
-def _lost(payments: Sequence[Json]) -> str | None:
-    """Return what happened to the last payment, where none is left alive."""
+def _lost(invoice: Json) -> str | None:
+    """Return what happened to the last payment, where none is left alive.
+
+    Of what had been settled it matters more that it was undone than by what.
+    """
+    payments = invoice["payments"]
     if not payments or any(payment["status"] in _LIVING for payment in payments):
         return None
-    return str(payments[-1]["status"])
+    return "reversed" if "reversed" in invoice["flags"] else str(payments[-1]["status"])
 
 
 def _is_paid(invoice: Json) -> bool:
