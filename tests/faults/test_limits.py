@@ -99,8 +99,40 @@ async def test_e24_guessing_keys_ends_after_some_tries_from_one_address(house: H
         guess = served.caller("kassa_test_" + "A" * 43)
         one, two = CLIENTS
         assert [(await guess.get("/v1/store", headers=one)).status for _ in range(6)] == [401] * 4 + [429] * 2
-        assert (await served.all.get("/v1/store", headers=one)).status == 429
-        assert (await served.all.get("/v1/store", headers=two)).status == 200
+        assert (await guess.post("/v1/invoices", ORDER, headers=one)).status == 429
+        assert (await guess.get("/v1/store", headers=two)).status == 401
+
+
+async def test_whoever_shares_an_address_with_strangers_is_not_shut_out_by_them(house: House, store: Store) -> None:
+    async with limited(house, store, ("127.0.0.1",), refusals_per_address=4) as served:
+        guess, there = served.caller("kassa_test_" + "A" * 43), CLIENTS[0]
+        while (await guess.get("/v1/store", headers=there)).status != 429:
+            pass
+        assert (await served.all.get("/v1/store", headers=there)).status == 200
+        assert (await served.all.post("/v1/invoices", ORDER, headers=there)).status == 201
+        assert (await served.all.post("/v1/invoices", ORDER, headers=there)).status == 201  # by what was read before
+        assert (await guess.get("/v1/store", headers=there)).status == 429
+
+
+async def test_paths_that_nobody_serves_are_counted_as_pages_are(house: House, store: Store) -> None:
+    async with limited(house, store, ("127.0.0.1",), requests_per_address=5) as served:
+        paths = ("/v1/nothing", "/v1/invoices/inv_1/a/b", "/health/other")
+        got = [(await served.all.get(path, headers=CLIENTS[0])).status for path in paths * 3]
+        assert got == [404] * 5 + [429] * 4
+        assert (await served.all.get("/v1/invoices", headers=CLIENTS[0])).status == 200
+        assert (await served.all.get("/health/live", headers=CLIENTS[0])).status == 200
+
+
+async def test_a_proxy_that_was_not_named_is_told_of_once(
+    house: House, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with limited(house, store, ("127.0.0.1",)) as served:
+        await served.all.get("/v1/store", headers=CLIENTS[0])
+    assert "trusted_proxies" not in "".join(capsys.readouterr())
+    async with limited(house, store) as served:
+        for each in CLIENTS:
+            await served.all.get("/v1/store", headers=each)
+    assert "".join(capsys.readouterr()).count("name it if it is yours") == 1
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,9 @@ REQUEST_ID = b"x-request-id"
 FAILED = "failed"
 """Of a page's options: draws, from the request and its id, what is shown where nobody foresaw the fault."""
 _METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"})
-# By key, or not at all: whoever asks how we are must hear it.
-_COUNTED_ELSEWHERE = ("/v1/", "/health/")
+_DOCUMENT = "/v1/openapi.json"
+_HEALTH = ("/health/live", "/health/ready", "/health/monitor")
+_FORWARDED = b"x-forwarded-for"
 _PLAIN_HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*\Z")
 
 
@@ -57,6 +58,10 @@ class Front:
             house.settings.log.level == "debug"
         )  # asked here, since even a line that is not written costs microseconds
         self._served = served
+        # By key, or not at all: whoever asks how we are must hear it.
+        paths = (*{endpoint.path for endpoint in ENDPOINTS}, _DOCUMENT, *_HEALTH)
+        self._counted_elsewhere = re.compile("|".join(re.escape(path).replace(r"\{id\}", "[^/]+") for path in paths))
+        self._has_told_of_proxy = False
         strict = house.settings.http.public_url.startswith("https://")
         self._always = ((b"strict-transport-security", b"max-age=31536000"),) if strict else ()
 
@@ -92,7 +97,9 @@ class Front:
         house = self._house
         if house.settings.http.trusted_proxies:
             _name_caller(scope, house.settings.http.trusted_proxies)
-        if scope["path"].startswith(_COUNTED_ELSEWHERE):
+        elif not self._has_told_of_proxy:
+            self._tell_of_proxy(scope)
+        if self._counted_elsewhere.fullmatch(scope["path"]):
             return None
         client = scope["client"]
         try:
@@ -100,6 +107,17 @@ class Front:
         except Throttled as error:
             return from_rejection(error)
         return None
+
+    def _tell_of_proxy(self, scope: HTTPScope) -> None:
+        # Once, since anybody can send such a header.
+        if any(name == _FORWARDED for name, _ in scope["headers"]):
+            self._has_told_of_proxy = True
+            client = scope["client"]
+            log.warning(
+                "a request came through a proxy that http.trusted_proxies does not name; name it if it is yours, for"
+                " until then all its callers share one limit",
+                peer=client[0] if client else None,
+            )
 
     def _noting(self, scope: HTTPScope, send: Send, began: float, request_id: str) -> Send:
         async def sending(message: Message) -> None:
@@ -129,9 +147,7 @@ def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
     routes = [
         *(_route(endpoint, serve) for endpoint, serve in served),
         _document_route(desk, document(ENDPOINTS, house.settings.http.public_url)),
-        _public_route("/health/live", health.live),
-        _public_route("/health/ready", health.ready),
-        _public_route("/health/monitor", health.monitor),
+        *map(_public_route, _HEALTH, (health.live, health.ready, health.monitor)),
         *pages,
     ]
     for route in routes:
@@ -157,7 +173,7 @@ def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
 
 def _name_caller(scope: HTTPScope, trusted: Sequence[Network]) -> None:
     client = scope["client"]
-    lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    lines = [value.decode("latin-1") for name, value in scope["headers"] if name == _FORWARDED]
     entries = [entry for line in lines for entry in line.split(",")]
     found = caller(client[0] if client else None, entries, trusted)
     scope["client"] = None if found is None else (found, 0)
@@ -182,7 +198,7 @@ def _document_route(desk: Desk, body: bytes) -> HTTPRouteHandler:
     async def handle(request: AnyRequest) -> Reply:
         return await desk.show(request.scope, Reply(200, body))
 
-    return HTTPRouteHandler("/v1/openapi.json", http_method="GET", opt={"access": ANY_KEY}, status_code=200)(handle)
+    return HTTPRouteHandler(_DOCUMENT, http_method="GET", opt={"access": ANY_KEY}, status_code=200)(handle)
 
 
 def _public_route(path: str, answer: Any) -> HTTPRouteHandler:  # an async function without arguments

@@ -127,7 +127,6 @@ class Desk:
         guessed, read = self._receivers.guess(sent, now), None
         if guessed is not None and self._can_guess(guessed, now):
             try:
-                self._refuse_the_refused(scope, now)
                 return await self._carry_out_for(guessed, scope, asked, now, reading=guessed.reading)
             except Outdated:
                 pass
@@ -194,15 +193,16 @@ class Desk:
 
     @contextmanager
     def _counting_refusals(self, scope: Scope, now: datetime) -> Iterator[None]:
-        self._refuse_the_refused(scope, now)
+        """Tell whoever comes without a valid key too often to wait.
+
+        A valid key is let in from any address: whoever shares one with strangers (behind a proxy that was not named,
+        or in one building) would be shut out by them. Keys are too long to be guessed, and are looked up together.
+        """
         try:
             yield
         except Unauthorized:
             self.house.limits.check(Kind.REFUSED, bucket(_address(scope)), now)
             raise
-
-    def _refuse_the_refused(self, scope: Scope, now: datetime) -> None:
-        self.house.limits.check(Kind.REFUSED, bucket(_address(scope)), now, count=False)
 
     def _let_in(self, scope: Scope, key: ApiKey, access: str, now: datetime, *, again: bool = False) -> Call:
         limits = self.house.limits
