@@ -306,6 +306,61 @@ async def test_an_invoice_is_made_by_hand(office: Office, mine: Page, faults: Fa
     await expect(mine.get_by_text(f"BTC {BITCOIN}").first).to_be_visible()
 
 
+async def test_a_page_stays_true_and_keeps_focus_scroll_and_what_was_typed(
+    office: Office, open_page: OpenPage, shared_bitcoind: DevNode
+) -> None:
+    page = await open_page(viewport={"width": 1280, "height": 420}, storage_state=office.state)
+    invoice = await office.program.invoice(reference="order-3001")
+    await page.goto(office.at("invoices"))
+    await page.get_by_label("Id, reference, address or transaction").fill("half a wo")
+    await page.get_by_role("link", name="order-1001").focus()
+    await page.evaluate("window.scrollTo(0, 200); window.unloaded = false")
+    await shared_bitcoind.fund(invoice["payment_options"][0]["address"], 100_000)
+    await office.program.invoice(reference="order-3002")
+    await expect(page.get_by_role("link", name="order-3002")).to_be_attached(timeout=15_000)
+    await expect(page.locator("tr", has_text="order-3001").get_by_text("processing")).to_be_attached(timeout=15_000)
+    kept = await page.evaluate("[document.activeElement.textContent, window.scrollY, window.unloaded]")
+    assert kept == ["order-1001", 200, False]
+    await expect(page.get_by_label("Id, reference, address or transaction")).to_have_value("half a wo")
+
+    await page.goto(office.at(f"invoices/{invoice['id']}"))
+    await page.locator("summary").filter(visible=True).first.click()
+    await expect(page.locator(".head [aria-live]")).to_have_text("processing")
+    await shared_bitcoind.mine()
+    await expect(page.locator(".head [aria-live]")).to_have_text("settled", timeout=15_000)
+    await expect(page.locator("#c-url")).to_be_visible()
+
+
+async def test_who_is_signed_out_is_told_that_a_page_stands_still(office: Office, open_page: OpenPage) -> None:
+    page = await open_page(viewport=DESKTOP, storage_state=office.state)
+    await page.goto(office.at("overview"))
+    await expect(page.locator("#stale")).to_be_hidden()
+    await page.context.clear_cookies()
+    await expect(page.locator("#stale")).to_be_visible(timeout=15_000)
+    assert page.url == office.at("overview")
+
+
+async def test_the_payers_page_is_copied_by_a_button_and_there_without_a_script(
+    office: Office, open_page: OpenPage
+) -> None:
+    invoice = await office.program.invoice(reference="order-4001")
+    for script in (True, False):
+        page = await open_page(
+            viewport=DESKTOP, storage_state=office.state, java_script_enabled=script,
+            permissions=["clipboard-read", "clipboard-write"],
+        )  # fmt: skip
+        await page.goto(office.at(f"invoices/{invoice['id']}"))
+        await expect(page.locator("#c-url")).to_have_text(invoice["checkout_url"])
+        await expect(page.locator(".qr svg").first).to_be_visible()
+        button = page.get_by_role("button", name="Copy the address of the payer's page")
+        if script:
+            await button.click()
+            await expect(page.locator("#said")).to_have_text("Copied")
+            assert await page.evaluate("navigator.clipboard.readText()") == invoice["checkout_url"]
+        else:
+            await expect(button).to_have_count(0)
+
+
 async def test_a_logo_is_chosen_and_what_is_none_is_refused(office: Office, mine: Page, faults: Faults) -> None:
     await prove(office)
     await mine.goto(office.at("settings"))

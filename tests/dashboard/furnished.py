@@ -119,6 +119,7 @@ def bodies(premises: Premises, ids: Ids) -> dict[str, dict[str, Any]]:
         "webhooks/{id}/secret": {},
         "webhooks/{id}/test": {},
         "deliveries/{id}/retry": {},
+        "invoices/{id}/resend": {"delivery_id": ids["dlv"]},
         "webhooks/{id}/switch": {"disabled": "yes"},
         "webhooks/{id}/delete": {},
         "settings": {"version": "1"} | looks | policy,

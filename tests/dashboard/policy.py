@@ -133,6 +133,7 @@ ACTIONS = {
         "webhooks/{id}/delete",
         "webhooks/{id}/test",
         "deliveries/{id}/retry",
+        "invoices/{id}/resend",
     ),
     "store:write": ("settings",),
     "keys:write": (

@@ -1,6 +1,7 @@
 """Pages about links, customers, books, wallets, webhooks, events, networks, alerts and the audit log."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 
@@ -242,6 +243,49 @@ async def test_what_needs_attention_leads_to_as_many_as_were_counted(shop: Premi
     made_of = unescape(re.findall(r'href="([^"]*status=new[^"]*)"', owner.seen.text)[0])
     assert f"from={shop.clock.now().date() - timedelta(days=6)}" in made_of
     assert "order-0" in (await owner.open(made_of)).words
+
+
+async def test_an_invoice_leads_to_all_that_belongs_to_it_and_is_told_again_from_there(shop: Premises) -> None:
+    owner, viewer = await shop.member(Role.OWNER), await shop.member(Role.VIEWER)
+    person = await shop.house.database.pool.fetchval("select min(id) from people")
+    ids = await furnish(shop, person)
+    pool, invoice = shop.house.database.pool, f"invoices/{ids['inv']}"
+    await pool.execute("update payments set invoice_id = $2 where id = $1", ids["pay"], ids["inv"])
+    await pool.execute(
+        "update payments set store_id = a.store_id from addresses a where a.id = address_id and payments.id = $1",
+        ids["pay"],
+    )
+    await pool.execute("update deliveries set invoice_id = $2, state = 'failed', due_at = null where id = $1",
+                       ids["dlv"], ids["inv"])  # fmt: skip
+    text = (await owner.open(shop.at(invoice))).text
+    url = f"{shop.house.settings.http.public_url}/i/{ids['inv']}"
+    assert f'<code id="c-url">{url}</code>' in text
+    assert 'aria-label="QR code of the payer' in text
+    assert f'href="{shop.at("payments/" + ids["pay"])}"' in text
+    await owner.submit("/resend")
+    assert (owner.seen.url.partition("?")[0], "It is being sent again." in owner.seen.words) == (shop.at(invoice), True)
+    assert await pool.fetchval("select state from deliveries where id = $1", ids["dlv"]) == "due"
+    await pool.execute("update webhooks set disabled_at = now()")
+    await owner.submit("/resend")
+    assert "the webhook is disabled" in owner.seen.words
+    assert "resend" not in (await viewer.open(shop.at(invoice))).text
+
+
+async def test_a_payment_leads_to_a_public_site_where_its_network_has_one(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    person = await shop.house.database.pool.fetchval("select min(id) from people")
+    payment = f"payments/{(await furnish(shop, person))['pay']}"
+    await shop.house.database.pool.execute(
+        "update payments set store_id = a.store_id, invoice_id = a.invoice_id from addresses a where a.id = address_id"
+    )
+    assert "Look at it on" not in (await owner.open(shop.at(payment))).words
+    chain = shop.house.chains[BITCOIN]
+    shop.house.chains[BITCOIN] = replace(chain, explorer="https://explorer.example")  # type: ignore[index]
+    text = (await owner.open(shop.at(payment))).text
+    assert (
+        '<a href="https://explorer.example/tx/ab" rel="noopener noreferrer" target="_blank">explorer.example</a>'
+        in text
+    )
 
 
 async def test_the_networks_say_how_far_they_are(shop: Premises) -> None:

@@ -1,5 +1,6 @@
 """The way of a request to a page: the session, the store, the role, the form's token, a fresh proof, the page."""
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -26,6 +27,8 @@ from kassa.people.proofs import site_of
 from kassa.people.rules import is_alive, is_fresh, rights
 
 SEEN_EVERY = timedelta(minutes=1)
+AGAIN = "kassa-again"
+"""The header of our own script where it asks for a page again, every few seconds while somebody can see it."""
 _TITLES = {403: "You may not do this", 404: "There is no such page", 429: "Too many tries", 503: "Not possible now"}
 
 Handle = Callable[[AnyRequest], Awaitable[Response[Any]]]
@@ -96,7 +99,8 @@ class Hall:
             visit = await self._admit(request, page)
             if isinstance(visit, Response):
                 return visit
-            return self._answer(visit, page, await page.show(visit))
+            response = self._answer(visit, page, await page.show(visit), live=page.live)
+            return _unless_known(request, response) if page.live else response
 
         return handle
 
@@ -134,7 +138,8 @@ class Hall:
             raise NotFound("")
         async with self.house.database.pool.acquire(timeout=5) as connection:
             store = await stores.get_store(connection, store_id)
-            if now - session.last_seen_at > SEEN_EVERY:
+            # A page that keeps itself true is nobody's doing: left open, it does not keep its session alive.
+            if now - session.last_seen_at > SEEN_EVERY and AGAIN not in request.headers:
                 await sessions.note_seen(connection, session.id, browser.address, now)
         visit = Visit(
             self.house, self.desk, session, session.person, store, role, now, browser, self.site, self.root, asked.path,
@@ -153,7 +158,7 @@ class Hall:
         query = request.scope["query_string"].decode("latin-1") if isinstance(asked, Page) else ""
         return f"/stores/{store}/{path}" + (f"?{query}" if query else "")
 
-    def _answer(self, visit: Visit, page: Page, given: Answer) -> Response[Any]:
+    def _answer(self, visit: Visit, page: Page, given: Answer, *, live: bool = False) -> Response[Any]:
         match given:
             case Go(path, done):
                 return self.go(f"/stores/{visit.store.id}/{path}" + (f"?done={done}" if done else ""))
@@ -162,7 +167,7 @@ class Hall:
             case Told(text):
                 return answer(200, text.encode(), "application/json")
             case Screen(template, shown, status):
-                return answer(status, self._draw(visit, page, template, shown))
+                return answer(status, self._draw(visit, page, template, {"live": live, **shown}))
 
     def _draw(self, visit: Visit, page: Page, template: str, shown: Mapping[str, Any]) -> bytes:
         return render(
@@ -185,6 +190,17 @@ class Hall:
             if page.nav and page.access in mine:
                 groups.setdefault(page.nav, []).append(page)
         return list(groups.items())
+
+
+def _unless_known(request: AnyRequest, response: Response[Any]) -> Response[Any]:
+    """Answer "not modified" (RFC 9110, 15.4.5) to a script that has the very same page."""
+    if response.status_code != 200:
+        return response
+    tag = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
+    if request.headers.get("if-none-match") == tag:
+        return answer(304, b"", headers={"etag": tag})
+    response.headers["etag"] = tag
+    return response
 
 
 def keep(response: Response[Any], hall: Hall, token: str) -> Response[Any]:

@@ -52,7 +52,7 @@ Serve: TypeAlias = "Callable[[Visit], Awaitable[Answer]]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Something to look at, below a store: `invoices/{id}`. Looking changes nothing."""
+    """Something to look at, below a store: `invoices/{id}`. Looking changes nothing; a `live` one keeps itself true."""
 
     path: str
     title: str
@@ -61,6 +61,7 @@ class Page:
     nav: str = ""
     id_of: str | None = None
     fresh: bool = False
+    live: bool = False
 
     def __post_init__(self) -> None:
         _check(self.path, self.access, self.id_of)

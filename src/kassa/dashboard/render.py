@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from kassa.checkout.drawing import qr
 from kassa.core.clock import rfc3339
 from kassa.dashboard.words import DONE, RIGHTS, TONES
 from kassa.invoices.overview_store import MOST
@@ -38,8 +39,8 @@ def _asset(file: str) -> Asset:
     return Asset(f"{stem}.{digest}.{ending}", body, _MEDIA[ending], integrity)
 
 
-STYLE, SCRIPT = _asset("dashboard.css"), _asset("dashboard.js")
-ASSETS = {asset.name: asset for asset in (STYLE, SCRIPT)}
+STYLE, SCRIPT, ICON = _asset("dashboard.css"), _asset("dashboard.js"), _asset("icon.svg")
+ASSETS = {asset.name: asset for asset in (STYLE, SCRIPT, ICON)}
 
 
 def moment(value: "str | datetime | None") -> Markup:
@@ -94,9 +95,9 @@ _ENVIRONMENT = Environment(
 )  # fmt: skip
 _ENVIRONMENT.filters |= {
     "moment": moment, "short": short, "tone": _tone, "tojson_text": _json_text, "grouped": grouped,
-    "sentence": sentence, "bounded": bounded,
+    "sentence": sentence, "bounded": bounded, "qr": qr,
 }  # fmt: skip
-_ENVIRONMENT.globals |= {"style": STYLE, "script": SCRIPT, "with_query": _with, "right_words": RIGHTS}
+_ENVIRONMENT.globals |= {"style": STYLE, "script": SCRIPT, "icon": ICON, "with_query": _with, "right_words": RIGHTS}
 
 
 def render(template: str, **shown: Any) -> bytes:  # whatever the template shows

@@ -86,6 +86,12 @@ class Visit:
             raise Forbidden(f"your role in this store ({self.role}) lacks the right {endpoint.access}") from None
         return msgspec.json.decode(reply.body) if reply.body else None
 
+    def explorer(self, payment: Mapping[str, Any]) -> str | None:  # JSON
+        """Return where a payment can be looked at on a public site, if its network has one."""
+        network = payment["asset"].partition("@")[2]
+        chain = self.house.chains.get(network) or self.house.former.get(network)
+        return None if chain is None else chain.explorer_url(payment["txid"], payment["position"])
+
     def at(self, path: str) -> str:
         """Return the address of a page of this store."""
         return f"{self.root}/stores/{self.store.id}/{path}"

@@ -4,7 +4,7 @@ from typing import Any
 
 import kassa.people.store as people
 from kassa.core.errors import FieldFault, Invalid
-from kassa.core.ids import new_id
+from kassa.core.ids import is_id, new_id
 from kassa.dashboard.days import days
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
@@ -29,7 +29,8 @@ async def _one(visit: Visit) -> Screen:
     timeline = await visit.ask("get_invoice_timeline", visit.id, query={"limit": "100"} | _place(visit))
     deliveries = None
     if visit.may("webhooks:read"):
-        deliveries = await visit.ask("list_invoice_deliveries", query={"invoice_id": visit.id})
+        asked = {"invoice_id": visit.id} | ({"cursor": c} if (c := visit.query.get("deliveries")) else {})
+        deliveries = await visit.ask("list_invoice_deliveries", query=asked)
     makers = [item[item["kind"]].get("by") for item in timeline["data"]]
     async with visit.house.database.pool.acquire() as connection:
         called = await people.names(connection, [maker for maker in makers if maker])
@@ -55,6 +56,14 @@ async def _mark(visit: Visit) -> Go:
     return Go(f"invoices/{visit.id}", "marked")
 
 
+async def _resend(visit: Visit) -> Go:
+    delivery = visit.form.get("delivery_id")
+    if not is_id("dlv", delivery):
+        raise Invalid(FieldFault("delivery_id", "is no delivery"))
+    await visit.ask("retry_delivery", delivery)
+    return Go(f"invoices/{visit.id}", "resent")
+
+
 async def _new(visit: Visit) -> Screen:
     assets = [asset for asset in (await visit.ask("list_assets"))["data"] if asset["accepted"]]
     once = visit.form.get("once") or new_id("frm", visit.now)
@@ -77,9 +86,9 @@ async def _create(visit: Visit) -> Go:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="invoices", title="Invoices", access="invoices:read", show=_list, nav="Business"),
+    Page(path="invoices", title="Invoices", access="invoices:read", show=_list, nav="Business", live=True),
     Page(path="invoices/new", title="New invoice", access="invoices:write", show=_new),
-    Page(path="invoices/{id}", title="Invoice", access="invoices:read", show=_one, id_of="inv"),
+    Page(path="invoices/{id}", title="Invoice", access="invoices:read", show=_one, id_of="inv", live=True),
 )
 ACTIONS: tuple[Action, ...] = (
     Action(
@@ -89,5 +98,9 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         path="invoices/{id}/mark", access="invoices:decide", act=_mark, form="invoices/{id}", fields=("as",),
         id_of="inv",
+    ),
+    Action(
+        path="invoices/{id}/resend", access="webhooks:write", act=_resend, form="invoices/{id}",
+        fields=("delivery_id",), id_of="inv",
     ),
 )  # fmt: skip

@@ -15,5 +15,7 @@ async def _list(visit: Visit) -> Screen:
     )
 
 
-PAGES: tuple[Page, ...] = (Page(path="networks", title="Networks", access="store:read", show=_list, nav="Technology"),)
+PAGES: tuple[Page, ...] = (
+    Page(path="networks", title="Networks", access="store:read", show=_list, nav="Technology", live=True),
+)
 ACTIONS: tuple[Action, ...] = ()

@@ -78,6 +78,6 @@ def _others(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="overview", title="Overview", access="invoices:read", show=_overview, nav="Business"),
+    Page(path="overview", title="Overview", access="invoices:read", show=_overview, nav="Business", live=True),
 )
 ACTIONS: tuple[Action, ...] = ()

@@ -28,9 +28,9 @@ async def _assign(visit: Visit) -> Go:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="payments", title="Payments", access="payments:read", show=_list, nav="Business"),
+    Page(path="payments", title="Payments", access="payments:read", show=_list, nav="Business", live=True),
     Page(path="payments/unowned", title="Money without an owner", access="payments:read", show=_unowned),
-    Page(path="payments/{id}", title="Payment", access="payments:read", show=_one, id_of="pay"),
+    Page(path="payments/{id}", title="Payment", access="payments:read", show=_one, id_of="pay", live=True),
 )
 ACTIONS: tuple[Action, ...] = (
     Action(

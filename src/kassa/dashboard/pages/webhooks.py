@@ -76,8 +76,8 @@ def _filters(text: str) -> list[str]:
 
 PAGES: tuple[Page, ...] = (
     Page(path="webhooks", title="Webhooks", access="webhooks:read", show=_list, nav="Technology"),
-    Page(path="deliveries", title="Deliveries given up", access="webhooks:read", show=_failed),
-    Page(path="webhooks/{id}", title="Webhook", access="webhooks:read", show=_one, id_of="whk"),
+    Page(path="deliveries", title="Deliveries given up", access="webhooks:read", show=_failed, live=True),
+    Page(path="webhooks/{id}", title="Webhook", access="webhooks:read", show=_one, id_of="whk", live=True),
 )
 ACTIONS: tuple[Action, ...] = (
     Action(

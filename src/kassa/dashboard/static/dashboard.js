@@ -1,5 +1,6 @@
 // Passkeys (WebAuthn Level 2): asks the server what to sign, lets the authenticator sign it, sends the form. Files: puts a
-// chosen one into the field of a form, in base64. Times: writes them by the reader's own clock, instead of UTC.
+// chosen one into the field of a form, in base64. Times: writes them by the reader's own clock, instead of UTC. Copies texts.
+// Keeps live pages true.
 "use strict";
 (() => {
   const bytes = (text) => {
@@ -67,12 +68,125 @@
     });
   }
 
+  // What only a script can do is shown where one runs.
   const two = (number) => String(number).padStart(2, "0");
-  for (const time of document.querySelectorAll("time")) {
-    const at = new Date(time.dateTime);
-    const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
-    time.textContent = `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
-  }
-  for (const zone of document.querySelectorAll("[data-zone]"))
-    zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone || "your own clock's";
+  const enhance = (page) => {
+    for (const time of page.querySelectorAll("time")) {
+      const at = new Date(time.dateTime);
+      const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+      time.textContent = `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
+    }
+    for (const zone of page.querySelectorAll("[data-zone]"))
+      zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone || "your own clock's";
+    for (const button of page.querySelectorAll("[data-copy]")) button.hidden = false;
+  };
+  enhance(document);
+
+  const said = document.getElementById("said");
+  document.addEventListener("click", async ({ target }) => {
+    const button = target.closest("[data-copy]");
+    if (!button) return;
+    const from = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(from.textContent);
+    } catch {
+      getSelection().selectAllChildren(from);
+      if (!document.execCommand("copy")) return; // it is selected, to be copied by hand
+    }
+    button.firstChild.data = "Copied";
+    said.textContent = "Copied";
+    setTimeout(() => { button.firstChild.data = "Copy"; said.textContent = ""; }, 2000);
+  });
+
+  // Live pages: asked for again while somebody can see them, and changed only where they differ, so that focus, scroll,
+  // what is open and what was typed stay.
+  const main = document.querySelector("main[data-live]");
+  if (!main) return;
+  const EVERY = 5000, LONGEST = 60000;
+
+  // What would be something else under another of these is another thing: focus never slips from one to the other.
+  const key = (node) => node.nodeType !== Node.ELEMENT_NODE ? "" :
+    [node.dataset.key, node.id, ...["aria-labelledby", "href", "action"].map((name) => node.getAttribute(name))].join();
+  const keyed = (node) => /[^,]/.test(key(node));
+  const changed = (field) => field.options
+    ? field.selectedIndex !== Math.max(0, [...field.options].findIndex((option) => option.defaultSelected))
+    : field.matches("input, textarea") && (field.value !== field.defaultValue || field.checked !== field.defaultChecked);
+  const inUse = (form) => [...form.elements].some((field) =>
+    changed(field) || field === document.activeElement && field.matches("input, select, textarea"));
+  const like = (one, other) =>
+    one.nodeType === other.nodeType && one.nodeName === other.nodeName && key(one) === key(other);
+  const become = (old, fresh) => {
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.data !== fresh.data) old.data = fresh.data;
+      return;
+    }
+    if (old.isEqualNode(fresh) || old.nodeName === "FORM" && inUse(old)) return;
+    for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    for (const { name } of [...old.attributes])
+      if (!fresh.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
+    merge(old, fresh);
+  };
+  const merge = (old, fresh) => {
+    let at = old.firstChild;
+    for (const wanted of [...fresh.childNodes]) {
+      // A row that is there further down: what stood before it is gone.
+      let found = at;
+      while (found && !like(found, wanted)) found = keyed(wanted) ? found.nextSibling : null;
+      if (!found) {
+        old.insertBefore(document.importNode(wanted, true), at);
+        continue;
+      }
+      while (at !== found) {
+        const gone = at;
+        at = at.nextSibling;
+        gone.remove();
+      }
+      become(found, wanted);
+      at = found.nextSibling;
+    }
+    while (at) {
+      const gone = at;
+      at = at.nextSibling;
+      gone.remove();
+    }
+  };
+
+  let tag = "", pause = EVERY, timer = 0, asking = false;
+  const again = async () => {
+    const answer = await fetch(location.href, {
+      headers: { "kassa-again": "1", "if-none-match": tag }, cache: "no-store", redirect: "manual",
+      signal: AbortSignal.timeout(30000),
+    });
+    if (answer.type === "opaqueredirect" || [403, 404].includes(answer.status)) return false;
+    if (answer.status !== 304 && !answer.ok) throw new Error("not now");
+    if (answer.ok) {
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      enhance(page);
+      const had = main.contains(document.activeElement);
+      merge(main, page.querySelector("main"));
+      if (had && !main.contains(document.activeElement)) main.focus({ preventScroll: true });
+      document.title = page.title;
+      tag = answer.headers.get("etag") || "";
+    }
+    return true;
+  };
+  const turn = async () => {
+    clearTimeout(timer);
+    if (asking || document.hidden) return;
+    asking = true;
+    try {
+      if (!await again()) {
+        document.getElementById("stale").hidden = false;
+        return;
+      }
+      pause = EVERY;
+    } catch {
+      pause = Math.min(2 * pause, LONGEST);
+    } finally {
+      asking = false;
+    }
+    timer = setTimeout(turn, pause);
+  };
+  document.addEventListener("visibilitychange", turn);
+  timer = setTimeout(turn, pause);
 })();
