@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from time import monotonic
 
@@ -202,15 +203,16 @@ async def _prepare(database: Database, *, migrating: bool) -> None:
 
 async def serve(house: House, roles: Sequence[str], stop: asyncio.Event) -> None:
     """Run roles until `stop` is set, then let answers be finished and loops end their work or undo it whole."""
+    now = house.clock.now()
     if "work" in roles:
-        await house.database.run(lambda tx: detectors.enlist(tx, expected(house.settings), house.clock.now()))
+        await house.database.run(lambda tx: detectors.enlist(tx, expected(house.settings), now))
     try:
         async with asyncio.TaskGroup() as group:
             if "api" in roles:
                 from kassa.web import serve_http  # noqa: PLC0415 half of what a process loads, for this role alone
 
                 group.create_task(serve_http(house, stop))
-            loops = [group.create_task(keep_running(name, loop)) for name, loop in _loops(house, roles).items()]
+            loops = [group.create_task(keep_running(name, loop)) for name, loop in _loops(house, roles, now).items()]
             log.info("running", version=__version__, roles=",".join(roles), networks=",".join(house.chains))
             await stop.wait()
             # Beside the server, which waits for its answers: both have the same few seconds.
@@ -227,7 +229,7 @@ def _innermost(fault: Exception) -> Exception:
     return fault
 
 
-def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
+def _loops(house: House, roles: Iterable[str], now: datetime) -> dict[str, Loop]:
     loops: dict[str, Loop] = {"serve_metrics": partial(serve_metrics, house, tuple(roles))}
     if "api" in roles:
         loops["count_unpaid"] = partial(count_unpaid, house)
@@ -247,7 +249,7 @@ def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
             "keep_sums": partial(keep_sums, house),
             "send_webhooks": partial(send_webhooks, house),
         }
-        loops |= {f"detect {each.name}": partial(detect, house, each) for each in DETECTORS}
+        loops |= {f"detect {each.name}": partial(detect, house, each, now) for each in DETECTORS}
         if house.settings.alerts.webhook_url is not None:
             loops["tell_operator"] = partial(tell_operator, house)
         if house.settings.rates.sources:

@@ -292,15 +292,12 @@ async def test_f16_whoever_asks_from_outside_hears_that_nobody_looks(
             await asyncio.sleep(1)  # an answer is kept so long
             return (await nobody.get("/health/monitor")).status
 
-        assert await monitor() == 503
-        await house.database.run(lambda tx: detectors.enlist(tx, flow.expected(house.settings), house.clock.now()))
-        assert await monitor() == 200
+        await start(house)
+        assert await monitor() == 503  # a start is no look
         house.clock.move(3_600)  # type: ignore[attr-defined]
-        assert await monitor() == 503
         every = [name for name in BY_NAME if name not in ("watch", "dust")]
         await look(house, *every)
-        for name in [*flow.ROUNDS, flow.RATE_SOURCES]:
-            await house.database.run(lambda tx, name=name: flow.note_round(tx, house, name, house.clock.now()))  # type: ignore[misc]
+        await come_round(house)
         # One that was taken away is named by the others, and all of them by whoever asks from outside.
         found = await look(house, "watch")
         assert [each.finding.subject for each in found[Kind.DETECTOR_SILENT]] == ["dust"]
@@ -312,18 +309,53 @@ async def test_f16_whoever_asks_from_outside_hears_that_nobody_looks(
     assert said["detectors"].verdict is Said.FAIL  # by this machine's clock, which stands far from the test's
 
 
-async def test_after_a_start_the_others_are_left_a_minute_and_what_is_open_stays_so(house: House) -> None:
-    await house.database.pool.execute("update networks set state = 'stalled'")
-    assert set(await look(house, "nodes")) == {Kind.NODE_STALLED}
+async def start(house: House) -> None:
+    """Do what a process with the role work does first."""
     await house.database.run(lambda tx: detectors.enlist(tx, flow.expected(house.settings), house.clock.now()))
-    await house.database.pool.execute("update networks set state = 'ok', lease_until = now() - interval '1 hour'")
-    assert set(await look(house, "nodes")) == {Kind.NODE_STALLED}
-    house.clock.move(61)  # type: ignore[attr-defined]
-    assert set(await look(house, "nodes")) == {Kind.NOT_FOLLOWED}
+
+
+async def come_round(house: House) -> None:
+    for name in [*flow.ROUNDS, flow.RATE_SOURCES]:
+        await house.database.run(lambda tx, name=name: flow.note_round(tx, house, name, house.clock.now()))  # type: ignore[misc]
+
+
+async def test_f16_whoever_starts_again_and_again_without_a_look_is_silent(house: House) -> None:
+    async def silent() -> int:
+        return len((await look(house, "watch")).get(Kind.DETECTOR_SILENT, ()))
+
+    await start(house)
+    for _ in range(10):
+        assert await silent() == 0
+        house.clock.move(9)  # type: ignore[attr-defined]
+        await start(house)
+    house.clock.move(1)  # type: ignore[attr-defined]
+    assert await silent() > 0
+    every = [name for name in BY_NAME if name != "watch"]
+    await look(house, *every)
+    await come_round(house)
+    house.clock.move(2 * 86_400)  # type: ignore[attr-defined]  # down, and started properly
+    await start(house)
+    assert await silent() == 0
+
+
+async def test_a_process_that_just_started_leaves_the_judgement_of_others_to_those_that_run(house: House) -> None:
+    await house.database.pool.execute("update networks set lease_until = now() - interval '1 hour'")
+    now, nodes = house.clock.now(), BY_NAME["nodes"]
+    loops = [asyncio.create_task(detect(house, nodes, now - timedelta(seconds=age))) for age in (0, 59)]
+    try:
+        await asyncio.sleep(1)
+        assert await open_alerts(house) == {}
+        loops.append(asyncio.create_task(detect(house, nodes, now - timedelta(seconds=60))))
+        await until(lambda: _beats(house, "nodes"))
+        assert set(await open_alerts(house)) == {Kind.NOT_FOLLOWED}
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
 
 
 async def test_a_detector_is_run_by_one_of_several_processes_and_not_before_its_time(house: House) -> None:
-    loops = [asyncio.create_task(detect(house, BY_NAME["solvency"])) for _ in range(3)]
+    loops = [asyncio.create_task(detect(house, BY_NAME["solvency"], house.clock.now())) for _ in range(3)]
     try:
         await until(lambda: _beats(house, "solvency"))
         async with house.database.transaction() as tx:

@@ -23,20 +23,19 @@ async def begin(tx: Tx, name: str, every_seconds: int, now: datetime) -> bool:
 
 
 async def enlist(tx: Tx, expected: Mapping[str, int], now: datetime) -> None:
-    """Note that detectors begin to be run, as a process does once at its start: none is silent yet."""
+    """Note that detectors begin to be run, as a process does once at its start: none is silent yet.
+
+    Only the first start since a detector's last look counts: whoever starts again and again looks at nothing.
+    """
     await tx.execute(
         """insert into detectors (name, every_seconds, begun_at, enlisted_at)
            select n, e, '-infinity', $3 from unnest($1::text[], $2::int[]) as d (n, e) order by n
-           on conflict (name) do update set enlisted_at = excluded.enlisted_at""",
+           on conflict (name) do update set enlisted_at = excluded.enlisted_at
+           where detectors.enlisted_at is null or detectors.ended_at >= detectors.enlisted_at""",
         list(expected),
         list(expected.values()),
         now,
     )
-
-
-async def has_settled_in(tx: Tx, name: str, before: datetime) -> bool:
-    """Tell whether no process has set out to run a detector since a moment."""
-    return not await tx.fetchval("select enlisted_at > $2 from detectors where name = $1", name, before)
 
 
 async def end(tx: Tx, name: str, every_seconds: int, findings: int, now: datetime) -> None:

@@ -203,7 +203,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A detector's last run, and since when some process means to run it."""
+    """A detector's last run, and at which start, the first since it last looked, some process set out to run it."""
 
     name: str
     begun_at: datetime

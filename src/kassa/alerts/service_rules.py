@@ -156,12 +156,17 @@ def on_watch(
     return found
 
 
-def silent(expected: Mapping[str, int], beats: Mapping[str, Beat], now: datetime) -> list[str]:
-    """Return the detectors that have not looked for three times as long as they should, or never."""
+def silent(
+    expected: Mapping[str, int], beats: Mapping[str, Beat], now: datetime, *, strictly: bool = False
+) -> list[str]:
+    """Return the detectors that have not looked for three times as long as they should, or never.
+
+    The first start since the last look gives them as long again, unless `strictly`.
+    """
     missing = []
     for name, every in sorted(expected.items()):
         beat = beats.get(name)
-        last = None if beat is None else beat.last_at
+        last = None if beat is None else beat.ended_at if strictly else beat.last_at
         if last is None or now - last > _LATE_RUNS * timedelta(seconds=every) + _LATE_BY:
             missing.append(name)
     return missing

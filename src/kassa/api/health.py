@@ -39,7 +39,10 @@ class Health:
         return await self._ready.reply()
 
     async def monitor(self) -> Reply:
-        """Answer 200 when every detector has looked of late. A dead one opens no alert, so ask from elsewhere."""
+        """Answer 200 when every detector has looked of late, which only a look itself proves, and no start.
+
+        A dead one opens no alert, so ask from elsewhere.
+        """
         return await self._monitor.reply()
 
     async def _look(self, connection: Tx) -> bool:
@@ -53,7 +56,7 @@ class Health:
 
     async def _look_for_watchers(self, connection: Tx) -> bool:
         beats = await detectors.beats(connection)
-        return not silent(flow.expected(self._house.settings), beats, self._house.clock.now())
+        return not silent(flow.expected(self._house.settings), beats, self._house.clock.now(), strictly=True)
 
 
 class _Kept:

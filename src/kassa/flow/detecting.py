@@ -24,7 +24,6 @@ from kassa.settings import Settings
 from kassa.wallets.rules import unpaid_bounds
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-PATIENCE = timedelta(minutes=1)
 _WATCH = "watch"
 _OF_RATES = tuple(dict.fromkeys(service_rules.alert_of(kind)[0] for kind in AlarmKind))
 ADDRESSES, AUDIT_LOG, WHOLE_AUDIT_LOG = "addresses", "audit_log", "whole_audit_log"
@@ -39,7 +38,7 @@ one to the next.
 class Detector:
     """Looks every so many seconds, and answers for some kinds of alert: what it does not find of them is over.
 
-    A `patient` one judges other loops of ours, and leaves them a minute after a start to do what was left undone.
+    A `patient` one judges other loops of ours: a process that has just started first does what was left undone.
     """
 
     name: str
@@ -51,10 +50,8 @@ class Detector:
 
 async def detect(tx: Tx, house: House, detector: Detector, now: datetime) -> None:
     """Let a detector look once and do what follows; doing it again changes nothing."""
-    findings: list[Finding] = []
-    if not detector.patient or await detectors.has_settled_in(tx, detector.name, now - PATIENCE):
-        findings = await detector.look(tx, house, now)
-        await on_findings(tx, house, detector.kinds, findings, now)
+    findings = await detector.look(tx, house, now)
+    await on_findings(tx, house, detector.kinds, findings, now)
     await detectors.end(tx, detector.name, detector.every_seconds, len(findings), now)
 
 
