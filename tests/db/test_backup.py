@@ -12,7 +12,8 @@ import pytest
 
 from kassa.backup import archive, make
 from kassa.backup.restore import Wish, restore
-from kassa.backup.rules import chosen, skipped
+from kassa.backup.rules import Pace, chosen, skipped
+from kassa.core.clock import SystemClock
 from kassa.core.errors import BackupError, DatabaseError, SettingsError
 from kassa.core.secret import Secret
 from kassa.db.embedded import BINARIES
@@ -22,7 +23,7 @@ from kassa.settings import Settings
 from kassa.wallets.mark import Mark, raise_marks, read_marks
 from tests.api.served import until
 from tests.e2e.program import KASSA
-from tests.house import add_store, build_house
+from tests.house import SetClock, add_store, build_house
 
 KEY = pyrage.x25519.Identity.generate()
 
@@ -228,6 +229,50 @@ async def test_d26_a_machine_that_lost_its_marks_passes_over_what_may_have_been_
     assert [mark.index for mark in read_marks(elsewhere.data_dir).values()] == [500]
 
 
+_ISSUED = """
+with kept as (update keychains set next_index = 500 returning id)
+insert into addresses (id, network, script, address, watch_key, keychain_id, index, created_at)
+select 'adr_' || i, 'bitcoin-regtest', int4send(i), i::text, i, kept.id, i, now() from kept, generate_series(0, 499) i
+"""
+
+
+async def test_d26_counters_stand_above_what_was_issued_when_a_restore_is_over(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new shop: 500 addresses in its first day, and three days more of which the backup knows nothing."""
+    await place.run("update keychains set created_at = now() - interval '1 day'")
+    await place.run(_ISSUED)
+    file = await place.backup()
+    later = SetClock(SystemClock().now() + timedelta(days=3))
+    monkeypatch.setattr("kassa.backup.restore.SystemClock", lambda: later)
+    elsewhere = Settings(database_url=place.settings.database_url, data_dir=place.folder / "elsewhere")
+    told = await restore(elsewhere, Wish(file, place.identity, replace=True), quiet)
+    [passed] = told["passed_over"]
+    assert (passed["from_index"], passed["by"], passed["mark_here"]) == (500, "estimate", False)
+    assert await place.ask("select next_index from keychains") == passed["to_index"]
+    assert 500 + 3 * 500 < passed["to_index"] < 500 + 7 * 500
+    assert await place.ask("select count(*) from acts where kind = 'wallet.counter_jumped'") == 1
+
+    later.move(1)
+    told = await restore(elsewhere, Wish(file, place.identity, replace=True, skip=7), quiet)
+    [again] = told["passed_over"]
+    assert (again["to_index"], again["by"]) == (passed["to_index"], "mark")  # this machine knows better now
+
+
+async def test_d26_an_estimate_beyond_reason_is_asked_for_before_anything_is_touched(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await place.run(_ISSUED)
+    file = await place.backup()
+    later = SetClock(SystemClock().now() + timedelta(days=2_000))
+    monkeypatch.setattr("kassa.backup.restore.SystemClock", lambda: later)
+    with pytest.raises(BackupError, match="--skip"):
+        await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
+    assert await place.ask("select count(*) from pg_namespace where nspname like 'kassa_before_%'") == 0
+    told = await restore(place.settings, Wish(file, place.identity, replace=True, skip=9), quiet)
+    assert [(each["to_index"], each["by"]) for each in told["passed_over"]] == [(509, "skip")]
+
+
 async def test_d26_a_stale_mark_is_believed_no_more_than_none(place: Place) -> None:
     await place.ask("update keychains set next_index = 500 returning 1")
     file = await place.backup()
@@ -312,12 +357,27 @@ async def test_without_a_public_key_there_is_no_backup(place: Place) -> None:
         await place.backup(key=str(KEY))
 
 
+LONG = timedelta(days=400)
+
+
 def test_the_skipped_grow_with_pace_and_age() -> None:
-    assert skipped(0, timedelta(days=30)) == 20
-    assert skipped(700, timedelta(days=1)) == 220
-    assert skipped(1, timedelta(seconds=1)) == 21
-    assert skipped(10**6, timedelta(days=30)) == 10_000
-    assert skipped(700, timedelta(days=-1)) == 20
+    assert skipped(Pace(0, 0, LONG), timedelta(days=30)) == 20
+    assert skipped(Pace(700, 100, LONG), timedelta(days=1)) == 220
+    assert skipped(Pace(1, 0, LONG), timedelta(seconds=1)) == 21
+    assert skipped(Pace(700, 100, LONG), timedelta(days=-1)) == 20
+
+
+@pytest.mark.parametrize(
+    ("pace", "age", "issued"),
+    [
+        (Pace(50_000, 7_143, LONG), timedelta(days=7), 50_000),  # more than any bound
+        (Pace(700, 700, timedelta(days=1)), timedelta(days=3), 2_100),  # a new shop
+        (Pace(700, 700, LONG), timedelta(days=3), 2_100),  # or an old wallet that a shop opened with yesterday
+        (Pace(60, 60, timedelta(hours=2)), timedelta(days=1), 720),
+    ],
+)
+def test_d26_no_fewer_are_passed_over_than_a_steady_pace_issues(pace: Pace, age: timedelta, issued: int) -> None:
+    assert issued <= skipped(pace, age) <= 3 * issued
 
 
 @pytest.mark.parametrize(

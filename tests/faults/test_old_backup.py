@@ -13,6 +13,7 @@ from kassa.customers import store as customers
 from kassa.customers.model import Customer
 from kassa.stores import store as stores
 from kassa.stores.model import Store
+from kassa.wallets import store as wallets
 from tests.house import TPUB, add_store
 from tests.oracle import Oracle
 from tests.shop import Shop, address
@@ -58,6 +59,21 @@ async def test_d26_a_paid_address_above_the_counter_is_never_issued_again(shop: 
     assert await pool.fetchval("select index from addresses where invoice_id = $1", fresh["id"]) == 21
     told = await pool.fetch("select store_id from events where type = 'alert.opened'")
     assert [row["store_id"] for row in told] == [shop.store.id]
+
+
+async def test_d26_all_that_a_counter_jumped_over_is_watched(shop: Shop) -> None:
+    forgotten = await shop.invoice()
+    await shop.stop()
+    await forget(shop, forgotten["id"])
+    async with shop.house.database.transaction() as tx:
+        [keychain] = await wallets.keychains(tx)
+        assert await wallets.jump(tx, keychain.id, 25_000, "an old backup was restored")
+    shop.start()
+    paid = await shop.pay(forgotten)
+    await shop.node.mine()
+    await shop.caught_up()
+    assert await shop.books() == {f"wallet:{shop.network}": 100_000, "unowned": -100_000}
+    assert await shop.house.database.pool.fetchval("select txid from payments") == paid
 
 
 async def test_d26_money_without_an_owner_is_in_the_books_while_a_block_holds_it(shop: Shop) -> None:

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,6 +54,7 @@ def _lines(told: dict[str, object]) -> list[str]:
             " restored-address-key in place of address-key; if that one is not to be trusted any more, then"
             " `kassa address-key renew`"
         )
+    lines += [_passed(each) for each in told["passed_over"]]  # type: ignore[attr-defined]  # JSON
     lines += [
         f"wallet of {each['store_id']} on {each['network']}: {each['fingerprint']}"
         for each in told["active_wallets"]  # type: ignore[attr-defined]  # JSON
@@ -64,6 +65,20 @@ def _lines(told: dict[str, object]) -> list[str]:
         "start Kassa: it reads the chain from there, then `kassa reconcile`. Keys revoked since are valid again"
     )
     return lines
+
+
+def _passed(told: dict[str, Any]) -> str:
+    """Say how far a counter went, and on what ground: an estimate is to be doubted by whoever knows better."""
+    why = {
+        "estimate": "estimated: twice the pace before the backup, times its age",
+        "mark": "as far as address-marks.json here stands",
+        "skip": "as you said",
+    }[told["by"]]
+    if told["by"] == "estimate":
+        doubt = "is behind that" if told["mark_here"] else "does not know this wallet"
+        why += f"; address-marks.json here {doubt}: if more were issued, restore again with --skip"
+    where = ", ".join(told["networks"])
+    return f"counter on {where}: from {told['from_index']} to {told['to_index']} ({why})"
 
 
 class Progress:

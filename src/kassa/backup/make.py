@@ -12,6 +12,7 @@ from typing import Any
 from kassa import __version__
 from kassa.backup import archive, programs, store
 from kassa.backup.archive import Tell
+from kassa.backup.reach import told_counter
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import BackupError, SettingsError
 from kassa.db import embedded
@@ -19,7 +20,7 @@ from kassa.main import open_books
 from kassa.settings import Settings
 from kassa.settings.read import is_setting
 
-FORMAT = 1
+FORMAT = 2
 SETTINGS = "kassa.toml"
 ENVIRONMENT = "kassa.env"
 BESIDE = "data/"
@@ -45,11 +46,11 @@ async def backup(
     async with open_books(settings) as database:
         async with database.pool.acquire() as connection:
             about = dict(await store.manifest(connection))
-            counters = await store.counters(connection)
+            counters = await store.counters(connection, about["at"])
             server = connection.get_server_version().major
         told = {
             "format": FORMAT, "kassa": __version__, "at": rfc3339(about.pop("at")), **about,
-            "counters": [[each.space, each.descriptor, each.next_index, each.issued_in_week] for each in counters],
+            "counters": [told_counter(each) for each in counters],
         }  # fmt: skip
         members = {"manifest.json": json.dumps(told).encode(), **_beside(settings.data_dir), **_settings(file)}
         digest = await asyncio.to_thread(_write, settings, path, recipients, members, server, tell)

@@ -18,13 +18,12 @@ import kassa.audit.store as audit
 import kassa.people.session_store as sessions
 import kassa.people.store as people
 import kassa.wallets.replacement_store as changes
-import kassa.wallets.store as wallets
 from kassa import flow
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.backup import archive, programs, store
 from kassa.backup.archive import Tell
 from kassa.backup.make import BESIDE, ENVIRONMENT, FORMAT, SETTINGS, url_of
-from kassa.backup.rules import skipped
+from kassa.backup.reach import Reach, cover, pass_over, read_counters
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import BackupError, DatabaseError
 from kassa.core.ids import StoreId
@@ -32,9 +31,8 @@ from kassa.db.migrate import is_half_restored, known_names, migrate
 from kassa.operations import operator
 from kassa.settings import Settings
 from kassa.wallets.mark import FILE as MARKS
-from kassa.wallets.mark import Mark, mark_name, mark_of, parse_marks, raise_marks, read_marks
+from kassa.wallets.mark import parse_marks, read_marks
 from kassa.wallets.seal import FILE as KEY_FILE
-from kassa.wallets.store import Keychain
 
 Json = dict[str, Any]
 RESTORED_KEY = f"restored-{KEY_FILE}"
@@ -58,27 +56,25 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
     """
     keys = archive.identities(wish.identity)
     members: Mapping[str, bytes] = await asyncio.to_thread(archive.read, wish.file, keys, None, _silent)
-    about, here = _manifest(members), read_marks(settings.data_dir)
+    about = _manifest(members)
     written: list[Path] = []
     with url_of(settings) as url:
         connection = await asyncpg.connect(url, server_settings={"application_name": "kassa restore"})
         try:
             now = SystemClock().now()
+            reach = _reach(settings.data_dir, about, members, wish, now)
             aside = await _make_room(connection, wish, now)
             try:
                 # Before anything is loaded: whatever becomes of this, no address below what was issued comes again.
-                early = _marks(_counted(about), here, about, members, wish.skip, now)
-                raise_marks(
-                    settings.data_dir, {n: m for n, m in early.items() if n not in here or here[n].index < m.index}
-                )
+                cover(settings.data_dir, reach, read_counters(about))
                 server = connection.get_server_version().major
                 members = await _load(wish.file, keys, url, server, tell)
                 added = await migrate(connection)
                 _put_beside(settings.data_dir, members, written)
-                marks = _marks(await wallets.keychains(connection), here, about, members, wish.skip, now)
-                raise_marks(settings.data_dir, marks)
                 async with connection.transaction():
-                    await store.note_restore(connection, now, datetime.fromisoformat(about["at"]))
+                    await store.note_restore(connection, now, reach.backup_at)
+                    counters = await store.counters(connection, reach.backup_at)
+                    passed = await pass_over(connection, settings.data_dir, reach, counters)
                     told = {"backup_at": about["at"], "put_aside": aside, **await _disarm(connection, now)}
                     active = await _tell_wallets(connection, about["at"], now)
                     await store.finish(connection)
@@ -93,7 +89,7 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
     return {
         "backup_at": about["at"], "restored_at": rfc3339(now), "migrated": added, "put_aside": aside,
         "files": [str(path) for path in written],
-        "wallets": {name: mark.index for name, mark in marks.items()},
+        "passed_over": passed,
         "active_wallets": active,
         "key_differs": any(path.name == RESTORED_KEY for path in written),
     }  # fmt: skip
@@ -105,9 +101,17 @@ def _manifest(members: Mapping[str, bytes]) -> Json:
         unknown = sorted(set(about["migrations"]) - set(known_names()))
     except (KeyError, ValueError, TypeError) as fault:
         raise BackupError(f"this is no backup of Kassa ({type(fault).__name__})") from fault
-    if about["format"] != FORMAT or unknown:
+    if about["format"] not in (1, FORMAT) or unknown:
         raise BackupError(f"the backup was made by a newer Kassa ({about['kassa']}): restore it with that version")
     return about
+
+
+def _reach(data_dir: Path, about: Json, members: Mapping[str, bytes], wish: Wish, now: datetime) -> Reach:
+    there = parse_marks(members.get(BESIDE + MARKS, b"{}"))
+    reach = Reach(read_marks(data_dir), there, wish.skip, datetime.fromisoformat(about["at"]), now)
+    for counter in read_counters(about):
+        reach.of(counter)  # refused before anything is touched
+    return reach
 
 
 async def _make_room(connection: Any, wish: Wish, now: datetime) -> str | None:
@@ -225,37 +229,6 @@ async def _tell_wallets(connection: Any, backup_at: str, now: datetime) -> list[
         )  # fmt: skip
         await alerts.open_alert(connection, found, now)
     return [{"store_id": store_id, **each} for store_id, told_all in active.items() for each in told_all]
-
-
-def _counted(about: Json) -> list[Keychain]:
-    """Return the keychains that a manifest tells of, as of its moment."""
-    at = datetime.fromisoformat(about["at"])
-    return [Keychain(0, space, descriptor, index, at) for space, descriptor, index, _ in about["counters"]]
-
-
-def _marks(
-    keychains: Sequence[Keychain],
-    here: Mapping[str, Mark],
-    about: Json,
-    members: Mapping[str, bytes],
-    skip: int | None,
-    now: datetime,
-) -> dict[str, Mark]:
-    """Return the mark of each keychain: what pace and age suggest, or this machine's where that is higher.
-
-    This machine's alone proves nothing: it may have stood aside since another one issued addresses.
-    """
-    age = now - datetime.fromisoformat(about["at"])
-    pace = {(space, descriptor): issued for space, descriptor, _, issued in about["counters"]}
-    there = parse_marks(members.get(BESIDE + MARKS, b"{}"))
-    marks = {}
-    for keychain in keychains:
-        name = mark_name(keychain)
-        issued = skipped(pace.get((keychain.space, keychain.descriptor), 0), age) if skip is None else skip
-        reached = max([keychain.next_index, *(mark.index for mark in (there.get(name),) if mark is not None)])
-        own = here[name].index if skip is None and name in here else 0
-        marks[name] = mark_of(keychain, max(reached + issued, own))
-    return marks
 
 
 def _silent(_done: int) -> None:

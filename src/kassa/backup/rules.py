@@ -1,22 +1,39 @@
 """What is decided about backups: which program may read which server, and how many addresses to pass over. Pure."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
+from math import ceil
 
 MARGIN = 20
 """Addresses passed over in any case: what wallets bridge (BIP 44)."""
-MOST_SKIPPED = 10_000
-WEEK = timedelta(days=7)
+MOST_ESTIMATED = 1_000_000
+"""An estimate above this is not acted on: the operator says how many."""
+HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 
 
-def skipped(issued_in_week: int, age: timedelta) -> int:
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many addresses a keychain had issued within the last week and the last day, and for how long it was there."""
+
+    week: int
+    day: int
+    lived: timedelta
+
+
+def skipped(pace: Pace, age: timedelta) -> int:
     """Return how many addresses of a keychain may have been issued since a backup that nobody remembers.
 
-    Twice the pace of the week before it, rounded up, and a margin: too many cost a larger gap in the merchant's wallet,
-    too few would issue an address twice.
+    Twice the pace before it, that of the week or of the last day, whichever was faster, rounded up, and a margin: too
+    many cost a larger gap in the merchant's wallet, too few would issue an address twice. A keychain that was not there
+    for all of the time is judged by what it lived, an hour at the least.
     """
-    pace = Fraction(2 * issued_in_week * max(0, int(age.total_seconds())), int(WEEK.total_seconds()))
-    return min(MOST_SKIPPED, MARGIN + -(-pace.numerator // pace.denominator))
+    fastest = max(_per_second(pace.week, pace.lived, WEEK), _per_second(pace.day, pace.lived, DAY))
+    return MARGIN + ceil(2 * fastest * max(0, int(age.total_seconds())))
+
+
+def _per_second(issued: int, lived: timedelta, window: timedelta) -> Fraction:
+    return Fraction(issued, int(min(window, max(lived, HOUR)).total_seconds()))
 
 
 def chosen(server: int, programs: dict[str, int]) -> str | None:

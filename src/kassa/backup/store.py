@@ -13,12 +13,14 @@ OLD_SCHEMA = "kassa_before_"
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A keychain, where its counter stood, and how many addresses it had issued in the week before."""
+    """A keychain: where its counter stood, what it had issued in the week and the day before, and when it was made."""
 
     space: str
     descriptor: str
     next_index: int
     issued_in_week: int
+    issued_in_day: int
+    created_at: datetime
 
 
 async def manifest(connection: Any) -> Mapping[str, Any]:  # a connection; JSON
@@ -30,13 +32,16 @@ async def manifest(connection: Any) -> Mapping[str, Any]:  # a connection; JSON
     return dict(row)
 
 
-async def counters(connection: Any) -> list[Counter]:  # a connection
-    """Return every keychain's counter."""
+async def counters(connection: Any, at: datetime) -> list[Counter]:  # a connection
+    """Return every keychain's counter, with its pace before a moment."""
     rows = await connection.fetch(
-        """select k.space, k.descriptor, k.next_index, (
-               select count(*) from addresses a
-               where a.keychain_id = k.id and a.created_at > now() - interval '7 days') as issued
-           from keychains k order by k.id"""
+        """select k.space, k.descriptor, k.next_index, count(distinct a.index) as week,
+               count(distinct a.index) filter (where a.created_at > $1::timestamptz - interval '1 day') as day,
+               k.created_at
+           from keychains k
+           left join addresses a on a.keychain_id = k.id and a.created_at > $1::timestamptz - interval '7 days'
+           group by k.id order by k.id""",
+        at,
     )
     return [Counter(*row.values()) for row in rows]
 

@@ -7,6 +7,7 @@ what a counter jumped over for its sake may have been shown as well, and is watc
 """
 
 import asyncio
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,14 +15,14 @@ from asyncpg.pool import Pool
 
 import kassa.wallets.store as wallets
 from kassa.wallets.model import Derive, Unissued
+from kassa.wallets.passed import Passed
 from kassa.wallets.store import Keychain
 
 AHEAD = 100
 """How many addresses above a counter are watched."""
-MOST_SKIPPED = 20_000
-"""Of the indexes that counters jumped over, so many of the latest are watched."""
 MARGIN = 20
 """How many indexes above a paid one are passed over: others may have been shown and not paid yet."""
+_AT_ONCE = 50  # derived without letting others work: some milliseconds
 
 
 class Ahead:
@@ -33,8 +34,9 @@ class Ahead:
         self._derive = derive
         self._found = found
         self._derived_to: dict[int, int] = {}
-        self._skipped: set[tuple[int, int]] = set()
-        self._jumps = -1
+        self._jumps: set[int] = set()
+        self._passed = Passed()
+        self._descriptors: dict[int, str] = {}
         self._by_script: dict[bytes, Unissued] = {}
 
     async def refresh(self, pool: "Pool[Any]") -> Sequence[Keychain]:
@@ -55,30 +57,35 @@ class Ahead:
                 for index in range(first, last)
             ]
             self._derived_to[keychain.id] = max(first, last)
-        fresh += await self._jumped_over(pool)
+        await self._pass_over(pool)
         if not fresh:
             return found
-        kept = (
-            one
-            for one in self._by_script.values()
-            if one.index >= counters.get(one.keychain_id, 0) or (one.keychain_id, one.index) in self._skipped
-        )
+        kept = (one for one in self._by_script.values() if one.index >= counters.get(one.keychain_id, 0))
         self._by_script = {one.script: one for one in (*kept, *fresh)}
         self._found([one.key for one in fresh])
         return found
 
-    async def _jumped_over(self, pool: "Pool[Any]") -> list[Unissued]:
-        jumps = await wallets.last_jump(pool)
-        if jumps == self._jumps:
-            return []
-        self._jumps, found = jumps, []
-        for keychain, index in await wallets.jumped_over(pool, self._network, MOST_SKIPPED):
-            if (keychain.id, index) not in self._skipped:
-                await asyncio.sleep(0)
-                self._skipped.add((keychain.id, index))
-                found.append(Unissued(keychain.id, index, *self._derive(self._network, keychain.descriptor, index)))
-        return found
+    async def _pass_over(self, pool: "Pool[Any]") -> None:
+        """Look for everything that counters jumped over: nobody knows which of it was shown."""
+        for jump in await wallets.jumps(pool, self._network, self._jumps):
+            scripts, keys = [], array("q")
+            for index in range(jump.from_index, jump.to_index):
+                if index % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
+                _, script, key = self._derive(self._network, jump.descriptor, index)
+                scripts.append(script)
+                keys.append(key)
+            self._descriptors[jump.keychain_id] = jump.descriptor
+            self._passed.add(jump.keychain_id, jump.from_index, scripts)
+            self._found(list(keys))
+            self._jumps.add(jump.id)
 
     def find(self, script: bytes) -> Unissued | None:
         """Return the unissued address that a script belongs to."""
-        return self._by_script.get(script)
+        if script in self._by_script:
+            return self._by_script[script]
+        for keychain_id, index in self._passed.find(script):
+            text, derived, key = self._derive(self._network, self._descriptors[keychain_id], index)
+            if derived == script:
+                return Unissued(keychain_id, index, text, script, key)
+        return None

@@ -208,8 +208,8 @@ def parse_marks(text: bytes) -> Mapping[str, Mark]:
     return {name: Mark(int(mark["index"]), str(mark["made"])) for name, mark in json.loads(text).items()}
 
 
-def raise_marks(data_dir: Path, marks: Mapping[str, Mark]) -> None:
-    """Write marks, none of them below what is there; nobody else may be working with the file."""
+def raise_marks(data_dir: Path, marks: Mapping[str, Mark]) -> Mapping[str, Mark]:
+    """Write marks, none of them below what is there, and return all; nobody else may be working with the file."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def raised(there: Marks) -> Marks:
@@ -218,7 +218,7 @@ def raise_marks(data_dir: Path, marks: Mapping[str, Mark]) -> None:
             for name, mark in marks.items()
         }
 
-    _change(data_dir / FILE, raised)
+    return _change(data_dir / FILE, raised)
 
 
 def _made(keychain: Keychain) -> str:

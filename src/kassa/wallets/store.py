@@ -1,6 +1,6 @@
 """Wallets, keychains and the addresses issued from them: the SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count, islice
@@ -272,25 +272,29 @@ async def jump(tx: Tx, keychain_id: int, to_index: int, reason: str) -> bool:
     return True
 
 
-async def last_jump(pool: "Pool[Any]") -> int:
-    """Return the number of the last jump, to see whether there was another one; 0: none ever was."""
-    return int(await pool.fetchval("select coalesce(max(id), 0) from keychain_jumps"))
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A keychain's counter went from one index to another, past what an earlier life may have issued."""
+
+    id: int
+    keychain_id: int
+    descriptor: str
+    from_index: int
+    to_index: int
 
 
-async def jumped_over(pool: "Pool[Any]", network: str, limit: int) -> list[tuple[Keychain, int]]:
-    """Return indexes that counters passed without an address of this network being kept, the latest first."""
+async def jumps(pool: "Pool[Any]", network: str, known: Collection[int]) -> list[Jump]:
+    """Return the jumps of the keychains of a network but those known by their ids, the latest first."""
     rows = await pool.fetch(
-        """select k.id, k.space, k.descriptor, k.next_index, k.created_at, k.networks, i as index
+        """select j.id, k.id as keychain_id, k.descriptor, j.from_index, j.to_index
            from keychain_jumps j join keychains k on k.id = j.keychain_id
-           cross join generate_series(j.to_index - 1, j.from_index, -1) as i
-           where exists (select from wallets w where w.keychain_id = k.id and w.network = $1)
-               and not exists (
-                   select from addresses a where a.keychain_id = k.id and a.index = i and a.network = $1)
-           order by j.id desc, i desc limit $2""",
+           where not j.id = any($2::bigint[])
+               and exists (select from wallets w where w.keychain_id = k.id and w.network = $1)
+           order by j.id desc""",
         network,
-        limit,
+        known,
     )
-    return [(Keychain(*list(row.values())[:-1]), row["index"]) for row in rows]
+    return [Jump(*row.values()) for row in rows]
 
 
 async def adopt(tx: Tx, network: str, unissued: Unissued, margin: int, now: datetime) -> Owner:
