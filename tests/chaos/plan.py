@@ -27,29 +27,47 @@ class Act:
         return f"{self.at:6.1f} {self.kind} {self.target} {self.how}{f' {self.seconds:.1f}s' if self.seconds else ''}"
 
 
+_DECK = (
+    *(("kill", ""),) * 5,
+    *(("end", ""),) * 3,
+    *(("freeze", ""),) * 3,
+    ("database", "immediate"),
+    ("database", "terminate"),
+    *(("wire", fault) for fault in WIRE_FAULTS),
+    *(("fork", how) for how in ("keep", "drop") * 2),
+)
+_RECEIVER_CARDS = 3
+
+
 def plan(seed: int, seconds: float) -> list[Act]:
-    """Return the faults of a run, in the order of their times."""
-    random, at, acts = Random(seed), 0.0, []
+    """Return the faults of a run, in the order of their times.
+
+    They are dealt from a deck that is shuffled when it is empty, so that even a run of 40 seconds has nearly all kinds.
+    """
+    random, at, acts, deck = Random(seed), 0.0, list[Act](), list[tuple[str, str]]()
     while (at := at + random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE)) < seconds:
-        acts.append(_act(random, at))
+        deck = deck or _shuffled(random)
+        acts.append(_act(random, at, *deck.pop()))
     return acts
 
 
-def _act(random: Random, at: float) -> Act:
-    match random.choices(
-        ("kill", "end", "freeze", "database", "wire", "receiver", "fork"), weights=(5, 3, 3, 2, 6, 2, 4)
-    )[0]:
-        case "kill":
-            return Act(at, "kill", random.choice(PROCESSES))
-        case "end":
-            return Act(at, "end", random.choice(PROCESSES))
+def _shuffled(random: Random) -> list[tuple[str, str]]:
+    deck = [*_DECK, *(("receiver", fault) for fault in random.sample(RECEIVER_FAULTS, _RECEIVER_CARDS))]
+    random.shuffle(deck)
+    return deck
+
+
+def _act(random: Random, at: float, kind: str, how: str) -> Act:
+    match kind:
+        case "kill" | "end":
+            return Act(at, kind, random.choice(PROCESSES))
         case "freeze":
             # Longer than a follower's lease, at times: then another takes over from one that is not dead.
-            return Act(at, "freeze", random.choice(PROCESSES), seconds=random.choice((0.5, 3, 14)))
+            return Act(at, kind, random.choice(PROCESSES), seconds=random.choice((0.5, 3, 14)))
         case "database":
-            return Act(at, "database", "server", random.choice(("immediate", "terminate", "terminate")))
+            return Act(at, kind, "server", how)
         case "wire":
-            return Act(at, "wire", random.choice(WIRES), random.choice(WIRE_FAULTS), random.uniform(0.5, 6))
+            return Act(at, kind, random.choice(WIRES), how, random.uniform(0.5, 6))
         case "receiver":
-            return Act(at, "receiver", "sink", random.choice(RECEIVER_FAULTS), random.uniform(1, 8))
-    return Act(at, "fork", random.choice(NETWORKS), random.choice(("keep", "drop")), random.choice((1, 1, 2, 3)))
+            return Act(at, kind, "sink", how, random.uniform(1, 8))
+    return Act(at, kind, random.choice(NETWORKS), how, random.choice((1, 1, 2, 3)))
