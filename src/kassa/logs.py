@@ -23,12 +23,17 @@ PATIENCE_MS = 50
 _SECRET_NAME = re.compile(
     r"passw|secret|token|authorization|api_?key|mnemonic|seed|private|rpc_url|database_url", re.IGNORECASE
 )
-_SECRETS = (
+# What node providers and invitations use; neither an id of ours nor the 64 digits of a transaction.
+_KEY_IN_PATH = re.compile(r"(?<=[^/]/)(?![a-z]{3}_[0-9a-z]{29}\b)[A-Za-z0-9_-]{20,63}(?![A-Za-z0-9_.:@-])")
+_SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"kassa_(live|test)_\w+"), r"kassa_\1_[redacted]"),
     (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), "whsec_[redacted]"),
     (re.compile(r"\b[a-zA-Z]prv[1-9A-HJ-NP-Za-km-z]{50,}"), "[redacted private key]"),
     (re.compile(r"(?<=://)[^/\s]+@"), "[redacted]@"),
     (re.compile(r"(?i)\b(bearer|basic) +[A-Za-z0-9._~+/=-]+"), r"\1 [redacted]"),
+    (re.compile(r"\bAGE-SECRET-KEY-1[0-9A-Za-z]+"), "[redacted identity]"),
+    (re.compile(r"(?i)([?&](?:\w*(?:passw|secret|token)\w*|(?:api_?)?key|auth)=)[^&\s\"']+"), r"\1[redacted]"),
+    (re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://\S+"), lambda url: _KEY_IN_PATH.sub("[redacted]", url[0])),
 )
 
 Event = MutableMapping[str, Any]  # structlog's word for a line that is being made
