@@ -106,6 +106,9 @@ async def test_a_payment_in_a_token_is_watched_to_paid(kassa: Program, shared_an
     await shows(page, "Paid")
 
 
+SELECT_ADDRESS = "getSelection().selectAllChildren(document.querySelector('.address'))"
+
+
 async def test_a_part_asks_for_the_rest_and_too_much_says_what_becomes_of_it(
     kassa: Program, shared_bitcoind: DevNode, page: Page
 ) -> None:
@@ -114,18 +117,26 @@ async def test_a_part_asks_for_the_rest_and_too_much_says_what_becomes_of_it(
     await page.goto(invoice["checkout_url"])
     await expect(page.locator(".copy").first).to_have_text("0.001")
     code = await page.locator(".qr").first.inner_html()
+    await page.locator("#bare").click()
+    await page.locator("#copy-address").focus()
+    await page.evaluate(SELECT_ADDRESS)
 
     await shared_bitcoind.fund(address, 40_000)
     await shows(page, "Part of it has arrived", "€30.00 of €50.00 is still missing")
     await expect(page.locator(".copy").first).to_have_text("0.0006")
     assert "amount=0.0006" in str(await page.get_by_role("link", name="Open in a wallet").get_attribute("href"))
     assert await page.locator(".qr").first.inner_html() != code
+    # What the payer was doing goes on.
+    await expect(page.locator("#copy-address")).to_be_focused()
+    await expect(page.locator("details .qr")).to_be_visible()
+    assert await page.evaluate("getSelection().toString().replace(/\\s/g, '')") == address
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     await sound(page)
     await picture(page, "part")
 
     await shared_bitcoind.fund(address, 70_000)
     await shows(page, "Payment seen", "You sent €5.00 too much", "ask it to send the rest back")
+    await expect(page.locator("[data-part=state]")).to_be_focused()  # for the button is gone
     await expect(page.locator(".payments li")).to_have_count(2)
     await sound(page)
     await shared_bitcoind.mine(2)
@@ -203,20 +214,21 @@ async def test_a_wallet_in_the_browser_is_asked_for_the_right_chain_and_the_exac
     wallet.declines = True
     await button.click()
     await expect(page.locator("[data-said]")).to_contain_text("You declined it")
+    await expect(button).to_be_focused()
     wallet.declines = False
     await button.click()
     # The network may tell of the payment before the wallet's answer is shown.
     await expect(page.get_by_text("Sent.").or_(page.get_by_text("Payment seen")).first).to_be_visible()
     # Shown or, once the network told of the payment, no longer: no second payment is offered.
-    await expect(page.locator("[data-wallets] button:enabled")).to_have_count(0)
+    await expect(page.locator("[data-wallets] button[aria-disabled=false]")).to_have_count(0)
     async with page.expect_response(invoice["checkout_url"]):
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await page.wait_for_timeout(300)
     # Drawn again, or loaded again, it offers no second payment, whether or not the network has shown the first by now.
-    assert await page.locator("[data-wallets] button:enabled").count() == 0
+    assert await page.locator("[data-wallets] button[aria-disabled=false]").count() == 0
     await page.reload()
     await page.wait_for_timeout(300)
-    assert await page.locator("[data-wallets] button:enabled").count() == 0
+    assert await page.locator("[data-wallets] button[aria-disabled=false]").count() == 0
     await shared_anvil.mine(2)
     await shows(page, "Paid")
 

@@ -212,6 +212,21 @@ async def test_times_are_written_as_in_the_browsers_region(
         assert re.fullmatch(expected, await time.inner_text())
 
 
+@pytest.mark.parametrize("minutes", [-10, 10])
+async def test_the_countdown_is_the_servers_whatever_the_browsers_clock_says(
+    served: Served, page: Page, minutes: int
+) -> None:
+    invoice = await served.all.invoice()
+    await page.add_init_script(f"window.now = Date.now.bind(Date); Date.now = () => now() + {minutes * 60_000}")
+    await page.goto(url(served, invoice))
+    await expect(page.locator("[data-until]")).to_have_text(re.compile(r"14:[345]\d"))
+    await page.evaluate("performance.now = () => 0")  # a device that slept, as some browsers count
+    async with page.expect_response(url(served, invoice)):
+        await page.evaluate("Date.now = () => now() + 60 * 60_000")
+    await page.wait_for_timeout(300)
+    await expect(page.locator("[data-until]")).to_have_text(re.compile(r"14:[345]\d"))
+
+
 STATES = {
     "waiting": None,
     "paid": {"as": "settled"},

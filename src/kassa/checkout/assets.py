@@ -33,13 +33,13 @@ def stylesheet(colour: str | None) -> Asset:
 @lru_cache(maxsize=1)
 def script() -> Asset:
     """Return the script that keeps a page true while it is open."""
-    return _asset("checkout", "js", "text/javascript", _read("checkout.js") + _read("wallet.js"))
+    return _asset("checkout", "js", "text/javascript", _read("live.js") + _read("checkout.js") + _read("wallet.js"))
 
 
 @lru_cache(maxsize=1)
 def link_script() -> Asset:
     """Return the script that keeps the page of a link true while something is awaited."""
-    return _asset("link", "js", "text/javascript", _read("link.js"))
+    return _asset("link", "js", "text/javascript", _read("live.js") + _read("link.js"))
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ from kassa.stores.branding import logo_path
 Json = Mapping[str, Any]
 
 _TEMPLATE = TEMPLATES.get_template("link.html")
+_SELDOM_SECONDS = 60  # nothing is awaited, and yet a chain may take back what was paid
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """What to tell a payer. `payable`: the form is shown. `waiting`: look again soon."""
+    """What to tell a payer. `payable`: the form is shown. `waiting`: look again soon; else now and then."""
 
     title: str
     text: str
@@ -53,14 +54,13 @@ def link_state(link: Json, said: Language) -> LinkState:
     match link["status"]:
         case "open" if single and "reversed" in link["flags"]:
             text = say("The network took a payment back. Please pay what is still due.")
-            return LinkState(say("A payment was undone"), text, "bad", True)
+            return LinkState(say("A payment was undone"), text, "bad", True, True)
         case "open" if paid and link["amount_due"] is not None:
             rest = said.money(link["amount_due"], link["currency"])
-            return LinkState(
-                say("Part of it has been paid"), say("{rest} is still to be paid.", rest=rest), "open", True
-            )
+            text = say("{rest} is still to be paid.", rest=rest)
+            return LinkState(say("Part of it has been paid"), text, "open", True, True)
         case "open":
-            return LinkState("", "", "open", True)
+            return LinkState("", "", "open", True, single)  # of another, nothing is awaited
         case "processing" if "late" in link["flags"]:
             text = say("Please do not pay again: the shop decides about it.")
             return LinkState(say("A payment came too late"), text, "bad", waiting=True)
@@ -84,6 +84,7 @@ def link_page(view: LinkView, filled: Filled, mine: PayerView | None = None) -> 
     own = None if mine is None else state(mine.public, mine.terms, mine.now, said)
     bounds = _bounds(link, said)
     due = link["amount_due"] or link["amount"]
+    waiting = now.waiting or (own is not None and own.waiting)
     return _TEMPLATE.render(
         **layout(said, branding.colour),
         link=link,
@@ -100,10 +101,10 @@ def link_page(view: LinkView, filled: Filled, mine: PayerView | None = None) -> 
         # The same invoice would be gone on with: one button is enough.
         begins=now.payable and not (own and mine and own.payable and mine.public["amount_due"] == link["amount_due"]),
         own_price=None if mine is None else said.money(mine.public["amount"], mine.public["currency"]),
-        waiting=now.waiting or (own is not None and own.waiting and not now.payable),
-        refresh_seconds=REFRESH_SECONDS,
+        waiting=waiting,
+        refresh_seconds=REFRESH_SECONDS if waiting else _SELDOM_SECONDS,
         script=assets.link_script(),
-        until=None if view.expires_at is None else said.moment(view.expires_at),
+        until=None if view.expires_at is None else said.time(view.expires_at),
         shop=shop(link["redirect_url"], branding, link["url"]),
         languages=[(one.code, one.name, "?" + urlencode({"lang": one.code})) for one in map(language, SPOKEN)],
     ).encode()

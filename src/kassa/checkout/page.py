@@ -15,6 +15,7 @@ from kassa.checkout.drawing import qr
 from kassa.checkout.ending import ending
 from kassa.checkout.languages import SPOKEN, Language, language
 from kassa.checkout.words import is_closed, payment_words, shop, state, trimmed, ways
+from kassa.core.clock import rfc3339
 from kassa.core.errors import Unavailable
 from kassa.core.facts import BY_BALANCE
 from kassa.core.money import parse_amount
@@ -90,6 +91,7 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
         invoice=invoice,
         state=now,
         version=version,
+        now=rfc3339(view.now),
         price=said.money(invoice["amount"], invoice["currency"]),
         store=view.store.name,
         logo=None if branding.logo_hash is None else logo_path(branding.logo_hash),

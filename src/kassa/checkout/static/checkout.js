@@ -5,8 +5,8 @@
   if (!main) return;
   const words = JSON.parse(main.dataset.words);
   const parent = main.dataset.embed && window.parent !== window ? main.dataset.embed : null;
-  const drawn = new Map();
-  let loading = false, again = false, stream = null, polling = 0, silent = 0;
+  const served = new Map(); // each part as the server sent it last
+  let loading = false, again = false, stream = null, polling = 0, silent = 0, ahead = 0, drift = 0;
 
   const tell = (type) => {
     if (parent) window.parent.postMessage({ kassa: 1, type, invoice: main.dataset.invoice, status: main.dataset.status }, parent);
@@ -28,24 +28,25 @@
       getSelection().selectAllChildren(shown);
       if (!document.execCommand("copy")) return;
     }
-    const before = button.textContent;
-    button.textContent = words.copied;
-    setTimeout(() => { button.textContent = before; }, 2000);
+    if ("copied" in button.dataset) return;
+    const before = [...button.childNodes];
+    button.dataset.copied = "";
+    button.replaceChildren(words.copied);
+    setTimeout(() => { delete button.dataset.copied; button.replaceChildren(...before); }, 2000);
   };
 
-  const localTimes = () => {
-    // Calendar and digits as the server writes them, in every region.
-    const style = { dateStyle: "medium", timeStyle: "short", calendar: "gregory", numberingSystem: "latn" };
-    const format = new Intl.DateTimeFormat(document.documentElement.lang, style);
-    for (const time of main.querySelectorAll("time[data-local]")) {
-      time.firstElementChild.textContent = format.format(new Date(time.dateTime));
-    }
-  };
+  // The server's time, carried on by a clock that nobody can set: a payer's own may be minutes off. An answer was written
+  // between the moments when it was asked for and when it began to come.
+  const setClock = (now, asked, came) => { ahead = Date.parse(now) - (asked + came) / 2; };
 
   const tick = () => {
+    // A device that slept, or whose clock was set: some stop the other clock meanwhile, so the server is asked.
+    const apart = Date.now() - performance.now();
+    if (Math.abs(apart - drift) > 3000) refresh();
+    drift = apart;
     const line = main.querySelector("[data-until]");
     if (!line) return;
-    const left = Math.floor((Date.parse(line.dataset.until) - Date.now()) / 1000);
+    const left = Math.floor((Date.parse(line.dataset.until) - ahead - performance.now()) / 1000);
     const [hours, minutes, seconds] = [left / 3600, (left / 60) % 60, left % 60].map(Math.floor);
     const clock = [minutes, seconds].map((part) => String(part).padStart(2, "0")).join(":");
     line.hidden = left < 0;
@@ -56,7 +57,7 @@
 
   const dress = () => {
     for (const button of main.querySelectorAll("[data-copy], [data-print]")) button.hidden = false;
-    localTimes();
+    window.kassaLive.localTimes(main);
     tick();
     window.kassaWallets?.(main, words);
   };
@@ -72,23 +73,22 @@
   // ---- asking the page again: its words are made in one place, the server
 
   const parts = (root) => root.querySelectorAll("[data-part]");
-  for (const part of parts(document)) drawn.set(part.dataset.part, part.innerHTML);
+  for (const part of parts(main)) served.set(part.dataset.part, part.cloneNode(true));
 
   const draw = (fresh) => {
     const newer = fresh?.querySelector("main[data-invoice]");
     if (!newer || newer.dataset.invoice !== main.dataset.invoice) return false;
-    const focused = document.activeElement?.id, open = main.querySelector("[data-part=pay] details")?.open;
+    const focused = document.activeElement;
     for (const part of parts(newer)) {
       const name = part.dataset.part;
-      if (drawn.get(name) === part.innerHTML) continue;
-      drawn.set(name, part.innerHTML);
-      main.querySelector(`[data-part="${name}"]`).replaceChildren(...part.childNodes);
-      if (name === "pay" && open) main.querySelector("[data-part=pay] details")?.setAttribute("open", "");
+      window.kassaLive.patch(main.querySelector(`[data-part="${name}"]`), served.get(name), part);
+      served.set(name, part);
     }
+    // What was being used is gone: its user goes on where it is said why, not at the top of the page.
+    if (focused && !focused.isConnected) main.querySelector("[data-part=state]").focus({ preventScroll: true });
     const changed = main.dataset.status !== newer.dataset.status;
     for (const name of ["status", "version", "waiting"]) main.dataset[name] = newer.dataset[name];
     document.title = fresh.title;
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
     dress();
     if (changed) tell("status");
     return true;
@@ -98,13 +98,17 @@
   const refresh = () => {
     if (loading) { again = true; return; }
     loading = true;
-    const request = new XMLHttpRequest();
+    const request = new XMLHttpRequest(), asked = performance.now();
+    let came = asked;
     request.open("GET", location.href);
     request.responseType = "document";
     request.timeout = 15000;
+    request.onreadystatechange = () => { if (request.readyState === request.HEADERS_RECEIVED) came = performance.now(); };
     request.onloadend = () => {
       loading = false;
-      const well = request.status === 200 && draw(request.response);
+      const fresh = request.status === 200 ? request.response : null, now = fresh?.querySelector("main")?.dataset.now;
+      if (now) setClock(now, asked, came);
+      const well = draw(fresh);
       trouble(!well);
       if (!well) setTimeout(refresh, 3000 + Math.random() * 3000);
       else if (again) { again = false; refresh(); }
@@ -140,6 +144,9 @@
   window.addEventListener("pageshow", (event) => { if (event.persisted) refresh(); });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
   window.addEventListener("load", () => {
+    const [loaded] = performance.getEntriesByType("navigation");
+    setClock(main.dataset.now, loaded?.requestStart ?? 0, loaded?.responseStart ?? performance.now());
+    drift = Date.now() - performance.now();
     dress();
     setInterval(tick, 1000);
     follow();

@@ -1,24 +1,48 @@
-// Keeps the page of a link true while something is awaited: asked again now and then, drawn anew where it changed.
+// Keeps the page of a link true while it is looked at: asked again now and then, and whenever it comes into view.
 "use strict";
 (() => {
-  const EVERY = 10000;
+  const main = document.querySelector("main[data-waiting]");
+  if (!main) return;
+  const pace = () => (main.dataset.waiting === "1" ? 10000 : 60000);
+  let served = main.cloneNode(true), timer = 0, loading = false;
+
+  const draw = (fresh) => {
+    const newer = fresh?.querySelector("main[data-waiting]");
+    if (!newer) return false;
+    const focused = document.activeElement;
+    window.kassaLive.patch(main, served, newer);
+    served = newer;
+    document.title = fresh.title;
+    window.kassaLive.localTimes(main);
+    // What was being used is gone: its user goes on where it is said why.
+    if (focused && !focused.isConnected) main.querySelector("[data-state]").focus({ preventScroll: true });
+    return true;
+  };
+
+  const next = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => { if (document.hidden) next(); else ask(); }, pace());
+  };
 
   const ask = () => {
-    const main = document.querySelector("main"), request = new XMLHttpRequest();
-    if (main.dataset.waiting !== "1") return;
+    // What was entered and was wrong stays beside the words that say so.
+    if (loading || main.querySelector("[aria-invalid]")) return;
+    loading = true;
+    const request = new XMLHttpRequest();
     request.open("GET", location.href);
     request.responseType = "document";
     request.timeout = 15000;
     request.onloadend = () => {
-      const fresh = request.status === 200 ? request.response?.querySelector("main") : null;
-      if (fresh && fresh.innerHTML !== main.innerHTML) {
-        main.replaceChildren(...fresh.childNodes);
-        document.title = request.response.title;
-      }
-      if (fresh) main.dataset.waiting = fresh.dataset.waiting;
-      setTimeout(ask, EVERY);
+      loading = false;
+      main.querySelector("[data-trouble]").hidden = request.status === 200 && draw(request.response);
+      next();
     };
     request.send();
   };
-  setTimeout(ask, EVERY);
+
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
+  window.addEventListener("pageshow", (event) => { if (event.persisted) ask(); });
+  window.addEventListener("online", ask);
+  window.kassaLive.localTimes(main);
+  next();
 })();

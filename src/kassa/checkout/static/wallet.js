@@ -1,7 +1,8 @@
 // Wallets in the payer's browser: found by EIP-6963, asked by EIP-1193 to be on the right network and to send what is due.
 (() => {
   const MOST = 8, found = new Map();
-  let redraw = () => {}, sending = false, paid = null;
+  // `told` is the request that the line under the buttons is about.
+  let redraw = () => {}, sending = false, paid = null, told = null;
 
   // What was sent is remembered as long as the tab is: a page that is loaded again asks for no second payment.
   const remember = (invoice, sent) => {
@@ -17,7 +18,9 @@
 
   const announce = (name, provider, key) => {
     if (found.size < MOST && !found.has(key) && typeof provider?.request === "function") {
-      found.set(key, { name: String(name).slice(0, 40), provider });
+      const button = document.createElement("button");
+      button.type = "button";
+      found.set(key, { name: String(name).slice(0, 40), provider, button });
       redraw();
     }
   };
@@ -62,30 +65,37 @@
         if (paid && main.querySelector(".payments")) remember(main.dataset.invoice, null);
         return;
       }
-      place.replaceChildren(...[...found.values()].map(({ name, provider }) => {
-        const button = document.createElement("button");
-        button.type = "button";
+      if (told !== null && told !== place.dataset.wallets && !sending) say("", null);
+      // The same buttons as long as the page lives: whoever is on one stays there, however often the page is drawn.
+      for (const { name, provider, button } of found.values()) {
+        // Until the network shows what was sent, a second click would pay it twice.
+        const off = sending || place.dataset.wallets === paid;
+        button.setAttribute("aria-disabled", String(off));
+        button.onclick = () => { if (button.getAttribute("aria-disabled") === "false") start(provider, place); };
+        if (button.parentElement === place) continue;
         button.textContent = words.pay_with.replace("{wallet}", () => name);
-        // Until the network shows what was sent, a second click would pay it twice, however often the page is drawn.
-        button.disabled = sending || place.dataset.wallets === paid;
-        button.addEventListener("click", () => start(provider, place));
-        return button;
-      }));
+        place.append(button);
+      }
+    };
+
+    const say = (text, about) => {
+      const line = main.querySelector("[data-said]");
+      told = about;
+      if (line && line.textContent !== text) line.textContent = text;
     };
 
     const start = async (provider, place) => {
       // What is asked for is what the page shows at this moment.
       const shown = place.dataset.wallets, request = JSON.parse(shown);
-      const say = (text) => { const line = main.querySelector("[data-said]"); if (line) line.textContent = text; };
       sending = true;
       redraw();
       let outcome;
       try {
-        outcome = await pay(provider, request, say, words);
+        outcome = await pay(provider, request, (text) => say(text, shown), words);
       } catch (fault) {
         outcome = fault?.code === 4001 ? words.declined : words.failed;
       }
-      say(outcome);
+      say(outcome, shown);
       sending = false;
       if (outcome === words.sent) remember(main.dataset.invoice, shown);
       redraw();
