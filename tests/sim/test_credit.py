@@ -19,6 +19,7 @@ from kassa.core.errors import Conflict, Invalid
 from kassa.core.ids import StoreId
 from kassa.db.pool import Database
 from kassa.invoices.model import Decision
+from kassa.payments.list_store import Filters
 from kassa.stores import store as stores
 from tests.detecting import look
 from tests.house import BITCOIN
@@ -161,7 +162,7 @@ async def test_where_rates_come_from_is_shown_and_exported_with_payments_deposit
     await world.step()
     now, store = world.house.clock.now(), world.stores[0]
     async with world.house.database.transaction() as tx:
-        listed = await flow.payment_list(tx, world.house, store, None, 10, now)
+        listed = await flow.payment_list(tx, world.house, store, Filters(), None, 10, now)
         whole = [await flow.payment_rate(tx, world.house, store, each["id"], now) for each in listed]
     (spent,) = (await world.shown(bought))["spends"]
     assert len(listed) == 2

@@ -95,7 +95,7 @@ _ENVIRONMENT = Environment(
 )  # fmt: skip
 _ENVIRONMENT.filters |= {
     "moment": moment, "short": short, "tone": _tone, "tojson_text": _json_text, "grouped": grouped,
-    "sentence": sentence, "bounded": bounded, "qr": qr,
+    "sentence": sentence, "bounded": bounded, "qr": qr, "pair": lambda text: (text, text),
 }  # fmt: skip
 _ENVIRONMENT.globals |= {"style": STYLE, "script": SCRIPT, "icon": ICON, "with_query": _with, "right_words": RIGHTS}
 

@@ -54,7 +54,7 @@ from kassa.flow.detecting import (
     expected,
     note_round,
 )
-from kassa.flow.finding import find_invoices
+from kassa.flow.finding import find_invoices, find_payments
 from kassa.flow.guarding import check_addresses, check_deposits, check_wallets
 from kassa.flow.keeping import keep_sums
 from kassa.flow.linking import (
@@ -135,6 +135,7 @@ __all__ = [
     "detect",
     "expected",
     "find_invoices",
+    "find_payments",
     "halt_network",
     "invoice_list",
     "invoice_resource",

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import kassa.invoices.store as invoices
+import kassa.payments.list_store as listed
 import kassa.payments.store as payments
 import kassa.stores.store as stores
 from kassa.core.errors import NotFound
@@ -76,10 +77,10 @@ async def payment_rate(tx: Tx, house: House, store: Store, payment_id: str, now:
 
 
 async def payment_list(
-    tx: Tx, house: House, store: Store, before: str | None, limit: int, now: datetime
+    tx: Tx, house: House, store: Store, filters: listed.Filters, before: str | None, limit: int, now: datetime
 ) -> list[dict[str, Any]]:  # JSON
     """Return a store's payments, newest first, those before an id."""
-    page = await payments.page(tx, store.id, before, limit)
+    page = await listed.page(tx, store.id, filters, before, limit)
     touched = Touched(
         frozenset(invoice for _, invoice in page if invoice is not None),
         frozenset(payment for payment, invoice in page if invoice is None),

@@ -314,18 +314,6 @@ async def announce(tx: Tx, said: Sequence[Payment]) -> None:
         )
 
 
-async def page(tx: Tx, store_id: StoreId, before: str | None, limit: int) -> list[tuple[PaymentId, InvoiceId | None]]:
-    """Return a store's payments (id and invoice; None: a deposit), newest first, those before an id."""
-    rows = await tx.fetch(
-        "select id, invoice_id from payments where store_id = $1 and ($2::text is null or id < $2)"
-        " order by id desc limit $3",
-        store_id,
-        before,
-        limit,
-    )
-    return [(PaymentId(row["id"]), row["invoice_id"]) for row in rows]
-
-
 async def touching(tx: Tx, store_id: StoreId, payment_id: str) -> Touched:
     """Return whose payment of a store this is; nobody's, if it is not the store's."""
     return touched_by(

@@ -6,7 +6,9 @@ from kassa import flow
 from kassa.api import shapes
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.lists import page, read_cursor
+from kassa.api.texts import line, moment
 from kassa.db.pool import Tx
+from kassa.payments.list_store import Filters
 
 
 async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -18,9 +20,17 @@ async def _rate(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 
 
 async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
-    query: shapes.PageQuery = call.query
+    query: shapes.PaymentQuery = call.query
+    filters = Filters(
+        status=query.status,
+        asset=line("asset", query.asset),
+        seen_after=moment("first_seen_after", query.first_seen_after),
+        seen_before=moment("first_seen_before", query.first_seen_before),
+        found=None if query.search is None else await flow.find_payments(tx, call.house, call.store, query.search),
+    )
     before = read_cursor("pay", query.cursor)
-    return page(await flow.payment_list(tx, call.house, call.store, before, query.limit + 1, call.now), query.limit)
+    listed = await flow.payment_list(tx, call.house, call.store, filters, before, query.limit + 1, call.now)
+    return page(listed, query.limit)
 
 
 async def _assign(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -31,7 +41,7 @@ async def _assign(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 ENDPOINTS = (
     Endpoint(
         method="GET", path="/v1/payments", name="list_payments", summary="List payments, newest first",
-        access="payments:read", query=shapes.PageQuery, work=_list, result=shapes.Page[shapes.Payment],
+        access="payments:read", query=shapes.PaymentQuery, work=_list, result=shapes.Page[shapes.Payment],
     ),
     Endpoint(
         method="GET", path="/v1/payments/{id}", name="get_payment", summary="Read a payment as it stands now",

@@ -38,6 +38,25 @@ class Payment(Struct):
     replaced_by: str | None
 
 
+class PaymentQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
+    """Which payments. Those of some time are listed by when they were first seen."""
+
+    search: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1, max_length=200,
+                description="An id, txid, address, or an invoice's id or reference, whole.",
+            ),
+        ]
+        | None
+    ) = None  # fmt: skip
+    status: PaymentStatus | None = None
+    asset: Annotated[str, Meta(max_length=100)] | None = None
+    first_seen_after: Moment | None = None
+    first_seen_before: Moment | None = None
+
+
 class PaymentRate(Struct):
     """How the rate of a payment came about."""
 

@@ -1,13 +1,25 @@
 """Payments: all that came, one of them, and whose the money is that has no owner."""
 
 from kassa import flow
+from kassa.core.errors import Invalid
+from kassa.dashboard.days import days
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
 
+_FILTERS = ("search", "status", "asset", "cursor")
+_STATES = ("detected", "confirming", "settled", "replaced", "dropped", "reversed")
+
 
 async def _list(visit: Visit) -> Screen:
-    asked = {"cursor": visit.query["cursor"]} if visit.query.get("cursor") else {}
-    return Screen("payments.html", {"list": await visit.ask("list_payments", query=asked)})
+    asked = {name: visit.query[name] for name in _FILTERS if visit.query.get(name)}
+    assets = [asset["id"] for asset in (await visit.ask("list_assets"))["data"]]
+    shown = {"assets": assets, "states": _STATES}
+    try:
+        found = await visit.ask("list_payments", query=asked | days(visit.query, "first_seen"))
+    except Invalid as error:
+        visit.faults = {fault.field: fault.message for fault in error.faults}
+        return Screen("payments.html", shown | {"list": {"data": [], "next_cursor": None}}, 422)
+    return Screen("payments.html", shown | {"list": found})
 
 
 async def _unowned(visit: Visit) -> Screen:

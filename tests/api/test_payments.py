@@ -1,0 +1,77 @@
+"""Payments are found by whatever one has at hand, and listed by state, asset and days."""
+
+from datetime import timedelta
+from typing import Any
+
+from kassa.core.clock import rfc3339
+from kassa.core.ids import new_id
+from kassa.stores import store as stores
+from tests.api.served import Caller, Served
+from tests.house import BITCOIN, SetClock
+
+ASSET = f"BTC@{BITCOIN}"
+
+
+async def _paid(served: Served, invoice: dict[str, Any], txid: str, status: str, asset: str = ASSET) -> str:
+    """Write a payment of an invoice that was seen three days before it was written; return its id."""
+    now, address = served.house.clock.now(), invoice["payment_options"][0]["address"]
+    id_ = new_id("pay", now)
+    await served.house.database.pool.execute(
+        """insert into payments (id, network, txid, position, asset, units, maturity, address_id, store_id, invoice_id,
+               first_seen_at, replaceable, status)
+           select $1, network, $2, 'out:0', $3, 1000, 0, id, store_id, invoice_id, $4, false, $5 from addresses
+           where address = $6""",
+        id_, txid, asset, now - timedelta(days=3), status, address,
+    )  # fmt: skip
+    return id_
+
+
+async def _found(caller: Caller, query: str) -> list[str]:
+    answer = await caller.get(f"/v1/payments?{query}")
+    assert answer.status == 200, answer.body
+    return [each["id"] for each in answer.json["data"]]
+
+
+async def test_payments_are_found_by_txid_address_reference_and_id(served: Served) -> None:
+    first, second = await served.all.invoice(reference="order-7"), await served.all.invoice(reference="order-8")
+    payment, other = (
+        await _paid(served, first, "ab" * 32, "detected"),
+        await _paid(served, second, "cd" * 32, "dropped"),
+    )
+    address = first["payment_options"][0]["address"]
+    for text in (payment, "ab" * 32, "AB" * 32, address, address.upper(), "order-7", first["id"]):
+        assert await _found(served.all, f"search={text}") == [payment], text
+    for text in ("order-", "ab", "%25", "' or 1=1"):
+        assert await _found(served.all, f"search={text}") == []
+    assert await _found(served.all, f"search={'cd' * 32}&status=dropped") == [other]
+    assert await _found(served.all, f"search={'cd' * 32}&status=detected") == []
+    async with served.house.database.transaction() as tx:
+        elsewhere = await stores.create_store(tx, "Other", "EUR", False, served.house.clock.now())
+    stranger = await served.key(store=elsewhere)
+    for text in (payment, "ab" * 32, address, "order-7", first["id"]):
+        assert await _found(stranger, f"search={text}") == []
+
+
+async def test_payments_are_listed_by_state_asset_and_when_they_were_first_seen(served: Served) -> None:
+    clock = served.house.clock
+    assert isinstance(clock, SetClock)
+    invoice, made = await served.all.invoice(), []
+    for number, status in enumerate(("settled", "detected", "settled", "reversed")):
+        made.append(await _paid(served, invoice, f"{number:064}", status))
+        clock.move(86_400)
+    seen = clock.now() - timedelta(days=6)  # of the second
+    assert await _found(served.all, "status=settled") == [made[2], made[0]]
+    assert await _found(served.all, f"asset={ASSET}&status=reversed") == [made[3]]
+    assert await _found(served.all, "asset=DOGE@nowhere") == []
+    assert await _found(served.all, f"first_seen_after={rfc3339(seen)}") == [made[3], made[2]]
+    assert await _found(served.all, f"first_seen_before={rfc3339(seen)}") == [made[0]]
+    parts, cursor = [], ""
+    while True:
+        part = (await served.all.get(f"/v1/payments?limit=1&first_seen_before={rfc3339(clock.now())}{cursor}")).json
+        parts += [each["id"] for each in part["data"]]
+        if part["next_cursor"] is None:
+            break
+        cursor = f"&cursor={part['next_cursor']}"
+    assert parts == made[::-1]
+    for query in ("status=gone", "search=", "first_seen_after=yesterday", "from=2026-01-01"):
+        assert (await served.all.get(f"/v1/payments?{query}")).status == 422
