@@ -171,42 +171,48 @@ async def test_what_earlier_versions_gave_back_is_a_fact_after_the_migration(dat
             await connection.execute("update given_back set given_at = now()")
 
 
-async def test_what_is_held_is_added_up_from_the_last_days_and_in_full_before_a_lack_is_told(
+async def test_what_is_held_is_added_up_once_whatever_the_clock_said_and_in_full_before_a_lack_is_told(
     database: Database,
 ) -> None:
-    now = datetime(2026, 5, 10, 15, tzinfo=UTC)
-
-    async def held(at: datetime) -> list[tuple[int, int]]:
+    async def held() -> list[tuple[int, int]]:
         async with database.transaction() as tx:
-            return [(each.holdings, each.owed) for each in await holdings.held(tx, at)]
+            return [(each.holdings, each.owed) for each in await holdings.held(tx)]
 
-    async with database.pool.acquire() as connection:
-        for days in (90, 3, 1, 0):
+    async with database.pool.acquire() as connection, database.pool.acquire() as slow:
+        for days in (90, -400, 0):  # by a clock that was far ahead once
             entry = await _booked(connection)  # 7 units each
             await connection.execute(
-                "alter table entries disable trigger user; update entries set booked_at = '2026-05-10 12:00Z'"
-                f"::timestamptz - interval '{days} days' where id = {entry}; alter table entries enable trigger user"
+                "alter table entries disable trigger user; update entries set booked_at = now()"
+                f" - interval '{days} days' where id = {entry}; alter table entries enable trigger user"
             )
         await connection.execute("insert into customer_balances (customer_id, asset, units) values ('ada', 'BTC@n', 5)")
-        assert await held(now) == [(28, 5)]
-        assert await connection.fetchval("select units from holdings") == 14  # the day before yesterday is over
-        assert await held(now + timedelta(days=1)) == [(28, 5)]
-        assert await connection.fetchval("select units from holdings") == 21
-        # A clock that was two days ahead is put right: what is booked now belongs to a day that was added up.
-        assert await held(now + timedelta(days=3)) == [(28, 5)]
-        await connection.execute("update customer_balances set units = 35")
-        entry = await _booked(connection)
-        await connection.execute(
-            "alter table entries disable trigger user; update entries set booked_at = '2026-05-10 13:00Z'"
-            f" where id = {entry}; alter table entries enable trigger user"
-        )
-        assert await held(now) == [(35, 35)]
-        await connection.execute("update customer_balances set units = 36")
-        assert await held(now) == [(35, 36)]
+        transaction = slow.transaction()
+        await transaction.start()
+        await _entry(slow, ("wallet:n", 4, 0), ("sales", -4, 0))  # has its number, and is not committed
+        last = await _booked(connection)
+        for _ in range(3):
+            assert await held() == [(28, 5)]
+        assert await connection.fetchval("select entry from held_sums_until") < last
+        await transaction.commit()
+        async with asyncio.timeout(60):
+            while await connection.fetchval("select entry from held_sums_until") != last:
+                assert await held() == [(32, 5)]
+        assert await connection.fetchrow("select units, entries from held_sums") == (32, 5)
+
+        await connection.execute("update held_sums set units = 1; update customer_balances set units = 32")
+        assert await held() == [(32, 32)]
+        await connection.execute("update customer_balances set units = 33")
+        assert await held() == [(32, 33)]
         credit = await _entry(connection, ("wallet:n", 4, 0), ("customer:ada", -4, 0))
-        async with database.transaction() as tx:
-            [found] = await holdings.credited(tx, now, now)
-        assert (found.entry, found.units, found.holdings, found.known) == (credit, 4, 39, 5)
+        await _booked(connection)
+        for _ in range(2):  # from what came since, and from the sums
+            async with database.transaction() as tx:
+                [found] = await holdings.credited(tx, datetime.now(UTC) - timedelta(hours=1))
+            assert (found.entry, found.units, found.holdings, found.known) == (credit, 4, 43, 5)
+            async with asyncio.timeout(60):
+                while not await connection.fetchval("select entry >= $1 from held_sums_until", credit):
+                    async with database.transaction() as tx:
+                        await holdings.credited(tx, datetime.now(UTC))
 
 
 async def test_sums_that_are_kept_say_what_the_books_say(database: Database) -> None:

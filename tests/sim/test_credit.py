@@ -371,6 +371,35 @@ async def test_one_alert_tells_of_credit_that_is_lost_more_and_more(world: World
     await says(world, 50_000)
 
 
+async def test_what_is_lost_after_a_person_closed_the_alert_opens_it_again(world: World) -> None:
+    first, second = await deposit(world, 60_000), await deposit(world, 50_000)
+    assert await world.spend(await buying(world))
+    await lose(world, second)
+    await close(world)
+    await give_up(world, "0.0001")
+    assert (await purse(world), await told(world, "alert.opened")) == ((0, 40_000), 1)  # less of it is no news
+    world.chain.fork(3, 4, lose=[first])
+    await world.step()
+    world.clock.move(11)
+    await world.step()
+    assert await told(world, "alert.opened") == 2
+    await says(world, 90_000)
+    await close(world)
+    third = await deposit(world, 90_000)
+    assert await purse(world) == (0, 10_000)  # which is written off
+    await lose(world, third)  # as much as before, but nothing was owed meanwhile
+    assert await told(world, "alert.opened") == 3
+    await says(world, 90_000)
+
+
+async def close(world: World) -> None:
+    """Let a person of the store close the one open alert."""
+    alert = await world.house.database.pool.fetchval("select id from alerts where closed_at is null")
+    store, by, now = world.stores[0].id, Actor("key_1"), world.clock.now()
+    async with world.house.database.transaction() as tx:
+        await flow.decide_alert(tx, world.house, store, alert, Verdict.CLOSED, by, "we know", now)
+
+
 async def says(world: World, owed: int) -> None:
     """Look what the one open alert says is owed."""
     row = await world.house.database.pool.fetchrow("select about, reason from alerts where closed_at is null")

@@ -154,16 +154,12 @@ def _credited(booking: Booking, purse: Purse, posting: Posting, added: int, now:
 
 
 async def _tell_of_claim(tx: Tx, claim: _Claim, now: datetime) -> None:
-    amount = format_units(claim.after or claim.before, claim.decimals)
-    if not claim.after:
-        customer_id, asset = claim.purse
-        ended = f"{amount} {asset} that {customer_id} had spent and lost has come again, or been made good"
-        await lost_credit.tell_end(tx, claim.purse, ended, now)
-    elif claim.before:
-        await lost_credit.tell_change(tx, claim.purse, amount)
-    else:
-        assert claim.entry.store_id is not None
-        await lost_credit.tell(tx, claim.purse, amount, claim.entry.store_id, claim.invoice_id, now)
+    customer_id, asset = claim.purse
+    amount = format_units(claim.before, claim.decimals)
+    ended = f"{amount} {asset} that {customer_id} had spent and lost has come again, or been made good"
+    assert claim.entry.store_id is not None
+    due, invoice = (claim.after, claim.decimals), claim.invoice_id
+    await lost_credit.tell(tx, claim.purse, due, claim.entry.store_id, now, ended=ended, invoice_id=invoice)
 
 
 def _event(booking: Booking, type_: str, body: dict[str, Any]) -> NewEvent:

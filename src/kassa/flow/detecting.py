@@ -111,12 +111,12 @@ async def _volumes(tx: Tx, _house: House, now: datetime) -> list[Finding]:
     return money_rules.on_volumes(await seen.volumes(tx, now))
 
 
-async def _held(tx: Tx, _house: House, now: datetime) -> list[Finding]:
-    return [*money_rules.on_held(await holdings.held(tx, now)), *money_rules.on_debits(await seen.in_debit(tx))]
+async def _held(tx: Tx, _house: House, _now: datetime) -> list[Finding]:
+    return [*money_rules.on_held(await holdings.held(tx)), *money_rules.on_debits(await seen.in_debit(tx))]
 
 
 async def _credits(tx: Tx, _house: House, now: datetime) -> list[Finding]:
-    return money_rules.on_credits(await holdings.credited(tx, now - HOUR, now))
+    return money_rules.on_credits(await holdings.credited(tx, now - HOUR))
 
 
 async def _orders(tx: Tx, _house: House, now: datetime) -> list[Finding]:

@@ -1,47 +1,56 @@
 """The alert about credit that a customer spent and lost: it says what is to be had of them now."""
 
-from dataclasses import replace
 from datetime import datetime
 
 import kassa.alerts.store as alerts
 from kassa.alerts.model import Finding, Kind, Severity
+from kassa.alerts.rules import steps
 from kassa.core.ids import InvoiceId, StoreId
+from kassa.core.money import format_units
 from kassa.customers.store import Purse
 from kassa.db.pool import Tx
 
 
 async def tell(
-    tx: Tx, purse: Purse, amount: str, store_id: StoreId, invoice_id: InvoiceId | None, now: datetime
+    tx: Tx,
+    purse: Purse,
+    owed: tuple[int, int],
+    store_id: StoreId,
+    now: datetime,
+    *,
+    ended: str = "",
+    invoice_id: InvoiceId | None = None,
 ) -> None:
-    """Open the alert about a purse of which so much is owed, and not written off; one that is open is brought up to it.
+    """Bring the alert about a purse in line with what is owed of it and not written off: units, and their decimals.
 
-    The caller holds the purse. `invoice_id` is an invoice whose payment was lost, if there is one.
+    The caller holds the purse. One that a person closed is opened again when more is lost, and when some is lost after
+    nothing was owed. `ended` says why nothing is owed, `invoice_id` is an invoice whose payment was lost.
     """
+    open_, muted = await alerts.standing(tx, [Kind.CREDIT_LOST], _subject(purse))
+    before = next((each.finding.about.get("invoice_id") for each in open_), None)
+    wanted = steps(open_, muted, [_finding(purse, owed, store_id, before or invoice_id)] if owed[0] else [])
+    for alert in wanted.closed:
+        await alerts.close_alert(tx, alert.finding.kind, alert.finding.subject, ended, now)
+    await alerts.note_over(tx, wanted.over, now)
+    for alert, finding in wanted.found:
+        await alerts.note_found(tx, alert, finding)
+    for finding in wanted.opened:
+        await alerts.open_alert(tx, finding, now)
+
+
+def _finding(purse: Purse, owed: tuple[int, int], store_id: StoreId, invoice_id: str | None) -> Finding:
     customer_id, asset = purse
-    about = {"customer_id": customer_id, "asset": asset, "amount": amount, "invoice_id": invoice_id}
-    said = _reason(purse, amount)
-    found = Finding(Kind.CREDIT_LOST, _subject(purse), Severity.WARNING, said, store_id=store_id, about=about)
-    if await alerts.open_alert(tx, found, now) is None:
-        await tell_change(tx, purse, amount)
-
-
-async def tell_change(tx: Tx, purse: Purse, amount: str) -> None:
-    """Let the open alert about a purse say how much is owed now; one that a person has closed stays as it was."""
-    open_, _ = await alerts.standing(tx, [Kind.CREDIT_LOST], _subject(purse))
-    for alert in open_:
-        about = {**alert.finding.about, "amount": amount}
-        await alerts.note_found(tx, alert, replace(alert.finding, reason=_reason(purse, amount), about=about))
-
-
-async def tell_end(tx: Tx, purse: Purse, ended: str, now: datetime) -> None:
-    """Close the alert about a purse of which nothing is to be had any more."""
-    await alerts.close_alert(tx, Kind.CREDIT_LOST, _subject(purse), ended, now)
+    amount = format_units(*owed)
+    return Finding(
+        Kind.CREDIT_LOST,
+        _subject(purse),
+        Severity.WARNING,
+        f"{amount} {asset} of {customer_id} was spent, then taken back by the chain or by a person's decision: owed",
+        store_id=store_id,
+        about={"customer_id": customer_id, "asset": asset, "amount": amount, "invoice_id": invoice_id},
+        measure=owed[0],
+    )
 
 
 def _subject(purse: Purse) -> str:
     return "/".join(purse)
-
-
-def _reason(purse: Purse, amount: str) -> str:
-    customer_id, asset = purse
-    return f"{amount} {asset} of {customer_id} was spent, then taken back by the chain or by a person's decision: owed"

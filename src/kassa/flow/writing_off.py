@@ -34,14 +34,12 @@ async def write_off(
     await write_offs.write_off(tx, store.id, asked.customer_id, asset, asked.units, note, by.name, now)
     await ledger.post(tx, _entries(store, asset, asked), now)
     purse = asked.customer_id, asset
-    if asked.units == asked.owed:
-        await lost_credit.tell_end(tx, purse, "it was written off", now)
-    else:
-        await lost_credit.tell_change(tx, purse, format_units(asked.owed - asked.units, asked.decimals))
+    left = asked.owed - asked.units, asked.decimals
+    await lost_credit.tell(tx, purse, left, store.id, now, ended="it was written off")
     told = {"asset": asset, "amount": format_units(asked.units, asked.decimals), "note": note}
     await audit.record(tx, by, "customer.written_off", asked.customer_id, now, store_id=store.id, after=told)
-    (left,) = [each for each in await customers.balances(tx, asked.customer_id) if each.asset == asset]
-    return balance_resource(left, {asset: asked.decimals})
+    (balance,) = [each for each in await customers.balances(tx, asked.customer_id) if each.asset == asset]
+    return balance_resource(balance, {asset: asked.decimals})
 
 
 async def preview_write_off(

@@ -4,6 +4,7 @@ from kassa.core.ids import StoreId
 from kassa.db.pool import Tx
 from kassa.ledger.model import Amount
 from kassa.ledger.store import FOLDED
+from kassa.ledger.until_store import advance
 from kassa.ledger.view import Stand
 
 _FIRST_SECONDS = 3_600
@@ -19,17 +20,6 @@ select u.entry as since, s.* from book_sums_until u left join (
     group by 1, 2 having sum(units) <> 0 or sum(value_units) <> 0
 ) s on true order by s.account, s.asset
 """  # noqa: S608  # constants of this file
-# An entry gets its number before it is committed: below the newest one others may be on their way, in transactions that
-# run at that moment. A database that was restored elsewhere numbers its transactions anew.
-_STAND = """
-select entry, next_entry, pg_snapshot_xmin(pg_current_snapshot()) >= next_before as ended,
-    coalesce(next_before > pg_snapshot_xmax(pg_current_snapshot()), true) as unknown
-from book_sums_until for update
-"""
-_NEXT = """
-update book_sums_until
-set next_entry = (select max(id) from entries), next_before = pg_snapshot_xmax(pg_current_snapshot())
-"""
 _ADDING = f"""
 insert into book_sums as s (store_id, account, asset, units, value_units)
 select e.store_id, {FOLDED}, p.asset, sum(p.units), sum(p.value_units)
@@ -57,9 +47,6 @@ async def stands(tx: Tx, store_id: StoreId, account: str | None = None) -> list[
 
 async def keep(tx: Tx) -> None:
     """Add to the sums what was the newest entry at the last call, and all before it, once nothing there may change."""
-    row = await tx.fetchrow(_STAND)
-    if row["ended"] and not row["unknown"] and row["next_entry"] is not None:
-        await tx.execute(_ADDING, row["entry"], row["next_entry"], timeout=_FIRST_SECONDS)
-        await tx.execute("update book_sums_until set entry = greatest(entry, next_entry)")
-    if row["ended"] is not False or row["unknown"]:
-        await tx.execute(_NEXT)
+    since, until = await advance(tx, "book_sums_until")
+    if since < until:
+        await tx.execute(_ADDING, since, until, timeout=_FIRST_SECONDS)
