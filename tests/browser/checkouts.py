@@ -159,8 +159,9 @@ class StubWallet:
     It begins on Ethereum and has never heard of the anvil's network.
     """
 
-    def __init__(self, anvil: AnvilNode) -> None:
-        self._anvil = anvil
+    def __init__(self, anvil: AnvilNode, number: int = 2) -> None:
+        """`number`: of the node's account from which it pays."""
+        self._anvil, self._number = anvil, number
         self._chain = "0x1"
         self._known = {"0x1"}
         self.asked: list[tuple[str, Any]] = []
@@ -173,7 +174,7 @@ class StubWallet:
 
     async def account(self) -> str:
         """Return the address from which this wallet pays."""
-        return (await self._anvil.accounts())[2]
+        return (await self._anvil.accounts())[self._number]
 
     async def _answer(self, method: str, params: list[Any]) -> Json:
         self.asked.append((method, params))
@@ -194,4 +195,6 @@ class StubWallet:
                 return {"fault": {"code": 4001, "message": "no"}}
             case "eth_sendTransaction":
                 return {"result": await self._anvil.send(params[0])}
+            case "eth_getTransactionReceipt":
+                return {"result": await self._anvil.rpc.call(method, *params)}
         return {"fault": {"code": 4200, "message": f"what is {method}?"}}

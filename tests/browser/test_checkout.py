@@ -246,6 +246,22 @@ async def test_a_wallet_in_the_browser_is_asked_for_the_right_chain_and_the_exac
     assert paid["amount_over"] == "0.00"
 
 
+async def test_a_transfer_that_fails_in_its_block_is_said_to_have_and_can_be_sent_again(
+    kassa: Program, shared_anvil: AnvilNode, page: Page
+) -> None:
+    invoice = await kassa.invoice(payment_options=[USDC])
+    wallet = StubWallet(shared_anvil, 3)  # which has none of the token
+    await wallet.enter(page)
+    await page.goto(invoice["checkout_url"])
+    button = page.locator("[data-wallets] button")
+    await button.click()
+    await expect(page.get_by_text("Sent.").or_(page.get_by_text("Payment seen")).first).to_be_visible()
+    await shared_anvil.mine()
+    await expect(page.locator("[data-said]")).to_contain_text("The transaction failed, and nothing was paid.")
+    await expect(button).to_be_enabled()
+    await kassa.until_invoice(invoice, status="new", amount_paid="0.00")
+
+
 async def test_without_a_script_the_page_is_whole_and_loads_itself_again(
     kassa: Program, shared_bitcoind: DevNode, open_page: OpenPage
 ) -> None:

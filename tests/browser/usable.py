@@ -62,7 +62,8 @@ async def _broken_rules(page: Page, *only: str) -> list[str]:
 
 async def _lost_by_keyboard(page: Page) -> list[str]:
     """Go through a page by the tabulator alone; return what is not reached in order, or shows no sign of it."""
-    await page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    # From the top: without it, the tabulator goes on from what was clicked last.
+    await page.evaluate("document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex')")
     many = await page.evaluate(f"{_REACHABLE}.length")
     wrong: list[str] = []
     for place in range(many):

@@ -194,6 +194,7 @@ def _script_words(said: Language) -> str:  # JSON
         "sent": said.say("Sent. Waiting until the network shows it…"),
         "declined": said.say("You declined it in your wallet. Nothing was sent."),
         "wrong_network": said.say("Your wallet is not on this network. Please switch it by hand and try again."),
+        "undone": said.say("The transaction failed, and nothing was paid. You can try again."),
         "failed": said.say("Your wallet reported an error. Look there before you try again."),
     }
     return json.dumps(words)

@@ -1,33 +1,37 @@
 // Wallets in the payer's browser: found by EIP-6963, asked by EIP-1193 to be on the right network and to send what is due.
 (() => {
-  const MOST = 8, found = new Map();
+  const MOST = 8, LONGEST = 40, LOOK_EVERY = 3000, OLD = Symbol("without EIP-6963"), found = new Map();
   // `told` is the request that the line under the buttons is about.
-  let redraw = () => {}, sending = false, paid = null, told = null;
+  let redraw = () => {}, sending = false, followed = false, paid = null, told = null;
 
-  // What was sent is remembered as long as the tab is: a page that is loaded again asks for no second payment.
+  // What was sent, and by which transaction, is remembered as long as the tab is: a page that is loaded again asks for no
+  // second payment.
   const remember = (invoice, sent) => {
     paid = sent;
     try {
-      if (sent) sessionStorage.setItem(`kassa-sent-${invoice}`, sent);
+      if (sent) sessionStorage.setItem(`kassa-sent-${invoice}`, JSON.stringify(sent));
       else sessionStorage.removeItem(`kassa-sent-${invoice}`);
     } catch { /* this browser keeps nothing for us */ }
   };
   const remembered = (invoice) => {
-    try { return sessionStorage.getItem(`kassa-sent-${invoice}`); } catch { return null; }
+    try { return JSON.parse(sessionStorage.getItem(`kassa-sent-${invoice}`)); } catch { return null; }
   };
 
   const announce = (name, provider, key) => {
-    if (found.size < MOST && !found.has(key) && typeof provider?.request === "function") {
-      const button = document.createElement("button");
-      button.type = "button";
-      found.set(key, { name: String(name).slice(0, 40), provider, button });
-      redraw();
-    }
+    if (found.size >= MOST || found.has(key) || typeof provider?.request !== "function") return;
+    const button = document.createElement("button");
+    button.type = "button";
+    found.set(key, { name: (typeof name === "string" && name.trim().slice(0, LONGEST)) || "?", provider, button });
+    redraw();
   };
 
   window.addEventListener("eip6963:announceProvider", (event) => {
     const { info, provider } = event.detail ?? {};
-    if (info?.uuid) announce(info.name || "?", provider, String(info.uuid));
+    if (typeof info?.uuid !== "string" || !info.uuid) return;
+    // What was found without a name is one of those that have one.
+    found.get(OLD)?.button.remove();
+    found.delete(OLD);
+    announce(info.name, provider, info.uuid);
   });
 
   const onNetwork = async (provider, chain) => {
@@ -50,10 +54,21 @@
   const pay = async (provider, request, say, words) => {
     const [from] = await provider.request({ method: "eth_requestAccounts" });
     say(words.confirm);
-    if (!(await onNetwork(provider, request.chain))) return words.wrong_network;
+    if (!(await onNetwork(provider, request.chain))) return null;
     const transaction = { from, chainId: request.chain.chainId, ...request.transaction };
-    await provider.request({ method: "eth_sendTransaction", params: [transaction] });
-    return words.sent;
+    return provider.request({ method: "eth_sendTransaction", params: [transaction] });
+  };
+
+  // Tell whether a transaction failed in its block; false also when it will not be known.
+  const failed = async (provider, hash) => {
+    for (;;) {
+      await new Promise((resume) => setTimeout(resume, LOOK_EVERY));
+      if (paid?.hash !== hash) return false;
+      try {
+        const receipt = await provider.request({ method: "eth_getTransactionReceipt", params: [hash] });
+        if (receipt) return BigInt(receipt.status) === 0n;
+      } catch { return false; }
+    }
   };
 
   window.kassaWallets = (main, words) => {
@@ -69,13 +84,17 @@
       // The same buttons as long as the page lives: whoever is on one stays there, however often the page is drawn.
       for (const { name, provider, button } of found.values()) {
         // Until the network shows what was sent, a second click would pay it twice.
-        const off = sending || place.dataset.wallets === paid;
+        const off = sending || place.dataset.wallets === paid?.shown;
         button.setAttribute("aria-disabled", String(off));
         button.onclick = () => { if (button.getAttribute("aria-disabled") === "false") start(provider, place); };
         if (button.parentElement === place) continue;
-        button.textContent = words.pay_with.replace("{wallet}", () => name);
+        const [before, after] = words.pay_with.split("{wallet}"), called = document.createElement("bdi");
+        called.textContent = name;
+        button.replaceChildren(before, called, after);
         place.append(button);
       }
+      // Loaded again: any wallet that is on the network knows what became of it.
+      if (paid && !followed && !sending && found.size) follow([...found.values()][0].provider);
     };
 
     const say = (text, about) => {
@@ -89,21 +108,36 @@
       const shown = place.dataset.wallets, request = JSON.parse(shown);
       sending = true;
       redraw();
-      let outcome;
+      let outcome = words.wrong_network;
       try {
-        outcome = await pay(provider, request, (text) => say(text, shown), words);
+        const hash = await pay(provider, request, (text) => say(text, shown), words);
+        if (hash) {
+          outcome = words.sent;
+          remember(main.dataset.invoice, { shown, hash });
+        }
       } catch (fault) {
         outcome = fault?.code === 4001 ? words.declined : words.failed;
       }
       say(outcome, shown);
       sending = false;
-      if (outcome === words.sent) remember(main.dataset.invoice, shown);
+      if (outcome === words.sent) follow(provider);
+      redraw();
+    };
+
+    const follow = async (provider) => {
+      const { shown, hash } = paid;
+      followed = true;
+      if (await failed(provider, hash)) {
+        remember(main.dataset.invoice, null);
+        say(words.undone, shown);
+      }
+      followed = paid?.hash === hash;
       redraw();
     };
 
     redraw();
     window.dispatchEvent(new Event("eip6963:requestProvider"));
     // Wallets older than EIP-6963 tell nobody that they are there.
-    setTimeout(() => { if (found.size === 0) announce(words.some_wallet, window.ethereum, "ethereum"); }, 300);
+    setTimeout(() => { if (found.size === 0) announce(words.some_wallet, window.ethereum, OLD); }, 300);
   };
 })();

@@ -1,0 +1,234 @@
+"""What payers have beside the checkout: wallets in the browser, bad ones too, and sites that show transactions."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Locator, Page, expect
+
+from kassa import flow
+from kassa.checkout.pages import handlers
+from kassa.core.clock import SystemClock
+from kassa.core.facts import Tip
+from kassa.db.pool import Database
+from kassa.settings import Confirmations
+from kassa.wallets import store as wallets
+from kassa.watch import store as watch
+from tests.api.conftest import follow
+from tests.api.served import Served, serve
+from tests.browser.conftest import Faults, OpenPage
+from tests.browser.usable import usable
+from tests.db.test_flow import LEASE, World
+from tests.house import BITCOIN, XPUB, add_store, anvil_network, build_house, regtest
+
+ETH = "ETH@anvil"
+SITE = "https://mempool.space/signet/tx/"
+WALLET = """(() => {
+  const put = (name, more = {}, info = {}) => {
+    const wallet = { asked: [], chain: "0x7a69", faults: {}, receipt: null, ...more };
+    wallet.provider = { request: async ({ method, params }) => {
+      wallet.asked.push([method, params]);
+      const fault = wallet.faults[method];
+      if (fault) throw Object.assign(new Error("<img src=x onerror=alert(1)>"), { code: fault });
+      if (method === "eth_chainId") return wallet.chain;
+      if (method === "eth_requestAccounts") return ["0x" + "1".repeat(40)];
+      if (method === "eth_sendTransaction") return "0x" + "2".repeat(64);
+      if (method === "eth_getTransactionReceipt") return wallet.receipt;
+      return null;
+    } };
+    const detail = { info: { uuid: name, name, icon: "", rdns: "x.y", ...info }, provider: wallet.provider };
+    wallet.announce = () => dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail }));
+    (window.wallets ??= {})[name] = wallet;
+    return wallet;
+  };
+  const announced = (name, more, info) => {
+    const wallet = put(name, more, info);
+    addEventListener("eip6963:requestProvider", wallet.announce);
+  };
+  %s
+})()"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def world(
+    shared_database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[World, Served]]:
+    """A store on an anvil and on signet (which a public site shows), with facts given by hand."""
+    database, clock = await Database.open(shared_database_url), SystemClock()
+    signet = replace(regtest(), chain="bitcoin-signet", confirmations=(Confirmations(2),))
+    networks = {BITCOIN: signet, "anvil": anvil_network("http://127.0.0.1:1")}
+    folder = tmp_path_factory.mktemp("wallets")
+    house = await build_house(database, folder, networks, clock=clock)  # type: ignore[arg-type]
+    await follow(house, "anvil")
+    async with database.transaction() as tx:
+        await watch.register(tx, BITCOIN, "bitcoin-signet")
+        position = await watch.take_lease(tx, BITCOIN, "test", LEASE)
+        assert position is not None
+        store = await add_store(tx, house)
+        account = house.chains["anvil"].addresses.account(XPUB)
+        await wallets.add_wallet(tx, store.id, "anvil", house.chains["anvil"].space, account, house.seal, clock.now())
+    made = World(house, clock, store, position)  # type: ignore[arg-type]
+    await made.mine()
+    tip = Tip(made.blocks[-1].ref, clock.now(), made.blocks[-1].ref.height, False)
+    await database.run(lambda tx: flow.note_node(tx, made.position, tip, "ok", "", clock.now()))
+    await made.look()
+    async with serve(house, store, handlers(house)) as served:
+        yield made, served
+    await house.marks.close()
+    await database.close()
+
+
+async def at_checkout(world: tuple[World, Served], page: Page, setting: str, asset: str = ETH) -> str:
+    """Open a new invoice in a browser with these wallets; return its id."""
+    _, served = world
+    invoice = await served.all.invoice(payment_options=[asset])
+    await page.add_init_script(WALLET % setting)
+    await page.goto(f"http://127.0.0.1:{served.port}/i/{invoice['id']}")
+    return str(invoice["id"])
+
+
+def buttons(page: Page) -> Locator:
+    return page.locator("[data-wallets] button")
+
+
+async def says(page: Page, text: str) -> None:
+    await expect(page.locator("[data-said]")).to_contain_text(text)
+
+
+async def asked(page: Page, wallet: str) -> list[str]:
+    return list(await page.evaluate("(name) => wallets[name].asked.map(([method]) => method)", wallet))
+
+
+async def test_a_wallet_that_cannot_be_brought_to_the_network_is_told_so_and_asked_for_no_money(
+    world: tuple[World, Served], page: Page
+) -> None:
+    await at_checkout(world, page, 'announced("Stuck", { chain: "0x1" })')
+    await buttons(page).click()
+    await says(page, "Your wallet is not on this network")
+    assert await asked(page, "Stuck") == [
+        "eth_requestAccounts",
+        "eth_chainId",
+        "wallet_switchEthereumChain",
+        "eth_chainId",
+    ]
+    await page.evaluate("wallets.Stuck.faults.wallet_switchEthereumChain = 4902")
+    await buttons(page).click()
+    await expect(page.locator("[data-said]")).to_contain_text("Your wallet reported an error")
+    assert "wallet_addEthereumChain" in await asked(page, "Stuck")
+    assert "eth_sendTransaction" not in await asked(page, "Stuck")
+    await expect(buttons(page)).to_be_enabled()
+
+
+async def test_what_a_payer_declines_at_any_step_is_said_to_be_and_can_be_tried_again(
+    world: tuple[World, Served], page: Page
+) -> None:
+    await at_checkout(world, page, 'announced("Asks", { chain: "0x1" })')
+    steps = ("eth_requestAccounts", "wallet_switchEthereumChain", "wallet_addEthereumChain", "eth_sendTransaction")
+    for step in steps:
+        chain, missing = ("0x7a69", {}) if step == steps[-1] else ("0x1", {"wallet_switchEthereumChain": 4902})
+        await page.evaluate("([chain, faults]) => Object.assign(wallets.Asks, { chain, faults, asked: [] })", [
+            chain, missing | {step: 4001},
+        ])  # fmt: skip
+        await buttons(page).click()
+        await expect(page.locator("[data-said]")).to_contain_text("You declined it in your wallet. Nothing was sent.")
+        assert (await asked(page, "Asks"))[-1] == step
+        await expect(buttons(page)).to_be_enabled()
+    await usable(page)
+
+
+async def test_a_transaction_that_failed_is_said_to_have_and_can_be_sent_again(
+    world: tuple[World, Served], page: Page
+) -> None:
+    await at_checkout(world, page, 'announced("Short of gas")')
+    await buttons(page).click()
+    await says(page, "Sent. Waiting until the network shows it")
+    await expect(buttons(page)).to_be_disabled()
+    await page.reload()  # it is followed from there, too
+    await expect(buttons(page)).to_be_disabled()
+    await page.evaluate("wallets['Short of gas'].receipt = { status: '0x0' }")
+    await says(page, "The transaction failed, and nothing was paid.")
+    await expect(buttons(page)).to_be_enabled()
+
+
+async def test_an_older_wallet_is_found_and_offered_once(world: tuple[World, Served], page: Page) -> None:
+    await at_checkout(world, page, 'window.ethereum = put("Old").provider')
+    await expect(buttons(page)).to_have_text(["Pay with a wallet in this browser"])
+    await buttons(page).click()
+    await says(page, "Sent.")
+    await page.evaluate("wallets.Old.announce()")  # late, but by its name
+    await expect(buttons(page)).to_have_text(["Pay with Old"])
+    await expect(buttons(page)).to_be_disabled()
+
+
+async def test_of_two_wallets_the_chosen_one_is_asked_and_neither_pays_twice(
+    world: tuple[World, Served], page: Page
+) -> None:
+    await at_checkout(world, page, 'announced("One"); announced("Two"); window.ethereum = wallets.One.provider')
+    await expect(buttons(page)).to_have_text(["Pay with One", "Pay with Two"])
+    await buttons(page).last.click()
+    await says(page, "Sent.")
+    for button in await buttons(page).all():
+        await expect(button).to_be_disabled()
+    assert "eth_sendTransaction" in await asked(page, "Two")
+    assert await asked(page, "One") == []
+
+
+async def test_e16_names_and_icons_of_wallets_are_no_more_than_a_name(
+    world: tuple[World, Served], page: Page, faults: Faults
+) -> None:
+    foreign: list[str] = []
+    page.on("request", lambda one: foreign.append(one.url) if "127.0.0.1" not in one.url else None)
+    icon = '{ icon: "https://evil.example/x.svg" }'
+    await at_checkout(
+        world, page,
+        rf"""
+        announced("<img src=x onerror=alert(1)>", {{}}, {icon});
+        announced("\u202eyap\u2066 evil", {{}}, {{ icon: "javascript:alert(1)" }});
+        announced("$& $1 {{wallet}}");
+        announced("long" + "x".repeat(9000));
+        announced("none", {{}}, {{ name: " \n " }});
+        announced("thrower", {{}}, {{ name: {{ toString() {{ throw new Error("planted") }} }} }});
+        announced("object", {{}}, {{ uuid: {{ toString() {{ throw new Error("planted") }} }} }});
+        addEventListener("eip6963:requestProvider", () => {{
+          for (const detail of [null, 1, {{}}, {{ info: {{ uuid: "x" }}, provider: {{ request: 1 }} }}])
+            dispatchEvent(new CustomEvent("eip6963:announceProvider", {{ detail }}));
+          for (let n = 0; n < 50; n++) put("flood" + n).announce();
+        }});
+        """,
+    )  # fmt: skip
+    await expect(buttons(page)).to_have_count(8)
+    names = await buttons(page).all_inner_texts()
+    assert names[:5] == [
+        "Pay with <img src=x onerror=alert(1)>", "Pay with \u202eyap\u2066 evil", "Pay with $& $1 {wallet}",
+        f"Pay with long{'x' * 36}", "Pay with ?",
+    ]  # fmt: skip
+    # What turns the direction of text reaches nothing beside the name.
+    assert await buttons(page).locator("bdi").count() == 8
+    await usable(page)
+    assert (foreign, faults.seen, faults.dialogs) == ([], [], [])
+
+
+async def test_a_transaction_is_led_to_where_a_site_shows_it_and_a_replaced_one_to_its_rival(
+    world: tuple[World, Served], open_page: OpenPage
+) -> None:
+    made, _ = world
+    page = await open_page()
+    asset = f"BTC@{BITCOIN}"
+    id_ = await at_checkout(world, page, "", asset)
+    invoice = await made.shown({"id": id_})
+    links = page.locator(".payments a.tx")
+    first = made.paying("aa" * 32, invoice, spends="coin:0", replaceable=True)
+    await made.look(first)
+    await expect(links).to_have_attribute("href", SITE + "aa" * 32)  # seen
+    assert await links.get_attribute("rel") == "noreferrer noopener nofollow"
+    second = made.paying("bb" * 32, invoice, spends="coin:0")
+    await made.look(second)
+    await expect(page.locator(".payments .dead a.tx")).to_have_count(2)
+    hrefs = await page.locator(".payments .dead a.tx").evaluate_all("(all) => all.map((one) => one.href)")
+    assert hrefs == [SITE + "aa" * 32, SITE + "bb" * 32]
+    await expect(page.locator(".payments .dead a.tx").last).to_contain_text("Replaced by")
+    await made.mine(second)
+    await expect(page.locator(".payments li:not(.dead)")).to_contain_text("1 of 2 confirmations")
+    await expect(page.locator(".payments li:not(.dead) a.tx")).to_have_attribute("href", SITE + "bb" * 32)
+    await usable(page)
