@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from kassa.core.secret import Secret
 from kassa.db.pool import Database, Tx
 from kassa.doctor import examine
 from kassa.house import House
+from kassa.settings import Settings
 from kassa.workers import keep_audit
 from tests.api.served import serve, until
 from tests.house import BITCOIN, TPUB, add_store, build_house
@@ -111,6 +113,36 @@ async def test_o10_an_anchor_that_was_deleted_is_missed(database: Database, hous
     assert isinstance(await anchor.advance(database.pool, tmp_path / "another machine's"), Head)
     anchor.accept(tmp_path, await audit.last(database.pool), START)
     assert isinstance(await anchor.advance(database.pool, tmp_path), Head)
+
+
+async def commands(settings: Settings) -> tuple[int, str, str]:
+    """Return how `kassa audit verify` ends and what it says, and the verdict of `kassa doctor`."""
+    file = settings.data_dir.parent / "kassa.toml"
+    file.write_text(f'database_url = "{settings.database_url.reveal()}"\ndata_dir = "{settings.data_dir}"\n')
+    kassa = Path(sys.executable).with_name("kassa")
+    run = await asyncio.create_subprocess_exec(
+        kassa, "audit", "verify", "--config", file, stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await run.communicate()
+    [verdict] = [each.verdict.value for each in await examine(settings) if each.check == "audit log"]
+    return run.returncode or 0, told.decode(), verdict
+
+
+async def test_o10_commands_miss_a_deleted_anchor_too_and_say_where_there_never_was_one(
+    database: Database, database_url: str, house: House, tmp_path: Path
+) -> None:
+    settings = replace(house.settings, database_url=Secret(database_url), networks={}, data_dir=tmp_path / "data")
+    await acts(database, house, "a.a", "b.b")
+    code, words, verdict = await commands(settings)
+    assert (code, "No anchor is here" in words, verdict) == (0, True, "warn")
+    assert not (settings.data_dir / anchor.PLACE).exists()  # who only looks, writes nothing
+    await anchor.advance(database.pool, settings.data_dir)
+    code, words, verdict = await commands(settings)
+    assert (code, "No anchor" in words, verdict) == (0, False, "ok")
+    (settings.data_dir / anchor.FILE).unlink()
+    await tamper(database, "delete from acts where number = 2")
+    code, words, verdict = await commands(settings)
+    assert (code, "which named act 2, is gone" in words, verdict) == (1, True, "fail")
 
 
 async def test_o10_an_anchor_that_was_deleted_is_missed_also_after_a_container_was_started_anew(

@@ -30,11 +30,9 @@ async def advance(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
     that there was one. Raises `DatabaseError` when the file cannot be used.
     """
     anchor = await asyncio.to_thread(read_anchor, data_dir)
-    places = await asyncio.to_thread(_places, data_dir)
-    if anchor == START:
-        for place in places:
-            if known := await audit.anchored(pool, place):
-                return Break(known, f"{data_dir / FILE}, which named act {known}, is gone")
+    places = await asyncio.to_thread(_places, data_dir, make=True)
+    if gone := await _gone(pool, data_dir, anchor, places):
+        return gone
     found = await audit.verify(pool, anchor, anchor)
     if isinstance(found, Head) and found.number > anchor.number:
         await asyncio.to_thread(_raise, data_dir / FILE, found)
@@ -43,25 +41,44 @@ async def advance(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
     return found
 
 
-def _places(data_dir: Path) -> tuple[str, str]:
-    """Return what a data folder is known by: a name of its own, and where it is.
+async def prove(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
+    """Check the whole log against the anchor, which is not moved; one that was here and is gone is a broken log.
+
+    On a machine that never had one (`read_anchor` is the start then) a cut end is not found. Raises `DatabaseError`.
+    """
+    anchor, start = await asyncio.to_thread(_read, data_dir)
+    places = await asyncio.to_thread(_places, data_dir, make=False)
+    return await _gone(pool, data_dir, anchor, places) or await audit.verify(pool, anchor, start)
+
+
+async def _gone(pool: "Pool[Any]", data_dir: Path, anchor: Head, places: tuple[str, ...]) -> Break | None:
+    for place in places if anchor == START else ():
+        if known := await audit.anchored(pool, place):
+            return Break(known, f"{data_dir / FILE}, which named act {known}, is gone")
+    return None
+
+
+def _places(data_dir: Path, *, make: bool) -> tuple[str, ...]:
+    """Return what a data folder is known by: a name of its own, made if there is none, and where it is.
 
     A container has another host name after each start, so where it is tells little; but who deletes the anchor may
     delete the name beside it as well.
     """
-    path = data_dir / PLACE
+    path, where = data_dir / PLACE, f"{socket.gethostname()}:{data_dir.resolve()}"
     try:
         name = path.read_text("ascii").strip()
     except (FileNotFoundError, ValueError):
         name = ""
     if not name:
+        if not make:
+            return (where,)
         name = token_hex(16)
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(path, f"{name}\n")
         except OSError as fault:
             raise DatabaseError(f"{path} cannot be written ({fault.strerror}): let this user write to it") from fault
-    return name, f"{socket.gethostname()}:{data_dir.resolve()}"
+    return name, where
 
 
 def read_anchor(data_dir: Path) -> Head:

@@ -25,6 +25,8 @@ def verify(
     told = ask(log.verify(settings_of(config), head))
     since = f" after act {told['since']}, up to which it was accepted" if told["since"] else ""
     words = f"the audit log is whole{since}; keep its head somewhere else:\n{told['head']}"
+    if told["anchor"] is None and head is None:
+        words = f"{words}\nNo anchor is here (`kassa work` keeps one): a cut end would not be noticed without --head."
     if told["reason"] is not None:
         said = "See docs/audit.md; `kassa audit accept` after you have looked."
         words = f"the audit log is BROKEN: {told['reason']}\n{said}"

@@ -8,7 +8,7 @@ from typing import Any
 import kassa.audit.store as audit
 from kassa import flow
 from kassa.audit.anchor import accept as put_anchor
-from kassa.audit.anchor import read_anchor, read_start
+from kassa.audit.anchor import prove, read_anchor, read_start
 from kassa.audit.model import START, Actor, Break, Head
 from kassa.audit.resource import link_resource
 from kassa.audit.rules import compare, read_head
@@ -23,14 +23,20 @@ Told = dict[str, Any]  # JSON for programs, lines for people
 
 
 async def verify(settings: Settings, kept: str | None) -> Told:
-    """Check the whole chain against the anchor in data_dir, and against a head that somebody kept."""
+    """Check the whole chain against the anchor in data_dir, if there ever was one, and a head that somebody kept."""
     anchor, start = read_anchor(settings.data_dir), read_start(settings.data_dir)
     wanted = START if kept is None else read_head(kept)
     async with open_books(settings) as database:
-        found = await audit.verify(database.pool, anchor, start)
+        found = await prove(database.pool, settings.data_dir)
         if isinstance(found, Head):
             found = compare(wanted, await audit.hash_at(database.pool, wanted.number)) or found
-    told: Told = {"anchor": str(anchor), "since": start.number, "head": None, "broken_at": None, "reason": None}
+    told: Told = {
+        "anchor": None if anchor == START else str(anchor),
+        "since": start.number,
+        "head": None,
+        "broken_at": None,
+        "reason": None,
+    }
     if isinstance(found, Break):
         return told | {"broken_at": found.number, "reason": found.words}
     return told | {"head": str(found)}

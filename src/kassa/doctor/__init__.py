@@ -13,12 +13,11 @@ from rich.text import Text
 
 import kassa.alerts.detector_store as detectors
 import kassa.alerts.store as alerts
-import kassa.audit.store as audit
 import kassa.rates.store as rates
 import kassa.wallets.store as wallets
 from kassa import flow
 from kassa.alerts.service_rules import silent
-from kassa.audit.anchor import read_anchor, read_start
+from kassa.audit.anchor import prove, read_anchor
 from kassa.audit.model import Break
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import DatabaseError, SettingsError
@@ -134,11 +133,16 @@ async def _database(database: Database, settings: Settings) -> list[Finding]:
 
 async def _audit(database: Database, settings: Settings) -> Finding:
     try:
-        found = await audit.verify(database.pool, read_anchor(settings.data_dir), read_start(settings.data_dir))
+        found = await prove(database.pool, settings.data_dir)
+        anchor = read_anchor(settings.data_dir)
     except DatabaseError as fault:
         return Finding("audit log", Verdict.FAIL, str(fault), "see the message")
     if isinstance(found, Break):
         return Finding("audit log", Verdict.FAIL, found.words, "see docs/audit.md: a restored backup, or an intruder")
+    if found.number and not anchor.number:
+        detail = f"{found.number} acts, whole; but no anchor is here, so a cut end would not be noticed"
+        remedy = "normal where `kassa work` does not run; else compare with a head: `kassa audit verify --head`"
+        return Finding("audit log", Verdict.WARN, detail, remedy)
     return Finding("audit log", Verdict.OK, f"{found.number} acts, whole")
 
 
