@@ -66,14 +66,14 @@ async def create_store(
     policy = Policy(tolerance_ppm=share_ppm("tolerance", tolerance))
     charged = share_ppm("spread", spread)
 
-    async def work(tx: Tx, now: datetime) -> Told:
+    async def work(tx: Tx, house: House, now: datetime) -> Told:
         store = await flow.create_store(
             tx, operator(), name, prices_in, not test, now, policy=policy, spread_ppm=charged
         )
-        _, text = await flow.create_key(tx, operator(), store, now, label="made with the store")
+        _, text = await flow.create_key(tx, house, operator(), store, now, label="made with the store")
         return {"store_id": store.id, "api_key": text}
 
-    return await in_transaction(settings, work)
+    return await _in_house(settings, work)
 
 
 async def set_spread(settings: Settings, store_id: str, spread: str) -> Told:
@@ -113,12 +113,12 @@ async def store_policy(settings: Settings, store_id: str, given: Mapping[str, An
 async def create_key(settings: Settings, store_id: str, scopes: Sequence[str], label: str) -> Told:
     """Make another key for a store; without scopes, one for everything."""
 
-    async def work(tx: Tx, now: datetime) -> Told:
+    async def work(tx: Tx, house: House, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
-        key_id, text = await flow.create_key(tx, operator(), store, now, scopes=scopes or SCOPES, label=label)
+        key_id, text = await flow.create_key(tx, house, operator(), store, now, scopes=scopes or SCOPES, label=label)
         return {"key_id": key_id, "store_id": store.id, "api_key": text}
 
-    return await in_transaction(settings, work)
+    return await _in_house(settings, work)
 
 
 async def list_keys(settings: Settings, store_id: str) -> Told:
@@ -223,11 +223,11 @@ async def invite_user(settings: Settings, store_id: str, email: str, role: str) 
     """Make a link that lets somebody into a store's dashboard, once."""
     address, place = checked_email(email), checked_role(role)
 
-    async def work(tx: Tx, now: datetime) -> Told:
+    async def work(tx: Tx, house: House, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
-        return await _link(tx, settings, address, (store.id, place), now)
+        return await _link(tx, house, address, (store.id, place), now)
 
-    return await in_transaction(settings, work)
+    return await _in_house(settings, work)
 
 
 async def link_user(settings: Settings, email: str, *, lost: bool = False) -> Told:
@@ -237,19 +237,19 @@ async def link_user(settings: Settings, email: str, *, lost: bool = False) -> To
     """
     address = checked_email(email)
 
-    async def work(tx: Tx, now: datetime) -> Told:
+    async def work(tx: Tx, house: House, now: datetime) -> Told:
         if await people.find(tx, address) is None:
             raise NotFound(f"nobody signs in with {address!r}; see `kassa user invite`")
-        return await _link(tx, settings, address, None, now, voids=lost)
+        return await _link(tx, house, address, None, now, voids=lost)
 
-    return await in_transaction(settings, work)
+    return await _in_house(settings, work)
 
 
 async def _link(
-    tx: Tx, settings: Settings, email: str, place: tuple[StoreId, Role] | None, now: datetime, *, voids: bool = False
+    tx: Tx, house: House, email: str, place: tuple[StoreId, Role] | None, now: datetime, *, voids: bool = False
 ) -> Told:
-    token = await membership.invite(tx, operator(), email, place, now, voids=voids)
-    link = f"{settings.http.public_url}/dashboard/invitation/{token}"
+    token = await membership.invite(tx, house.seal, operator(), email, place, now, voids=voids)
+    link = f"{house.settings.http.public_url}/dashboard/invitation/{token}"
     return {"email": email, "link": link, "expires_at": rfc3339(now + INVITED)}
 
 

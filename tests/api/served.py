@@ -9,12 +9,15 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from kassa import flow
 from kassa.api.app import create_app
 from kassa.api.server import make_server
+from kassa.audit.model import Actor
 from kassa.house import House
 from kassa.stores import store as stores
 from kassa.stores.model import SCOPES, Store
 
+OPERATOR = Actor("operator test")
 ORDER = {"amount": "49.90", "currency": "EUR", "reference": "order-1001"}
 
 
@@ -87,6 +90,13 @@ class Served:
     async def key(self, *scopes: str, store: Store | None = None) -> Caller:
         async with self.house.database.transaction() as tx:
             _, text = await stores.create_key(tx, store or self.store, self.house.clock.now(), scopes=scopes or SCOPES)
+        return self.caller(text)
+
+    async def recorded_key(self, *scopes: str) -> Caller:
+        """Return a caller with a key that the operator made through Kassa: sealed, and told of in the audit log."""
+        async with self.house.database.transaction() as tx:
+            now = self.house.clock.now()
+            _, text = await flow.create_key(tx, self.house, OPERATOR, self.store, now, scopes=scopes or SCOPES)
         return self.caller(text)
 
 

@@ -262,10 +262,12 @@ def _foreign(page: Page, base: str) -> list[str]:
 
 async def _enter(shop: Shop, page: Page) -> None:
     """Sign an owner with a hostile name in, by the link of an invitation."""
-    database, now = shop.premises.house.database, shop.premises.clock.now()
+    house, now = shop.premises.house, shop.premises.clock.now()
+    database = house.database
     place = shop.premises.store.id, Role.OWNER
     async with database.transaction() as tx:
-        token = await membership.invite(tx, Actor("operator <script>"), "owner@shop.example", place, now)
+        by = Actor("operator <script>")
+        token = await membership.invite(tx, house.seal, by, "owner@shop.example", place, now)
     await page.goto(f"{shop.premises.base}/dashboard/invitation/{token}")
     await page.locator("input[name=name]").fill("".join(filter(str.isprintable, SHORT[1]))[:60])
     await page.locator("input[name=password]").fill("correct horse battery staple")

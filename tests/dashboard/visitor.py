@@ -123,15 +123,15 @@ class Premises:
         """Return the path of a new invitation."""
         place = (store or self.store).id, role
         async with self.house.database.transaction() as tx:
-            token = await membership.invite(tx, Actor(by), email, place, self.clock.now())
+            token = await membership.invite(tx, self.house.seal, Actor(by), email, place, self.clock.now())
         return f"/dashboard/invitation/{token}"
 
     async def link(self, email: str, *, lost: bool = False) -> str:
         """Return the path of a link that lets a known person in again."""
         run, now = self.house.database.run, self.clock.now()
-        return (
-            f"/dashboard/invitation/{await run(lambda tx: membership.invite(tx, KASSA, email, None, now, voids=lost))}"
-        )
+        seal = self.house.seal
+        token = await run(lambda tx: membership.invite(tx, seal, KASSA, email, None, now, voids=lost))
+        return f"/dashboard/invitation/{token}"
 
     async def member(
         self, role: Role, email: str = "", store: Store | None = None, by: str = "operator test"

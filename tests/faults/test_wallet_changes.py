@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import kassa.audit.store as audit
+import kassa.stores.store as stores
 import kassa.wallets.store as wallets
 from kassa import flow
 from kassa.alerts.model import Verdict
@@ -18,7 +19,7 @@ from kassa.core.errors import Conflict
 from kassa.house import House
 from kassa.settings import Wallets
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
-from tests.api.served import Served, serve
+from tests.api.served import OPERATOR, Caller, Served, serve
 from tests.faults.test_addresses import THIEF
 from tests.house import BITCOIN, add_store
 
@@ -31,7 +32,13 @@ async def served(house: House) -> AsyncIterator[Served]:
     async with house.database.transaction() as tx:
         store = await add_store(tx, house)
     async with serve(house, store) as running:
-        yield running
+        yield replace(running, all=await running.recorded_key())
+
+
+@pytest.fixture
+async def other(served: Served) -> Caller:
+    """A second key, which the operator made before anybody asked for anything."""
+    return await served.recorded_key("wallets:write")
 
 
 async def asked(served: Served) -> tuple[Any, Any]:
@@ -60,10 +67,10 @@ async def key_in_use(served: Served) -> str:
     return found
 
 
-async def test_e29_a_change_needs_another_key_the_fingerprint_and_the_delay(served: Served) -> None:
+async def test_e29_a_change_needs_another_key_the_fingerprint_and_the_delay(served: Served, other: Caller) -> None:
     wallet, change = await asked(served)
     assert (change["status"], change["due_at"]) == ("asked", None)
-    other, path = await served.key("wallets:write"), f"/v1/wallet-changes/{change['id']}"
+    path = f"/v1/wallet-changes/{change['id']}"
     same = await served.all.post(f"{path}/confirm", {"fingerprint": change["fingerprint"]})
     assert (same.status, same.code) == (409, "same_person")
     wrong = await other.post(f"{path}/confirm", {"fingerprint": wallet["fingerprint"]})
@@ -86,13 +93,12 @@ async def test_e29_a_change_needs_another_key_the_fingerprint_and_the_delay(serv
     assert (await served.all.post(f"{path}/cancel")).code == "change_ended"
 
 
-async def test_e29_everybody_is_told_and_anybody_can_cancel(served: Served) -> None:
+async def test_e29_everybody_is_told_and_anybody_can_cancel(served: Served, other: Caller) -> None:
     wallet, change = await asked(served)
     second = await served.all.post(f"/v1/wallets/{wallet['id']}/change", {"descriptor": THIEF})
     assert (second.status, second.code) == (409, "change_under_way")
     [alert] = (await served.all.get("/v1/alerts?status=open")).json["data"]
     assert (alert["kind"], alert["about"]["wallet_change_id"]) == ("wallet_change", change["id"])
-    other = await served.key("wallets:write")
     await other.post(f"/v1/wallet-changes/{change['id']}/confirm", {"fingerprint": change["fingerprint"]})
     assert (await other.post(f"/v1/wallet-changes/{change['id']}/cancel")).json["status"] == "cancelled"
     await pass_time(served, 2 * DAY)
@@ -132,7 +138,7 @@ async def test_e29_the_warning_stands_until_the_change_has_ended(served: Served)
 
 async def made_by(served: Served, maker: str) -> tuple[str, Any]:
     async with served.house.database.transaction() as tx:
-        key, text = await flow.create_key(tx, Actor(maker), served.store, served.house.clock.now())
+        key, text = await flow.create_key(tx, served.house, Actor(maker), served.store, served.house.clock.now())
     return key, served.caller(text)
 
 
@@ -169,6 +175,30 @@ async def test_e29_a_key_that_was_made_after_the_question_does_not_confirm_it(se
     assert await confirms(served, late, change) == (409, "same_person")
 
 
+@pytest.mark.parametrize("with_acts", [False, True])
+async def test_e29_keys_that_were_written_into_the_database_are_not_two_people(served: Served, with_acts: bool) -> None:
+    house, callers = served.house, []
+    for _ in range(2):
+        async with house.database.transaction() as tx:
+            key, text = await stores.create_key(tx, served.store, house.clock.now())  # the bare row, as by SQL
+            if with_acts:
+                await audit.record(tx, OPERATOR, "api_key.created", key, house.clock.now(), store_id=served.store.id)
+        callers.append(served.caller(text))
+    [wallet] = (await served.all.get("/v1/wallets")).json["data"]
+    change = (await callers[0].post(f"/v1/wallets/{wallet['id']}/change", {"descriptor": THIEF})).json
+    assert await confirms(served, callers[1], change) == (409, "unrecorded")
+    assert await confirms(served, served.all, change) == (409, "unrecorded")  # who asked is nobody either
+
+
+async def test_e29_a_key_that_was_given_more_rights_in_the_database_does_not_confirm(served: Served) -> None:
+    weak = await served.recorded_key("invoices:read")
+    _, change = await asked(served)
+    await served.house.database.pool.execute(
+        "update api_keys set scopes = '{wallets:write}' where scopes = '{invoices:read}'"
+    )
+    assert await confirms(served, weak, change) == (409, "unrecorded")
+
+
 async def test_the_operator_may_do_both_at_the_command_line(served: Served) -> None:
     _, change = await asked(served)
     house, now = served.house, served.house.clock.now()
@@ -195,26 +225,25 @@ async def test_e29_a_change_that_was_confirmed_in_the_database_is_not_carried_ou
     assert [(each["kind"], change["id"] in each["reason"]) for each in alerts] == [("address_mismatch", True)]
 
 
-async def test_e29_a_delay_that_was_shortened_in_the_database_is_noticed(served: Served) -> None:
+async def test_e29_a_delay_that_was_shortened_in_the_database_is_noticed(served: Served, other: Caller) -> None:
     wallet, change = await asked(served)
-    other = await served.key("wallets:write")
     await other.post(f"/v1/wallet-changes/{change['id']}/confirm", {"fingerprint": change["fingerprint"]})
     await served.house.database.pool.execute("update wallet_changes set due_at = asked_at")
     await pass_time(served, 1)
     assert await key_in_use(served) == wallet["fingerprint"]
 
 
-async def confirmed(served: Served) -> tuple[Any, str]:
+async def confirmed(served: Served, other: Caller) -> tuple[Any, str]:
     """Ask for a change and confirm it; return the wallet that is to go, and the path of the change."""
     wallet, change = await asked(served)
-    other, path = await served.key("wallets:write"), f"/v1/wallet-changes/{change['id']}"
+    path = f"/v1/wallet-changes/{change['id']}"
     answer = await other.post(f"{path}/confirm", {"fingerprint": change["fingerprint"]})
     assert answer.json["status"] == "confirmed"
     return wallet, path
 
 
-async def test_e29_a_cancelled_change_is_not_revived_in_the_database(served: Served) -> None:
-    wallet, path = await confirmed(served)
+async def test_e29_a_cancelled_change_is_not_revived_in_the_database(served: Served, other: Caller) -> None:
+    wallet, path = await confirmed(served, other)
     await served.all.post(f"{path}/cancel")
     await served.house.database.pool.execute("update wallet_changes set ended_at = null, ended_as = null")
     await pass_time(served, DAY)
@@ -231,8 +260,10 @@ alter table acts enable trigger acts_append_only;
 
 
 @pytest.mark.parametrize("cut_out", [False, True])
-async def test_e29_a_seal_that_was_copied_before_a_change_ended_revives_nothing(served: Served, cut_out: bool) -> None:
-    wallet, path = await confirmed(served)
+async def test_e29_a_seal_that_was_copied_before_a_change_ended_revives_nothing(
+    served: Served, other: Caller, cut_out: bool
+) -> None:
+    wallet, path = await confirmed(served, other)
     pool = served.house.database.pool
     seal = await pool.fetchval("select confirmed_seal from wallet_changes")
     await served.all.post(f"{path}/cancel")
@@ -247,8 +278,8 @@ async def test_e29_a_seal_that_was_copied_before_a_change_ended_revives_nothing(
     assert listed["status"] == ("confirmed" if cut_out else "cancelled")  # it waits while the log does not hold
 
 
-async def test_e29_a_change_that_is_overdue_by_more_than_a_day_is_given_up(served: Served) -> None:
-    wallet, _ = await confirmed(served)
+async def test_e29_a_change_that_is_overdue_by_more_than_a_day_is_given_up(served: Served, other: Caller) -> None:
+    wallet, _ = await confirmed(served, other)
     await pass_time(served, 2 * DAY + 1)
     assert await key_in_use(served) == wallet["fingerprint"]
     [listed] = (await served.all.get("/v1/wallet-changes")).json["data"]
@@ -267,8 +298,8 @@ async def statuses(served: Served) -> dict[str, str]:
     return {each["id"]: each["status"] for each in (await served.all.get("/v1/wallet-changes")).json["data"]}
 
 
-async def test_a_change_that_the_broken_log_holds_back_ends_a_day_overdue(served: Served) -> None:
-    wallet, _ = await confirmed(served)
+async def test_a_change_that_the_broken_log_holds_back_ends_a_day_overdue(served: Served, other: Caller) -> None:
+    wallet, _ = await confirmed(served, other)
     await pass_time(served, 1)
     await served.house.database.pool.execute(_BROKEN)
     await pass_time(served, 2 * DAY)
@@ -276,8 +307,10 @@ async def test_a_change_that_the_broken_log_holds_back_ends_a_day_overdue(served
     assert await key_in_use(served) == wallet["fingerprint"]
 
 
-async def test_a_change_that_was_asked_for_before_the_accepted_start_ends_with_an_alert(served: Served) -> None:
-    wallet, _ = await confirmed(served)
+async def test_a_change_that_was_asked_for_before_the_accepted_start_ends_with_an_alert(
+    served: Served, other: Caller
+) -> None:
+    wallet, _ = await confirmed(served, other)
     await pass_time(served, 1)
     await served.house.database.pool.execute(_BROKEN)
     await pass_time(served, DAY)
@@ -293,16 +326,16 @@ async def test_a_change_that_was_asked_for_before_the_accepted_start_ends_with_a
     assert closing.status == 200
 
 
-async def test_a_change_that_waits_holds_up_no_other(served: Served) -> None:
-    await confirmed(served)
+async def test_a_change_that_waits_holds_up_no_other(served: Served, other: Caller) -> None:
+    await confirmed(served, other)
     await pass_time(served, 1)
     await served.house.database.pool.execute(_BROKEN)
     async with served.house.database.transaction() as tx:
-        other = await add_store(tx, served.house)
-        [wallet] = [each for each in await wallets.every_wallet(tx) if each.store_id == other.id]
+        shop = await add_store(tx, served.house)
+        [wallet] = [each for each in await wallets.every_wallet(tx) if each.store_id == shop.id]
         account = served.house.chains[BITCOIN].addresses.account(THIEF)
         by, now = Actor("operator test"), served.house.clock.now()
-        change = await flow.ask_wallet_change(tx, served.house, by, other.id, wallet.id, account, now)
+        change = await flow.ask_wallet_change(tx, served.house, by, shop.id, wallet.id, account, now)
         await flow.confirm_wallet_change(tx, served.house, by, None, change["id"], change["fingerprint"], now)
     await pass_time(served, DAY)
     assert set((await statuses(served)).values()) == {"confirmed"}  # the older one waits
@@ -310,11 +343,12 @@ async def test_a_change_that_waits_holds_up_no_other(served: Served) -> None:
     assert ended == "applied"
 
 
-async def test_what_the_old_wallet_issued_stays_and_a_retired_one_does_not_come_back_by_itself(served: Served) -> None:
+async def test_what_the_old_wallet_issued_stays_and_a_retired_one_does_not_come_back_by_itself(
+    served: Served, other: Caller
+) -> None:
     invoice, customer = await served.all.invoice(), (await served.all.post("/v1/customers", {})).json["id"]
     deposit = (await served.all.post(f"/v1/customers/{customer}/addresses", ASSET)).json
     wallet, change = await asked(served)
-    other = await served.key("wallets:write")
     await other.post(f"/v1/wallet-changes/{change['id']}/confirm", {"fingerprint": change["fingerprint"]})
     await pass_time(served, DAY)
     shown = (await served.all.get(f"/v1/invoices/{invoice['id']}")).json

@@ -34,6 +34,16 @@ with recursive made(name) as (
 )
 select name from made where name ~ '^(key|per)_'
 """
+_RECORDED = """
+select exists (
+    select from acts m
+    left join acts i on m.kind = 'member.joined' and i.store_id = $1 and i.kind = 'invitation.made'
+        and i.subject = m.after::json ->> 'invitation' and i.number < m.number
+    where m.store_id = $1 and m.subject = $2 and (m.kind = 'api_key.created' or i.number is not null)
+        and m.kind in ('api_key.created', 'member.joined')
+        and m.number < (select min(number) from acts where subject = $3 and kind = 'wallet.change_asked')
+)
+"""
 
 
 async def record(
@@ -159,6 +169,11 @@ async def makers(tx: Tx, store_id: str, name: str) -> frozenset[str]:
     The operator and Kassa are left out: whom they made stems from nobody.
     """
     return frozenset(row["name"] for row in await tx.fetch(_MAKERS, store_id, name))
+
+
+async def is_recorded(tx: Tx, store_id: str, name: str, change_id: str) -> bool:
+    """Tell whether the log says who made a key or let a member in, before it says that a change was asked for."""
+    return bool(await tx.fetchval(_RECORDED, store_id, name, change_id))
 
 
 async def keys_made_by(tx: Tx, store_id: str, name: str) -> frozenset[str]:

@@ -15,7 +15,7 @@ from kassa.dashboard.browser import AnyRequest, Browser, Form, answer, new_token
 from kassa.dashboard.enrolling import Offer, confirm_totp, new_offer
 from kassa.dashboard.hall import Hall, keep
 from kassa.dashboard.render import ASSETS, render
-from kassa.people import proofs
+from kassa.people import membership, proofs
 from kassa.people.model import Invitation, Session, Stage
 from kassa.people.rules import checked_password, checked_person_name, is_open
 from kassa.stores import store as stores
@@ -132,7 +132,7 @@ class Door:
         if invitation.store is not None and session is not None and session.stage is Stage.OPEN:
             person, now = session.person, self._house.clock.now()
             assert person is not None
-            await self._house.database.run(lambda tx: entering.join(tx, browser, invitation, person, now))
+            await self._house.database.run(lambda tx: entering.join(tx, self._house, browser, invitation, person, now))
             return self._hall.go(f"/stores/{invitation.store}/overview")
         try:
             name = checked_person_name(form.get("name"))
@@ -162,7 +162,7 @@ class Door:
         if not _TOKEN.match(token):
             raise NotFound("")
         async with self._house.database.pool.acquire() as connection:
-            invitation = await people.invitation(connection, token)
+            invitation = await membership.invited(connection, self._house.seal, token)
         if invitation is None or not is_open(invitation, self._house.clock.now()):
             raise Rejected("This link was used, was withdrawn, or is too old. Ask for a new one.", code="link_void")
         return token, invitation

@@ -153,7 +153,7 @@ async def by_invitation(house: House, browser: Browser, token: str, name: str, h
     now = house.clock.now()
 
     async def work(tx: Tx) -> str:
-        invitation = await people.invitation(tx, token, hold=True)
+        invitation = await membership.invited(tx, house.seal, token, hold=True)
         if invitation is None or not is_open(invitation, now):
             raise NotFound("this link was used, or is too old")
         person = await people.create(tx, invitation.email, name, now)
@@ -163,7 +163,7 @@ async def by_invitation(house: House, browser: Browser, token: str, name: str, h
                 raise NotFound("sign in first, then open the link again")
             await people.set_password(tx, person.id, hashed)
             await people.set_name(tx, person.id, name)
-            await membership.join(tx, Actor(person.id, browser.address), invitation, person, now)
+            await membership.join(tx, house.seal, Actor(person.id, browser.address), invitation, person, now)
             stage = Stage.OPEN if person.has_second_factor else Stage.ENROL
             return await _begin(tx, browser, stage, person.id, now, proven=True)
         if invitation.voids:
@@ -177,14 +177,14 @@ async def by_invitation(house: House, browser: Browser, token: str, name: str, h
     return await house.database.run(work)
 
 
-async def join(tx: Tx, browser: Browser, invitation: Invitation, person: Person, now: datetime) -> None:
+async def join(tx: Tx, house: House, browser: Browser, invitation: Invitation, person: Person, now: datetime) -> None:
     """Make somebody who is signed in a member of the store that they were invited to; raises `NotFound`."""
     if invitation.store is None or invitation.role is None or invitation.email != person.email:
         raise NotFound("this link is for somebody else")
     if not is_open(invitation, now):
         raise NotFound("this link was used, or is too old")
     await people.use_invitation(tx, invitation.id, now)
-    await membership.join(tx, Actor(person.id, browser.address), invitation, person, now)
+    await membership.join(tx, house.seal, Actor(person.id, browser.address), invitation, person, now)
 
 
 async def enter(tx: Tx, browser: Browser, person: Person, now: datetime) -> str:

@@ -21,6 +21,7 @@ from kassa.db.pool import Tx
 from kassa.flow.sharing import share_addresses
 from kassa.house import House
 from kassa.invoices.policy import NOTHING, Policy
+from kassa.people.seal_store import Sealed, put_seal
 from kassa.stores.model import SCOPES, Store
 from kassa.stores.resource import store_resource
 from kassa.wallets.model import Wallet
@@ -67,6 +68,7 @@ async def set_spread(tx: Tx, by: Actor, store_id: str, spread_ppm: int, now: dat
 
 async def create_key(
     tx: Tx,
+    house: House,
     by: Actor,
     store: Store,
     now: datetime,
@@ -78,6 +80,7 @@ async def create_key(
     """Make an API key and return its id and its text, which is told once; raises `Invalid`."""
     asked = list(scopes)
     key_id, text = await stores.create_key(tx, store, now, scopes=asked, label=label, expires_at=expires_at)
+    await put_seal(tx, house.seal, Sealed.KEY, key_id)
     told = {"label": label, "scopes": asked, "expires_at": None if expires_at is None else expires_at.isoformat()}
     await audit.record(tx, by, "api_key.created", key_id, now, store_id=store.id, after=told)
     return key_id, text

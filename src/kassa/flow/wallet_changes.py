@@ -75,13 +75,13 @@ async def confirm_wallet_change(
     """Confirm a change by repeating the new key's fingerprint, as another than who asked; it holds after the delay.
 
     Without a `store_id` it is the operator who confirms, who may have asked too. Raises `NotFound`, `Invalid`, or
-    `Conflict` (`same_person`, `change_ended`, `change_confirmed`, `change_mismatch`).
+    `Conflict` (`same_person`, `unrecorded`, `change_ended`, `change_confirmed`, `change_mismatch`).
     """
     held = await _open(tx, house, store_id, change_id)
     if held.confirmed_at is not None:
         raise Conflict("the change is confirmed already", code="change_confirmed")
     if store_id is not None:
-        await refuse_same_person(tx, held.store_id, held.asked_by, held.asked_at, by.name)
+        await refuse_same_person(tx, house, held, by.name)
     if fingerprint.strip().lower() != held.fingerprint.lower():
         raise Invalid(FieldFault("fingerprint", "is not that of the new key: read it from your signing device"))
     delay = timedelta(seconds=house.settings.wallets.change_delay_seconds)

@@ -11,19 +11,28 @@ from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import PersonId, StoreId
 from kassa.db.pool import Tx
 from kassa.people.model import Invitation, Person, Role
+from kassa.people.seal_store import Sealed, is_sealed, put_seal
+from kassa.wallets.seal import Seal
 
 _TOKEN_BYTES = 32
 
 
 async def invite(
-    tx: Tx, by: Actor, email: str, place: tuple[StoreId, Role] | None, now: datetime, *, voids: bool = False
+    tx: Tx, seal: Seal, by: Actor, email: str, place: tuple[StoreId, Role] | None, now: datetime, *, voids: bool = False
 ) -> str:
     """Make the token of a link that lets somebody in once: to a store in a role, or a known person again."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     made = await people.invite(tx, token, email, place, by.name, now, voids=voids)
+    await put_seal(tx, seal, Sealed.INVITATION, made.id)
     told = {"email": email, "role": made.role, "expires_at": made.expires_at.isoformat(), "voids": voids}
     await audit.record(tx, by, "invitation.made", made.id, now, store_id=made.store, after=told)
     return token
+
+
+async def invited(tx: Tx, seal: Seal, token: str, *, hold: bool = False) -> Invitation | None:
+    """Return the invitation of a link, if Kassa made it; with `hold`, locked: it is about to be used."""
+    found = await people.invitation(tx, token, hold=hold)
+    return found if found is not None and await is_sealed(tx, seal, Sealed.INVITATION, found.id) else None
 
 
 async def withdraw(tx: Tx, by: Actor, store: StoreId, id_: str, now: datetime) -> None:
@@ -32,7 +41,7 @@ async def withdraw(tx: Tx, by: Actor, store: StoreId, id_: str, now: datetime) -
     await audit.record(tx, by, "invitation.withdrawn", id_, now, store_id=store)
 
 
-async def join(tx: Tx, by: Actor, invitation: Invitation, person: Person, now: datetime) -> None:
+async def join(tx: Tx, seal: Seal, by: Actor, invitation: Invitation, person: Person, now: datetime) -> None:
     """Make a person a member of the store that they were invited to."""
     assert invitation.store is not None
     assert invitation.role is not None
@@ -40,11 +49,12 @@ async def join(tx: Tx, by: Actor, invitation: Invitation, person: Person, now: d
     if any(member.person == person.id for member in members):
         raise Conflict("you belong to this store already; the owner can give you another role")
     await people.put_member(tx, invitation.store, person.id, invitation.role, now)
+    await put_seal(tx, seal, Sealed.MEMBER, invitation.store, person.id)
     told = {"email": person.email, "role": invitation.role.value, "invitation": invitation.id}
     await audit.record(tx, by, "member.joined", person.id, now, store_id=invitation.store, after=told)
 
 
-async def change(tx: Tx, by: Actor, store: StoreId, person: str, role: Role | None, now: datetime) -> None:
+async def change(tx: Tx, seal: Seal, by: Actor, store: StoreId, person: str, role: Role | None, now: datetime) -> None:
     """Give a member another role, or (None) remove them; their sessions end.
 
     Raises `NotFound`, or `Conflict` when no owner would be left.
@@ -60,7 +70,10 @@ async def change(tx: Tx, by: Actor, store: StoreId, person: str, role: Role | No
     if role is None:
         await people.drop_member(tx, store, person)
     else:
+        was_sealed = await is_sealed(tx, seal, Sealed.MEMBER, store, person)
         await people.put_member(tx, store, member.person, role, now)
+        if was_sealed:
+            await put_seal(tx, seal, Sealed.MEMBER, store, person)
     await sessions.end_others(tx, member.person)
     kind = "member.removed" if role is None else "member.changed"
     await audit.record(tx, by, kind, person, now, store_id=store, before=before, after=after)

@@ -164,7 +164,7 @@ async def _open_store(house: House) -> tuple[str, str]:
     now = house.clock.now()
     async with house.database.transaction() as tx:
         store = await flow.create_store(tx, BY, "Demo shop", CURRENCY, False, now)
-        _, key = await flow.create_key(tx, BY, store, now, label="sandbox")
+        _, key = await flow.create_key(tx, house, BY, store, now, label="sandbox")
     return store.id, key
 
 
@@ -177,7 +177,7 @@ async def _dashboard(house: House, store_id: str) -> str:
         # An app that nobody has, so that the link opens the demo at once instead of asking for one.
         if not owner.has_second_factor:
             await people.set_totp(tx, owner.id, house.seal.lock(owner.id, new_totp_secret()), 0)
-        token = await membership.invite(tx, KASSA, _OWNER, None, now)
+        token = await membership.invite(tx, house.seal, KASSA, _OWNER, None, now)
     return f"{house.settings.http.public_url}/dashboard/invitation/{token}"
 
 

@@ -295,7 +295,7 @@ async def revoke_key(tx: Tx, key_id: str, now: datetime, *, store_id: str | None
     Raises `NotFound`; also for a key of another store than the one that is named.
     """
     owner = await tx.fetchval(
-        "update api_keys set revoked_at = coalesce(revoked_at, $2)"
+        "update api_keys set revoked_at = coalesce(revoked_at, $2), seal = null"
         " where id = $1 and ($3::text is null or store_id = $3) returning store_id",
         key_id,
         now,

@@ -52,6 +52,10 @@ class Seal:
         """Seal what was asked, or decided, about the change of a wallet."""
         return self._seal("change", change_id, *parts)
 
+    def of_row(self, table: str, *parts: str) -> bytes:
+        """Seal a row that says who may do what."""
+        return self._seal("row", table, *parts)
+
     def of_origin(self, link_id: str, address: str) -> bytes:
         """Hash a network address for one link: who reads the database cannot try out which it was."""
         return self._seal("origin", link_id, address)

@@ -55,7 +55,7 @@ async def _create(visit: Visit) -> Screen:
 
     async def work(tx: Tx) -> tuple[KeyId, str]:
         return await flow.create_key(
-            tx, visit.actor, visit.store, visit.now, scopes=scopes, label=label, expires_at=until
+            tx, visit.house, visit.actor, visit.store, visit.now, scopes=scopes, label=label, expires_at=until
         )
 
     key_id, text = await visit.house.database.run(work)

@@ -62,7 +62,7 @@ async def _invite(visit: Visit) -> Screen:
     email, role = checked_email(visit.form.get("email")), checked_role(visit.form.get("role"))
 
     async def work(tx: Tx) -> str:
-        return await membership.invite(tx, visit.actor, email, (visit.store.id, role), visit.now)
+        return await membership.invite(tx, visit.house.seal, visit.actor, email, (visit.store.id, role), visit.now)
 
     token = await visit.house.database.run(work)
     link = f"{visit.house.settings.http.public_url}/dashboard/invitation/{token}"
@@ -88,7 +88,7 @@ async def _remove(visit: Visit) -> Go:
 
 async def _changing(visit: Visit, role: Role | None) -> Go:
     async def work(tx: Tx) -> bool:
-        await membership.change(tx, visit.actor, visit.store.id, visit.id, role, visit.now)
+        await membership.change(tx, visit.house.seal, visit.actor, visit.store.id, visit.id, role, visit.now)
         return any(key["beyond"] for key in await _keys(tx, visit, frozenset() if role is None else rights(role)))
 
     try:
