@@ -16,6 +16,9 @@ from kassa.dashboard.pages import audit, books, customers, events, links, networ
 from kassa.events import store as numbered
 from kassa.people.model import Role
 from kassa.people.rules import rights
+from kassa.watch import node_store, opinion_store
+from kassa.watch.model import Opinion
+from kassa.watch.node_store import Node
 from tests.dashboard.furnished import bodies, furnish
 from tests.dashboard.visitor import Premises, Visitor
 from tests.house import BITCOIN, TPUB, add_store
@@ -288,11 +291,25 @@ async def test_a_payment_leads_to_a_public_site_where_its_network_has_one(shop: 
     )
 
 
-async def test_the_networks_say_how_far_they_are(shop: Premises) -> None:
-    viewer = await shop.member(Role.VIEWER)
+async def test_the_networks_say_how_far_they_are_and_how_their_nodes_do(shop: Premises) -> None:
+    viewer, now = await shop.member(Role.VIEWER), shop.clock.now()
     words = (await viewer.open(shop.at("networks"))).words
-    for word in (BITCOIN, "ok", "120", "123", f"BTC@{BITCOIN}"):
+    for word in (BITCOIN, "ok", "120", "123", "3 behind", "by asking", "there is none", f"BTC@{BITCOIN}"):
         assert word in words
+    told = Node("/Node:29.0/", False, "new rules: secret host", 8, "1.5 sat/vB", -7, now, None, now)
+    async with shop.house.database.transaction() as tx:
+        await node_store.note_words(tx, BITCOIN, told)
+        await node_store.note_clock(tx, BITCOIN, told.skew_seconds, now)
+        await tx.execute("update networks set node_time = $1", now - timedelta(minutes=9))
+        await opinion_store.put(tx, Opinion(BITCOIN, now, "", False, 120, 120, 119, "aa", "bb", 118))
+    words = (await viewer.open(shop.at("networks"))).words
+    for word in ("/Node:29.0/", "8", "1.5 sat/vB", "7 s behind ours", "differs", "warns", "last block 9 min old"):
+        assert word in words
+    assert "secret host" not in viewer.seen.text
+    assert "a second node holds another chain" in (await viewer.open(shop.at("overview"))).words
+    async with shop.house.database.transaction() as tx:
+        await opinion_store.put(tx, Opinion(BITCOIN, now, "", False, 120, 120, 119, "aa", "aa"))
+    assert "agrees" in (await viewer.open(shop.at("networks"))).words
 
 
 async def test_an_alert_is_acknowledged_and_closed_with_a_word(shop: Premises) -> None:

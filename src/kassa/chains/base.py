@@ -177,11 +177,17 @@ class DevNode(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a node says of itself: its name and version, whether that is too old for its chain, what it warns of."""
+    """What a node says of itself: its name and version, whether that is too old for its chain, what it warns of.
+
+    And of its network: how many peers it has, and what a fee is now, for people to read ("1.5 sat/vB"); None where it
+    does not tell.
+    """
 
     name: str
     outdated: bool
     warnings: tuple[str, ...]
+    peers: int | None = None
+    fee: str | None = None
 
 
 class Probe(Protocol):

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
@@ -70,6 +70,15 @@ def bounded(count: int) -> str:
     return f"{MOST:,}+" if count > MOST else str(count)
 
 
+def lasting(time: timedelta | int) -> str:
+    """Write how long something is (a time, or whole seconds) in its largest unit, rounded down: `3 min`."""
+    seconds = max(0, time if isinstance(time, int) else int(time.total_seconds()))
+    for unit, of in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * of:
+            return f"{seconds // of} {unit}"
+    return f"{seconds} s"
+
+
 def sentence(name: str) -> str:
     """Write a name of programs for people: `payment_link.created` as `Payment link created`."""
     words = name.replace(".", " ").replace("_", " ")
@@ -95,7 +104,8 @@ _ENVIRONMENT = Environment(
 )  # fmt: skip
 _ENVIRONMENT.filters |= {
     "moment": moment, "short": short, "tone": _tone, "tojson_text": _json_text, "grouped": grouped,
-    "sentence": sentence, "bounded": bounded, "qr": qr, "pair": lambda text: (text, text),
+    "sentence": sentence, "bounded": bounded, "lasting": lasting, "at": datetime.fromisoformat,
+    "qr": qr, "pair": lambda text: (text, text),
 }  # fmt: skip
 _ENVIRONMENT.globals |= {"style": STYLE, "script": SCRIPT, "icon": ICON, "with_query": _with, "right_words": RIGHTS}
 

@@ -70,5 +70,6 @@ TONES = {
     "test": "warn", "revoked": "dim", "active": "good",
     "open": "busy", "completed": "good", "closed": "dim", "asked": "warn", "confirmed": "warn", "applied": "good",
     "cancelled": "dim",
+    "agrees": "good", "differs": "bad", "silent": "warn", "refused": "bad", "unknown": "plain",
     "critical": "bad", "warning": "warn", "info": "plain",
 }  # fmt: skip

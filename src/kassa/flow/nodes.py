@@ -63,6 +63,6 @@ async def note_clock(tx: Tx, network: str, skew_seconds: int | None, now: dateti
     await nodes.note_clock(tx, network, skew_seconds, now)
 
 
-async def note_words(tx: Tx, network: str, warning: str, *, outdated: bool) -> None:
-    """Note what a node warns of, and whether it is older than its chain's rules; a detector judges it."""
-    await nodes.note_words(tx, network, warning, outdated=outdated)
+async def note_words(tx: Tx, network: str, node: nodes.Node) -> None:
+    """Note what a node says of itself; a detector judges what it warns of, and whether it is too old."""
+    await nodes.note_words(tx, network, node)

@@ -61,6 +61,11 @@ class Network:
     internal: str = "auto"
     tokens: tuple[Token, ...] = ()
 
+    @property
+    def pushes(self) -> bool:
+        """Whether its node can tell of news by itself: over ZMQ, or over a WebSocket."""
+        return bool(self.zmq) or self.rpc_url.reveal().startswith(("ws://", "wss://"))
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:

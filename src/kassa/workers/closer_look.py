@@ -1,5 +1,6 @@
 """What a follower looks at now and then, beside the chain: its node itself, and who may act for our addresses."""
 
+from datetime import datetime
 from math import inf
 from time import monotonic
 
@@ -11,9 +12,10 @@ from kassa.core.errors import ChainError
 from kassa.db.pool import Tx
 from kassa.house import House, connection_of
 from kassa.watch.keys import WatchedKeys
+from kassa.watch.node_store import Node
 
 log = structlog.get_logger()
-NODE_EVERY_SECONDS = 600
+NODE_EVERY_SECONDS = 60
 DELEGATES_EVERY_SECONDS = 3600
 MOST_WARNING = 1_000  # characters
 MOST_SKEW_SECONDS = 10**9
@@ -27,6 +29,7 @@ class CloserLook:
         self._house, self._network = house, network
         self._source, self._keys = source, keys
         self._node_at = self._delegates_at = -inf
+        self.pushed_at: datetime | None = None  # set by whoever listens
 
     async def look(self) -> None:
         """Look at what is due."""
@@ -53,10 +56,11 @@ class CloserLook:
             await probe.close()
         skew = None if told is None else _bounded(round((told - now).total_seconds()))
         warning = "; ".join(about.warnings)[:MOST_WARNING]
+        node = Node(about.name, about.outdated, warning, about.peers, about.fee, skew, now, None, self.pushed_at)
 
         async def note(tx: Tx) -> None:
             await flow.note_clock(tx, self._network, skew, now)
-            await flow.note_words(tx, self._network, warning, outdated=about.outdated)
+            await flow.note_words(tx, self._network, node)
 
         await self._house.database.run(note)
 

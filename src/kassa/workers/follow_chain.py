@@ -133,6 +133,7 @@ class Follower:
 
     async def _listen(self) -> None:
         async for _ in self._source.wake(self._keys):
+            self._closer.pushed_at = self._house.clock.now()
             self._woken.set()
 
     async def _look_for_ever(self) -> None:

@@ -94,7 +94,7 @@ class Asset(Struct):
 
 
 class Network(Struct):
-    """How far a network is followed: our height, the node's, and the difference."""
+    """How far a network is followed: our height, the node's, and the difference; and what its nodes last said."""
 
     object: Literal["network"]
     id: str
@@ -108,3 +108,18 @@ class Network(Struct):
     contacted_at: Time | None
     final_height: Annotated[int | None, Meta(description="Up to which height the network calls its blocks final.")]
     final_at: Annotated[Time | None, Meta(description="When that height last rose, on our clock.")]
+    node_version: Annotated[str | None, Meta(description="What the node calls itself.")]
+    node_outdated: Annotated[bool, Meta(description="It is older than the rules of its chain.")]
+    node_warns: Annotated[bool, Meta(description="It warns of something; its operator knows of what.")]
+    node_peers: Annotated[int | None, Meta(description="Null where it does not tell.")]
+    node_clock_skew_seconds: Annotated[int | None, Meta(description="How far its clock is ahead of ours.")]
+    node_read_at: Annotated[Time | None, Meta(description="When it last said so.")]
+    node_block_at: Annotated[Time | None, Meta(description="The time of its last block.")]
+    fee: Annotated[str | None, Meta(description="What a transaction costs now, for people.", examples=["1.5 sat/vB"])]
+    push: Annotated[Literal["subscription", "polling"], Meta(description="Whether the node tells of news by itself.")]
+    pushed_at: Annotated[Time | None, Meta(description="When it last did, to the minute.")]
+    second_state: Annotated[
+        Literal["agrees", "differs", "silent", "refused", "unknown"] | None,
+        Meta(description="What a second node makes of our chain; null: there is none."),
+    ]
+    second_asked_at: Time | None

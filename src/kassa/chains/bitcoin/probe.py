@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
@@ -9,7 +10,7 @@ import zmq.asyncio
 
 from kassa.chains.base import About, Connection
 from kassa.chains.bitcoin.push import subscribe
-from kassa.chains.rpc import JsonRpc
+from kassa.chains.rpc import Fault, JsonRpc
 
 
 class _Totals(msgspec.Struct):
@@ -23,7 +24,20 @@ class _Node(msgspec.Struct):
 
     version: Annotated[int, msgspec.Meta(ge=0, le=2**32)]
     subversion: str
+    connections: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
     warnings: str | list[str] = ""
+
+
+class _Fee(msgspec.Struct):
+    """What we read of `estimatesmartfee`: whole coins for 1,000 virtual bytes; none while too little was seen."""
+
+    feerate: Decimal | None = None
+
+
+_FEE_BLOCKS = 6
+_MOST_FEE = 21_000_000
+_PER_BYTE = 10**8 // 1_000
+"""From whole coins for 1,000 virtual bytes to smallest units for one."""
 
 
 class BitcoinProbe:
@@ -40,10 +54,18 @@ class BitcoinProbe:
 
     async def about(self) -> About:
         """Return what the node calls itself, whether it is too old for the chain's rules, and what it warns of."""
-        node = await self._rpc.call(_Node, "getnetworkinfo")
+        told, fee = await self._rpc.batch_raw([("getnetworkinfo", ()), ("estimatesmartfee", (_FEE_BLOCKS,))])
+        if isinstance(told, Fault):
+            raise self._rpc.refused("getnetworkinfo", told)
+        node = self._rpc.read(_Node, told, "getnetworkinfo")
         warnings = [node.warnings] if isinstance(node.warnings, str) else node.warnings
-        told = tuple(_line(each) for each in warnings if each.strip())
-        return About(_line(node.subversion), node.version < self._least_version, told)
+        return About(
+            _line(node.subversion),
+            node.version < self._least_version,
+            tuple(_line(each) for each in warnings if each.strip()),
+            node.connections,
+            None if isinstance(fee, Fault) else _fee(self._rpc.read(_Fee, fee, "estimatesmartfee")),
+        )
 
     async def pushed(self, endpoint: str, seconds: float) -> str | None:
         """Listen to one ZMQ address; return the topic of the first message that a look would follow from."""
@@ -61,6 +83,12 @@ class BitcoinProbe:
     async def close(self) -> None:
         """Close every connection."""
         await self._rpc.close()
+
+
+def _fee(told: _Fee) -> str | None:
+    if told.feerate is None or not 0 <= told.feerate <= _MOST_FEE:
+        return None
+    return f"{(told.feerate * _PER_BYTE).quantize(Decimal('0.1'))} sat/vB"
 
 
 def _line(text: str) -> str:

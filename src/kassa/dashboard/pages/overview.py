@@ -33,7 +33,7 @@ async def _overview(visit: Visit) -> Screen:
             "by_day": own[::-1],
             "total": _sum(own, found["currency"]),
             "others": _others(found),
-            "sick": [network for network in networks if network["state"] in _SICK],
+            "sick": [one for one in networks if one["state"] in _SICK or one["second_state"] == "differs"],
             "alerts": alerts["data"],
             "of_operator": await _of_operator(visit),
             "latest": latest["data"],
