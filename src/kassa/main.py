@@ -23,6 +23,7 @@ from kassa.db import embedded
 from kassa.db.migrate import migrate, missing, refuse_half_restored
 from kassa.db.pool import Database
 from kassa.db.server import open_database, weak_settings
+from kassa.events.model import TYPES
 from kassa.flow import DETECTORS, expected
 from kassa.house import House, derived_text, limits_of
 from kassa.limits.limiter import Limiter
@@ -45,7 +46,7 @@ from kassa.workers.keep_audit import keep_audit, prove_audit
 from kassa.workers.keep_sums import keep_sums
 from kassa.workers.reconcile import reconcile
 from kassa.workers.second_opinion import second_opinion
-from kassa.workers.send_webhooks import send_webhooks
+from kassa.workers.send_webhooks import RESULTS, send_webhooks
 from kassa.workers.tell_operator import tell_operator
 from kassa.workers.tick import tick
 
@@ -212,7 +213,9 @@ async def serve(house: House, roles: Sequence[str], stop: asyncio.Event) -> None
                 from kassa.web import serve_http  # noqa: PLC0415 half of what a process loads, for this role alone
 
                 group.create_task(serve_http(house, stop))
-            loops = [group.create_task(keep_running(name, loop)) for name, loop in _loops(house, roles, now).items()]
+            running = _loops(house, roles, now)
+            measures.introduce(house.chains if "watch" in roles else (), running, TYPES, RESULTS.values())
+            loops = [group.create_task(keep_running(name, loop)) for name, loop in running.items()]
             log.info("running", version=__version__, roles=",".join(roles), networks=",".join(house.chains))
             await stop.wait()
             # Beside the server, which waits for its answers: both have the same few seconds.

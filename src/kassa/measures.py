@@ -4,10 +4,10 @@ Everything here costs a microsecond or two, asks nobody, and has labels of few v
 the settings and the code, routes as templates. What only the database knows is read at a scrape (`kassa.metrics`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from time import perf_counter
+from functools import cache, partial
+from time import monotonic, perf_counter
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
@@ -17,6 +17,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 _NETWORK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LATELY_SECONDS = 900
 _DEPTHS = (1, 2, 3, 4, 6, 8, 12, 24, 50, 100)
 _SETTLING = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 
@@ -65,21 +66,66 @@ SETTLE_SECONDS = Histogram(
 )  # fmt: skip
 ATTEMPTS = Counter("kassa_delivery_attempts", "Posts of webhooks by what came of them.", ["result"])
 ATTEMPT_SECONDS = Histogram("kassa_delivery_attempt_seconds", "Posts of webhooks.", buckets=_NETWORK)
+RECEIVERS = Gauge(
+    "kassa_receivers", "Receivers posted to within a quarter of an hour, by what came of the last post.", ["result"]
+)
 LOG_FAILURES = Counter("kassa_log_failures", "Writes of the log that failed: lines were lost.")
 LOOP_FAILURES = Counter("kassa_loop_failures", "Endless loops that failed and were started again.", ["loop"])
+
+
+def introduce(networks: Iterable[str], loops: Iterable[str], events: Iterable[str], results: Iterable[str]) -> None:
+    """Show from the start, as zero, what may be counted: of what is born at one nobody sees the increase."""
+    for network in networks:
+        for each in (BLOCK_SECONDS, BLOCKS, REORG_DEPTH, COMMIT_SECONDS, MEMPOOL_WATCHED, MEMPOOL_SECONDS):
+            each.labels(network)
+        SETTLE_SECONDS.labels(network)
+    for loop in loops:
+        LOOP_FAILURES.labels(loop)
+    for kind in events:
+        EVENTS.labels(kind)
+    for result in results:
+        ATTEMPTS.labels(result)
+    for reason in ("deadlock", "serialization"):
+        LOST_TRANSACTIONS.labels(reason)
 
 
 @contextmanager
 def node_call(node: str, method: str) -> Iterator[None]:
     """Time what is asked of a node, and count how it failed."""
     began = perf_counter()
+    observe = _calls(node, method)
     try:
         yield
     except KassaError as fault:
         NODE_ERRORS.labels(node, method, "invalid" if isinstance(fault, ChainInvalid) else "unavailable").inc()
         raise
     finally:
-        NODE_CALL_SECONDS.labels(node, method).observe(perf_counter() - began)
+        observe(perf_counter() - began)
+
+
+@cache
+def _calls(node: str, method: str) -> Callable[[float], None]:
+    for kind in ("invalid", "unavailable"):
+        NODE_ERRORS.labels(node, method, kind)
+    return NODE_CALL_SECONDS.labels(node, method).observe
+
+
+class Posted:
+    """What came of the last post to each receiver of late."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[float, bool]] = {}
+        for result in ("delivered", "failed"):
+            RECEIVERS.labels(result).set_function(partial(self._count, result == "delivered"))
+
+    def note(self, receiver: str, *, delivered: bool) -> None:
+        """Note what came of a post."""
+        self._last[receiver] = monotonic(), delivered
+
+    def _count(self, delivered: bool) -> int:
+        since = monotonic() - _LATELY_SECONDS
+        self._last = {receiver: last for receiver, last in self._last.items() if last[0] >= since}
+        return sum(well is delivered for _, well in self._last.values())
 
 
 def published(kind: str, network: str | None, seconds: float | None) -> None:

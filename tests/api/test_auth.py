@@ -41,6 +41,7 @@ async def test_g9_every_route_declares_its_access(house: House) -> None:
     assert {path for (path, _), access in declared.items() if access == PUBLIC} == {
         "/health/live",
         "/health/monitor",
+        "/health/networks",
         "/health/ready",
     }
     assert {path for (path, _), access in declared.items() if access == ANY_KEY} == {

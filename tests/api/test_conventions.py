@@ -315,18 +315,27 @@ async def test_networks_and_assets_say_how_they_stand(served: Served) -> None:
     assert (await served.all.get("/v1/rates?base=BTC&quote=USD")).status == 422
 
 
-async def test_ready_needs_the_database_and_a_follower(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ready_needs_the_database_and_its_start_a_follower(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("kassa.api.health.KEPT_SECONDS", 0)
-    nobody = served.caller(None)
+    nobody, pool = served.caller(None), served.house.database.pool
 
+    async def asked() -> list[int]:
+        return [(await nobody.get(f"/health/{what}")).status for what in ("ready", "networks")]
+
+    await pool.execute("update networks set lease_until = now() - interval '1 second'")
+    starting = await nobody.get("/health/ready")
+    assert (starting.status, starting.json) == (503, {"status": "unavailable"})
+    await pool.execute("update networks set lease_until = now() + interval '1 hour'")
     ready = await nobody.get("/health/ready")
-    await served.house.database.pool.execute("update networks set lease_until = now() - interval '1 second'")
-    unfollowed = await nobody.get("/health/ready")
-    await served.house.database.pool.execute("update networks set lease_until = now() + interval '1 hour'")
-    await served.house.database.pool.execute("delete from migrations")
-    unmigrated = await nobody.get("/health/ready")
-
     assert (ready.status, ready.json) == (200, {"status": "ok"})
-    assert (unfollowed.status, unfollowed.json) == (503, {"status": "unavailable"})
-    assert unmigrated.status == 503
+    await pool.execute("update networks set state = 'halted'")
+    assert await asked() == [200, 503]  # one network takes nobody's API away
+    await pool.execute("update networks set state = 'ok'")
+    assert await asked() == [200, 200]
+    await pool.execute("update networks set lease_until = now() - interval '1 second'")
+    assert await asked() == [200, 503]
+    await pool.execute("delete from migrations")
+    assert (await asked())[0] == 503
     assert (await nobody.get("/health/live")).status == 200

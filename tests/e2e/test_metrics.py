@@ -19,6 +19,25 @@ from tests.tools.sink import Sink
 OPS = ROOT / "ops"
 PROCESS = {"up", "ALERTS"}
 """Series that Prometheus makes itself."""
+ABSENT = {
+    "kassa_alerts_open",
+    "kassa_rate_age_seconds",
+    "kassa_rate_sources",
+    "kassa_rate_spread_ratio",
+    "kassa_rate_realised_drift_ratio",
+}
+"""While no alert is open, and where rates are fixed, so that nobody asks for any: tests/rules and tests/db."""
+
+
+AT_FIRST: tuple[tuple[str, dict[str, str]], ...] = (
+    ("kassa_reorg_depth_blocks_count", {"network": BITCOIN}),
+    ("kassa_delivery_attempts_total", {"result": "retry"}),
+    ("kassa_events_total", {"type": "payment.reversed"}),
+    ("kassa_loop_failures_total", {"loop": "tick"}),
+    ("kassa_db_lost_transactions_total", {"reason": "deadlock"}),
+    ("kassa_restraints_open", {"kind": "held", "network": BITCOIN}),
+)
+"""What is zero before it happens for the first time: of a series that is born at one, Prometheus sees no increase."""
 
 
 class Shown:
@@ -30,9 +49,7 @@ class Shown:
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
-        declared = re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE)
-        made = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",), "unknown": ("",)}
-        self.names = {name + end for name, kind in declared for end in made[kind]}
+        self.names = {name for name, _ in self.samples}
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.samples.get((name, frozenset(labels.items())))
@@ -45,11 +62,21 @@ async def story(kassa: Program, node: DevNode, sink: Sink) -> Shown:
     """An order paid, settled and reorganised; a caller of paths that are not there."""
     await kassa.start("up")
     await kassa.ready()
+    born = Shown(await kassa.metrics())
+    for name, labels in AT_FIRST:
+        assert (name, labels, born.value(name, **labels)) == (name, labels, 0)
     await kassa.open_store()
     await kassa.call("POST", "/v1/webhooks", {"url": f"{sink.url}/hook", "events": ["*"]})
     invoice = await kassa.invoice()
     await node.fund(invoice["payment_options"][0]["address"], 100_000)
     await kassa.until_invoice(invoice, status="processing")
+    waiting: set[str] = set()  # what is shown now, and no more when the story is over
+
+    async def waits() -> bool:
+        waiting.update(Shown(await kassa.metrics()).names)
+        return "kassa_payments_waiting" in waiting
+
+    await kassa.until(waits)
     await node.mine(2)
     await kassa.until_invoice(invoice, status="settled")
     await kassa.until(lambda: _stands_on_tip(kassa, node))  # or less is undone than the node does
@@ -66,7 +93,9 @@ async def story(kassa: Program, node: DevNode, sink: Sink) -> Shown:
 
     await kassa.until(posted)
     await kassa.until(lambda: _stands_on_tip(kassa, node))
-    return Shown(await kassa.metrics())
+    shown = Shown(await kassa.metrics())
+    shown.names |= waiting
+    return shown
 
 
 async def _stands_on_tip(kassa: Program, node: DevNode) -> bool:
@@ -81,6 +110,8 @@ async def test_a_story_is_measured_and_every_metric_asked_for_exists(
         shown = await story(kassa, bitcoind, sink)
         assert shown.value("kassa_network_state", network=BITCOIN, state="ok") == 1
         assert shown.value("kassa_reorg_depth_blocks_sum", network=BITCOIN) == 2
+        assert shown.value("kassa_network_undone_blocks", network=BITCOIN) == 2
+        assert shown.value("kassa_receivers", result="delivered") == 1
         assert shown.value("kassa_events_total", type="invoice.created") == 1
         assert (shown.value("kassa_payment_settle_seconds_count", network=BITCOIN) or 0) >= 1
         assert shown.value("kassa_http_requests_total", method="POST", route="/v1/invoices", status="201") == 1
@@ -90,7 +121,7 @@ async def test_a_story_is_measured_and_every_metric_asked_for_exists(
         assert shown.value("kassa_db_up") == 1
         asked = names_asked_for()
         assert len(asked) > 40
-        assert sorted(asked - shown.names - PROCESS) == []
+        assert sorted(asked - shown.names - PROCESS - ABSENT) == []
         assert await kassa.stop() == [0]
 
 
@@ -145,10 +176,3 @@ def test_every_alert_fires_when_it_should_and_only_then(promtool: str) -> None:
     command = [promtool, "test", "rules", "alerts.test.yml"]
     told = subprocess.run(command, cwd=OPS, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
-
-
-def test_every_alert_is_tried_and_has_a_runbook() -> None:
-    alerts = set(re.findall(r"alert: (\w+)", (OPS / "alerts.yml").read_text("utf-8")))
-    tried = set(re.findall(r"alertname=\"(\w+)\"", (OPS / "alerts.test.yml").read_text("utf-8")))
-    books = set(re.findall(r"^### (Kassa\w+)$", (ROOT / "docs" / "operations.md").read_text("utf-8"), re.MULTILINE))
-    assert (alerts, alerts) == (tried, books)

@@ -173,7 +173,7 @@ async def test_a_database_that_hangs_is_a_503_in_bounded_time(served: Served, mo
 async def test_a_database_that_hangs_is_not_ready(served: Served) -> None:
     assert (await served.all.get("/health/ready")).status == 200
     async with served.house.database.transaction() as tx:
-        await tx.execute("lock table networks in access exclusive mode")
+        await tx.execute("lock table migrations in access exclusive mode")
         await asyncio.sleep(KEPT_SECONDS)
         start = monotonic()
         answer = await served.all.get("/health/ready")

@@ -28,7 +28,8 @@ SECRETS = ("etc/passwd", "kassa.toml", "data/address-key", "proc/self/environ")
 CLIMBS = ("..", "%2e%2e", "..%2f..%2f..%2f..", "%252e%252e", "....//", "..%5c..%5c", "%c0%ae%c0%ae", "..;")
 REFUSED = {401, 404}
 PROBED = {
-    "/health/live": {200}, "/health/ready": {200, 503}, "/v1/invoices": REFUSED, "/v1/openapi.json": REFUSED,
+    "/health/live": {200}, "/health/ready": {200, 503}, "/health/networks": {200, 503},
+    "/v1/invoices": REFUSED, "/v1/openapi.json": REFUSED,
     "/v1/audit": REFUSED, "/metrics": REFUSED, "/admin": REFUSED, "/dashboard": {200}, "/dashboard/stores": REFUSED,
 }  # fmt: skip
 """What a stranger asks for, and what they may be told at whatever moment."""

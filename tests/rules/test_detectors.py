@@ -243,7 +243,12 @@ def test_f16_a_detector_that_does_not_look_is_named() -> None:
     }
     assert service_rules.silent(expected, beats, NOW) == ["late", "never", "tried"]
     assert service_rules.silent(expected, beats, NOW, strictly=True) == ["late", "never", "new", "tried"]
-    compared = [Compared("a", NOW, ago(hours=4)), Compared("b", NOW, ago(hours=3)), Compared("c", ago(hours=4), None)]
+    compared = [
+        Compared("a", NOW, ago(hours=4)),
+        Compared("b", NOW, ago(hours=3)),
+        Compared("c", ago(hours=4), None),
+        Compared("d", NOW, None),
+    ]
     found = service_rules.on_watch({}, {}, compared, 3600, NOW)
     assert [each.subject for each in found] == ["a", "c"]
     assert service_rules.on_watch({}, {}, compared, 0, NOW) == []

@@ -194,10 +194,10 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """When the books of a network were last compared with its node."""
+    """When the books of a network were last compared with its node, and since when they are to be."""
 
     network: str
-    begun_at: datetime
+    first_at: datetime
     ended_at: datetime | None
 
 

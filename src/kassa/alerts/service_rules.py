@@ -149,7 +149,7 @@ def on_watch(
         for name in silent(expected, beats, now)
     ]
     for each in compared:
-        last = each.ended_at or each.begun_at
+        last = each.ended_at or each.first_at
         if every and now - last > _LATE_RUNS * timedelta(seconds=every) + _LATE_BY:
             said = f"the books of {each.network} were not compared with its node for {_minutes(now - last)} minutes"
             found.append(Finding(Kind.BOOKS_UNCOMPARED, each.network, Severity.WARNING, said))

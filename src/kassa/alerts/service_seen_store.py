@@ -54,7 +54,7 @@ async def sending(tx: Tx, now: datetime) -> Sending:
 async def compared(tx: Tx) -> list[Compared]:
     """Return when the books of each network were last compared with its node."""
     return [
-        Compared(*row.values()) for row in await tx.fetch("select network, begun_at, ended_at from reconciliations")
+        Compared(*row.values()) for row in await tx.fetch("select network, first_at, ended_at from reconciliations")
     ]
 
 

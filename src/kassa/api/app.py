@@ -39,7 +39,7 @@ FAILED = "failed"
 """Of a page's options: draws, from the request and its id, what is shown where nobody foresaw the fault."""
 _METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"})
 _DOCUMENT = "/v1/openapi.json"
-_HEALTH = ("/health/live", "/health/ready", "/health/monitor")
+_HEALTH = ("/health/live", "/health/ready", "/health/networks", "/health/monitor")
 _FORWARDED = b"x-forwarded-for"
 _PLAIN_HOST = re.compile(rb"[0-9A-Za-z.:\[\]-]*\Z")
 
@@ -147,7 +147,7 @@ def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
     routes = [
         *(_route(endpoint, serve) for endpoint, serve in served),
         _document_route(desk, document(ENDPOINTS, house.settings.http.public_url)),
-        *map(_public_route, _HEALTH, (health.live, health.ready, health.monitor)),
+        *map(_public_route, _HEALTH, (health.live, health.ready, health.networks, health.monitor)),
         *pages,
     ]
     for route in routes:

@@ -18,16 +18,23 @@ from kassa.watch.store import network_rows
 
 KEPT_SECONDS = 1.0
 """Anyone may ask, so asking often must not load the database."""
+STARTING_SECONDS = 30
+"""How long a process that starts waits for the followers of its networks before it calls itself ready."""
 LOOK_SECONDS = 2
 """A database that takes longer to say how things stand is not ready; who asks meanwhile hears what was known."""
 
 
 class Health:
-    """Answers the two questions an orchestrator has, and that of a watcher elsewhere: does anybody here watch?"""
+    """Answers the two questions an orchestrator has, and those of watchers elsewhere: is every network followed, and
+    does anybody here watch?
+    """
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._began = monotonic()
+        self._is_settled = False
         self._ready = _Kept(house, self._look)
+        self._networks = _Kept(house, self._are_followed)
         self._monitor = _Kept(house, self._look_for_watchers)
 
     async def live(self) -> Reply:
@@ -35,8 +42,15 @@ class Health:
         return json_reply(200, {"status": "ok"})
 
     async def ready(self) -> Reply:
-        """Answer 200 when the database is migrated and every configured network has a living, unhalted follower."""
+        """Answer 200 when the database answers and is migrated: what one network lacks takes nobody else's API away.
+
+        At its start a process waits for its networks, for half a minute, so that the first orders are not refused.
+        """
         return await self._ready.reply()
+
+    async def networks(self) -> Reply:
+        """Answer 200 when every configured network has a living follower and settles payments."""
+        return await self._networks.reply()
 
     async def monitor(self) -> Reply:
         """Answer 200 when every detector has looked of late, which only a look itself proves, and no start.
@@ -48,6 +62,12 @@ class Health:
     async def _look(self, connection: Tx) -> bool:
         if await missing(connection):
             return False
+        if not self._is_settled:
+            waited = monotonic() - self._began > STARTING_SECONDS
+            self._is_settled = waited or await self._are_followed(connection)
+        return self._is_settled
+
+    async def _are_followed(self, connection: Tx) -> bool:
         rows = {row.name: row for row in await network_rows(connection)}
         return all(
             (row := rows.get(name)) is not None and row.followed and row.state != "halted"

@@ -246,7 +246,7 @@ async def _rates(database: Database, settings: Settings) -> list[Finding]:
     try:
         asked = await flow.priced_pairs(pool, settings, build_chains(settings))
         found = await flow.rates_at(pool, settings, asked, now)
-        alarms = await rates.open_alarms(pool)
+        alarms = await rates.open_alarms(pool, settings.rates.sources)
         fetched = await rates.is_fetched(pool)
     except (asyncpg.UndefinedTableError, SettingsError):
         return []  # said elsewhere
@@ -262,7 +262,7 @@ async def _rates(database: Database, settings: Settings) -> list[Finding]:
             detail = f"{format_rate(rate.value)} by {rate.source}"
             findings.append(Finding(f"rate {base}/{quote}", Verdict.OK, detail))
     for each in alarms:
-        if each.alarm.kind is not AlarmKind.NO_RATE and each.alarm.source in settings.rates.sources:
+        if each.alarm.kind is not AlarmKind.NO_RATE and each.alarm.source:
             check = f"source {each.alarm.source} {each.alarm.pair}".rstrip()
             detail = f"{each.alarm.kind} since {rfc3339(each.opened_at)}: {each.alarm.detail}"
             findings.append(

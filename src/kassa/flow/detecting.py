@@ -132,11 +132,9 @@ async def _runs(tx: Tx, house: House, _now: datetime) -> list[Finding]:
 
 
 async def _rates(tx: Tx, house: House, _now: datetime) -> list[Finding]:
-    asked = house.settings.rates.sources
-    alarms = [each.alarm for each in await rates.open_alarms(tx)]
-    # Of a source that is asked no more nobody ends the alarm.
+    alarms = await rates.open_alarms(tx, house.settings.rates.sources)
     assets = [asset for chain in house.chains.values() for asset in chain.assets]
-    return service_rules.on_rates((alarm for alarm in alarms if asked and alarm.source in ("", *asked)), assets)
+    return service_rules.on_rates((each.alarm for each in alarms), assets)
 
 
 async def _spreads(tx: Tx, house: House, now: datetime) -> list[Finding]:

@@ -150,7 +150,7 @@ async def rate_alarms(tx: Tx, house: House, now: datetime) -> list[Alarm]:
     quotes = await rates.readings(tx, needed, demanded.sources, now)
     symbols = {base for base, _ in priced}
     found = alarms([Pair(*each) for each in priced], quotes, demanded, now)
-    standing = [each.alarm for each in await rates.open_alarms(tx)]
+    standing = [each.alarm for each in await rates.open_alarms(tx, demanded.sources)]
     return [*found, *depegs(symbols, quotes, demanded, now, standing)]
 
 

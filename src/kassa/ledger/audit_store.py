@@ -74,7 +74,7 @@ async def entries_on(tx: Tx, network: str, difference: Difference) -> list[int]:
 async def begin(tx: Tx, network: str, now: datetime, every: timedelta) -> bool:
     """Take the next run of a network if one is due; whoever asks at the same time is told that it is not."""
     taken = await tx.fetchval(
-        """insert into reconciliations (network, begun_at) select id, $2 from networks where id = $1
+        """insert into reconciliations (network, begun_at, first_at) select id, $2, $2 from networks where id = $1
            on conflict (network) do update set begun_at = $2 where reconciliations.begun_at <= $2 - $3::interval
            returning network""",
         network,

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 import kassa.rates.spread_store as spreads
 import kassa.rates.store as rates
 from kassa import __version__, flow
+from kassa.alerts.model import RESTRAINTS, Severity
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.metrics import store
@@ -39,6 +40,7 @@ class Stand(Collector):
 
     def __init__(self, house: House, roles: Sequence[str]) -> None:
         self._house = house
+        self._proven = [name for name, chain in house.chains.items() if chain.auditor is not None]
         self._own = [_one("kassa_build_info", "This program.", 1, {"version": __version__, "roles": ",".join(roles)})]
         self._families: list[Family] = []
         self._asked = float("-inf")
@@ -75,14 +77,16 @@ class Stand(Collector):
                 *_invoices(await store.invoices(connection)),
                 *_payments(await store.payments(connection)),
                 *_outbox(await store.outbox(connection), await store.deliveries(connection)),
-                *_faults(await store.faults(connection), await store.reconciled(connection)),
+                _restraints(await store.restraints(connection), list(self._house.chains)),
+                *_faults(await store.faults(connection)),
+                *_compared(await store.reconciled(connection, self._proven), self._proven, self._house),
                 _backup(await store.backup_age(connection)),
-                _open_alerts(await store.alerts(connection)),
+                *_open_alerts(await store.alerts(connection)),
             ]
             now, demanded = self._house.clock.now(), self._house.settings.rates
             wanted = await flow.wanted_markets(connection, self._house)
             quotes = await rates.newest(connection, wanted, demanded.sources, now)
-            alarms = await rates.open_alarms(connection)
+            alarms = await rates.open_alarms(connection, demanded.sources)
             return [
                 *found,
                 *_rates(quotes, now, demanded.max_age_seconds),
@@ -109,6 +113,7 @@ def _networks(rows: Sequence[Any]) -> list[Family]:  # asyncpg's records, here a
         ),
         "kassa_network_node_clock_skew_seconds": ("How far the node's clock is ahead of ours.", "skew"),
         "kassa_network_followed": ("Whether a process holds the network's lease.", "followed"),
+        "kassa_network_undone_blocks": ("Blocks undone by the deepest reorganisation of the last hour.", "undone"),
     }
     found: list[Family] = [
         _gauge(name, text, ["network"], {(row["id"],): row[column] for row in rows if row[column] is not None})
@@ -156,22 +161,44 @@ def _outbox(events: Any, waiting: Any) -> list[Family]:
     ]
 
 
-def _faults(row: Any, reconciled: Sequence[Any]) -> list[Family]:
-    ages = {(each["network"],): each["age"] for each in reconciled if each["age"] is not None}
+def _restraints(rows: Sequence[Any], networks: Sequence[str]) -> Family:
+    none = {(deed.value, network): 0 for deed in sorted(RESTRAINTS) for network in networks}
+    numbers = none | {(row["kind"], row["network"]): row["number"] for row in rows}
+    text = "What Kassa holds back by itself while an alert is open."
+    return _gauge("kassa_restraints_open", text, ["kind", "network"], numbers)
+
+
+def _compared(rows: Sequence[Any], networks: Sequence[str], house: House) -> list[Family]:
+    ages = {(name,): inf for name in networks} | {(r["network"],): r["age"] for r in rows if r["age"] is not None}
+    text = "Since the books were compared with the node; infinite before the first time."
+    return [
+        _gauge("kassa_reconciliation_age_seconds", text, ["network"], ages),
+        _one(
+            "kassa_reconciliation_every_seconds",
+            "How often they are to be (0: only by hand).",
+            house.settings.books.reconcile_seconds,
+        ),
+    ]
+
+
+def _faults(row: Any) -> list[Family]:
     deadlocks = CounterMetricFamily("kassa_db_deadlocks", "Deadlocks that the database ended.", row["deadlocks"])
     return [
         _one("kassa_ledger_differences_open", "Where the books are not what a node shows.", row["differences"]),
         _one("kassa_address_faults", "Invoices of which a stored address was not its wallet's.", row["addresses"]),
         _one("kassa_assets_frozen", "Assets in doubt, which are not offered.", row["frozen"]),
-        _gauge("kassa_reconciliation_age_seconds", "Since the books were compared with the node.", ["network"], ages),
         _one("kassa_db_longest_transaction_seconds", "Age of the oldest transaction.", row["longest"]),
         deadlocks,
     ]
 
 
-def _open_alerts(rows: Sequence[Any]) -> Family:
+def _open_alerts(rows: Sequence[Any]) -> list[Family]:
     numbers = {(row["kind"], row["severity"]): row["number"] for row in rows}
-    return _gauge("kassa_alerts_open", "Alerts that Kassa opened and nobody closed.", ["kind", "severity"], numbers)
+    of_severity = {(each.value,): sum(n for (_, had), n in numbers.items() if had == each) for each in Severity}
+    return [
+        _gauge("kassa_alerts_open", "Alerts that Kassa opened and nobody closed.", ["kind", "severity"], numbers),
+        _gauge("kassa_alerts", "The same of each severity, and zero where there is none.", ["severity"], of_severity),
+    ]
 
 
 def _backup(age: float | None) -> Family:

@@ -4,16 +4,21 @@ from typing import Any
 
 from asyncpg import Record
 
-MOST = 100_000
-"""Deliveries that are counted; a longer backlog shows as this many."""
+from kassa.watch.store import STATE
 
-_NETWORKS = """
-select id, state, height, node_height, greatest(node_height - height, 0) as lag,
+MOST, MOST_LANES = 100_000, 10_000
+"""Deliveries of a state that are counted, in how many lanes; a longer backlog shows as this many."""
+
+_NETWORKS = f"""
+select id, {STATE} as state, height, node_height, greatest(node_height - height, 0) as lag,
     extract(epoch from now() - observed_at)::float8 as behind, extract(epoch from now() - node_time)::float8 as tip_age,
     extract(epoch from now() - contacted_at)::float8 as silence, coalesce(lease_until > now(), false) as followed,
-    final_height, extract(epoch from node_time - final_at)::float8 as final_age, clock_skew_seconds as skew, internal
+    final_height, extract(epoch from node_time - final_at)::float8 as final_age, clock_skew_seconds as skew, internal,
+    (select coalesce(max(depth), 0) from reorganisations r
+        where r.network = networks.id and r.at > now() - interval '1 hour') as undone
 from networks where id = any($1::text[])
 """
+_RESTRAINTS = "select kind, network, count(*) as number from restraints where lifted_at is null group by 1, 2"
 _INVOICES = """
 select status, count(*) as number, extract(epoch from now() - min(deadline))::float8 as overdue from invoices
 where deadline is not null or status = 'processing' group by status
@@ -29,12 +34,25 @@ _OUTBOX = """
 select count(*) as number, coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as age
 from events where sequence is null
 """
+# From lane to lane over the index, in which what is held stands behind all that has a time.
 _DELIVERIES = f"""
-select count(*) filter (where due_at <= now()) as due, count(*) filter (where due_at > now()) as later,
-    count(*) filter (where due_at is null) as held,
-    coalesce(extract(epoch from now() - min(due_at) filter (where due_at <= now())), 0)::float8 as overdue
-from (select due_at from deliveries where state = 'due' limit {MOST}) as waiting
-"""
+with recursive walk (lane, first) as (
+    (select lane, due_at from deliveries where state = 'due' order by lane, due_at limit 1)
+    union all
+    select d.lane, d.due_at from walk cross join lateral (
+        select lane, due_at from deliveries where state = 'due' and lane > walk.lane order by lane, due_at limit 1
+    ) d
+), lanes as materialized (select * from walk limit {MOST_LANES})
+select {{}},
+    (select coalesce(extract(epoch from now() - min(first)), 0)::float8 from lanes where first <= now()) as overdue
+""".format(
+    ", ".join(
+        f"""(select count(*) from (select from lanes cross join lateral (select from deliveries d
+            where d.state = 'due' and d.lane = lanes.lane and d.due_at {when}) one limit {MOST}) each)
+            as {name}"""
+        for name, when in (("due", "<= now()"), ("later", "> now()"), ("held", "is null"))
+    )
+)
 _FAULTS = """
 select (select count(*) from differences where closed_at is null) as differences,
     (select count(*) from address_faults) as addresses, (select count(*) from contracts where frozen_for is not null)
@@ -44,7 +62,9 @@ select (select count(*) from differences where closed_at is null) as differences
 """
 _BACKUP = "select extract(epoch from now() - max(made_at))::float8 from backups"
 _ALERTS = "select kind, severity, count(*) as number from alerts where closed_at is null group by 1, 2"
-_RECONCILED = "select network, extract(epoch from now() - ended_at)::float8 as age from reconciliations"
+_RECONCILED = """
+select network, extract(epoch from now() - ended_at)::float8 as age from reconciliations where network = any($1::text[])
+"""
 
 
 async def networks(connection: Any, names: list[str]) -> list[Record]:  # a connection, of the pool or not
@@ -92,7 +112,13 @@ async def backup_age(connection: Any) -> float | None:
     return age
 
 
-async def reconciled(connection: Any) -> list[Record]:
-    """Return how long ago each network's books were compared with its node."""
-    found: list[Record] = await connection.fetch(_RECONCILED)
+async def reconciled(connection: Any, names: list[str]) -> list[Record]:
+    """Return how long ago the books of these networks were compared with their nodes; None: never."""
+    found: list[Record] = await connection.fetch(_RECONCILED, names)
+    return found
+
+
+async def restraints(connection: Any) -> list[Record]:
+    """Return how much is held back by itself, by kind and network."""
+    found: list[Record] = await connection.fetch(_RESTRAINTS)
     return found

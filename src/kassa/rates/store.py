@@ -172,10 +172,26 @@ async def is_fetched(tx: "Tx | Pool[Any]") -> bool:
     return bool(await tx.fetchval("select coalesce(max(lease_until) > now(), false) from rate_fetching"))
 
 
-async def open_alarms(tx: "Tx | Pool[Any]") -> list[OpenAlarm]:
-    """Return the alarms that are open, oldest first."""
-    rows = await tx.fetch("select * from rate_alarms where closed_at is null order by id")
+async def open_alarms(tx: "Tx | Pool[Any]", sources: Sequence[str] | None = None) -> list[OpenAlarm]:
+    """Return the alarms that are open, oldest first; where `sources` are given, those that they can end.
+
+    Of a source that is asked no more nobody ends an alarm, and where none is asked nobody ends any.
+    """
+    rows = await tx.fetch(
+        """select * from rate_alarms where closed_at is null
+             and ($1::text[] is null or cardinality($1) > 0 and (source = '' or source = any($1))) order by id""",
+        sources,
+    )
     return [OpenAlarm(_alarm(row), row["opened_at"]) for row in rows]
+
+
+async def end_alarms_of_others(tx: Tx, sources: Sequence[str], now: datetime) -> None:
+    """Close the alarms of sources that are asked no more. The caller holds the lease."""
+    await tx.execute(
+        "update rate_alarms set closed_at = $2 where closed_at is null and source <> '' and source <> all($1)",
+        sources,
+        now,
+    )
 
 
 async def note_alarms(

@@ -18,6 +18,12 @@ _POSITION = """id, fence, height, hash, state, observed_at, allowed_reorg, final
           where r.network = networks.id and r.lifted_at is null) as restraints, left_until, node_behind,
     state <> 'halted' and coalesce(lease_until < now() - interval '60 seconds', false) as forsaken"""
 
+HELD = """exists (select from restraints r where r.network = networks.id and r.kind = 'held'
+    and r.asset is null and r.store_id is null and r.lifted_at is null)"""
+STATE = f"""case when {HELD} then 'halted'
+    when state <> 'halted' and lease_until < now() - interval '60 seconds' then 'unreachable' else state end"""
+"""The state in which a network is shown: one that is held does not settle, one that nobody follows is not seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkRow:
@@ -244,16 +250,9 @@ async def positions(tx: Tx) -> dict[str, Position]:
 async def network_rows(tx: Any) -> list[NetworkRow]:  # a transaction or the pool
     """Return what is known of every network; one that nobody has followed for a minute is unreachable."""
     rows = await tx.fetch(
-        """select id, chain,
-               case when held then 'halted'
-                   when state <> 'halted' and lease_until < now() - interval '60 seconds'
-                   then 'unreachable' else state end as state,
-               detail, height, hash, node_height, node_time, contacted_at, observed_at,
-               coalesce(lease_until > now(), false) as followed, held, final_height, final_at
-           from networks cross join lateral (
-               select exists (select from restraints r where r.network = networks.id and r.kind = 'held'
-                   and r.asset is null and r.store_id is null and r.lifted_at is null) as held
-           ) restrained order by id"""
+        f"""select id, chain, {STATE} as state, detail, height, hash, node_height, node_time, contacted_at, observed_at,
+               coalesce(lease_until > now(), false) as followed, {HELD} as held, final_height, final_at
+           from networks order by id"""
     )
     return [NetworkRow(*row.values()) for row in rows]
 

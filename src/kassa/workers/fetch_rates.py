@@ -49,6 +49,8 @@ async def _wait_for_lease(house: House) -> int:
     while True:
         async with house.database.transaction() as tx:
             fence = await rates.take_lease(tx, holder, LEASE_SECONDS)
+            if fence is not None:
+                await rates.end_alarms_of_others(tx, house.settings.rates.sources, house.clock.now())
         if fence is not None:
             return fence
         await asyncio.sleep(TAKE_OVER_SECONDS)

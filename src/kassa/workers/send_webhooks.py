@@ -36,7 +36,7 @@ BATCH = 50
 FIRST_WIDTH, MAX_WIDTH = 4, 32
 """Posts under way in one lane: at first, and for a receiver that keeps taking them. One that is mute gets one."""
 LANES_AT_ONCE = 200
-_RESULTS = {Delivered: "delivered", RetryAt: "retry", GaveUp: "gave_up", Gone: "gone"}
+RESULTS = {Delivered: "delivered", RetryAt: "retry", GaveUp: "gave_up", Gone: "gone"}
 _PAUSES = (0.005, 0.02, 0.1, 1.0)
 # Seconds to the next look unless woken, longer after each that found nothing: a hint may be early (see
 # `events.CHANNEL`), or lost.
@@ -73,6 +73,7 @@ class _Sender:
         self._lanes: Counter[str] = Counter()  # trains under way
         self._stores: Counter[str] = Counter()
         self._width: dict[str, int] = {}
+        self._posted = measures.Posted()
         self._waking: asyncio.TimerHandle | None = None
         self._behind = ""  # the lane at which the next turn goes on
         self._ending = False
@@ -205,8 +206,9 @@ class _Sender:
         decided = outcome(
             reply.status_code, delivery.attempts + 1, delivery.created_at, self._house.clock.now(), jitter
         )
-        self._tell(delivery, answer, _RESULTS[type(decided)])
-        measures.ATTEMPTS.labels(_RESULTS[type(decided)]).inc()
+        self._tell(delivery, answer, RESULTS[type(decided)])
+        measures.ATTEMPTS.labels(RESULTS[type(decided)]).inc()
+        self._posted.note(delivery.lane, delivered=isinstance(decided, Delivered))
         measures.ATTEMPT_SECONDS.observe(seconds)
         self._widen(delivery.lane, reply.status_code, decided)
         return Result(delivery, answer, decided)
