@@ -200,6 +200,7 @@ async def _prepare(database: Database, *, migrating: bool) -> None:
                 log.info("migrated", migration=name)
         elif await missing(connection):
             raise DatabaseError("the database lacks this version's migrations: run `kassa migrate`")
+        await database.lives.hold(connection)
 
 
 async def serve(house: House, roles: Sequence[str], stop: asyncio.Event) -> None:
@@ -213,17 +214,26 @@ async def serve(house: House, roles: Sequence[str], stop: asyncio.Event) -> None
                 from kassa.web import serve_http  # noqa: PLC0415 half of what a process loads, for this role alone
 
                 group.create_task(serve_http(house, stop))
+            restored = group.create_task(_end_when_restored(house, stop))
             running = _loops(house, roles, now)
             measures.introduce(house.chains if "watch" in roles else (), running, TYPES, RESULTS.values())
             loops = [group.create_task(keep_running(name, loop)) for name, loop in running.items()]
             log.info("running", version=__version__, roles=",".join(roles), networks=",".join(house.chains))
             await stop.wait()
             # Beside the server, which waits for its answers: both have the same few seconds.
-            for loop in loops:
+            for loop in (restored, *loops):
                 loop.cancel()
     except ExceptionGroup as faults:
         raise _innermost(faults) from None
+    if house.database.lives.over.is_set():
+        raise DatabaseError("the database was restored since this process started: start it again, with what is there")
     log.info("stopped")
+
+
+async def _end_when_restored(house: House, stop: asyncio.Event) -> None:
+    await house.database.lives.over.wait()
+    log.error("the database was restored since this process started")
+    _stop_soon(stop)
 
 
 def _innermost(fault: Exception) -> Exception:
@@ -279,6 +289,8 @@ async def keep_running(name: str, loop: Loop) -> None:
             # The one place that catches everything: a fault that nobody foresaw stops one loop for a moment, no more.
             measures.LOOP_FAILURES.labels(name).inc()
             log.exception("a loop failed and starts again", loop=name)
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError  # a group whose task failed in that very moment told of the fault alone
         if monotonic() - started > CALM_SECONDS:
             pause = FIRST_PAUSE_SECONDS
         await asyncio.sleep(pause)

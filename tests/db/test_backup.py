@@ -3,20 +3,23 @@
 import asyncio
 import os
 import subprocess
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pyrage
 import pytest
 
-from kassa.backup import archive, make
+from kassa.backup import archive, make, store
 from kassa.backup.restore import Wish, restore
 from kassa.backup.rules import Pace, chosen, skipped
 from kassa.core.clock import SystemClock
 from kassa.core.errors import BackupError, DatabaseError, SettingsError
 from kassa.core.secret import Secret
 from kassa.db.embedded import BINARIES
+from kassa.db.life import Lives
 from kassa.db.pool import Database
 from kassa.main import open_books
 from kassa.settings import Settings
@@ -54,6 +57,13 @@ class Place:
 
     async def holds(self, query: str) -> bool:
         return bool(await self.ask(query))
+
+    async def meet(self, who: Callable[[Any], Awaitable[None]]) -> None:
+        connection = await asyncpg.connect(self.url)
+        try:
+            await who(connection)
+        finally:
+            await connection.close()
 
     async def ask(self, query: str) -> object:
         connection = await asyncpg.connect(self.url)
@@ -121,6 +131,36 @@ async def test_a_database_in_use_is_not_replaced_unasked(place: Place) -> None:
             await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
     finally:
         await running.close()
+
+
+async def test_d26_a_restore_begins_another_life_of_the_database(place: Place) -> None:
+    file = await place.backup()
+    lives = [Lives(), Lives()]
+    for held in lives:
+        await place.meet(held.hold)
+        await place.meet(held.check)
+        await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
+        with pytest.raises(ConnectionError, match="was restored"):
+            await place.meet(held.check)
+        assert held.over.is_set()
+
+
+async def test_d26_nobody_gets_in_between_the_look_and_the_restore(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await place.backup()
+    asked, late = store.is_empty, Database.open
+
+    async def meanwhile(connection: object) -> bool:
+        opened.append(await late(place.url))
+        return await asked(connection)
+
+    opened: list[Database] = []
+    monkeypatch.setattr("kassa.backup.store.is_empty", meanwhile)
+    with pytest.raises(DatabaseError, match="is running"):
+        await restore(place.settings, Wish(file, place.identity, replace=True), quiet)
+    assert await opened[0].pool.fetchval("select count(*) from stores") == 1  # all is as it was
+    await opened[0].close()
 
 
 @pytest.mark.parametrize("cut", [100, 5_000, 40_000])

@@ -1,6 +1,8 @@
 """D26: the drill. An old backup is restored under a shop that went on: nothing is issued or told twice in silence."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import asyncpg
@@ -74,6 +76,45 @@ async def test_d26_restoring_an_old_backup_repeats_nothing_in_silence(
         again = [got for got in sink.got[first:] if told(got) in known]
         assert again
         assert {got.headers.get("webhook-restored") for got in again} == {"true"}
+
+
+@pytest.mark.timeout(600)
+async def test_d26_a_process_that_slept_through_a_restore_ends_and_issues_nothing_again(
+    bitcoind: DevNode, database_url: str, tmp_path: Path
+) -> None:
+    key = pyrage.x25519.Identity.generate()
+    (tmp_path / "key.txt").write_text(f"{key}\n")
+    file = str(tmp_path / "kassa.age")
+    async with installed(tmp_path / "kassa", bitcoind, database_url) as kassa:
+        await kassa.start("up")
+        await kassa.ready()
+        await kassa.open_store()
+        known = [await kassa.invoice()]
+        assert (await kassa.run("backup", "--to", file, "--recipient", str(key.to_public())))[0] == 0
+        known += [await kassa.invoice() for _ in range(3)]
+        os.kill(kassa.pid("up"), signal.SIGSTOP)
+        await ended(database_url)  # as by a restart of the server
+        code, said = await kassa.run("restore", file, "--identity", str(tmp_path / "key.txt"), "--replace")
+        assert (code, "counter on bitcoin-regtest: from 1 to " in said) == (0, True), said
+        os.kill(kassa.pid("up"), signal.SIGCONT)
+        assert await kassa.died("up") == 1
+        assert "the database was restored since this process started" in kassa.log("up")
+
+        await kassa.start("up")
+        await kassa.ready()
+        assert address(await kassa.invoice()) not in set(map(address, known))
+
+
+async def ended(url: str) -> None:
+    """End every connection of Kassa to its database."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+            " where application_name = 'kassa' and datname = current_database()"
+        )
+    finally:
+        await connection.close()
 
 
 def told_of(event: Json) -> tuple[str, str]:

@@ -56,6 +56,27 @@ async def test_a_cancelled_loop_ends() -> None:
         await task
 
 
+async def test_a_loop_that_fails_as_it_is_cancelled_ends() -> None:
+    begun = asyncio.Event()
+
+    async def fail() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("while it ended")
+
+    async def loop() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+    task = asyncio.create_task(main.keep_running("test", loop))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
+
+
 def test_a_thread_that_never_ends_does_not_outlast_a_signal() -> None:
     # What a look-up at a mute name server is. It ends by itself so that a failure of this test ends, too.
     program = """

@@ -65,6 +65,7 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
             reach = _reach(settings.data_dir, about, members, wish, now)
             aside = await _make_room(connection, wish, now)
             try:
+                await _refuse_running(connection)  # who came meanwhile saw nothing of it
                 # Before anything is loaded: whatever becomes of this, no address below what was issued comes again.
                 cover(settings.data_dir, reach, read_counters(about))
                 server = connection.get_server_version().major
@@ -115,14 +116,19 @@ def _reach(data_dir: Path, about: Json, members: Mapping[str, bytes], wish: Wish
 
 
 async def _make_room(connection: Any, wish: Wish, now: datetime) -> str | None:
-    if running := await store.others(connection):
-        raise DatabaseError(f"Kassa is running ({running} connections): stop every process of it, then restore")
+    await _refuse_running(connection)
     if await store.is_empty(connection) and not await is_half_restored(connection):
         await store.begin(connection)
         return None
     if not wish.replace:
         raise DatabaseError("the database is in use: --replace puts what it holds aside, under another name")
     return await store.put_aside(connection, now)
+
+
+async def _refuse_running(connection: Any) -> None:
+    """Raise `DatabaseError` while somebody is connected; whoever connects once a restore has begun is refused."""
+    if running := await store.others(connection):
+        raise DatabaseError(f"Kassa is running ({running} connections): stop every process of it, then restore")
 
 
 async def _undo(connection: Any, aside: str | None, now: datetime) -> None:

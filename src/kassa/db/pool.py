@@ -14,6 +14,7 @@ from asyncpg.pool import Pool, PoolConnectionProxy
 
 from kassa import measures
 from kassa.db.batch import Batch
+from kassa.db.life import Lives
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -45,15 +46,18 @@ def say_after_commit(say: Callable[[], object]) -> None:
 class Database:
     """A pool of connections to one PostgreSQL."""
 
-    def __init__(self, pool: "Pool[Any]") -> None:
+    def __init__(self, pool: "Pool[Any]", lives: Lives) -> None:
         self.pool = pool
+        self.lives = lives
         self._batches: dict[object, Batch[Any, Any]] = {}  # by question, each with types of its own
 
     @classmethod
     async def open(cls, url: str, *, connections: int = 10, name: str = "kassa") -> "Database":
         """Connect to the PostgreSQL at `url`; raises what asyncpg raises when it cannot."""
+        lives = Lives()
         pool = await asyncpg.create_pool(
             url,
+            init=lives.check,
             min_size=1,
             max_size=connections,
             timeout=CONNECT_SECONDS,
@@ -65,7 +69,7 @@ class Database:
                 "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
             },
         )
-        return cls(pool)
+        return cls(pool, lives)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
