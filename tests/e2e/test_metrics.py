@@ -176,3 +176,13 @@ def test_every_alert_fires_when_it_should_and_only_then(promtool: str) -> None:
     command = [promtool, "test", "rules", "alerts.test.yml"]
     told = subprocess.run(command, cwd=OPS, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_every_panel_of_the_dashboard_asks_what_prometheus_understands(promtool: str, tmp_path: Path) -> None:
+    dashboard = json.loads((OPS / "dashboard.json").read_text("utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    rules = [{"record": f"panel:{place}", "expr": expr} for place, expr in enumerate(asked)]
+    made = tmp_path / "panels.yml"
+    made.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    told = subprocess.run([promtool, "check", "rules", str(made)], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr

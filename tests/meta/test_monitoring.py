@@ -95,3 +95,28 @@ def test_prometheus_asks_each_unit_on_its_own_port_and_tells_somebody(tmp_path: 
     assert job["job_name"] == "kassa"
     assert asked["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
     assert asked["global"]["external_labels"]["docs"]
+
+
+def test_the_first_row_of_the_dashboard_is_green_or_red_and_says_when_it_does_not_know() -> None:
+    row, *rest = panels()
+    tiles = rest[: next(place for place, panel in enumerate(rest) if panel["type"] == "row")]
+    assert (row["type"], len(tiles) >= 5) == ("row", True)
+    for tile in tiles:
+        shown = tile["fieldConfig"]["defaults"]
+        steps = [(step["color"], step["value"]) for step in shown["thresholds"]["steps"]]
+        assert (tile["type"], steps[0], steps[-1][0]) == ("stat", ("green", None), "red")
+        assert tile["targets"][0]["expr"].endswith(" or vector(-1)")
+        assert shown["mappings"][0]["options"]["-1"]["color"] != "green"
+    dashboard = json.loads((OPS / "dashboard.json").read_text("utf-8"))
+    asked = " ".join(target["expr"] for panel in panels() for target in panel.get("targets", ()))
+    assert [each["name"] for each in dashboard["templating"]["list"][1:]] == ["network", "instance"]
+    assert "$network" in asked
+    assert "$instance" in asked
+    places = [
+        (panel["gridPos"]["x"] + x, panel["gridPos"]["y"] + y)
+        for panel in panels()
+        for x in range(panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["h"])
+    ]
+    assert len(places) == len(set(places))
+    assert max(x for x, _ in places) < 24
