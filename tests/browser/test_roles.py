@@ -58,6 +58,7 @@ async def office(shared_database_url: str, tmp_path_factory: pytest.TempPathFact
             " from payments p join addresses a on a.id = p.address_id where p.id = $1 returning id",
             ids["pay"],
         )
+        await database.pool.execute("update deliveries set invoice_id = $1 where id = $2", ids["inv"], ids["dlv"])
         await database.pool.execute(
             "insert into passkeys select (json_populate_record(k, json_build_object('id', 'psk_' || p.id,"
             " 'person_id', p.id, 'credential', p.id))).* from passkeys k, people p where p.id <> k.person_id"
