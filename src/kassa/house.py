@@ -8,6 +8,8 @@ from kassa.chains.base import Chain, Connection
 from kassa.core.clock import Clock
 from kassa.core.errors import Invalid
 from kassa.db.pool import Database
+from kassa.invoices.model import Terms
+from kassa.invoices.rules import sealed_text
 from kassa.invoices.tariffs import Tariffs
 from kassa.limits.limiter import Limiter
 from kassa.limits.model import Kind, Limit
@@ -73,6 +75,8 @@ class House:
     tariffs: Tariffs = field(default_factory=Tariffs)
     guesses: Guesses = field(default_factory=Guesses)
     unpaid: UnpaidRuns = field(default_factory=UnpaidRuns)
+    unsealed_before: str = ""
+    """Invoices with lower ids may lack the seal over what is asked for: an earlier version made them."""
 
     def derived(self, network: str, descriptor: str, index: int) -> str | None:
         """Derive an address again, to be compared before it is shown; None where nothing is known of the network.
@@ -92,6 +96,12 @@ class House:
             return None
         made = self.seal.of_address(network, place.descriptor, place.index, address, owner)
         return derived != address or not fits(place.seal, made)
+
+    def is_asked(self, terms: Terms) -> bool:
+        """Tell whether what an invoice asks for is what it asked for when it was made."""
+        if terms.seal is None and terms.id < self.unsealed_before:
+            return True
+        return fits(terms.seal, self.seal.of_terms(sealed_text(terms)))
 
     def is_sealed(self, wallet: Wallet) -> bool:
         """Tell whether a wallet is the one that somebody gave its store through Kassa."""

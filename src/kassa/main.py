@@ -19,6 +19,7 @@ from kassa.chains.base import Chain
 from kassa.chains.registry import FAMILIES
 from kassa.core.clock import SystemClock
 from kassa.core.errors import DatabaseError, KassaError, LeaseLost, SettingsError
+from kassa.core.ids import first_id
 from kassa.db import embedded
 from kassa.db.migrate import migrate, missing, refuse_half_restored
 from kassa.db.pool import Database
@@ -26,16 +27,18 @@ from kassa.db.server import open_database, weak_settings
 from kassa.events.model import TYPES
 from kassa.flow import DETECTORS, expected
 from kassa.house import House, derived_text, limits_of
+from kassa.invoices import seal_store as invoice_seals
 from kassa.limits.limiter import Limiter
 from kassa.metrics.serve import serve_metrics
 from kassa.payments import asset_store as assets
+from kassa.people import seal_store as people_seals
 from kassa.settings import Settings
 from kassa.wallets import seal_store as seals
 from kassa.wallets.mark import AddressMarks
 from kassa.wallets.rules import unpaid_bounds
 from kassa.wallets.runs import UnpaidRuns
 from kassa.wallets.seal import FILE as KEY_FILE
-from kassa.wallets.seal import Seal, read_or_make
+from kassa.wallets.seal import Seal, note_sealed_since, read_or_make, sealed_since
 from kassa.watch.store import network_rows
 from kassa.workers.check_addresses import check_addresses
 from kassa.workers.count_unpaid import count_unpaid
@@ -106,14 +109,26 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
         async with database.transaction() as tx:
             await assets.keep(tx, [asset for chain in (*former.values(), *chains.values()) for asset in chain.assets])
         seal = await open_seal(settings, database, {**former, **chains})
+        clock = SystemClock()
+        since = first_id("inv", await _sealed_since(settings, database, clock.now()))
         marks = await AddressMarks.start(database, settings.data_dir)
         try:
             limiter = Limiter(limits_of(settings.limits))
             asked = settings.limits.unpaid_addresses
             unpaid = UnpaidRuns(*unpaid_bounds(asked), links_only=asked is None)
-            yield House(settings, database, chains, SystemClock(), marks, seal, former, limits=limiter, unpaid=unpaid)
+            yield House(
+                settings, database, chains, clock, marks, seal, former,
+                limits=limiter, unpaid=unpaid, unsealed_before=since,
+            )  # fmt: skip
         finally:
             await marks.close()
+
+
+async def _sealed_since(settings: Settings, database: Database, now: datetime) -> datetime:
+    if noted := await sealed_since(settings.data_dir):
+        return noted
+    upgraded = await invoice_seals.is_unsealed_here(database.pool)
+    return await note_sealed_since(settings.data_dir, now, upgraded=upgraded)
 
 
 async def open_seal(settings: Settings, database: Database, chains: Mapping[str, Chain]) -> Seal:
@@ -132,6 +147,8 @@ async def open_seal(settings: Settings, database: Database, chains: Mapping[str,
                     " is older than the key; compare every wallet's fingerprint, then run `kassa address-key renew`"
                 )
             done, left = await seals.seal_all(tx, seal, partial(derived_text, chains))
+            await invoice_seals.seal_all_anew(tx, None, seal)
+            await people_seals.seal_all_anew(tx, None, seal)
             log.info("addresses sealed", addresses=done, left=left, key=seal.fingerprint.hex()[:8])
     # Another process may have made one at the same moment, elsewhere.
     seal, _ = await read_or_make(settings.data_dir, await seals.fingerprint(database.pool))

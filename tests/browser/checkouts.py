@@ -13,6 +13,8 @@ from playwright.async_api import Locator, Page, expect
 
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
+from kassa.invoices.seal_store import seal_all_anew
+from kassa.wallets.seal import read_or_make
 from tests.browser.conftest import DESKTOP, PHONE
 from tests.e2e.program import Json, Program, installed
 from tests.house import BITCOIN, XPUB
@@ -86,7 +88,7 @@ async def patched(kassa: Program, **change: Any) -> Json:
     return changed
 
 
-async def ends_soon(database_url: str, invoice: Json, seconds: float) -> None:
+async def ends_soon(kassa: Program, database_url: str, invoice: Json, seconds: float) -> None:
     """Let an invoice end in at most so many seconds: the API takes no time below a minute.
 
     Just before a whole second: the node dates what it sees in whole seconds, rounded down.
@@ -99,6 +101,9 @@ async def ends_soon(database_url: str, invoice: Json, seconds: float) -> None:
             invoice["id"],
             seconds,
         )
+        # What was changed would not be shown: it is sealed.
+        seal, _ = await read_or_make(kassa.folder / "data", None)
+        await seal_all_anew(connection, None, seal)
     finally:
         await connection.close()
 
@@ -123,7 +128,7 @@ async def one_of_each(kassa: Program, bitcoind: DevNode, database_url: str) -> d
     made["choice"] = await kassa.invoice(**more)
     made["wallets"] = await kassa.invoice(payment_options=[USDC], **more)
     for name in ("expired", "late"):
-        await ends_soon(database_url, made[name], 1)
+        await ends_soon(kassa, database_url, made[name], 1)
     for name, units in (("part", 40_000), ("paid", 100_000), ("over", 150_000)):
         await bitcoind.fund(option(made[name], BTC)["address"], units)
     await kassa.until_invoice(made["late"], status="expired")

@@ -163,7 +163,7 @@ async def test_the_end_closes_the_page_by_itself_and_a_late_payment_is_not_passe
     kassa: Program, shared_bitcoind: DevNode, shared_database_url: str, page: Page
 ) -> None:
     invoice = await kassa.invoice(payment_options=[BTC])
-    await ends_soon(shared_database_url, invoice, 4)
+    await ends_soon(kassa, shared_database_url, invoice, 4)
     await page.goto(invoice["checkout_url"])
     await shows(page, "Waiting for your payment")
     await shows(page, "The time is over", "not lost")
@@ -348,7 +348,7 @@ async def test_an_open_page_says_that_a_token_was_taken_back_after_the_end(
     txid = await shared_anvil.fund(option(invoice, USDC)["address"], 50 * 10**6, "USDC")
     await shared_anvil.mine(2)
     await shows(page, "Paid")
-    await ends_soon(shared_database_url, invoice, 1)
+    await ends_soon(kassa, shared_database_url, invoice, 1)
     await page.evaluate("window.here = 1")
     await shared_anvil.fork(2, drop={txid})
     await shows(page, "Your payment was undone", "ask the shop for a new invoice")

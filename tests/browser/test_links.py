@@ -166,7 +166,7 @@ async def test_a_link_says_truthfully_what_came_too_late(
 ) -> None:
     link = await make(kassa)
     invoice = await _begun(kassa, page, link)
-    await ends_soon(shared_database_url, invoice, 1)
+    await ends_soon(kassa, shared_database_url, invoice, 1)
     await kassa.until_invoice(invoice, status="expired")
     await shared_bitcoind.fund(invoice["payment_options"][0]["address"], 100_000)
     await kassa.until_invoice(invoice, flags=["late"])

@@ -123,6 +123,70 @@ async def test_e28_a_swapped_address_opens_one_alert_whoever_looks_at_the_same_t
     assert "tpub" not in json.dumps(alert)
 
 
+async def open_alerts(served: Served) -> list[str]:
+    rows = await served.house.database.pool.fetch("select subject from alerts where closed_at is null")
+    return [row["subject"] for row in rows]
+
+
+async def test_e28_an_intruder_who_comes_back_is_told_of_again(served: Served) -> None:
+    invoice = await served.all.invoice()
+    right = invoice["payment_options"][0]["address"]
+    mend = "update addresses set address = $2 where invoice_id = $1"
+    await swap(served, invoice)
+    await check(served.house)
+    [alert] = (await served.all.get("/v1/alerts?status=open")).json["data"]
+    await served.house.database.pool.execute(mend, invoice["id"], right)
+    await check(served.house)
+    assert await open_alerts(served) == [invoice["id"]]  # that it is mended does not say by whom
+    closing = await served.all.post(f"/v1/alerts/{alert['id']}/close", {"note": "restored the row"})
+    assert closing.status == 200, closing.body
+    await check(served.house)
+    assert await open_alerts(served) == []
+    await swap(served, invoice)
+    await check(served.house)
+    await check(served.house)
+    assert await open_alerts(served) == [invoice["id"]]
+    assert len(await alerts(served)) == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update payment_options set due_units = 1",
+        "update invoices set amount_units = 1",
+        "update invoices set expires_at = expires_at + interval '1 day'",
+        "update invoices set seal = null",
+    ],
+)
+async def test_e28_what_a_payer_is_asked_for_is_sealed_too(served: Served, statement: str) -> None:
+    invoice = await served.all.invoice()
+    assert (await served.all.get(f"/v1/invoices/{invoice['id']}")).json == invoice
+    await served.house.database.pool.execute(statement)
+    [option] = (await served.all.get(f"/v1/invoices/{invoice['id']}")).json["payment_options"]
+    assert (option["address"], option["withheld"]) == (None, "address_mismatch")
+    await check(served.house)
+    assert await open_alerts(served) == [invoice["id"]]
+
+
+async def test_invoices_of_a_version_that_did_not_seal_are_shown_and_no_later_ones(
+    served: Served, database_url: str
+) -> None:
+    await served.all.invoice()
+    pool, data_dir = served.house.database.pool, served.house.settings.data_dir
+    settings = replace(served.house.settings, database_url=Secret(database_url))
+    async with open_house(settings):
+        pass  # the first start seals whatever is there
+    await pool.execute("update invoices set seal = null")
+    (data_dir / "terms-sealed-since").unlink()
+    async with open_house(settings) as upgraded:
+        await check(upgraded)  # of this version it was made, as far as anybody knows
+    assert await open_alerts(served) == []
+    (data_dir / "terms-sealed-since").write_text("2020-01-01T00:00:00+00:00\n")
+    async with open_house(settings) as later:
+        await check(later)
+    assert len(await open_alerts(served)) == 1
+
+
 async def test_e28_the_doctor_names_the_invoice(served: Served, database_url: str, tmp_path: Path) -> None:
     invoice = await served.all.invoice()
     settings = Settings(database_url=Secret(database_url), data_dir=tmp_path)

@@ -139,17 +139,21 @@ async def undo_by_operator(tx: Tx, kind: Kind, subject: str, note: str, now: dat
         await decide(tx, _alert(row), Verdict.UNDONE, OPERATOR, note, now)
 
 
-async def standing(tx: Tx, kinds: Sequence[Kind], subject: str | None = None) -> tuple[list[Alert], list[Alert]]:
-    """Lock and return the alerts of some kinds (about one subject and its parts, if given) that a look may change.
+async def standing(
+    tx: Tx, kinds: Sequence[Kind], subject: str | None = None, among: Sequence[str] | None = None
+) -> tuple[list[Alert], list[Alert]]:
+    """Lock and return the alerts of some kinds (about one subject and its parts, or some, if given) a look may change.
 
     First those that are open, then those that a person closed while it was still so.
     """
     rows = await tx.fetch(
         """select * from alerts where kind = any($1)
                and ($2::text is null or subject = $2 or starts_with(subject, $2 || '/'))
+               and ($3::text[] is null or subject = any($3))
                and (closed_at is null or over_at is null) order by id for no key update""",
         [kind.value for kind in kinds],
         subject,
+        among,
     )
     known = await _with_decisions(tx, rows)
     return [each for each in known if each.closed_at is None], [each for each in known if each.closed_at is not None]
@@ -212,6 +216,12 @@ async def is_open(tx: Tx, kind: Kind) -> bool:
     """Tell whether an alert of a kind is open."""
     found: bool = await tx.fetchval("select exists (select from alerts where kind = $1 and closed_at is null)", kind)
     return found
+
+
+async def open_subjects(tx: Any, kind: Kind) -> list[str]:  # a transaction or the pool
+    """Return what the open alerts of a kind are about, the newest first."""
+    rows = await tx.fetch("select subject from alerts where kind = $1 and closed_at is null order by id desc", kind)
+    return [row["subject"] for row in rows]
 
 
 async def open_counts(tx: Any) -> dict[str, int]:  # a transaction or the pool

@@ -14,8 +14,9 @@ from kassa.audit.resource import link_resource
 from kassa.audit.rules import compare, read_head
 from kassa.core.clock import SystemClock
 from kassa.house import derived_text
+from kassa.invoices import seal_store as invoice_seals
 from kassa.main import build_chains, former_chains, open_books
-from kassa.people.seal_store import seal_all_anew
+from kassa.people import seal_store as people_seals
 from kassa.settings import Settings
 from kassa.wallets import seal_store as seals
 from kassa.wallets.seal import forget_former, make_another
@@ -74,7 +75,8 @@ async def renew_key(settings: Settings, by: Actor, reason: str) -> Told:
             await seals.adopt_key(tx, seal, renew=True)
             done, left = await seals.seal_all(tx, seal, partial(derived_text, everything))
             await flow.lock_secrets(tx, seal, former)
-            await seal_all_anew(tx, former, seal)
+            await people_seals.seal_all_anew(tx, former, seal)
+            await invoice_seals.seal_all_anew(tx, former, seal)
             told = {"addresses": done, "left": left, "fingerprint": seal.fingerprint.hex(), "reason": reason}
             await audit.record(tx, by, "address_key.renewed", "address key", SystemClock().now(), after=told)
     await forget_former(settings.data_dir)

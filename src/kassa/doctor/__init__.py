@@ -16,6 +16,7 @@ import kassa.alerts.store as alerts
 import kassa.rates.store as rates
 import kassa.wallets.store as wallets
 from kassa import flow
+from kassa.alerts.model import Kind
 from kassa.alerts.service_rules import silent
 from kassa.audit.anchor import prove, read_anchor
 from kassa.audit.model import Break
@@ -28,7 +29,6 @@ from kassa.db.server import weak_settings
 from kassa.doctor.egress import look_outside
 from kassa.doctor.finding import Finding, Verdict, skew
 from kassa.doctor.nodes import look_at_network
-from kassa.invoices.store import faults
 from kassa.main import build_chains, open_server
 from kassa.privacy import exposures
 from kassa.rates.model import AlarmKind, NoRate
@@ -179,11 +179,12 @@ async def _gaps(database: Database, settings: Settings) -> list[Finding]:
 
 
 async def _addresses(database: Database) -> Finding:
-    wrong = await faults(database.pool)
+    wrong = await alerts.open_subjects(database.pool, Kind.ADDRESS_MISMATCH)
     if not wrong:
-        return Finding("addresses", Verdict.OK, "none was found that is not its wallet's")
-    detail = f"of {len(wrong)} invoices one was stored that its wallet does not derive, the last {wrong[0]}"
-    return Finding("addresses", Verdict.FAIL, detail, "find out who changed the database; it is shown to nobody")
+        return Finding("addresses", Verdict.OK, "every one that was checked is as it was issued")
+    detail = f"{len(wrong)} are not as they were issued, or ask for another amount; the last is of {wrong[0]}"
+    remedy = "find out who changed the database, mend the row, and close the alert; until then it is shown to nobody"
+    return Finding("addresses", Verdict.FAIL, detail, remedy)
 
 
 async def _follow_up(database: Database) -> list[Finding]:

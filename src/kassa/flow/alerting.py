@@ -28,12 +28,15 @@ async def on_findings(
     now: datetime,
     *,
     subject: str | None = None,
+    among: Sequence[str] | None = None,
 ) -> None:
-    """Bring the alerts of some kinds (about one subject and its parts, if given) in line with what was found now.
+    """Bring the alerts of some kinds in line with what was found now.
+
+    All of them; or those about one `subject` and its parts, or about subjects `among` which was looked for.
 
     Holds back what a finding asks for while its alert is open. Doing it again changes nothing.
     """
-    known, muted = await alerts.standing(tx, kinds, subject)
+    known, muted = await alerts.standing(tx, kinds, subject, among)
     wanted = steps(known, muted, findings)
     touched: set[str] = set()
     anew = {(finding.kind, finding.subject) for finding in wanted.opened}

@@ -25,7 +25,7 @@ from kassa.invoices import quote as quotes
 from kassa.invoices.model import Announced, Option, Order, Terms
 from kassa.invoices.opening_store import NewInvoice
 from kassa.invoices.policy import agreed
-from kassa.invoices.rules import fresh
+from kassa.invoices.rules import fresh, sealed_text
 from kassa.limits.model import Kind
 from kassa.stores.model import Store
 from kassa.stores.store import Reading
@@ -175,7 +175,8 @@ def _new(house: House, opening: Opening) -> tuple[NewInvoice, dict[str, Any]]:  
     # The addresses were derived just now.
     resource = pictures.resource(house, Picture(terms, announced, (), standing), hidden={})
     event = NewEvent(terms.store_id, "invoice.created", resource, terms.id, terms.webhook_url)
-    return NewInvoice(terms, opening.addresses, event, opening.reading), resource
+    seal = house.seal.of_terms(sealed_text(terms))
+    return NewInvoice(terms, opening.addresses, event, seal, opening.reading), resource
 
 
 async def _guess(house: House, plan: _Plan, now: datetime) -> Mapping[int, int] | None:

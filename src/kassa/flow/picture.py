@@ -186,7 +186,12 @@ def _raised(position: Position) -> dict[str, int]:
 
 
 def withheld(house: House, terms: Terms) -> dict[str, Withheld]:
-    """Say of which assets the address is not shown, and why: somebody may have changed the database."""
+    """Say of which assets the address is not shown, and why: somebody may have changed the database.
+
+    Of none, where the price, what is due or the end is not what was agreed.
+    """
+    if not house.is_asked(terms):
+        return {option.asset.id: Withheld.ADDRESS_MISMATCH for option in terms.options}
     found = {}
     for option in terms.options:
         wrong = house.mismatch(option.asset.network, option.place, option.address, terms.id)

@@ -113,7 +113,7 @@ class Option:
 class Terms:
     """What was agreed when the invoice was made; none of it ever changes.
 
-    `store_currency` is what the store keeps its books in.
+    `store_currency` is what the store keeps its books in, `seal` the one that is stored over what a payer is asked for.
     """
 
     id: InvoiceId
@@ -133,6 +133,7 @@ class Terms:
     redirect_url: str | None = None
     webhook_url: str | None = None
     link_id: LinkId | None = None  # the payment link that it was made for
+    seal: bytes | None = None
 
     @property
     def tolerance(self) -> Fraction:

@@ -27,10 +27,10 @@ def _putting(guard: str = "") -> str:
     return f"""
     invoice as (
         insert into invoices (id, store_id, amount_units, currency, created_at, expires_at, reference,
-            description, metadata, customer_id, redirect_url, webhook_url, networks, link_id,
+            description, metadata, customer_id, redirect_url, webhook_url, networks, link_id, seal,
             {policies.COLUMNS}, status, deadline)
         select id, store_id, amount_units, currency, created_at, expires_at, reference,
-            description, metadata, customer_id, redirect_url, webhook_url, networks, link_id,
+            description, metadata, customer_id, redirect_url, webhook_url, networks, link_id, seal,
             {policies.COLUMNS}, 'new', expires_at
         from json_populate_recordset(null::invoices, $1){guarded}
     ), issued as (
@@ -83,6 +83,7 @@ class NewInvoice:
     terms: Terms
     addresses: Sequence[NewAddress]
     event: NewEvent
+    seal: bytes
     reading: Reading | None = None
     """Of what it was made from, where that is to be compared once more when it is written."""
 
@@ -120,7 +121,7 @@ async def _put(tx: "Tx | Pool[Any]", statement: str, made: Sequence[NewInvoice],
     _, announcing = arguments([each.event for each in made], made[0].terms.created_at)
     rows: Sequence[Record] = await tx.fetch(
         statement,
-        as_json([_invoice_row(each.terms) for each in made]),
+        as_json([_invoice_row(each.terms, each.seal) for each in made]),
         as_json([_address_row(each.terms, address) for each in made for address in each.addresses]),
         as_json([_option_row(each.terms, option) for each in made for option in each.terms.options]),
         *announcing,
@@ -133,7 +134,7 @@ def _networks(terms: Terms) -> str:
     return " ".join(sorted({option.asset.network for option in terms.options}))
 
 
-def _invoice_row(terms: Terms) -> dict[str, object]:
+def _invoice_row(terms: Terms, seal: bytes) -> dict[str, object]:
     return {
         "id": terms.id,
         "store_id": terms.store_id,
@@ -150,6 +151,7 @@ def _invoice_row(terms: Terms) -> dict[str, object]:
         "webhook_url": terms.webhook_url,
         "networks": _networks(terms),
         "link_id": terms.link_id,
+        "seal": hex_bytes(seal),
     }
 
 

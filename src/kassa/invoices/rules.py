@@ -1,7 +1,7 @@
 """Where an invoice stands, and what must be said about it. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from kassa.customers.model import Spend
@@ -14,6 +14,7 @@ from kassa.payments.settling import drops_at, judge, required, strictest, tier_o
 
 _PROGRESS = {Status.NEW: 0, Status.EXPIRED: 0, Status.INVALID: 0, Status.PROCESSING: 1, Status.SETTLED: 2}
 _NOTHING = Fraction(0)
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _LATE = {Lateness.ACCEPTED: Rule.LATE_GRACE, Lateness.MOVED: Rule.LATE_RATE, Lateness.OVERDUE: Rule.LATE_FLAG}
 
 
@@ -98,6 +99,16 @@ def _stand(
         given_back=(*given_back, *_given(parts, given_back, give_back=give_back)),
         deadline=_deadline(terms, judged, view, time_over=time_over, closed=closed),
     )
+
+
+def sealed_text(terms: Terms) -> str:
+    """Return what a seal covers of what a payer is asked for: the price, until when, and what is due in each asset."""
+    due = [f"{option.asset.id} {option.due_units}" for option in terms.options]
+    if len(due) > 1:
+        due.sort()
+    until = (terms.expires_at - _EPOCH) // _MICROSECOND
+    # PostgreSQL's text cannot hold the separator.
+    return f"{terms.id}\0{terms.amount_units}\0{terms.currency.code}\0{until}\0" + "\0".join(due)
 
 
 def fresh(terms: Terms) -> Standing:

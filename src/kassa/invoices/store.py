@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-from asyncpg.pool import Pool
-
 from kassa.core.ids import AddressId, InvoiceId, LinkId, StoreId, first_id
 from kassa.core.money import Asset, currency
 from kassa.db.pool import Tx
@@ -136,24 +134,6 @@ async def announce(tx: Tx, said: Sequence[tuple[InvoiceId, Announced]]) -> None:
     )
 
 
-async def put_fault(tx: Tx, invoice: InvoiceId, assets: Sequence[str], now: datetime) -> bool:
-    """Note that addresses of an invoice are not its wallets'; return False when that was noted before."""
-    done = await tx.fetchval(
-        "insert into address_faults (invoice_id, assets, found_at) values ($1, $2, $3) on conflict do nothing"
-        " returning invoice_id",
-        invoice,
-        list(assets),
-        now,
-    )
-    return done is not None
-
-
-async def faults(tx: "Tx | Pool[Any]") -> list[InvoiceId]:
-    """Return the invoices of which an address was not its wallet's, newest first, a hundred at most."""
-    rows = await tx.fetch("select invoice_id from address_faults order by found_at desc limit 100")
-    return [InvoiceId(row["invoice_id"]) for row in rows]
-
-
 async def locks(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, Lock]:
     """Return which rates of invoices are held, until when, and what a later payment is valued by."""
     rows = await tx.fetch(
@@ -239,6 +219,7 @@ def _terms(row: Mapping[str, Any], options: tuple[Option, ...]) -> Terms:
         redirect_url=row["redirect_url"],
         webhook_url=row["webhook_url"],
         link_id=None if row["link_id"] is None else LinkId(row["link_id"]),
+        seal=row["seal"],
     )
 
 

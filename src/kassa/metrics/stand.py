@@ -185,7 +185,11 @@ def _faults(row: Any) -> list[Family]:
     deadlocks = CounterMetricFamily("kassa_db_deadlocks", "Deadlocks that the database ended.", row["deadlocks"])
     return [
         _one("kassa_ledger_differences_open", "Where the books are not what a node shows.", row["differences"]),
-        _one("kassa_address_faults", "Invoices of which a stored address was not its wallet's.", row["addresses"]),
+        _one(
+            "kassa_address_faults",
+            "Open alerts of invoices, deposits and wallets that are not as they were issued.",
+            row["addresses"],
+        ),
         _one("kassa_assets_frozen", "Assets in doubt, which are not offered.", row["frozen"]),
         _one("kassa_db_longest_transaction_seconds", "Age of the oldest transaction.", row["longest"]),
         deadlocks,
