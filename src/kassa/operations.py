@@ -263,6 +263,16 @@ async def resume_network(settings: Settings, network: str, depth: int) -> Told:
     return await in_transaction(settings, work)
 
 
+async def give_up_network(settings: Settings, network: str) -> Told:
+    """Wait no more, after a restore, for a network that will not be followed any more."""
+
+    async def work(tx: Tx, now: datetime) -> Told:
+        await flow.give_up_network(tx, network, operator(), now)
+        return {"network": network, "given_up": True}
+
+    return await in_transaction(settings, work)
+
+
 async def thaw_asset(settings: Settings, asset: str) -> Told:
     """Offer and settle a frozen asset again, with its contract as it is now."""
     async with open_house(settings) as house:

@@ -64,3 +64,25 @@ async def test_an_alert_of_no_store_is_told_signed_again_after_a_failure_and_onc
             id_, at = one.headers["webhook-id"], int(one.headers["webhook-timestamp"])
             assert one.headers["webhook-signature"] == sign([Secret(SECRET)], id_, at, one.body)
         await built.marks.close()
+
+
+async def test_d26_what_is_told_after_a_restore_says_so_until_the_chain_is_caught_up_with(
+    database: Database, tmp_path: Path
+) -> None:
+    async with Sink(status(200)) as sink:
+        built = await build_house(database, tmp_path)
+        house = replace(
+            built, settings=replace(built.settings, alerts=Alerts(Secret(f"{sink.url}/ops"), Secret(SECRET)))
+        )
+        now = house.clock.now()
+        await database.pool.execute("insert into restores (restored_at, backup_at) values ($1, $1)", now)
+        async with telling(house):
+            async with database.transaction() as tx:
+                await alerts.open_alert(tx, BROKEN, now)
+            await sink.until(lambda: len(sink.got) == 1)
+            await database.pool.execute("update restores set caught_up_at = $1", house.clock.move(5))  # type: ignore[attr-defined]
+            async with database.transaction() as tx:
+                await alerts.close_alert(tx, BROKEN.kind, BROKEN.subject, "it is over", house.clock.move(5))  # type: ignore[attr-defined]
+            await sink.until(lambda: len(sink.got) == 2)
+        assert [one.headers.get("webhook-restored") for one in sink.got] == ["true", None]
+        await built.marks.close()

@@ -18,6 +18,8 @@ class Telling:
     alert: Alert
     closing: bool
     attempts: int
+    restored: bool = False
+    """It happened before the chain was caught up with after a restore: it may have been told before, by another id."""
 
     @property
     def happened_at(self) -> datetime:
@@ -33,14 +35,16 @@ async def claim(tx: Tx, now: datetime, until: datetime, oldest: timedelta) -> Se
                where (told_opened_at is null or (closed_at is not null and told_closed_at is null)) and tell_at <= $1
                  and (closed_at is null or closed_at > $3)
                order by id limit $4 for update skip locked)
-           returning id, told_opened_at is not null as closing, tell_attempts - 1 as attempts""",
+           returning id, told_opened_at is not null as closing, tell_attempts - 1 as attempts,
+               exists (select from restores r where coalesce(r.caught_up_at, 'infinity') >
+                   case when told_opened_at is null then opened_at else closed_at end) as restored""",
         now,
         until,
         now - oldest,
         MOST,
     )
     return [
-        Telling(await alerts.get(tx, None, row["id"]), row["closing"], row["attempts"])
+        Telling(await alerts.get(tx, None, row["id"]), row["closing"], row["attempts"], row["restored"])
         for row in sorted(rows, key=lambda row: str(row["id"]))
     ]
 

@@ -60,6 +60,10 @@ def _lines(told: dict[str, object]) -> list[str]:
         for each in told["active_wallets"]  # type: ignore[attr-defined]  # JSON
     ]
     lines.append("compare each with your signing device: one that was replaced since the backup is back")
+    lines.append(
+        "what is sent says webhook-restored until every network with a wallet was seen whole: `kassa doctor` names"
+        " those that are waited for; of one that you follow no more say `kassa network give-up NAME`"
+    )
     lines.append("the audit log ends where the backup did: see it, then `kassa audit accept --reason …`")
     lines.append(
         "start Kassa: it reads the chain from there, then `kassa reconcile`. Keys revoked since are valid again"

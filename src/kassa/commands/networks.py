@@ -35,3 +35,16 @@ def network_resume(
 
     told = ask(operations.resume_network(settings_of(config), network, depth))
     tell(told, as_json, f"{network} is followed again; reorganisations of up to {depth} blocks are allowed once")
+
+
+@network_app.command("give-up")
+def network_give_up(
+    network: Annotated[str, typer.Argument(help="The network's name, as it was in the settings.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that a network will not be followed any more: what is sent after a restore waits for it no longer."""
+    from kassa import operations
+
+    told = ask(operations.give_up_network(settings_of(config), network))
+    tell(told, as_json, f"nobody waits for {network} any more; following it again takes this back")

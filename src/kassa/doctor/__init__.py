@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 from rich.console import Console
@@ -39,7 +40,7 @@ from kassa.wallets.rules import USUAL_GAP, gap_advised, unpaid_bounds
 from kassa.wallets.run_store import live_keychains
 from kassa.watch import contract_store, node_store
 from kassa.watch.keys import MOST_OPEN, WatchedKeys
-from kassa.watch.store import network_rows
+from kassa.watch.store import awaited, behind_since, network_rows
 
 LEAST_FREE, LITTLE_FREE = 1 * 2**30, 5 * 2**30
 
@@ -127,8 +128,18 @@ async def _database(database: Database, settings: Settings) -> list[Finding]:
             detail = f"{len(absent)} migrations are missing"
             return [*findings, Finding("migrations", Verdict.FAIL, detail, "run `kassa migrate`")]
         findings.append(Finding("migrations", Verdict.OK, "the database is of this version"))
+        findings += await _restored(connection)
     findings += [*await _counters(database, settings), *await _gaps(database, settings)]
     return [*findings, await _addresses(database), await _audit(database, settings)]
+
+
+async def _restored(connection: Any) -> list[Finding]:  # a connection
+    restored_at = await behind_since(connection)
+    if restored_at is None:
+        return []
+    waiting = ", ".join(await awaited(connection, restored_at)) or "none (it is noted within ten minutes)"
+    detail = f"what is sent is still marked webhook-restored; networks not seen whole since: {waiting}"
+    return [Finding("restore", Verdict.WARN, detail, "follow each; of one that is no more say `kassa network give-up`")]
 
 
 async def _audit(database: Database, settings: Settings) -> Finding:

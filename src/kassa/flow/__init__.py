@@ -32,6 +32,7 @@ from kassa.flow.alerting import decide_alert, on_findings
 from kassa.flow.assigning import assign_payment, unassigned
 from kassa.flow.attempting import attempt_link, last_attempt
 from kassa.flow.chain import (
+    give_up_network,
     halt_network,
     note_node,
     on_chain_update,
@@ -136,6 +137,7 @@ __all__ = [
     "expected",
     "find_invoices",
     "find_payments",
+    "give_up_network",
     "halt_network",
     "invoice_list",
     "invoice_resource",

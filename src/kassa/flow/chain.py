@@ -210,6 +210,13 @@ async def resume_network(tx: Tx, network: str, depth: int, by: Actor, now: datet
     await audit.record(tx, by, "network.resumed", network, now, after={"allowed_reorg": depth})
 
 
+async def give_up_network(tx: Tx, network: str, by: Actor, now: datetime) -> None:
+    """Wait no more for a network that is followed no more; raises `NotFound`."""
+    if not await watch.give_up(tx, network, now):
+        raise NotFound(f"{network!r} is followed, or no network that was ever used: take it out of the settings first")
+    await audit.record(tx, by, "network.given_up", network, now)
+
+
 async def _attribute(tx: Tx, network: str, update: ChainUpdate, found: list[Found]) -> list[Found]:
     if not any(f.transfer.key.position.startswith(BY_BALANCE) for f in found):
         return found

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from asyncpg.pool import Pool
+
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import LeaseLost
 from kassa.core.facts import BlockRef, Tip
@@ -46,8 +48,9 @@ class NetworkRow:
 
 
 async def register(tx: Tx, network: str, chain: str) -> None:
-    """Make sure that a network has its row; raise nothing when it has."""
+    """Make sure that a network has its row; raise nothing when it has. Who follows it says that it is not gone."""
     await tx.execute("insert into networks (id, chain) values ($1, $2) on conflict (id) do nothing", network, chain)
+    await tx.execute("delete from networks_gone where network = $1", network)
 
 
 async def take_lease(tx: Tx, network: str, holder: str, seconds: int) -> Position | None:
@@ -231,14 +234,50 @@ async def resume(tx: Tx, network: str, depth: int) -> bool:
 
 
 async def note_caught_up(tx: Tx) -> None:
-    """Note, once every network that is followed has been seen whole after a restore, that news are news again."""
-    await tx.execute(
-        """update restores r set caught_up_at = now() where caught_up_at is null
-           and exists (select from networks where lease_until > now() - interval '60 seconds')
-           and not exists (
-               select from networks n where n.lease_until > now() - interval '60 seconds'
-               and (n.observed_at is null or n.observed_at < r.restored_at or n.state <> 'ok'))"""
+    """Note, once every network that matters was seen whole after a restore, that news are news again."""
+    restored_at = await behind_since(tx)
+    if restored_at is not None and not await awaited(tx, restored_at):
+        await tx.execute("update restores set caught_up_at = now() where caught_up_at is null")
+
+
+async def behind_since(tx: "Tx | Pool[Any]") -> datetime | None:
+    """Return when the last restore was that was not caught up with yet."""
+    found: datetime | None = await tx.fetchval("select max(restored_at) from restores where caught_up_at is null")
+    return found
+
+
+async def awaited(tx: "Tx | Pool[Any]", restored_at: datetime) -> list[str]:
+    """Return the networks whose news since a restore may still have been told before it: not seen whole again yet.
+
+    Those that are followed, and those with a wallet or an open invoice that nobody follows: a follower may be added
+    later, and tells all of it again. Not those that a person said are gone.
+    """
+    rows = await tx.fetch(
+        """select id from (
+               select id from networks where lease_until > now() - interval '60 seconds'
+               union select network from wallets where retired_at is null
+               union select f.network from invoices i join payment_options o on o.invoice_id = i.id
+                   join addresses f on f.id = o.address_id where i.deadline is not null
+               except select network from networks_gone
+           ) mattering left join networks n using (id)
+           where n.observed_at is null or n.observed_at < $1 or n.state <> 'ok'
+               or n.lease_until is null or n.lease_until < now() - interval '60 seconds' order by id""",
+        restored_at,
     )
+    return [row["id"] for row in rows]
+
+
+async def give_up(tx: Tx, network: str, now: datetime) -> bool:
+    """Keep that a network will not be followed any more; return False while somebody does, or where it is unknown."""
+    done = await tx.fetchval(
+        """insert into networks_gone (network, said_at) select $1::text, $2
+           where not exists (select from networks where id = $1 and lease_until > now())
+               and (exists (select from networks where id = $1) or exists (select from wallets where network = $1))
+           on conflict (network) do update set said_at = excluded.said_at returning network""",
+        network,
+        now,
+    )
+    return done is not None
 
 
 async def positions(tx: Tx) -> dict[str, Position]:

@@ -54,6 +54,8 @@ async def _tell(house: House, poster: Poster, told: Telling) -> None:
         "webhook-timestamp": str(timestamp),
         "webhook-signature": sign([secret], id_, timestamp, body),
     }
+    if told.restored:
+        headers["webhook-restored"] = "true"
     reply = await poster.post(url.reveal(), headers, body)
     jitter = Fraction(randbelow(1000), 1000)
     came = outcome(reply.status_code, told.attempts + 1, told.happened_at, house.clock.now(), jitter)
