@@ -14,7 +14,7 @@ import pytest
 
 from kassa.backup import archive, make, store
 from kassa.backup.restore import Wish, restore
-from kassa.backup.rules import Pace, chosen, skipped
+from kassa.backup.rules import Pace, chosen, outdated, skipped
 from kassa.core.clock import SystemClock
 from kassa.core.errors import BackupError, DatabaseError, SettingsError
 from kassa.core.secret import Secret
@@ -390,9 +390,35 @@ async def test_settings_of_the_environment_are_in_the_backup(place: Place, monke
     assert not any("KASSA_TEST" in line for line in lines)
 
 
+async def test_a_folder_that_is_missing_is_refused_and_nothing_written(place: Place) -> None:
+    for name in ("missing", "missing/kassa.age"):
+        with pytest.raises(BackupError, match="no folder"):
+            await place.backup(name)
+    assert not (place.folder / "missing").exists()
+
+
+async def test_a_folder_keeps_so_many_and_no_backup_is_in_another(place: Place) -> None:
+    folder = place.settings.data_dir
+    old = [folder / f"kassa-2026010{day}T000000Z.age" for day in (1, 2, 3)]
+    mine = [folder / "kassa-before-the-move.age", folder / "kassa-29990101T000000Z.age.partial"]
+    for path in (*old, *mine):
+        path.write_text("old")
+    told = await make.backup(place.settings, None, folder, [str(KEY.to_public())], quiet, 2)
+    assert told["removed"] == [path.name for path in old[:2]]
+    assert sorted(folder.glob("kassa-*")) == sorted([old[2], *mine, Path(told["file"])])
+    held = archive.read(Path(told["file"]), [KEY], None, quiet)
+    assert [name for name in held if name.startswith("data/")] == ["data/address-marks.json"]
+
+
+def test_the_backup_just_made_is_kept_by_a_clock_that_was_put_back() -> None:
+    names = [f"kassa-2026010{day}T000000Z.age" for day in (1, 2, 3)]
+    assert outdated(names, 1, names[0]) == names[1:]
+    assert outdated(names, 3, names[0]) == []
+
+
 async def test_without_a_public_key_there_is_no_backup(place: Place) -> None:
     with pytest.raises(SettingsError, match="recipient"):
-        await make.backup(place.settings, None, place.folder / "x", [], quiet)
+        await make.backup(place.settings, None, place.folder / "x.age", [], quiet)
     with pytest.raises(BackupError, match="public key"):
         await place.backup(key=str(KEY))
 

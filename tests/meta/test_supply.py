@@ -104,12 +104,21 @@ def test_e45_no_unit_reaches_more_than_its_role_asks(unit: str, denied: str, all
     assert (found["IPAddressDeny"], found.get("IPAddressAllow", "")) == (denied, allowed)
 
 
+def test_the_backup_unit_writes_where_systemd_makes_a_folder() -> None:
+    lines = (ROOT / "ops" / "systemd" / "kassa-backup.service").read_text("utf-8").splitlines()
+    found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    to = found["ExecStart"].split("--to ")[1].split()[0]
+    assert to in {f"/var/lib/{name}" for name in found["StateDirectory"].split()}
+    assert "ReadWritePaths" not in found  # a folder named there has to exist, or the unit fails
+
+
 def test_e45_no_container_reaches_more_than_its_role_asks() -> None:
     composed = yaml.safe_load((ROOT / "ops" / "compose.yaml").read_text("utf-8"))
     ways = {name: set(each["networks"]) for name, each in composed["services"].items()}
     shut = {"inside"}
     assert ways == {
-        "migrate": shut, "postgres": shut, "watch": shut, "api": shut | {"front"}, "work": shut | {"outside"},
+        "migrate": shut, "backup": shut, "postgres": shut, "watch": shut, "api": shut | {"front"},
+        "work": shut | {"outside"},
     }  # fmt: skip
     assert composed["networks"]["inside"] == {"internal": True}
     assert composed["networks"]["front"]["driver_opts"]["com.docker.network.bridge.enable_ip_masquerade"] == "false"

@@ -14,8 +14,9 @@ _SAY_EVERY_SECONDS = 2
 
 
 def backup(
-    to: Annotated[Path, typer.Option("--to", help="A file that is not there yet, or a folder.")],
+    to: Annotated[Path, typer.Option("--to", help="A folder, or a file that is not there yet and ends in .age.")],
     recipient: Annotated[list[str] | None, typer.Option(help="A public key of age: age1… or ssh-…")] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="Remove all but so many of the folder, the oldest.")] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -23,8 +24,8 @@ def backup(
     from kassa.backup import make
 
     file = config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
-    told = ask(make.backup(settings_of(config), file, to, recipient or (), Progress("dumped")))
-    print(json.dumps(told) if as_json else f"{told['file']}: {told['bytes']} bytes, read back and whole")
+    told = ask(make.backup(settings_of(config), file, to, recipient or (), Progress("dumped"), keep))
+    print(json.dumps(told) if as_json else "\n".join(_told(told)))
 
 
 def restore(
@@ -41,6 +42,14 @@ def restore(
     wish = restoring.Wish(file, identity, replace=replace, skip=skip)
     told = ask(restoring.restore(settings_of(config), wish, Progress("loaded")))
     print(json.dumps(told) if as_json else "\n".join(_lines(told)))
+
+
+def _told(told: dict[str, Any]) -> list[str]:
+    lines = [f"{told['file']}: {told['bytes']} bytes, read back and whole"]
+    lines += [f"removed: {name}" for name in told["removed"]]
+    if told["same_disk"]:
+        lines.append("it lies on the disk of data_dir, and dies with it: take it to another machine")
+    return lines
 
 
 def _lines(told: dict[str, object]) -> list[str]:

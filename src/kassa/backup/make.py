@@ -13,6 +13,7 @@ from kassa import __version__
 from kassa.backup import archive, programs, store
 from kassa.backup.archive import Tell
 from kassa.backup.reach import told_counter
+from kassa.backup.rules import outdated
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import BackupError, SettingsError
 from kassa.db import embedded
@@ -25,18 +26,18 @@ SETTINGS = "kassa.toml"
 ENVIRONMENT = "kassa.env"
 BESIDE = "data/"
 _LARGEST = 2**20
-_NOT_KEPT = (".lock", ".users", ".new")
+_NOT_KEPT = (".lock", ".users", ".new", ".age", ".partial")
 _EXCLUDED = f"--exclude-schema={store.OLD_SCHEMA}*"
 
 
 async def backup(
-    settings: Settings, file: Path | None, to: Path, given: Sequence[str], tell: Tell
+    settings: Settings, file: Path | None, to: Path, given: Sequence[str], tell: Tell, keep: int | None = None
 ) -> dict[str, Any]:  # JSON
     """Write a backup to a path, or under a name of its own into a folder, and verify it.
 
     `given` are public keys of age beside those of the settings. The file appears under its name only when it is whole
-    and verified: it was decrypted again and its dump unpacked to the end. Raises `BackupError`, `SettingsError`,
-    `DatabaseError`.
+    and verified: it was decrypted again and its dump unpacked to the end. Then all but the newest `keep` of its
+    folder go, if so many are named. Raises `BackupError`, `SettingsError`, `DatabaseError`.
     """
     recipients = [archive.recipient(text) for text in (*settings.backup.recipients, *given)]
     if not recipients:
@@ -56,14 +57,27 @@ async def backup(
         digest = await asyncio.to_thread(_write, settings, path, recipients, members, server, tell)
         size = path.stat().st_size
         await database.run(lambda tx: store.note_backup(tx, now, size, digest))
-    return {"file": str(path), "bytes": size, "database_bytes": about["bytes"], "sha256": digest}
+    return {
+        "file": str(path), "bytes": size, "database_bytes": about["bytes"], "sha256": digest,
+        "removed": [] if keep is None else _remove(path, keep),
+        "same_disk": path.stat().st_dev == settings.data_dir.stat().st_dev,
+    }  # fmt: skip
 
 
 def _path(to: Path, now: datetime) -> Path:
     path = to / f"kassa-{now:%Y%m%dT%H%M%SZ}.age" if to.is_dir() else to
+    if path.suffix != ".age" or not path.parent.is_dir():
+        raise BackupError(f"there is no folder {to}: make it (mkdir -m 0700), or name a file in one that ends in .age")
     if path.exists():
         raise BackupError(f"{path} is there already: nothing is overwritten")
     return path
+
+
+def _remove(made: Path, keep: int) -> list[str]:
+    old = outdated([path.name for path in made.parent.iterdir()], keep, made.name)
+    for name in old:
+        made.with_name(name).unlink(missing_ok=True)
+    return old
 
 
 def _settings(file: Path | None) -> dict[str, bytes]:

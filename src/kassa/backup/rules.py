@@ -1,5 +1,7 @@
 """What is decided about backups: which program may read which server, and how many addresses to pass over. Pure."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
@@ -9,6 +11,8 @@ MARGIN = 20
 """Addresses passed over in any case: what wallets bridge (BIP 44)."""
 MOST_ESTIMATED = 1_000_000
 """An estimate above this is not acted on: the operator says how many."""
+NAME = re.compile(r"kassa-[0-9]{8}T[0-9]{6}Z\.age")
+"""How a backup is called in a folder."""
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 
 
@@ -34,6 +38,15 @@ def skipped(pace: Pace, age: timedelta) -> int:
 
 def _per_second(issued: int, lived: timedelta, window: timedelta) -> Fraction:
     return Fraction(issued, int(min(window, max(lived, HOUR)).total_seconds()))
+
+
+def outdated(names: Iterable[str], keep: int, made: str) -> list[str]:
+    """Return the backups of a folder beyond the newest so many, the one just made counted and never among them.
+
+    By the moment in their names; what is called otherwise is not ours.
+    """
+    others = sorted(name for name in names if NAME.fullmatch(name) and name != made)
+    return others[: max(0, len(others) + 1 - keep)]
 
 
 def chosen(server: int, programs: dict[str, int]) -> str | None:
