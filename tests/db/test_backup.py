@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from kassa.db.life import Lives
 from kassa.db.pool import Database
 from kassa.main import open_books
 from kassa.settings import Settings
+from kassa.settings.model import Backup
 from kassa.wallets.mark import Mark, raise_marks, read_marks
 from tests.api.served import until
 from tests.e2e.program import KASSA
@@ -378,6 +380,22 @@ async def test_a_key_that_was_renewed_since_the_backup_is_kept_and_the_backups_p
         told = await restore(place.settings, Wish(later, place.identity, replace=True), quiet)
         assert (told["key_differs"], beside.read_text()) == (True, "c" * 64)
     assert [path.read_text() for path in place.settings.data_dir.glob("restored-address-key.*")] == ["a" * 64]
+
+
+async def test_the_address_key_in_a_backup_may_be_for_another_key_alone(place: Place) -> None:
+    other = pyrage.x25519.Identity.generate()
+    key = place.settings.data_dir / "address-key"
+    key.write_text("a" * 64)
+    place.settings = replace(place.settings, backup=Backup(key_recipients=(str(other.to_public()),)))
+    file = await place.backup()
+    assert b"a" * 64 not in pyrage.decrypt(await asyncio.to_thread(file.read_bytes), [KEY])
+    new = replace(place.settings, data_dir=place.folder / "new")
+    told = await restore(new, Wish(file, place.identity, replace=True), quiet)
+    assert (told["key_locked"], (new.data_dir / "address-key").exists()) == (True, False)
+    locked = new.data_dir / "restored-address-key.age"
+    assert pyrage.decrypt(locked.read_bytes(), [other]) == b"a" * 64
+    with pytest.raises(SettingsError, match="another key"):
+        await place.backup("both.age", other.to_public())
 
 
 async def test_settings_of_the_environment_are_in_the_backup(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

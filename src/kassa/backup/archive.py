@@ -51,6 +51,11 @@ def identities(path: Path) -> list[Any]:  # pyrage's identities have no common t
         raise BackupError(f"{path} is no identity file of age ({type(fault).__name__})") from None
 
 
+def locked(content: bytes, recipients: Sequence[Any]) -> bytes:
+    """Encrypt a small content to recipients: `age -d` opens it."""
+    return bytes(pyrage.encrypt(content, list(recipients)))
+
+
 def write(
     path: Path, recipients: Sequence[Any], members: Mapping[str, bytes], dump: IO[bytes], tell: Tell
 ) -> tuple[str, Any]:

@@ -63,6 +63,11 @@ def _lines(told: dict[str, object]) -> list[str]:
             " restored-address-key in place of address-key; if that one is not to be trusted any more, then"
             " `kassa address-key renew`"
         )
+    if told["key_locked"]:
+        lines.append(
+            "the key that sealed the backup's addresses is in restored-address-key.age, for backup.key_recipients;"
+            " unless this machine has it: `umask 077; age -d -i KEY restored-address-key.age > address-key`"
+        )
     lines += [_passed(each) for each in told["passed_over"]]  # type: ignore[attr-defined]  # JSON
     lines += [
         f"wallet of {each['store_id']} on {each['network']}: {each['fingerprint']}"

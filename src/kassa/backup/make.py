@@ -20,6 +20,7 @@ from kassa.db import embedded
 from kassa.main import open_books
 from kassa.settings import Settings
 from kassa.settings.read import is_setting
+from kassa.wallets.seal import FILE as KEY_FILE
 
 FORMAT = 2
 SETTINGS = "kassa.toml"
@@ -42,6 +43,9 @@ async def backup(
     recipients = [archive.recipient(text) for text in (*settings.backup.recipients, *given)]
     if not recipients:
         raise SettingsError("a backup is encrypted to a public key: name one by --recipient or backup.recipients")
+    if both := {*settings.backup.key_recipients} & {*settings.backup.recipients, *given}:
+        raise SettingsError(f"{min(both)[:20]}… is in backup.key_recipients and opens the backup too: name another key")
+    keyed = [archive.recipient(text) for text in settings.backup.key_recipients]
     now = SystemClock().now()
     path = _path(to, now)
     async with open_books(settings) as database:
@@ -53,7 +57,7 @@ async def backup(
             "format": FORMAT, "kassa": __version__, "at": rfc3339(about.pop("at")), **about,
             "counters": [told_counter(each) for each in counters],
         }  # fmt: skip
-        members = {"manifest.json": json.dumps(told).encode(), **_beside(settings.data_dir), **_settings(file)}
+        members = {"manifest.json": json.dumps(told).encode(), **_beside(settings.data_dir, keyed), **_settings(file)}
         digest = await asyncio.to_thread(_write, settings, path, recipients, members, server, tell)
         size = path.stat().st_size
         await database.run(lambda tx: store.note_backup(tx, now, size, digest))
@@ -88,10 +92,16 @@ def _settings(file: Path | None) -> dict[str, bytes]:
     )
 
 
-def _beside(data_dir: Path) -> dict[str, bytes]:
-    """Return the small files of the data folder: marks, keys, anchors; no locks, and not the server's own folder."""
+def _beside(data_dir: Path, keyed: Sequence[Any]) -> dict[str, bytes]:
+    """Return the small files of the data folder: marks, keys, anchors; no locks, and not the server's own folder.
+
+    The keys that seal addresses are encrypted to recipients of their own, where there are any.
+    """
     kept = (path for path in sorted(data_dir.iterdir()) if path.is_file() and path.suffix not in _NOT_KEPT)
-    return {BESIDE + path.name: path.read_bytes() for path in kept if path.stat().st_size <= _LARGEST}
+    found = {path.name: path.read_bytes() for path in kept if path.stat().st_size <= _LARGEST}
+    for name in [name for name in found if keyed and KEY_FILE in name]:
+        found[f"{name}.age"] = archive.locked(found.pop(name), keyed)
+    return {BESIDE + name: content for name, content in found.items()}
 
 
 def _write(

@@ -36,6 +36,7 @@ from kassa.wallets.seal import FILE as KEY_FILE
 
 Json = dict[str, Any]
 RESTORED_KEY = f"restored-{KEY_FILE}"
+LOCKED_KEY = f"{RESTORED_KEY}.age"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
         "passed_over": passed,
         "active_wallets": active,
         "key_differs": any(path.name == RESTORED_KEY for path in written),
+        "key_locked": any(path.name == LOCKED_KEY for path in written),
     }  # fmt: skip
 
 
@@ -185,6 +187,9 @@ def _put_beside(data_dir: Path, members: Mapping[str, bytes], written: list[Path
         # The one here was renewed since: it is kept, and what the backup's key sealed needs that one.
         found[RESTORED_KEY] = key
         _make_way(data_dir / RESTORED_KEY, key)
+    if (locked := found.pop(f"{KEY_FILE}.age", None)) is not None:
+        found[LOCKED_KEY] = locked
+        _make_way(data_dir / LOCKED_KEY, locked)
     for name, content in found.items():
         path = data_dir / Path(name).name
         if name == MARKS or path.exists():

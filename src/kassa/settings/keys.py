@@ -338,7 +338,7 @@ SECTIONS = {
         "webhook_url": Key(_receiver, secret=True, verbatim=True),
         "webhook_secret": Key(_signing_secret, secret=True, verbatim=True),
     },
-    "backup": {"recipients": Key(_recipients)},
+    "backup": {"recipients": Key(_recipients), "key_recipients": Key(_recipients)},
     "log": {
         "form": Key(_one_of("auto", "json", "console"), verbatim=True),
         "level": Key(_one_of("debug", "info", "warning", "error"), verbatim=True),

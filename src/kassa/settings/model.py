@@ -128,9 +128,10 @@ class Alerts:
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """To whose public keys of age backups are encrypted."""
+    """To whose public keys of age backups are encrypted, and to whose the address key in them besides, if anybody's."""
 
     recipients: tuple[str, ...] = ()
+    key_recipients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
