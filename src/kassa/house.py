@@ -13,6 +13,7 @@ from kassa.invoices.rules import sealed_text
 from kassa.invoices.tariffs import Tariffs
 from kassa.limits.limiter import Limiter
 from kassa.limits.model import Kind, Limit
+from kassa.limits.rules import MOST_ISSUED
 from kassa.rates.board import Board
 from kassa.settings import Limits, Network, Settings
 from kassa.wallets.guesses import Guesses
@@ -40,7 +41,7 @@ def limits_of(limits: Limits) -> Mapping[Kind, Limit]:
         Kind.STORE: Limit(limits.requests_per_store, 60),
         Kind.ADDRESS: Limit(limits.requests_per_address, 60),
         Kind.REFUSED: Limit(limits.refusals_per_address, 60),
-        Kind.ISSUED: Limit(limits.addresses_per_store, 3_600),
+        Kind.ISSUED: Limit(MOST_ISSUED if limits.addresses_per_store is None else limits.addresses_per_store, 3_600),
     }
 
 

@@ -11,9 +11,11 @@ import pytest
 
 from kassa.checkout.pages import handlers
 from kassa.core.errors import Throttled
+from kassa.flow.taking import count_issued
 from kassa.house import House, limits_of
 from kassa.limits.limiter import Limiter
 from kassa.limits.model import Kind, Limit
+from kassa.limits.rules import MOST_ISSUED
 from kassa.settings import Limits
 from kassa.stores.model import Store
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
@@ -185,6 +187,23 @@ async def test_e43_a_store_takes_no_more_addresses_than_its_quota(house: House, 
         assert tuple(issued) == (4, 4)
         move(house, 7200)
         assert (await served.all.post("/v1/invoices", ORDER)).status == 201
+
+
+async def test_e43_a_live_store_has_a_quota_out_of_the_box_and_a_test_store_none(
+    house: House, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.house.MOST_ISSUED", 2)
+    as_installed = replace(house, limits=Limiter(limits_of(Limits())))
+    for livemode, most in ((True, 2), (False, 5)):
+        given, shop = 0, replace(store, livemode=livemode)
+        for _ in range(5):
+            try:
+                count_issued(as_installed, shop, house.clock.now())
+            except Throttled:
+                continue
+            given += 1
+        assert given == most
+    assert MOST_ISSUED >= 20_000  # what no honest shop meets
 
 
 def test_e43_addresses_without_number_are_counted_in_bounded_memory(

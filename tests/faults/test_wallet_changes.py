@@ -111,6 +111,22 @@ async def test_e29_everybody_is_told_and_anybody_can_cancel(served: Served, othe
     assert acts[:3] == deeds[::-1]
 
 
+async def test_e29_no_receiver_is_muted_while_a_change_is_under_way(served: Served, other: Caller) -> None:
+    hook = {"url": "https://shop.example/hook", "events": ["*"]}
+    path = f"/v1/webhooks/{(await served.all.post('/v1/webhooks', hook)).json['id']}"
+    _, change = await asked(served)
+    for muting in ({"disabled": True}, {"url": "https://thief.example/"}, {"events": ["invoice.*"]}):
+        refused = await served.all.send("PATCH", path, muting)
+        assert (refused.status, refused.code) == (409, "change_under_way")
+    assert (await served.all.send("DELETE", path)).code == "change_under_way"
+    assert (await served.all.send("PATCH", path, {"disabled": False})).status == 200
+    served.house.clock.move(1)  # type: ignore[attr-defined]
+    later = f"/v1/webhooks/{(await served.all.post('/v1/webhooks', hook)).json['id']}"
+    assert (await served.all.send("DELETE", later)).status == 204  # it was never to hear of this
+    await other.post(f"/v1/wallet-changes/{change['id']}/cancel")
+    assert (await served.all.send("DELETE", path)).status == 204
+
+
 async def test_e29_no_setting_makes_a_change_of_a_live_store_hold_at_once(served: Served) -> None:
     _, change = await asked(served)
     house, now = served.house, served.house.clock.now()

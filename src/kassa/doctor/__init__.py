@@ -30,10 +30,11 @@ from kassa.db.server import weak_settings
 from kassa.doctor.egress import look_outside
 from kassa.doctor.finding import Finding, Verdict, skew
 from kassa.doctor.nodes import look_at_network
+from kassa.limits.rules import MOST_ISSUED
 from kassa.main import build_chains, open_server
 from kassa.privacy import exposures
 from kassa.rates.model import AlarmKind, NoRate
-from kassa.settings import Http, Settings
+from kassa.settings import Alerts, Http, Settings
 from kassa.wallets import gap_store
 from kassa.wallets.mark import mark_name, read_marks
 from kassa.wallets.rules import USUAL_GAP, gap_advised, unpaid_bounds
@@ -47,7 +48,7 @@ LEAST_FREE, LITTLE_FREE = 1 * 2**30, 5 * 2**30
 
 async def examine(settings: Settings, file: Path | None = None, role: str = "up") -> list[Finding]:
     """Look at what a role leans on (`up`: on everything), and at what it can reach; never raises for what it finds."""
-    findings = [_disk(settings.data_dir), *_proxy(settings.http), *_files(settings, file)]
+    findings = [_disk(settings.data_dir), *_proxy(settings.http), _operator(settings.alerts), *_files(settings, file)]
     findings += await look_outside(role)
     try:
         async with open_server(settings) as database:
@@ -107,6 +108,14 @@ def _proxy(http: Http) -> list[Finding]:
     return [Finding("proxy", Verdict.WARN, detail, remedy)]
 
 
+def _operator(told: Alerts) -> Finding:
+    if told.webhook_url is not None:
+        return Finding("operator", Verdict.OK, "alerts are sent to alerts.webhook_url")
+    detail = "alerts that concern no store reach nobody by themselves: alerts.webhook_url is not set"
+    remedy = "set it, or have Prometheus page somebody by ops/alerts.yml"
+    return Finding("operator", Verdict.WARN, detail, remedy)
+
+
 def _files(settings: Settings, file: Path | None) -> list[Finding]:
     found = [
         Finding("files", Verdict.WARN, f"{each.path}: {each.words}", each.remedy) for each in exposures(settings, file)
@@ -130,7 +139,8 @@ async def _database(database: Database, settings: Settings) -> list[Finding]:
         findings.append(Finding("migrations", Verdict.OK, "the database is of this version"))
         findings += await _restored(connection)
     findings += [*await _counters(database, settings), *await _gaps(database, settings)]
-    return [*findings, await _addresses(database), await _audit(database, settings)]
+    quota = await _quota(database, settings.limits.addresses_per_store)
+    return [*findings, *quota, await _addresses(database), await _audit(database, settings)]
 
 
 async def _restored(connection: Any) -> list[Finding]:  # a connection
@@ -187,6 +197,17 @@ async def _gaps(database: Database, settings: Settings) -> list[Finding]:
             remedy = f"set {advised} in your own wallet; with the usual {USUAL_GAP} it may not show all that you own"
             findings.append(Finding(f"{keychain.space} wallet", verdict, detail, remedy))
     return findings
+
+
+async def _quota(database: Database, asked: int | None) -> list[Finding]:
+    if not await live_keychains(database.pool):
+        return []
+    most = MOST_ISSUED if asked is None else asked
+    detail = f"a live store takes {most:,} addresses an hour at most" if most else "a leaked key may take any number"
+    remedy = (
+        "set limits.addresses_per_store to several times your best hour: beyond its gap limit a wallet sees nothing"
+    )
+    return [Finding("address quota", Verdict.OK if most else Verdict.WARN, detail, remedy)]
 
 
 async def _addresses(database: Database) -> Finding:

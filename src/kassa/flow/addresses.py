@@ -13,9 +13,8 @@ from kassa.core.errors import FieldFault, Invalid, Unavailable
 from kassa.core.ids import AddressId, CustomerId, new_id
 from kassa.core.money import Asset
 from kassa.db.pool import Tx
-from kassa.flow.taking import take
+from kassa.flow.taking import count_issued, take
 from kassa.house import House
-from kassa.limits.model import Kind
 from kassa.stores.model import Store
 from kassa.wallets.deposit_store import Deposited
 from kassa.wallets.model import NewAddress, Place, Taker, Wallet
@@ -50,7 +49,7 @@ async def prepare_address(house: House, store: Store, customer_id: str, asset_id
     # On the wallet that was there when it was issued, or on another network of this one's keychain.
     if await deposits.has_deposit(pool, customer.id, asset.network, wallet.keychain_id):
         return Issuing(asset, wallet, None)
-    house.limits.check(Kind.ISSUED, store.id, house.clock.now())
+    count_issued(house, store, house.clock.now())
     await take(house, [wallet], Taker(by), livemode=store.livemode)
     (index,) = await wallets.allocate(pool, [wallet.keychain_id])
     await house.marks.cover(wallet, index)

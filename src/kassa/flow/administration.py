@@ -10,11 +10,13 @@ from typing import Any
 import kassa.alerts.store as alerts
 import kassa.audit.store as audit
 import kassa.stores.store as stores
+import kassa.wallets.replacement_store as changes
 import kassa.wallets.store as wallets
 import kassa.webhooks.store as webhooks
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.audit.model import Actor
 from kassa.audit.rules import difference
+from kassa.core.errors import Conflict
 from kassa.core.ids import KeyId, StoreId, WebhookId
 from kassa.core.secret import Secret
 from kassa.db.pool import Tx
@@ -123,8 +125,10 @@ async def create_endpoint(
 async def update_endpoint(
     tx: Tx, by: Actor, store_id: StoreId, webhook_id: WebhookId, change: Change, now: datetime
 ) -> Endpoint:
-    """Change a receiver; raises `NotFound`."""
+    """Change a receiver; raises `NotFound`, or `Conflict` as `_refuse_to_mute` does."""
     was = await webhooks.get_endpoint(tx, store_id, webhook_id)
+    if change != Change(disabled=False):
+        await _refuse_to_mute(tx, was)
     made = await webhooks.update_endpoint(tx, store_id, webhook_id, change, now)
     before, after = difference(endpoint_resource(was), endpoint_resource(made))
     replaced = {"signed_anew": True} if change.secret is not None else {}
@@ -135,8 +139,9 @@ async def update_endpoint(
 
 
 async def delete_endpoint(tx: Tx, by: Actor, store_id: StoreId, webhook_id: WebhookId, now: datetime) -> None:
-    """Delete a receiver; raises `NotFound`."""
+    """Delete a receiver; raises `NotFound`, or `Conflict` as `_refuse_to_mute` does."""
     was = await webhooks.get_endpoint(tx, store_id, webhook_id)
+    await _refuse_to_mute(tx, was)
     await webhooks.delete_endpoint(tx, store_id, webhook_id, now)
     await audit.record(tx, by, "webhook.deleted", webhook_id, now, store_id=store_id, before=endpoint_resource(was))
 
@@ -154,6 +159,18 @@ async def show_webhook_secret(tx: Tx, by: Actor, store_id: str, now: datetime) -
     store = await stores.get_store(tx, store_id)
     await audit.record(tx, by, "webhook_secret.shown", store_id, now, store_id=store_id)
     return store.webhook_secret
+
+
+async def _refuse_to_mute(tx: Tx, endpoint: Endpoint) -> None:
+    """Raise `Conflict` (`change_under_way`) for a receiver that is to hear of the change of a wallet.
+
+    Who steals a key that may ask for a change may often change receivers, too: nobody would hear of it in time.
+    """
+    if await changes.is_asked_since(tx, endpoint.store_id, endpoint.created_at):
+        raise Conflict(
+            "a wallet is being changed, and who listens here is to hear of it: wait until it has ended, or cancel it",
+            code="change_under_way",
+        )
 
 
 def _added(wallet: Wallet, by: Actor) -> Finding:

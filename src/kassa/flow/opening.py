@@ -19,14 +19,13 @@ from kassa.flow import picture as pictures
 from kassa.flow import pricing
 from kassa.flow.addresses import new_address, watched_networks
 from kassa.flow.picture import Picture
-from kassa.flow.taking import take
+from kassa.flow.taking import count_issued, take
 from kassa.house import House
 from kassa.invoices import quote as quotes
 from kassa.invoices.model import Announced, Option, Order, Terms
 from kassa.invoices.opening_store import NewInvoice
 from kassa.invoices.policy import agreed
 from kassa.invoices.rules import fresh, sealed_text
-from kassa.limits.model import Kind
 from kassa.stores.model import Store
 from kassa.stores.store import Reading
 from kassa.wallets.model import NewAddress, Place, Taker, Wallet
@@ -85,7 +84,7 @@ async def quote_invoice(
     `Invalid`; `Throttled` beyond a limit, when every wallet is full, or that of one asset which a shop's order names;
     `Unavailable` when nothing that the order names can be offered; `Outdated` when no index can be guessed.
     """
-    house.limits.check(Kind.ISSUED, store.id, now, count=not again)
+    count_issued(house, store, now, again=again)
     price = quotes.price(order)
     if order.customer_id is not None and not await house.database.ask(customers.known, (store.id, order.customer_id)):
         raise Invalid(FieldFault("customer_id", "is not a customer of this store"))

@@ -1,11 +1,23 @@
-"""Take addresses within the bound of those in a row that nobody paid."""
+"""Take addresses within the quota of a store, and the bound of those in a row that nobody paid."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 import kassa.wallets.run_store as runs
 from kassa.core.errors import Throttled
 from kassa.house import House
+from kassa.limits.model import Kind
+from kassa.stores.model import Store
 from kassa.wallets.model import Taker, Wallet
+
+
+def count_issued(house: House, store: Store, now: datetime, *, again: bool = False) -> None:
+    """Count addresses that a store takes; with `again` they were counted before. Raises `Throttled` beyond its quota.
+
+    Test stores have none unless the settings say so: nobody looks for their coins.
+    """
+    if store.livemode or house.settings.limits.addresses_per_store is not None:
+        house.limits.check(Kind.ISSUED, store.id, now, count=not again)
 
 
 async def take(

@@ -6,6 +6,9 @@ from functools import lru_cache
 
 from kassa.limits.model import Kind, Limit, Tally
 
+MOST_ISSUED = 20_000
+"""Addresses that a live store takes in an hour unless the settings say otherwise: five a second, all the time."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Room = tuple[Kind, bool]
 """What is counted side by side: the subjects of one kind, IPv6 networks apart from all others."""

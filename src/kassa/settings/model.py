@@ -114,7 +114,7 @@ class Limits:
     requests_per_store: int = 240_000
     requests_per_address: int = 1_200
     refusals_per_address: int = 120
-    addresses_per_store: int = 0
+    addresses_per_store: int | None = None  # None: `limits.rules.MOST_ISSUED`, in live stores alone
     unpaid_addresses: int | None = None  # in a row, of a wallet; None: for payers of links alone
 
 

@@ -92,6 +92,17 @@ async def under_way(tx: Tx) -> list[str]:
     return [row["id"] for row in await tx.fetch("select id from wallet_changes where ended_at is null order by id")]
 
 
+async def is_asked_since(tx: Tx, store_id: str, moment: datetime) -> bool:
+    """Tell whether the change of a wallet of a store is under way that was asked for since a moment."""
+    return bool(
+        await tx.fetchval(
+            "select exists (select from wallet_changes where store_id = $1 and ended_at is null and asked_at >= $2)",
+            store_id,
+            moment,
+        )
+    )
+
+
 async def retire(tx: Tx, wallet_id: str, now: datetime) -> None:
     """End a wallet: it issues nothing more. Without its seal it cannot be brought back by the database alone."""
     await tx.execute(
