@@ -100,7 +100,10 @@ def bodies(premises: Premises, ids: Ids) -> dict[str, dict[str, Any]]:
     return {
         "alerts/{id}/acknowledge": {"note": "I look"},
         "alerts/{id}/close": {"note": "It is over"},
-        "invoices/new": {"amount": "9.90", "currency": "EUR", "expires_in": "900", "payment_options": f"BTC@{BITCOIN}"},
+        "invoices/new": {
+            "amount": "9.90", "currency": "EUR", "expires_in": "900", "payment_options": f"BTC@{BITCOIN}",
+            "customer": ids["cus"], "metadata": "table = 7",
+        },
         "invoices/{id}/mark": {"as": "settled"},
         "links/new": words | {"amount": "5", "currency": "EUR", "reusable": "yes", "show_received": "no"},
         "links/{id}": words | {"show_received": "yes"},

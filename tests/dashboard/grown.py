@@ -49,7 +49,7 @@ insert into deliveries select (json_populate_record(d, json_build_object('id', '
         'created_at', d.created_at - interval '400 days'))).*
     from deliveries d, generate_series(1, $1::int) n where d.id = $4;
 insert into customers select (json_populate_record(c, json_build_object('id', 'cus_' || lpad(n::text, 29, '0'),
-        'reference', 'old-' || n))).*
+        'reference', 'old-' || n, 'name', 'A' || n))).*
     from customers c, generate_series(1, $1::int) n where c.id = $5;
 insert into payment_links select (json_populate_record(l, json_build_object('id', 'lnk_' || lpad(n::text, 29, '0'),
         'status', case when n % 2 = 0 then 'closed' else 'completed' end, 'deadline', null))).*

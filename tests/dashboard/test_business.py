@@ -1,15 +1,19 @@
 """Pages about links, customers, books, wallets, webhooks, events, networks, alerts and the audit log."""
 
+import json
 import re
 from dataclasses import replace
 from datetime import timedelta
 from html import unescape
+from urllib.parse import urlencode
 
 import pytest
 
 import kassa.dashboard.pages as every
 from kassa.alerts import store as alerts
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
+from kassa.core.ids import CustomerId
+from kassa.customers import store as customer_store
 from kassa.dashboard.page import MEMBER
 from kassa.dashboard.pages import alerts as alerts_page
 from kassa.dashboard.pages import audit, books, customers, events, links, networks, wallets, webhooks
@@ -289,6 +293,39 @@ async def test_a_payment_leads_to_a_public_site_where_its_network_has_one(shop: 
         '<a href="https://explorer.example/tx/ab" rel="noopener noreferrer" target="_blank">explorer.example</a>'
         in text
     )
+
+
+async def test_customers_are_found_by_what_they_are_called_with_what_they_have(shop: Premises) -> None:
+    owner = await shop.member(Role.OWNER)
+    ada = await made(owner, shop, "customers", "/customers", reference="user-17", name="Ada_Lovelace")
+    await made(owner, shop, "customers", "/customers", reference="user-18", name="Grace 100%")
+    async with shop.house.database.transaction() as tx:
+        await customer_store.move(tx, {(CustomerId(ada), f"BTC@{BITCOIN}"): 12_345})
+    for text, who in (
+        ("ada_", "user-17"), ("ADA", "user-17"), ("user-17", "user-17"), (ada, "user-17"), ("grace 1", "user-18"),
+        ("a%", ""), ("lovelace", ""), ("user", ""),
+    ):  # fmt: skip
+        words = (await owner.open(shop.at("customers") + "?" + urlencode({"search": text}))).words
+        assert [who for who in ("user-17", "user-18") if f" {who} " in words] == ([who] if who else []), text
+        assert ("0.00012345 BTC" in words) == (who == "user-17")
+
+
+async def test_an_invoice_is_made_by_hand_for_a_customer_with_metadata(shop: Premises) -> None:
+    owner, pool = await shop.member(Role.OWNER), shop.house.database.pool
+    ada = await made(owner, shop, "customers", "/customers", reference="user-17", name="Ada")
+    await owner.open(shop.at(f"customers/{ada}"))
+    lead = re.findall(r'href="([^"]*invoices/new[^"]*)"', owner.seen.text)[0]
+    await owner.open(lead)
+    wrong = await owner.submit("invoices/new", amount="5", metadata="table 7")
+    assert (wrong.status, "is not a line such as" in wrong.words, "table 7" in wrong.words) == (422, True, True)
+    wrong = await owner.submit("invoices/new", amount="5", customer="nobody", metadata="")
+    assert (wrong.status, "is no customer" in wrong.words) == (422, True)
+    for who in (ada, "user-17"):
+        await owner.open(lead)
+        done = await owner.submit("invoices/new", amount="5", customer=who, metadata="table = 7\r\n\r\nnote = a = b")
+        row = await pool.fetchrow("select customer_id, metadata from invoices order by id desc limit 1")
+        assert (done.status, row["customer_id"]) == (200, ada)
+        assert json.loads(row["metadata"]) == {"table": "7", "note": "a = b"}
 
 
 async def test_the_networks_say_how_far_they_are_and_how_their_nodes_do(shop: Premises) -> None:

@@ -49,7 +49,7 @@ QUERIES = {
     "events": ("type=payment.*", "type=invoice.*", "cursor=5"),
     "links": ("status=open", "status=closed"),
     "alerts": ("status=open", "status=closed"),
-    "customers": ("reference=old-77",),
+    "customers": ("reference=old-77", "search=old-77", "search=Nobody", "search=A", "cursor=cus_{}"),
     "books": ("account=sales", "account=losses", "invoice_id=inv_{}", "payment_id=pay_{}", "cursor=ent_{}"),
     "reports": tuple(f"report={name}" for name in books.REPORTS),
     "reports/file": tuple(f"report={name}" for name in books.REPORTS),

@@ -46,7 +46,7 @@ async def test_one_address_serves_ether_and_tokens_and_each_becomes_credit_of_it
     await evm.anvil.fund(token, PRICE_USDC, "USDC")
     await evm.mine(4)
     async with evm.house.database.transaction() as tx:
-        held = await customers.balances(tx, ada.id)
+        held = (await customers.balances(tx, [ada.id]))[ada.id]
     assert [(each.asset, each.available, each.pending) for each in held] == [
         ("ETH@anvil", PRICE_WEI, 0),
         ("USDC@anvil", PRICE_USDC, 0),

@@ -58,15 +58,18 @@ async def known(pool: "Pool[Any]", asked: Sequence[tuple[StoreId, str]]) -> Sequ
     return [each in found for each in asked]
 
 
-async def page(tx: Tx, store_id: StoreId, reference: str | None, before: str | None, limit: int) -> list[Customer]:
-    """Return a store's customers, newest first, those before an id."""
+async def page(
+    tx: Tx, store_id: StoreId, reference: str | None, found: Sequence[CustomerId] | None, before: str | None, limit: int
+) -> list[Customer]:
+    """Return a store's customers, newest first, those before an id; `found`: these alone."""
     rows = await tx.fetch(
         """select * from customers where store_id = $1 and ($2::text is null or reference = $2)
-           and ($3::text is null or id < $3) order by id desc limit $4""",
+           and ($3::text is null or id < $3) and ($5::text[] is null or id = any($5)) order by id desc limit $4""",
         store_id,
         reference,
         before,
         limit,
+        found,
     )
     return [_customer(row) for row in rows]
 
@@ -76,20 +79,23 @@ async def lock(tx: Tx, customers: Sequence[CustomerId]) -> None:
     await tx.execute("select from customers where id = any($1) order by id for no key update", sorted(customers))
 
 
-async def balances(tx: Tx, customer_id: CustomerId) -> list[Balance]:
-    """Return what a customer has, by asset."""
+async def balances(tx: Tx, customers: Collection[CustomerId]) -> dict[CustomerId, list[Balance]]:
+    """Return what customers have, by asset."""
     rows = await tx.fetch(
-        """select asset, sum(available) as available, sum(pending) as pending, sum(owed) as owed,
+        """select customer_id, asset, sum(available) as available, sum(pending) as pending, sum(owed) as owed,
                sum(written_off) as written_off from (
-               select asset, units as available, 0 as pending, owed, written_off from customer_balances
-               where customer_id = $1
+               select customer_id, asset, units as available, 0 as pending, owed, written_off from customer_balances
+               where customer_id = any($1)
                union all
-               select asset, 0, units, 0, 0 from payments
-               where customer_id = $1 and status in ('detected', 'confirming')
-           ) known group by asset order by asset""",
-        customer_id,
+               select customer_id, asset, 0, units, 0, 0 from payments
+               where customer_id = any($1) and status in ('detected', 'confirming')
+           ) known group by customer_id, asset order by customer_id, asset""",
+        list(customers),
     )
-    return [read_balance(row) for row in rows]
+    found: dict[CustomerId, list[Balance]] = {customer: [] for customer in customers}
+    for row in rows:
+        found[CustomerId(row["customer_id"])].append(read_balance(row))
+    return found
 
 
 def read_balance(row: Record) -> Balance:

@@ -55,7 +55,7 @@ from kassa.flow.detecting import (
     expected,
     note_round,
 )
-from kassa.flow.finding import find_invoices, find_payments
+from kassa.flow.finding import find_customers, find_invoices, find_payments
 from kassa.flow.guarding import check_addresses, check_deposits, check_wallets
 from kassa.flow.keeping import keep_sums
 from kassa.flow.linking import (
@@ -135,6 +135,7 @@ __all__ = [
     "delete_endpoint",
     "detect",
     "expected",
+    "find_customers",
     "find_invoices",
     "find_payments",
     "give_up_network",

@@ -1,9 +1,10 @@
-"""Find a store's invoices and payments by whatever a person has at hand: an id, a reference, an address, a txid."""
+"""Find invoices, payments and customers by whatever a person has at hand: an id, a reference, an address, a txid."""
 
+import kassa.customers.search_store as customers
 import kassa.invoices.search_store as invoices
 import kassa.payments.list_store as payments
 from kassa.core.errors import Invalid
-from kassa.core.ids import InvoiceId, PaymentId
+from kassa.core.ids import CustomerId, InvoiceId, PaymentId
 from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.stores.model import Store
@@ -22,6 +23,12 @@ async def find_payments(tx: Tx, house: House, store: Store, text: str) -> list[P
     """
     sought = _cleaned(text)
     return await payments.search(tx, store.id, sought, _scripts(house, sought), [*house.chains, *house.former])
+
+
+async def find_customers(tx: Tx, house: House, store: Store, text: str) -> list[CustomerId]:
+    """Return a store's customers of a whole id, reference or address, or whose name begins so; a hundred at most."""
+    sought = _cleaned(text)
+    return await customers.search(tx, store.id, sought, _scripts(house, sought)) if sought else []
 
 
 def _cleaned(text: str) -> str:

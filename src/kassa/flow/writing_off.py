@@ -38,7 +38,8 @@ async def write_off(
     await lost_credit.tell(tx, purse, left, store.id, now, ended="it was written off")
     told = {"asset": asset, "amount": format_units(asked.units, asked.decimals), "note": note}
     await audit.record(tx, by, "customer.written_off", asked.customer_id, now, store_id=store.id, after=told)
-    (balance,) = [each for each in await customers.balances(tx, asked.customer_id) if each.asset == asset]
+    held = (await customers.balances(tx, [asked.customer_id]))[asked.customer_id]
+    (balance,) = [each for each in held if each.asset == asset]
     return balance_resource(balance, {asset: asked.decimals})
 
 

@@ -30,8 +30,15 @@ async def _create(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.CustomerQuery = call.query
     before, reference = read_cursor("cus", query.cursor), line("reference", query.reference)
-    found = await customers.page(tx, call.store.id, reference, before, query.limit + 1)
-    return page([customer_resource(customer) for customer in found], query.limit)
+    sought = None if query.search is None else await flow.find_customers(tx, call.house, call.store, query.search)
+    found = await customers.page(tx, call.store.id, reference, sought, before, query.limit + 1)
+    listed = page([customer_resource(customer) for customer in found], query.limit)
+    if query.expand == "balances":
+        known = await decimals(tx)
+        held = await customers.balances(tx, [customer.id for customer in found])
+        for one in listed["data"]:
+            one["balances"] = [balance_resource(balance, known) for balance in held[one["id"]]]
+    return listed
 
 
 async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -50,7 +57,7 @@ async def _issue_address(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 async def _balances(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     customer = await customers.get(tx, call.store.id, call.id)
     known = await decimals(tx)
-    data = [balance_resource(balance, known) for balance in await customers.balances(tx, customer.id)]
+    data = [balance_resource(balance, known) for balance in (await customers.balances(tx, [customer.id]))[customer.id]]
     return {"data": data, "next_cursor": None}
 
 
@@ -95,7 +102,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="GET", path="/v1/customers", name="list_customers", summary="List customers, newest first",
-        access="customers:read", query=shapes.CustomerQuery, work=_list, result=shapes.Page[shapes.Customer],
+        access="customers:read", query=shapes.CustomerQuery, work=_list, result=shapes.Page[shapes.ListedCustomer],
     ),
     Endpoint(
         method="GET", path="/v1/customers/{id}", name="get_customer", summary="Read a customer",

@@ -21,6 +21,7 @@ from kassa.api.shapes.customers import (
     CustomerOrder,
     CustomerQuery,
     DepositAddress,
+    ListedCustomer,
     StatementLine,
     WriteOff,
 )
@@ -151,6 +152,7 @@ __all__ = [
     "LinkChange",
     "LinkOrder",
     "LinkQuery",
+    "ListedCustomer",
     "Mark",
     "Moment",
     "Network",

@@ -2,11 +2,25 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Raw, Struct, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from kassa.api.shapes.invoices import _LINE
 from kassa.api.shapes.words import Amount, AssetId, PageQuery, Signed, Time
 from kassa.customers.model import NOTE_LENGTH
+
+
+class Balance(Struct):
+    """What a customer can spend, what they sent that is not yet settled, and what they spent and then lost.
+
+    `written_off` is how much of `owed` a person has declared a loss.
+    """
+
+    object: Literal["balance"]
+    asset: AssetId
+    available: Amount
+    pending: Amount
+    owed: Amount
+    written_off: Amount
 
 
 class Customer(Struct):
@@ -19,6 +33,12 @@ class Customer(Struct):
     name: str | None
     metadata: dict[str, Any]  # JSON
     created_at: Time
+
+
+class ListedCustomer(Customer):
+    """A customer in a list; with `expand=balances`, what they have."""
+
+    balances: list[Balance] | UnsetType = UNSET
 
 
 class CustomerOrder(Struct, forbid_unknown_fields=True, frozen=True):
@@ -42,6 +62,17 @@ class CustomerQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
     """Which customers."""
 
     reference: Annotated[str, Meta(max_length=200)] | None = None
+    search: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1, max_length=200,
+                description="A whole id, reference or deposit address, or how the name begins; a hundred at most.",
+            ),
+        ]
+        | None
+    ) = None  # fmt: skip
+    expand: Annotated[Literal["balances"], Meta(description="Show what each has.")] | None = None
 
 
 class AddressOrder(Struct, forbid_unknown_fields=True, frozen=True):
@@ -60,20 +91,6 @@ class DepositAddress(Struct):
     network: str
     address: str
     created_at: Time
-
-
-class Balance(Struct):
-    """What a customer can spend, what they sent that is not yet settled, and what they spent and then lost.
-
-    `written_off` is how much of `owed` a person has declared a loss.
-    """
-
-    object: Literal["balance"]
-    asset: AssetId
-    available: Amount
-    pending: Amount
-    owed: Amount
-    written_off: Amount
 
 
 class WriteOff(Struct, forbid_unknown_fields=True, frozen=True):

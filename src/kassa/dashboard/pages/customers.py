@@ -10,9 +10,17 @@ from kassa.dashboard.visit import Visit
 
 
 async def _list(visit: Visit) -> Screen:
-    asked = {name: visit.query[name] for name in ("reference", "cursor") if visit.query.get(name)}
+    asked = {name: visit.query[name] for name in ("search", "reference", "cursor") if visit.query.get(name)}
     once = visit.form.get("once") or token_hex(8)
-    return Screen("customers.html", {"list": await visit.ask("list_customers", query=asked), "once": once})
+    found = await visit.ask("list_customers", query=asked | {"expand": "balances"})
+    for customer in found["data"]:
+        customer["held"] = [one for one in customer["balances"] if _is_more(one["available"], one["pending"])]
+        customer["owing"] = any(one["owed"] != one["written_off"] for one in customer["balances"])
+    return Screen("customers.html", {"list": found, "once": once})
+
+
+def _is_more(*amounts: str) -> bool:
+    return any(amount.strip("0.") for amount in amounts)
 
 
 async def _one(visit: Visit) -> Screen:

@@ -81,8 +81,36 @@ async def _create(visit: Visit) -> Go:
     if form.many["payment_options"]:
         body["payment_options"] = form.many["payment_options"]
     body.setdefault("amount", "")
+    if customer := form.get("customer").strip():
+        body["customer_id"] = await _customer(visit, customer)
+    if metadata := _metadata(form.get("metadata")):
+        body["metadata"] = metadata
     made = await visit.ask("create_invoice", body=body, once=form.get("once"))
     return Go(f"invoices/{made['id']}", "created")
+
+
+async def _customer(visit: Visit, text: str) -> str:
+    """Return the id of the customer of an id or reference; raises `Invalid`."""
+    found = (await visit.ask("list_customers", query={"search": text[:200]}))["data"]
+    known = [one["id"] for one in found if text in (one["id"], one["reference"])]
+    if not known:
+        raise Invalid(FieldFault("customer", "is no customer's id or reference"))
+    return str(known[0])
+
+
+def _metadata(text: str) -> dict[str, str]:
+    """Read lines such as `table = 7`; raises `Invalid`."""
+    read: dict[str, str] = {}
+    for line in text.splitlines():
+        name, sign, value = (part.strip() for part in line.partition("="))
+        if not (name or sign):
+            continue
+        if not (name and sign):
+            raise Invalid(FieldFault("metadata", f"{line[:60]!r} is not a line such as: table = 7"))
+        if name in read:
+            raise Invalid(FieldFault("metadata", f"{name[:60]!r} is given twice"))
+        read[name] = value
+    return read
 
 
 PAGES: tuple[Page, ...] = (
@@ -93,7 +121,7 @@ PAGES: tuple[Page, ...] = (
 ACTIONS: tuple[Action, ...] = (
     Action(
         path="invoices/new", access="invoices:write", act=_create, form="invoices/new",
-        fields=(*_TEXTS, "expires_in", "once"), many=("payment_options",),
+        fields=(*_TEXTS, "customer", "metadata", "expires_in", "once"), many=("payment_options",),
     ),
     Action(
         path="invoices/{id}/mark", access="invoices:decide", act=_mark, form="invoices/{id}", fields=("as",),
