@@ -44,6 +44,7 @@ from tests.house import add_store, build_house
 HEAD = "GET {} HTTP/1.1\r\nhost: 127.0.0.1\r\naccept-encoding: gzip\r\naccept-language: en-GB,en;q=0.9\r\n\r\n"
 LANES = 32  # connections that ask at once
 MOST_BYTES, LEAST_RENDERS, MOST_SECONDS = 30_000, 500, 1.0
+MOST_AT_ONCE = 14_600  # bytes that a new connection sends before it must hear of the other side (RFC 6928)
 
 
 def serve(url: str, data_dir: str, pipe: Connection) -> None:
@@ -125,13 +126,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def weigh(port: int, path: str) -> int:
-    """Return the bytes of a first view: the page and all that it loads, with their heads."""
+async def weigh(port: int, path: str) -> tuple[int, int]:
+    """Return the bytes of the page itself, and of a first view: the page and all that it loads, with their heads."""
     lane = await Lane.open(port)
     page = await lane.get(path)
     text = gzip.decompress(page.partition(b"\r\n\r\n")[2]).decode()
     loaded = re.findall(r'(?:href|src)="(/i/assets/[^"]+)"', text)
-    return len(page) + sum([len(await lane.get(one)) for one in loaded])
+    return len(page), len(page) + sum([len(await lane.get(one)) for one in loaded])
 
 
 async def fan_out(port: int, ids: list[str], url: str, description: str) -> float:
@@ -174,8 +175,8 @@ async def measure(url: str, port: int, pid: int, pipe: Connection, count: int, s
 
     ids = await made(count)
     paths = [f"/i/{id_}" for id_ in ids]
-    weight = await weigh(port, paths[0])
-    print(f"made {count} invoices; a first view weighs {weight} bytes", flush=True)
+    page, weight = await weigh(port, paths[0])
+    print(f"made {count} invoices; a first view weighs {weight} bytes, {page} of them the page", flush=True)
     first = await rate(port, paths, None)
     lane = await Lane.open(port)
     times = []
@@ -195,6 +196,7 @@ async def measure(url: str, port: int, pid: int, pipe: Connection, count: int, s
     one = await fan_out(port, ids[:1] * 1_000, url, "one")
     many = await fan_out(port, ids[:1_000], url, "many")
     return {
+        "page_bytes": page,
         "weight_bytes": weight,
         "server_ms": round(median(times) * 1000, 2),
         "first_renders_per_second": round(first),
@@ -205,7 +207,10 @@ async def measure(url: str, port: int, pid: int, pipe: Connection, count: int, s
         "fan_out_one_invoice_seconds": round(one, 3),
         "fan_out_1000_invoices_seconds": round(many, 3),
         "load": os.getloadavg()[0],
-        "met": weight <= MOST_BYTES and min(first, renders) >= LEAST_RENDERS and max(one, many) <= MOST_SECONDS,
+        "met": page <= MOST_AT_ONCE
+        and weight <= MOST_BYTES
+        and min(first, renders) >= LEAST_RENDERS
+        and max(one, many) <= MOST_SECONDS,
     }
 
 
@@ -242,7 +247,8 @@ def main() -> None:
         process.kill()
         server.close()
     print(
-        f"first view {figures['weight_bytes']:,} bytes (at most {MOST_BYTES:,}), {figures['server_ms']} ms; "
+        f"the page {figures['page_bytes']:,} bytes (at most {MOST_AT_ONCE:,}, for one round trip), the first view "
+        f"{figures['weight_bytes']:,} (at most {MOST_BYTES:,}), {figures['server_ms']} ms; "
         f"{figures['renders_per_second']}/s again ({figures['server_cpu_us']} µs of CPU each) and "
         f"{figures['first_renders_per_second']}/s for the first time (at least {LEAST_RENDERS}; a file from memory: "
         f"{figures['limit_per_second']}/s); news to 1,000 pages of one invoice in "

@@ -13,6 +13,7 @@ from time import monotonic
 import pytest
 
 from kassa.chains.registry import FAMILIES
+from kassa.checkout.languages import SPOKEN
 from kassa.checkout.pages import handlers
 from kassa.checkout.stream import REST_SECONDS, Streams
 from kassa.core.ids import InvoiceId
@@ -155,6 +156,18 @@ async def test_a_first_view_weighs_less_than_30_kilobytes(served: Served, payer:
 
     assert page.headers["content-encoding"] == "gzip"
     assert weight < 30_000 - MAX_BYTES, weight  # so that the heaviest logo fits in
+
+
+@pytest.mark.parametrize("lang", SPOKEN)
+async def test_all_that_it_takes_to_pay_comes_in_the_first_round_trip(served: Served, payer: Caller, lang: str) -> None:
+    invoice = await served.all.invoice(description="Größe ☕ 価格 " * 40, redirect_url="https://shop.example/done")
+    page = await payer.get(f"/i/{invoice['id']}?lang={lang}", headers={"accept-encoding": "gzip"})
+    heads = 16 + sum(len(name) + len(value) + 4 for name, value in page.headers.items())
+    option = invoice["payment_options"][0]
+    for needed in (option["address"], option["uri"].partition("?")[0], "<svg"):
+        assert needed in page.body.decode()
+    # Ten segments, which a server may send before it hears of a browser again (RFC 6928).
+    assert int(page.headers["content-length"]) + heads <= 10 * 1_460
 
 
 async def test_the_page_tells_nothing_private(served: Served, payer: Caller) -> None:

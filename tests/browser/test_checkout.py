@@ -1,6 +1,10 @@
 """A payer at the checkout: the real program on real nodes, watched through a real browser."""
 
+import asyncio
+import os
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -8,6 +12,7 @@ from playwright.async_api import Page, expect
 
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
+from kassa.chains.evm.keccak import checksummed
 from tests.browser.checkouts import (
     BTC,
     ETH,
@@ -94,8 +99,13 @@ async def test_everybody_can_use_the_page_of_a_link(kassa: Program, page: Page, 
 async def test_a_payment_in_a_token_is_watched_to_paid(kassa: Program, shared_anvil: AnvilNode, page: Page) -> None:
     invoice = await kassa.invoice()
     await page.goto(invoice["checkout_url"])
-    await page.get_by_role("link", name="USDC on anvil").click()
+    contract = checksummed(bytes.fromhex(shared_anvil.tokens["USDC"][2:]))
+    short = f"{contract[:6]}…{contract[-4:]}"
+    await page.get_by_role("link", name=f"USDC on anvil {short}").click()
     await expect(page.locator("#way")).to_have_text("USDC on anvil")
+    await page.get_by_text(f"Contract of the token {short}").click()
+    await expect(page.get_by_text(contract, exact=True)).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy Contract of the token")).to_be_visible()
     await expect(page.locator(".only")).to_contain_text("Send only USDC, and only on the network anvil")
     await expect(page.locator(".copy").first).to_have_text("50")
 
@@ -307,6 +317,7 @@ async def test_a_payment_in_bitcoin_is_watched_from_waiting_through_a_reorganisa
     await expect(page.get_by_role("link", name="Back to shop.example")).to_be_visible()
     await expect(page.get_by_role("button", name="Print a receipt")).to_be_visible()
     await picture(page, "paid")
+    await _prints_a_receipt(page, txid, address)
 
     # A page that was left open says so, too, when even that was taken back.
     await page.evaluate("window.here = 1")
@@ -356,3 +367,21 @@ async def test_an_open_page_says_that_a_token_was_taken_back_after_the_end(
     await expect(page.locator(".qr, .address")).to_have_count(0)
     await usable(page)
     assert await page.evaluate("window.here") == 1
+
+
+async def _prints_a_receipt(page: Page, txid: str, address: str) -> None:
+    """Print the page, in a dark browser: one sheet of A4, with all that a bookkeeper asks for, black on white."""
+    await page.emulate_media(media="print", color_scheme="dark")
+    sheet = page.locator(".sheet")
+    for text in (
+        "Receipt", "Two coffees", "€50.00", "Paid on", "0.001 BTC", "Bitcoin regtest", txid, address,
+        "1 BTC = €50,000.00", "fixed", page.url,
+    ):  # fmt: skip
+        await expect(sheet.get_by_text(text).first).to_be_visible()
+    printed = await page.pdf(prefer_css_page_size=True)
+    assert (len(re.findall(rb"/Type /Page\b", printed)), b"/MediaBox [0 0 594" in printed) == (1, True)
+    if folder := os.environ.get("SCREENS"):
+        await asyncio.to_thread((Path(folder) / "receipt.pdf").write_bytes, printed)
+    colours = "['color', 'backgroundColor'].map((name) => getComputedStyle(document.body)[name])"
+    assert await page.evaluate(colours) == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+    await page.emulate_media(media="screen", color_scheme="light")

@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
+import zxingcpp
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from kassa.checkout.pages import handlers
+from kassa.checkout.symbols import modules_of
 from kassa.core.clock import SystemClock
 from kassa.db.pool import Database
 from tests.api.conftest import follow
@@ -212,6 +215,36 @@ async def test_times_are_written_as_in_the_browsers_region(
         assert re.fullmatch(expected, await time.inner_text())
 
 
+GREYS = """async (picture) => {
+  const image = await createImageBitmap(await (await fetch(picture)).blob());
+  const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d");
+  canvas.drawImage(image, 0, 0);
+  const { data } = canvas.getImageData(0, 0, image.width, image.height);
+  return [image.height, [...data.filter((_, place) => place % 4 === 1)]];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_camera_reads_the_codes_as_the_browser_shows_them(
+    served: Served, open_page: OpenPage, scheme: str
+) -> None:
+    invoice = await served.all.invoice(description="Two coffees")
+    option = invoice["payment_options"][0]
+    page, blank = await open_page(color_scheme=scheme), await open_page()
+    await page.goto(url(served, invoice))
+    await page.locator("#bare").click()
+    for place, expected in enumerate((option["uri"], option["address"])):
+        shot = b64encode(await page.locator(".qr").nth(place).screenshot()).decode()
+        height, greys = await blank.evaluate(GREYS, f"data:image/png;base64,{shot}")
+        picture = np.array(greys, np.uint8).reshape(height, -1)
+        (found,) = zxingcpp.read_barcodes(picture)
+        assert (found.text, found.ec_level) == (expected, "M")
+        # Black on white also in the dark, and nothing within four modules of it.
+        modules = len(modules_of(expected.encode())) + 8
+        zone = height * 4 // modules - 1
+        assert (picture.min(), picture[zone, zone:-zone].min(), picture[zone:-zone, zone].min()) == (0, 255, 255)
+
+
 @pytest.mark.parametrize("minutes", [-10, 10])
 async def test_the_countdown_is_the_servers_whatever_the_browsers_clock_says(
     served: Served, page: Page, minutes: int
@@ -296,6 +329,6 @@ async def test_a_receipt_prints_what_matters_and_nothing_to_click(served: Served
     await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"})
     await page.goto(url(served, invoice))
     await page.emulate_media(media="print")
-    for text in ("Two coffees", "€49.90", "Paid", invoice["id"]):
-        await expect(page.get_by_text(text).first).to_be_visible()
+    for text in ("Two coffees", "€49.90", "Paid on", invoice["id"], "Test mode"):
+        await expect(page.locator(".sheet").get_by_text(text).first).to_be_visible()
     assert await page.locator("button:visible, a:visible, summary:visible").count() == 0

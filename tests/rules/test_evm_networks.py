@@ -108,3 +108,13 @@ def test_tokens_that_cannot_be_meant_are_refused(chain: str, tokens: list[Token]
 def test_a_test_network_may_call_its_own_token_usdc() -> None:
     chain = FAMILY.chain("11155111", "sepolia", (Token("USDC", OTHER, 6),))
     assert chain.caip19["USDC@sepolia"] == f"eip155:11155111/erc20:{OTHER}"
+
+
+def test_a_tokens_contract_is_named_and_leads_to_the_networks_explorer() -> None:
+    base = FAMILIES["evm"].chain("8453", "base", (Token("USDC"),))
+    contract = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"
+    assert base.contracts == {"USDC@base": contract}
+    assert base.contract_url("USDC@base") == f"https://basescan.org/token/{contract}"
+    assert base.contract_url("ETH@base") is None
+    private = FAMILIES["evm"].chain("31337", "anvil", (Token("USDC", contract, 6),))
+    assert private.contract_url("USDC@anvil") is None  # it has no explorer

@@ -43,14 +43,14 @@ def test_the_drawing_is_the_code() -> None:
     drawn = str(qr(text))
     modules = modules_of(text.encode())
     size = len(modules)
-    assert drawn.startswith(f'<svg viewBox="0 0 {size + 6} {size + 6}">')
+    assert drawn.startswith(f'<svg viewBox="0 0 {size + 8} {size + 8}">')
 
     painted = np.zeros_like(modules)
     column, row = 0, 0
     for move, first, second in re.findall(r"([Mmh])(-?\d+)(?: (-?\d+)(?:\.5)?)?", drawn.partition(' d="')[2]):
         match move:
             case "M":
-                column, row = int(first) - 3, int(second) - 3
+                column, row = int(first) - 4, int(second) - 4
             case "m":
                 column, row = column + int(first), row + int(second)
             case _:

@@ -243,7 +243,7 @@ class Chain:
     `assets` begins with the chain's own coin; `caip19` is keyed by asset id. Networks of one `space` have the same
     addresses: there a wallet is one keychain with one counter, and an address belongs to one invoice on all of them.
     `title` is what people call it. `explorer` is a public site that shows its transactions, under `/tx/`, and its
-    blocks by their hashes, under `/block/`.
+    blocks by their hashes, under `/block/`. `contracts` are those of its tokens, by asset id, as people write them.
     """
 
     name: str
@@ -256,6 +256,7 @@ class Chain:
     block_seconds: int
     connect: Callable[[Connection], ChainSource]
     title: str = ""
+    contracts: Mapping[str, str] = field(default_factory=dict)
     explorer: str | None = None
     wallet_request: WalletRequest | None = None
     probe: Callable[[Connection], Probe] | None = None
@@ -266,6 +267,11 @@ class Chain:
         if self.explorer is None:
             return None
         return f"{self.explorer}/{'block' if position.startswith(BY_BALANCE) else 'tx'}/{txid}"
+
+    def contract_url(self, asset_id: str) -> str | None:
+        """Return where a token's contract can be looked at; None for what is no token, or without an explorer."""
+        contract = self.contracts.get(asset_id)
+        return None if self.explorer is None or contract is None else f"{self.explorer}/token/{contract}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from kassa.checkout.symbols import Bytes, modules_of
 
-_AROUND = 3  # modules of the quiet zone, besides the padding of its frame
+_AROUND = 4  # modules of the quiet zone (clause 6.3.8 of the standard)
 
 
 @lru_cache(maxsize=4_000)

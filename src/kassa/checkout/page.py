@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +14,7 @@ from kassa.checkout import assets
 from kassa.checkout.drawing import qr
 from kassa.checkout.ending import ending
 from kassa.checkout.languages import SPOKEN, Language, language
+from kassa.checkout.receipt import receipt
 from kassa.checkout.words import is_closed, payment_words, shop, state, trimmed, ways
 from kassa.core.clock import rfc3339
 from kassa.core.errors import Unavailable
@@ -58,6 +59,8 @@ class _Way:
     title: str
     query: str
     chosen: bool
+    contract: str | None = None
+    contract_url: str | None = None
     amount: str = ""
     groups: tuple[tuple[str, bool], ...] = ()
     request: str | None = None
@@ -102,6 +105,7 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
         way=next((way for way in shown if way.chosen), None),
         payments=[_payment(payment, chains, said) for payment in invoice["payments"]],
         spends=[_spend(spend, said) for spend in invoice["spends"]],
+        receipt=receipt(invoice, lambda network: _title(chains.get(network), network), said),
         shop=shop(invoice["redirect_url"], branding, invoice["checkout_url"]),
         refresh_seconds=REFRESH_SECONDS,
         script=assets.script(),
@@ -122,21 +126,28 @@ def notice_page(title: str, text: str, said: Language, number: str = "") -> byte
 
 def _way(option: Mapping[str, Any], chains: Mapping[str, Chain], wish: Wish, chosen: bool) -> _Way:
     chain = chains.get(option["network"])
-    title = chain.title if chain is not None and chain.title else option["network"]
-    query = wish.url(asset=option["asset"])
-    if not chosen:
-        return _Way(option, title, query, chosen)
-    address = option["address"]
-    return _Way(
+    way = _Way(
         option=option,
-        title=title,
-        query=query,
-        chosen=True,
+        title=_title(chain, option["network"]),
+        query=wish.url(asset=option["asset"]),
+        chosen=chosen,
+        contract=None if chain is None else chain.contracts.get(option["asset"]),
+        contract_url=None if chain is None else chain.contract_url(option["asset"]),
+    )
+    if not chosen:
+        return way
+    address = option["address"]
+    return replace(
+        way,
         amount=trimmed(option["amount_due"]),
         groups=_groups(address),
         request=_request(option, chain),
         codes=(qr(option["uri"]), qr(address)),
     )
+
+
+def _title(chain: Chain | None, network: str) -> str:
+    return chain.title if chain is not None and chain.title else network
 
 
 def _groups(address: str) -> tuple[tuple[str, bool], ...]:

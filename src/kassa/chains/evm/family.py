@@ -50,6 +50,7 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
         block_seconds=record.block_seconds,
         connect=connect,
         title=record.name,
+        contracts={asset.id: token.contract for asset, token in zip(assets[1:], chosen, strict=True)},
         explorer=record.explorer,
         wallet_request=WalletCalls(record, contracts),
         probe=EvmProbe,

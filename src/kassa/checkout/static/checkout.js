@@ -24,7 +24,7 @@
     try {
       await navigator.clipboard.writeText(button.dataset.copy);
     } catch {
-      const shown = button.parentElement.querySelector(".copy");
+      const shown = button.parentElement.querySelector(".copy, .whole");
       getSelection().selectAllChildren(shown);
       if (!document.execCommand("copy")) return;
     }
