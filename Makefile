@@ -16,7 +16,7 @@ WORKERS ?= 2
 # A stolen package is mostly found within days: nothing younger is taken, unless somebody says so (COOLDOWN=0).
 COOLDOWN ?= 7
 
-.PHONY: help setup nodes demo sandbox test catalogue fuzz chaos check format bench mutants lock contracts sbom clean
+.PHONY: help setup nodes demo sandbox test catalogue fuzz chaos screens check format bench mutants lock contracts sbom clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -50,6 +50,9 @@ fuzz: setup  ## Throw random input at every parser, against second libraries (MI
 
 chaos: setup  ## Break everything at once and see whether the books hold (SEED= MINUTES=)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),5)
+
+screens: setup  ## Draw the pictures of docs/screens anew, by the real program in a real browser; then look at them (SCREENS=folder)
+	@$(BIN)/python -m pytest -q -n 0 tests/browser/screens.py $(ARGS)
 
 check: $(INSTALLED)  ## Check style, types, imports between parts, and the rules that the repository keeps about itself
 	@echo "check: ruff, style and likely mistakes"

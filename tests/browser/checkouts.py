@@ -1,7 +1,6 @@
 """Checkouts of the real program on real nodes, and what a payer does with them."""
 
 import json
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.invoices.seal_store import seal_all_anew
 from kassa.wallets.seal import read_or_make
-from tests.browser.conftest import DESKTOP, PHONE
 from tests.e2e.program import Json, Program, installed
 from tests.house import BITCOIN, XPUB
 
@@ -58,26 +56,6 @@ async def sound(page: Page) -> None:
     """Check the page by the rules of WCAG that a machine can check."""
     found = await Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
-
-
-async def picture(page: Page, name: str) -> None:
-    """Write pictures of a page to the folder `SCREENS`, to be looked at: phone and desktop, light and dark, Arabic."""
-    folder = os.environ.get("SCREENS")
-    if not folder:
-        return
-    here, size = page.url, page.viewport_size
-    for look, lang, scheme, viewport in (
-        ("phone", None, "light", PHONE), ("desktop", None, "light", DESKTOP),
-        ("desktop-dark", None, "dark", DESKTOP), ("arabic-dark", "ar", "dark", PHONE),
-    ):  # fmt: skip
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        await page.set_viewport_size(viewport)  # type: ignore[arg-type]
-        if lang:
-            await page.goto(f"{here.partition('?')[0]}?lang={lang}")
-        await page.screenshot(path=Path(folder) / f"checkout-{name}-{look}.png", full_page=True)
-    await page.emulate_media(color_scheme="light")
-    await page.set_viewport_size(size or PHONE)  # type: ignore[arg-type]
-    await page.goto(here)
 
 
 async def patched(kassa: Program, **change: Any) -> Json:

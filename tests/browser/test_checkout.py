@@ -22,7 +22,6 @@ from tests.browser.checkouts import (
     ends_soon,
     one_of_each,
     option,
-    picture,
     running_kassa,
     shows,
     sound,
@@ -142,7 +141,6 @@ async def test_a_part_asks_for_the_rest_and_too_much_says_what_becomes_of_it(
     assert await page.evaluate("getSelection().toString().replace(/\\s/g, '')") == address
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     await sound(page)
-    await picture(page, "part")
 
     await shared_bitcoind.fund(address, 70_000)
     await shows(page, "Payment seen", "You sent €5.00 too much", "ask it to send the rest back")
@@ -151,7 +149,6 @@ async def test_a_part_asks_for_the_rest_and_too_much_says_what_becomes_of_it(
     await sound(page)
     await shared_bitcoind.mine(2)
     await shows(page, "Paid", "You sent €5.00 too much")
-    await picture(page, "over")
 
 
 async def test_a_replaced_payment_is_said_to_be_and_asked_for_again(
@@ -166,7 +163,6 @@ async def test_a_replaced_payment_is_said_to_be_and_asked_for_again(
     await expect(page.locator(".payments .dead")).to_contain_text("replaced by another transaction")
     await expect(page.locator(".address")).to_be_visible()
     await sound(page)
-    await picture(page, "replaced")
 
 
 async def test_the_end_closes_the_page_by_itself_and_a_late_payment_is_not_passed_over(
@@ -178,7 +174,6 @@ async def test_the_end_closes_the_page_by_itself_and_a_late_payment_is_not_passe
     await shows(page, "Waiting for your payment")
     await shows(page, "The time is over", "not lost")
     await expect(page.locator(".qr, .address")).to_have_count(0)
-    await picture(page, "expired")
 
     await shared_bitcoind.fund(option(invoice, BTC)["address"], 100_000)
     await kassa.until_invoice(invoice, payments=["detected"])
@@ -301,7 +296,6 @@ async def test_a_payment_in_bitcoin_is_watched_from_waiting_through_a_reorganisa
     await shows(page, "Waiting for your payment", "exact amount")
     await expect(page.locator(".address")).to_have_text(address)
     await expect(page.locator("[data-until]")).to_contain_text("14:")
-    await picture(page, "waiting")
 
     txid = await shared_bitcoind.fund(address, 100_000)
     await shows(page, "Payment seen", "first confirmation")
@@ -309,14 +303,12 @@ async def test_a_payment_in_bitcoin_is_watched_from_waiting_through_a_reorganisa
     await expect(page.locator(".qr, .address")).to_have_count(0)
     await shared_bitcoind.mine()
     await shows(page, "1 of 2 confirmations")
-    await picture(page, "confirming")
     await shared_bitcoind.fork(1, drop={txid})
     await shows(page, "Payment seen")
     await shared_bitcoind.mine(2)
     await shows(page, "Paid", "Thank you")
     await expect(page.get_by_role("link", name="Back to shop.example")).to_be_visible()
     await expect(page.get_by_role("button", name="Print a receipt")).to_be_visible()
-    await picture(page, "paid")
     await _prints_a_receipt(page, txid, address)
 
     # A page that was left open says so, too, when even that was taken back.
@@ -325,7 +317,6 @@ async def test_a_payment_in_bitcoin_is_watched_from_waiting_through_a_reorganisa
     await kassa.until_invoice(invoice, status="processing", flags=["reversed"])
     await shows(page, "Payment is confirmed again", "undid a confirmation")
     assert await page.evaluate("window.here") == 1  # the same page, never loaded again
-    await picture(page, "reversed")
     await shared_bitcoind.mine(2 * 3)  # at least two, and twice as many as were undone once an alert asks for them
     await shows(page, "Paid")
 

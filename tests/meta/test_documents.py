@@ -74,3 +74,10 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_the_version_is_said_once_more_and_equal() -> None:
     assert tomllib.loads(text("pyproject.toml"))["project"]["version"] == kassa.__version__
+
+
+def test_every_picture_is_shown_somewhere() -> None:
+    shown = {
+        name for page in (ROOT / "docs").glob("*.md") for name in re.findall(r"screens/([\w-]+\.png)", page.read_text())
+    }
+    assert {file.name for file in (ROOT / "docs" / "screens").iterdir()} == shown
