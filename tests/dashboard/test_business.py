@@ -252,6 +252,19 @@ async def test_what_needs_attention_leads_to_as_many_as_were_counted(shop: Premi
     assert "order-0" in (await owner.open(made_of)).words
 
 
+async def test_the_overview_says_that_there_are_more_alerts_than_it_shows(shop: Premises) -> None:
+    owner, now = await shop.member(Role.OWNER), shop.clock.now()
+    for number in range(6):
+        assert "More alerts are open" not in (await owner.open(shop.at("overview"))).words
+        finding = Finding(Kind.CREDIT_LOST, f"subject {number}", Severity.WARNING, f"why {number}", shop.store.id)
+        async with shop.house.database.transaction() as tx:
+            await alerts.open_alert(tx, finding, now)
+    lead = f'href="{shop.at("alerts")}?status=open"'
+    assert lead in (await owner.open(shop.at("overview"))).text
+    words = (await owner.open(shop.at("alerts?status=open"))).words
+    assert all(f"why {number}" in words for number in range(6))
+
+
 async def test_an_invoice_leads_to_all_that_belongs_to_it_and_is_told_again_from_there(shop: Premises) -> None:
     owner, viewer = await shop.member(Role.OWNER), await shop.member(Role.VIEWER)
     person = await shop.house.database.pool.fetchval("select min(id) from people")

@@ -35,6 +35,7 @@ async def _overview(visit: Visit) -> Screen:
             "others": _others(found),
             "sick": [one for one in networks if one["state"] in _SICK or one["second_state"] == "differs"],
             "alerts": alerts["data"],
+            "more_alerts": alerts["next_cursor"] is not None,
             "of_operator": await _of_operator(visit),
             "latest": latest["data"],
             "days": days,
