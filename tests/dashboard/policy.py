@@ -159,3 +159,12 @@ ACTIONS = {
         "account/sessions/{id}/end",
     ),
 }
+FRESH = frozenset({
+    "account/app", "account/codes", "account/passkey", "account/passkey/ask", "account/passkeys/{id}/drop",
+    "account/password", "alerts/{id}/close", "customers/{id}/loss", "customers/{id}/write-off", "invoices/{id}/mark",
+    "keys/new", "keys/{id}/revoke", "members/invited/{id}", "members/new", "members/{id}/remove",
+    "members/{id}/revoke-keys", "members/{id}/role", "payments/{id}/assign", "settings", "wallet-changes/{id}/cancel",
+    "wallet-changes/{id}/confirm", "wallets/compare", "wallets/new", "wallets/{id}", "webhooks", "webhooks/{id}",
+    "webhooks/{id}/secret",
+})  # fmt: skip
+"""What nobody changes, or makes, who has not shown within some minutes that it is still they: money, keys, people."""

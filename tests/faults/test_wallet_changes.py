@@ -107,6 +107,14 @@ async def test_e29_everybody_is_told_and_anybody_can_cancel(served: Served, othe
     deeds = ["wallet.change_asked", "wallet.change_confirmed", "wallet.change_cancelled"]
     events = [e["type"] for e in (await served.all.get("/v1/events?limit=100")).json["data"]]
     assert [each for each in events if each.startswith("wallet.")] == deeds
+    # Who may read events but no wallets learns no descriptor, and with it every address, by a change of one.
+    reader = await served.key("events:read")
+    told = (await reader.get("/v1/events?limit=100")).body
+    assert (change["fingerprint"].encode() in told, b"tpub" in told, "tpub" in change["descriptor"]) == (
+        True,
+        False,
+        True,
+    )
     acts = [act["kind"] for act in (await served.all.get("/v1/audit")).json["data"]]
     assert acts[:3] == deeds[::-1]
 

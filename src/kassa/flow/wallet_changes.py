@@ -27,7 +27,7 @@ from kassa.events.model import NewEvent
 from kassa.flow.makers import refuse_same_person
 from kassa.flow.sharing import share_addresses
 from kassa.house import House
-from kassa.wallets.change import Change, asked_seal, change_resource, confirmed_seal, is_sound
+from kassa.wallets.change import Change, asked_seal, change_resource, confirmed_seal, is_sound, told_change
 
 LEAST_DELAY = timedelta(hours=1)
 """Of a live store, whatever the settings say: whoever can change them must not make a change hold at once."""
@@ -189,6 +189,6 @@ async def _end(tx: Tx, by: Actor, held: Change, ended_as: str, deed: str, now: d
 
 async def _tell(tx: Tx, by: Actor, deed: str, change: Change, now: datetime) -> dict[str, Any]:  # JSON
     resource = change_resource(change)
-    await events.write(tx, [NewEvent(change.store_id, deed, resource)], now)
+    await events.write(tx, [NewEvent(change.store_id, deed, told_change(change))], now)
     await audit.record(tx, by, deed, change.id, now, store_id=change.store_id, after=resource)
     return resource

@@ -76,5 +76,13 @@ def change_resource(change: Change) -> dict[str, Any]:  # JSON
     }
 
 
+def told_change(change: Change) -> dict[str, Any]:  # JSON
+    """Return what an event says of a change: all but the descriptor.
+
+    That leads to every address of the wallet, and events are read by roles and receivers that may not read wallets.
+    """
+    return {name: value for name, value in change_resource(change).items() if name != "descriptor"}
+
+
 def _time(moment: datetime | None) -> str | None:
     return None if moment is None else rfc3339(moment)

@@ -41,6 +41,6 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         path="alerts/{id}/close", access="alerts:write", act=_close, form="alerts/{id}", id_of="alt",
-        fields=("note", "undo"),
+        fields=("note", "undo"), fresh=True,
     ),
 )  # fmt: skip

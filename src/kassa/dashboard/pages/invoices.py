@@ -125,7 +125,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         path="invoices/{id}/mark", access="invoices:decide", act=_mark, form="invoices/{id}", fields=("as",),
-        id_of="inv",
+        id_of="inv", fresh=True,
     ),
     Action(
         path="invoices/{id}/resend", access="webhooks:write", act=_resend, form="invoices/{id}",
