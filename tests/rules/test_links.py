@@ -95,6 +95,27 @@ def test_where_the_payer_chooses_one_whole_payment_uses_the_link_up(invoice: Ali
     assert (found.status, found.due_units) == (status, None)
 
 
+@pytest.mark.parametrize(
+    ("invoices", "over", "flags"),
+    [
+        ([one(SETTLED, 1000, 1000, 1000)], 0, []),
+        ([one(SETTLED, 1000, 1200, 1200)], 200, ["overpaid"]),
+        ([one(SETTLED, 1000, 1000, 1000), one(SETTLED, 2000, 2000, 2000)], 1000, ["overpaid"]),
+        ([one(PROCESSING, 2000, 2000), one(EXPIRED, 1000, 400, 400)], 400, ["overpaid"]),
+        ([Alike(SETTLED, False, False, 2000, 2000, 2000, count=2)], 1000, ["overpaid"]),
+        ([one(SETTLED, 1000)], 0, []),  # called settled by hand
+        ([one(EXPIRED, 1000, 400, 400)], 0, ["underpaid"]),
+        ([one(EXPIRED, 1000)], 0, []),
+    ],
+)
+def test_one_whole_payment_is_all_that_is_wanted_where_the_payer_chooses(
+    invoices: list[Alike], over: int, flags: list[str]
+) -> None:
+    for order in (invoices, invoices[::-1]):
+        found = evaluate(link(Chosen(100, None), closed_at=NOW), order, NOW)
+        assert (found.over_units, list(found.flags)) == (over, flags)
+
+
 def test_a_reusable_link_goes_on_whatever_was_paid() -> None:
     settled = Alike(SETTLED, False, False, 15000, 15000, 15000, count=3)
 
@@ -192,8 +213,8 @@ def test_anything_else_is_refused(amount: str | None, least: str | None, most: s
         read_ask(amount, least, most, EUR)
 
 
-@pytest.mark.parametrize(("text", "units"), [("1", 100), ("1.00", 100), ("1,50", 150), (" 20 ", 2000)])
-def test_a_payer_writes_an_amount_as_people_do(text: str, units: int) -> None:
+@pytest.mark.parametrize(("text", "units"), [("1", 100), ("1.00", 100), ("1.5", 150), ("20", 2000)])
+def test_a_payer_chooses_within_the_bounds(text: str, units: int) -> None:
     open_ = link(Chosen(100, 2000))
 
     assert asked(open_, evaluate(open_, [], NOW), text) == units
@@ -246,6 +267,14 @@ def test_what_an_open_invoice_still_lacks_is_paid_there() -> None:
 
     assert continued(link(), [begun], 3000, NOW) == begun.invoice
     assert continued(link(), [begun], 5000, NOW) is None  # what came was taken back: another price
+
+
+def test_no_second_amount_is_begun_while_somebody_is_paying_the_one_that_they_chose() -> None:
+    once, begun = link(Chosen(100, None)), attempt(paid=10)
+
+    assert continued(once, [begun], 700, NOW) == begun.invoice
+    assert continued(once, [attempt()], 700, NOW) is None
+    assert continued(link(Chosen(100, None), reusable=True), [begun], 700, NOW) is None
 
 
 @pytest.mark.parametrize("reusable", [False, True])

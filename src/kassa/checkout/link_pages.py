@@ -24,6 +24,7 @@ from kassa.checkout.languages import Language, choose, later
 from kassa.checkout.link_page import Filled, link_page
 from kassa.checkout.page import notice_page
 from kassa.checkout.turns import Turns
+from kassa.checkout.typed import read_amount
 from kassa.core.errors import Conflict, Forbidden, Invalid, NotFound, Throttled, Unavailable
 from kassa.core.ids import InvoiceId, is_id
 from kassa.db.faults import DATABASE_AWAY
@@ -108,7 +109,7 @@ async def _page(
     async with views.turn(), house.database.snapshot(5) as tx:
         now = house.clock.now()
         view = await flow.link_view(tx, house, link_id, now)
-        last = None if payer is None else await flow.last_attempt(tx, link_id, payer)
+        last = None if payer is None else await flow.last_attempt(tx, house, link_id, payer)
         mine = None if last is None else await flow.payer_view(tx, house, last, now)
     token = payer or secrets.token_urlsafe(24)
     body = link_page(view, Filled(_spoken(request), token, _lang(request), given, wrong), mine)
@@ -128,10 +129,11 @@ async def _begin(house: House, views: Turns, turns: Turns, request: AnyRequest) 
     _check_origin(request, payer, form.get("token", ""))
     assert payer is not None
     try:
-        amount, address = form.get("amount"), _address(request)
+        given, address = form.get("amount"), _address(request)
+        typed = None if given is None else partial(read_amount, given, _spoken(request).locale)
 
         async def asked() -> InvoiceId:
-            return await flow.attempt_link(house, link_id, payer, amount, house.clock.now(), address=address)
+            return await flow.attempt_link(house, link_id, payer, typed, house.clock.now(), address=address)
 
         invoice = await _attempt(turns, link_id, asked)
     except Invalid as invalid:

@@ -1,13 +1,13 @@
 """An attempt to pay a payment link: the open invoice of the same attempt again, or a new one."""
 
-import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 import kassa.links.store as links
 from kassa.core.errors import KassaError
 from kassa.core.ids import InvoiceId
-from kassa.core.money import format_units
+from kassa.core.money import Currency, format_units
 from kassa.db.pool import Tx
 from kassa.flow.opening import open_invoice, quote_invoice
 from kassa.house import House
@@ -18,18 +18,22 @@ from kassa.stores.store import get_store
 from kassa.wallets.model import Taker
 
 
+Typed = Callable[[Currency], str | None]
+"""Reads what a payer typed as an amount of a currency: a plain decimal number, or None."""
+
+
 async def attempt_link(
-    house: House, link_id: str, payer: str, amount: str | None, now: datetime, *, address: str | None = None
+    house: House, link_id: str, payer: str, typed: Typed | None, now: datetime, *, address: str | None = None
 ) -> InvoiceId:
     """Return the invoice by which a payer may pay a link now.
 
-    `payer` is what only their browser holds; `amount` what they chose; `address` what their network address is counted
+    `payer` is what only their browser holds; `typed` what they chose, if they did; `address` what their network address is counted
     as, if it is. Not to be called within a transaction. Raises `NotFound`, `Invalid`, `Conflict` (`link_not_open`,
     `attempt_in_progress`), `Throttled`, or `Unavailable`.
     """
     origin = None if address is None else house.seal.of_origin(link_id, address)
-    who = Payer(_mark(payer), origin)
-    link, units, found = await house.database.run(lambda tx: _begin(tx, link_id, who, amount, now))
+    who = Payer(house.seal.of_payer(link_id, payer), origin)
+    link, units, found = await house.database.run(lambda tx: _begin(tx, link_id, who, typed, now))
     if not isinstance(found, int):
         return found
     try:
@@ -40,25 +44,21 @@ async def attempt_link(
         raise
 
 
-async def last_attempt(tx: Tx, link_id: str, payer: str) -> InvoiceId | None:
+async def last_attempt(tx: Tx, house: House, link_id: str, payer: str) -> InvoiceId | None:
     """Return the invoice that a payer was given last for a link; raises `NotFound`."""
     link = await links.get(tx, link_id)
-    return await links.last_invoice(tx, link.id, _mark(payer))
-
-
-def _mark(payer: str) -> bytes:
-    return hashlib.sha256(payer.encode()).digest()
+    return await links.last_invoice(tx, link.id, house.seal.of_payer(link.id, payer))
 
 
 async def _begin(
-    tx: Tx, link_id: str, payer: Payer, amount: str | None, now: datetime
+    tx: Tx, link_id: str, payer: Payer, typed: Typed | None, now: datetime
 ) -> tuple[Link, int, InvoiceId | int]:
     # Under the link's lock: however many ask at once, one of them makes the invoice and no limit is passed.
     link = await links.get(tx, link_id, lock=True)
     # What was paid before says nothing about a reusable link's next invoice, and there may be very many.
     alike = () if link.reusable else (await links.invoices_of(tx, [link.id]))[link.id]
     standing = evaluate(link, alike, now)
-    units = asked(link, standing, amount)
+    units = asked(link, standing, None if typed is None else typed(link.currency))
     attempts = await links.attempts(tx, link, payer, now)
     if (invoice := continued(link, attempts, units, now)) is not None:
         return link, units, invoice

@@ -48,9 +48,11 @@ def evaluate(link: Link, invoices: Iterable[Alike], now: datetime) -> Standing:
     covered = sum(_covers(each) for each in counted)
     status = _status(link, counted, covered, wanted, now)
     due = None if wanted is None else max(0, wanted - covered)
-    over = 0 if wanted is None else max(0, paid - wanted)
+    enough = _chosen(counted) if wanted is None else wanted
+    over = 0 if link.reusable or enough is None else max(0, paid - enough)
+    short = not link.reusable and (enough is None or bool(due))
     flags = {
-        Flag.UNDERPAID: bool(paid and due) and status in (Status.EXPIRED, Status.CLOSED),
+        Flag.UNDERPAID: bool(paid and short) and status in (Status.EXPIRED, Status.CLOSED),
         Flag.OVERPAID: over > 0,
         Flag.LATE: not link.reusable and any(each.late for each in counted),
         Flag.REVERSED: not link.reusable and any(each.reversed for each in alike),
@@ -96,7 +98,7 @@ def asked(link: Link, standing: Standing, given: str | None) -> int:
         case Fixed(units):
             return units if standing.due_units is None else standing.due_units
         case Chosen(least, most):
-            choice = _read_choice(given or "", link.currency)
+            choice = _units(given or "", link.currency)
             if choice is None or choice < least or (most is not None and choice > most):
                 raise Invalid(FieldFault("amount", f"must be a number, {bounds_text(link.ask, link.currency)}"))
             return choice
@@ -116,10 +118,13 @@ def continued(link: Link, attempts: Sequence[Attempt], units: int, now: datetime
     """Return the open invoice with which an attempt to pay `units` goes on, if there is one.
 
     Of a reusable link each payer has their own; of another anybody goes on with what is open: it is paid once. Where an
-    amount is due, it is what an invoice still lacks that must be that; where it was chosen, the invoice's price.
+    amount is due, it is what an invoice still lacks that must be that; where it was chosen, the invoice's price, or
+    whatever the rest of what somebody has begun to pay is.
     """
-    due = isinstance(link.ask, Fixed) and not link.reusable
+    due, once = isinstance(link.ask, Fixed) and not link.reusable, not link.reusable
     for attempt in attempts:
+        if once and not due and attempt.paid_units and attempt.invoice is not None and _is_open(attempt, now):
+            return attempt.invoice
         mine, asked_ = attempt.mine or not link.reusable, attempt.asked_units - (attempt.paid_units if due else 0)
         if mine and attempt.invoice is not None and _is_open(attempt, now) and asked_ == units:
             return attempt.invoice
@@ -140,13 +145,17 @@ def check_room(link: Link, attempts: Sequence[Attempt], now: datetime) -> None:
         raise Throttled("too many payments of this link were begun and not made; try again later")
 
 
-def _read_choice(text: str, currency: Currency) -> int | None:
-    # "12,50" is what half the world writes; where three decimals are possible, "1,000" could mean either.
-    pointed = text.strip().replace(",", ".") if currency.decimals < 3 else text.strip()
+def _units(text: str, currency: Currency) -> int | None:
     try:
-        return parse_amount(pointed, currency.decimals)
+        return parse_amount(text, currency.decimals)
     except Invalid:
         return None
+
+
+def _chosen(counted: Iterable[Alike]) -> int | None:
+    """Return what a payer chose and paid in full, the most where several did: one whole payment uses the link up."""
+    whole = [each.asked_units // each.count for each in counted if _is_whole(each)]
+    return max(whole, default=None)
 
 
 def _positive(field: str, text: str, currency: Currency) -> int:
@@ -162,7 +171,7 @@ def _status(link: Link, counted: Sequence[Alike], covered: int, wanted: int | No
         settled = any(each.status is InvoiceStatus.SETTLED for each in counted)
         if settled if wanted is None else final >= wanted:
             return Status.COMPLETED
-        awaited = any(each.status is InvoiceStatus.PROCESSING or _is_undecided(each) for each in counted)
+        awaited = any(map(_is_whole, counted))
         if awaited if wanted is None else covered >= wanted:
             return Status.PROCESSING
     if link.closed_at is not None:
@@ -174,6 +183,10 @@ def _covers(each: Alike) -> int:
     """What need not be asked for again because of an invoice: what was paid, or all of it once that was enough."""
     enough = each.status in (InvoiceStatus.SETTLED, InvoiceStatus.PROCESSING)
     return max(each.asked_units, each.paid_units) if enough else each.paid_units
+
+
+def _is_whole(each: Alike) -> bool:
+    return each.status in (InvoiceStatus.SETTLED, InvoiceStatus.PROCESSING) or _is_undecided(each)
 
 
 def _completes(each: Alike) -> int:

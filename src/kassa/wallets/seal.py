@@ -67,6 +67,10 @@ class Seal:
         """Seal a row that says who may do what."""
         return self._seal("row", table, *parts)
 
+    def of_payer(self, link_id: str, token: str) -> bytes:
+        """Hash what a payer's browser holds for one link: the database does not say who pays several."""
+        return self._seal("payer", link_id, token)
+
     def of_origin(self, link_id: str, address: str) -> bytes:
         """Hash a network address for one link: who reads the database cannot try out which it was."""
         return self._seal("origin", link_id, address)
