@@ -170,6 +170,26 @@ async def test_a_reusable_link_gives_each_payer_their_own(served: Served) -> Non
     assert "Paid so far" not in page  # what others paid is the merchant's affair
 
 
+async def test_a_payer_is_told_that_nobody_can_send_so_little(served: Served) -> None:
+    made = await make(served, amount=None, min_amount="0.01", reusable=True)
+    payer = Payer(served, made)
+    small = await payer.pay(await payer.look(), amount="0,01")
+    assert (small.status, b"too small to be sent" in small.body) == (422, True)
+    assert await payer.begin(amount="0,50")
+    answer = await served.all.post("/v1/invoices", {"amount": "0.01", "currency": "EUR"})
+    assert (answer.status, answer.code, answer.fields) == (422, "amount_too_small", ["amount"])
+
+
+async def test_a_payer_writes_an_amount_in_their_own_language(served: Served) -> None:
+    made = await make(served, amount=None, min_amount="1", reusable=True)
+    for language, text, asked in (("ar", "١٢٫٥", "12.50"), ("de", "1.500", "1500.00"), ("en", "1,500", "1500.00")):
+        payer = Payer(served, made)
+        payer.path = f"/l/{made['id']}?lang={language}"
+        answer = await payer.pay(await payer.look(), amount=text)
+        invoice = str(answer.headers["location"]).removeprefix("/i/").partition("?")[0]  # type: ignore[index,call-overload]
+        assert (await served.all.get(f"/v1/invoices/{invoice}")).json["amount"] == asked, language
+
+
 async def test_a_payer_chooses_within_the_bounds(served: Served) -> None:
     made = await make(served, amount=None, min_amount="1.00", max_amount="20.00")
     payer = Payer(served, made)

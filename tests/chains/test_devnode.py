@@ -9,11 +9,14 @@ import pytest
 
 from kassa.chains.base import Program
 from kassa.chains.bitcoin.devnode import DevNode
+from kassa.chains.bitcoin.networks import NETWORKS
 from kassa.core.errors import SandboxError
 from kassa.core.facts import BlockRef
 
+CHAINS = {"bitcoind": "bitcoin-regtest", "litecoind": "litecoin-regtest"}
 
-@pytest.fixture(params=["bitcoind", "litecoind"])
+
+@pytest.fixture(params=list(CHAINS))
 def node(request: pytest.FixtureRequest) -> DevNode:
     """Each of the two programs in turn."""
     return request.getfixturevalue(request.param)
@@ -43,6 +46,16 @@ async def test_a_payment_is_pending_until_a_block_is_mined(node: DevNode) -> Non
     assert await node.mempool() == frozenset()
     assert await node.tip() == BlockRef(height + 1, block)
     assert list(amounts(await node.transaction(txid), address).values()) == [Decimal("0.00123456")]
+
+
+async def test_the_least_that_we_ask_for_is_the_least_that_a_node_relays(
+    node: DevNode, request: pytest.FixtureRequest
+) -> None:
+    record = NETWORKS[CHAINS[request.node.callspec.params["node"]]]
+    address = await node.rpc.call("getnewaddress", "", "legacy")
+    await node.fund(address, record.dust_units)
+    with pytest.raises(SandboxError, match=r"dust|too small"):
+        await node.fund(address, record.dust_units - 1)
 
 
 async def test_one_transaction_pays_the_same_address_several_times_in_the_order_asked(node: DevNode) -> None:

@@ -1,5 +1,6 @@
 """From an order to terms: what may be asked for, in which assets, for how much, how deep."""
 
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
@@ -46,6 +47,19 @@ def test_a_price_is_more_than_nothing() -> None:
     with pytest.raises(Invalid) as refused:
         price(order("0.00"))
     assert [(f.field, f.message) for f in refused.value.faults] == [("amount", "must be more than zero")]
+
+
+def test_an_asset_is_offered_from_the_least_that_its_network_carries() -> None:
+    small = replace(BTC, least_units=546)
+    assert small == BTC  # it is the same asset
+    tariffs = {small: tariff(), LTC: tariff()}
+    assert [each.due_units for each in quotes(order(), Price(28, EUR), [small], tariffs)] == [560]
+    assert [each.asset for each in quotes(order(), Price(27, EUR), [small, LTC], tariffs)] == [LTC]
+    for asked in (order(), order("0.27", small.id, LTC.id)):
+        offered = [small, LTC] if asked.payment_options else [small]
+        with pytest.raises(Invalid, match=r"less than 0\.00000546 BTC") as refused:
+            quotes(asked, Price(27, EUR), offered, tariffs)
+        assert refused.value.code == "amount_too_small"
 
 
 def test_an_order_that_names_no_asset_offers_all() -> None:

@@ -9,8 +9,8 @@ from kassa.core.money import Currency, parse_amount
 
 EUR, JPY, KWD, BTC = Currency("EUR", 2), Currency("JPY", 0), Currency("KWD", 3), Currency("BTC", 8)
 SHOWN = [
-    ("1234567.50", EUR), ("0.50", EUR), ("12.00", EUR), ("1000.00", EUR), ("20000", JPY), ("999", JPY), ("1234.500", KWD),
-    ("0.01000000", BTC), ("1.50000000", BTC), ("21000000.00000000", BTC),
+    ("1234567.50", EUR), ("0.50", EUR), ("12.00", EUR), ("1000.00", EUR), ("20000", JPY), ("999", JPY),
+    ("1234.500", KWD), ("0.01000000", BTC), ("1.50000000", BTC), ("21000000.00000000", BTC),
 ]  # fmt: skip
 
 

@@ -20,16 +20,16 @@ _SELDOM_SECONDS = 60  # nothing is awaited, and yet a chain may take back what w
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What the page knows of its reader: the form's token, what they entered, whether it was wrong, their language.
+    """What the page knows of its reader: the form's token, what they entered, what was wrong with it, their language.
 
-    `lang` is set where the address asks for the language.
+    `lang` is set where the address asks for the language. `wrong` is "", "bounds" or "small".
     """
 
     said: Language
     token: str
     lang: str | None = None
     given: str = ""
-    wrong: bool = False
+    wrong: str = ""
 
     @property
     def query(self) -> str:

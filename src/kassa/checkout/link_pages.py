@@ -29,6 +29,7 @@ from kassa.core.errors import Conflict, Forbidden, Invalid, NotFound, Throttled,
 from kassa.core.ids import InvoiceId, is_id
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
+from kassa.invoices.quote import TOO_SMALL
 from kassa.limits.rules import bucket
 
 AnyRequest = Request[Any, Any, Any]
@@ -103,7 +104,7 @@ def _lang(request: AnyRequest) -> str | None:
 
 
 async def _page(
-    house: House, views: Turns, request: AnyRequest, given: str = "", *, wrong: bool = False
+    house: House, views: Turns, request: AnyRequest, given: str = "", *, wrong: str = ""
 ) -> Response[bytes]:
     link_id, payer = _link_id(request), _payer(house, request)
     async with views.turn(), house.database.snapshot(5) as tx:
@@ -139,7 +140,8 @@ async def _begin(house: House, views: Turns, turns: Turns, request: AnyRequest) 
     except Invalid as invalid:
         if "amount" not in form or invalid.faults[0].field != "amount":
             raise Unavailable("this store cannot take the payment now") from invalid
-        return await _page(house, views, request, form.get("amount", "")[:60], wrong=True)
+        wrong = "small" if invalid.code == TOO_SMALL else "bounds"
+        return await _page(house, views, request, form.get("amount", "")[:60], wrong=wrong)
     except Conflict:
         return _see(f"/l/{link_id}", _lang(request))
     return _see(f"/i/{invoice}", _lang(request))

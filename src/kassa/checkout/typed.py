@@ -10,6 +10,7 @@ from kassa.core.money import Currency
 
 _PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?\Z")
 _ARABIC_SIGNS = str.maketrans({"\N{ARABIC DECIMAL SEPARATOR}": ".", "\N{ARABIC THOUSANDS SEPARATOR}": ","})
+_APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}"  # between thousands, in Switzerland
 _LONGEST = 60
 
 
@@ -37,7 +38,7 @@ def read_amount(text: str, locale: Locale, currency: Currency) -> str | None:
 def _ascii(text: str) -> str:
     """Write digits of any script, and signs of full width, as those of ASCII; drop spaces and what cannot be seen."""
     plain = unicodedata.normalize("NFKC", text.translate(_ARABIC_SIGNS))
-    kept = (one for one in plain if not one.isspace() and one not in "'’" and unicodedata.category(one) != "Cf")
+    kept = (one for one in plain if not one.isspace() and one not in _APOSTROPHES and unicodedata.category(one) != "Cf")
     return "".join(str(unicodedata.decimal(one, one)) for one in kept)
 
 

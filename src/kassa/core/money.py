@@ -6,7 +6,7 @@ and for whom.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from kassa.core.errors import FieldFault, Invalid
@@ -42,11 +42,15 @@ class Currency:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """What moves on a network. `id` is `SYMBOL@network`, the only identity an asset has."""
+    """What moves on a network. `id` is `SYMBOL@network`, the only identity an asset has.
+
+    `least_units` is the least that its network carries in one payment, where that is known.
+    """
 
     symbol: str
     network: str
     decimals: int
+    least_units: int = field(default=1, compare=False)
 
     @property
     def id(self) -> str:

@@ -17,7 +17,6 @@ from kassa.links.rules import asked, check_room, continued, evaluate
 from kassa.stores.store import get_store
 from kassa.wallets.model import Taker
 
-
 Typed = Callable[[Currency], str | None]
 """Reads what a payer typed as an amount of a currency: a plain decimal number, or None."""
 
@@ -27,9 +26,9 @@ async def attempt_link(
 ) -> InvoiceId:
     """Return the invoice by which a payer may pay a link now.
 
-    `payer` is what only their browser holds; `typed` what they chose, if they did; `address` what their network address is counted
-    as, if it is. Not to be called within a transaction. Raises `NotFound`, `Invalid`, `Conflict` (`link_not_open`,
-    `attempt_in_progress`), `Throttled`, or `Unavailable`.
+    `payer` is what only their browser holds; `typed` what they chose, if they did; `address` what their network
+    address is counted as, if it is. Not to be called within a transaction. Raises `NotFound`, `Invalid`, `Conflict`
+    (`link_not_open`, `attempt_in_progress`), `Throttled`, or `Unavailable`.
     """
     origin = None if address is None else house.seal.of_origin(link_id, address)
     who = Payer(house.seal.of_payer(link_id, payer), origin)

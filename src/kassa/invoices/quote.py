@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from kassa.core.errors import FieldFault, Invalid, Unavailable
-from kassa.core.money import Asset, Currency, currency, due_units, parse_amount
+from kassa.core.money import Asset, Currency, currency, due_units, format_units, parse_amount
 from kassa.invoices.model import Order
 from kassa.invoices.tariffs import Tariff
 from kassa.payments.model import Tier
 from kassa.rates.model import NoRate, Rate
 
 MAX_OPTIONS = 20
+TOO_SMALL = "amount_too_small"
+"""The code of a refusal: no network carries so little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ def quotes(order: Order, wanted: Price, chosen: Sequence[Asset], tariffs: Mappin
     """Fix what is due in each of the chosen assets that has a rate now.
 
     An asset without one is not offered; an order that names it, or that has nothing else, is refused: `Unavailable`
-    (code `rate_unavailable`). Raises `Invalid` for an amount too large to be due.
+    (code `rate_unavailable`). Nor is one whose network does not carry so little (Bitcoin's nodes relay no dust); an
+    order that names it, or that has nothing else, is `Invalid` (code `amount_too_small`), as is an amount too large to
+    be due.
     """
     rated = [(asset, tariff, rate) for asset in chosen if isinstance(rate := (tariff := tariffs[asset]).rate, Rate)]
     lacking = [rate for asset in chosen if isinstance(rate := tariffs[asset].rate, NoRate)]
@@ -90,7 +94,14 @@ def quotes(order: Order, wanted: Price, chosen: Sequence[Asset], tariffs: Mappin
             f"there is no rate for {lacking[0].pair} now ({lacking[0].lack}); try again later or offer another asset",
             code="rate_unavailable",
         )
-    return [Quote(asset, _due(wanted, asset, rate), rate, tariff.method, tariff.tiers) for asset, tariff, rate in rated]
+    found = [Quote(each, _due(wanted, each, rate), rate, tariff.method, tariff.tiers) for each, tariff, rate in rated]
+    carried = [quote for quote in found if quote.due_units >= quote.asset.least_units]
+    if not carried or (len(carried) < len(found) and order.payment_options is not None):
+        small = next(quote.asset for quote in found if quote.due_units < quote.asset.least_units)
+        least = format_units(small.least_units, small.decimals)
+        fault = FieldFault("amount", f"is less than {least} {small.symbol}, the least that {small.network} carries")
+        raise Invalid(fault, code=TOO_SMALL)
+    return carried
 
 
 def _due(wanted: Price, asset: Asset, rate: Rate) -> int:

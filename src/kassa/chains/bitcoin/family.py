@@ -21,7 +21,7 @@ def chain(name: str, network: str, tokens: Sequence[Token] = ()) -> Chain:
         raise SettingsError(f"networks.{network}.tokens: chains of this family carry no tokens; remove them")
     if record is None:
         raise SettingsError(f"networks.{network}.chain {name!r} is not known; choose one of: {', '.join(NETWORKS)}")
-    asset = Asset(record.symbol, network, record.decimals)
+    asset = Asset(record.symbol, network, record.decimals, record.dust_units)
     names = Names(network, asset.id, record)
 
     def connect(connection: Connection) -> BitcoinSource:

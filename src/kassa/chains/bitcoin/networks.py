@@ -11,9 +11,11 @@ class BitcoinNetwork:
     `core_chain` is what `getblockchaininfo` calls it. `p2pkh` and `p2sh` are base58 version bytes, `hrp` the bech32
     prefix. `public_keys` gives the script function that each version of an extended public key stands for (SLIP-132);
     `key_version` is the version that the network's own node writes, and the one that is stored. `coin_type` is the
-    number in BIP-44 paths, `slip44` the one of CAIP-19. `max_units` is the most an output can hold. `explorer` is a
-    public site that shows a transaction under `/tx/`. `checkpoints` are blocks, by height, that its chain is known to
-    hold. `least_version` is the oldest node that follows its rules, as `getnetworkinfo` counts (Core: 250000 is 25.0).
+    number in BIP-44 paths, `slip44` the one of CAIP-19. `max_units` is the most an output can hold, `dust_units` the
+    least that nodes relay to an address of any kind (what Core calls dust of a P2PKH output, at the network's fee for
+    dust). `explorer` is a public site that shows a transaction under `/tx/`. `checkpoints` are blocks, by height, that
+    its chain is known to hold. `least_version` is the oldest node that follows its rules, as `getnetworkinfo` counts
+    (Core: 250000 is 25.0).
     """
 
     chain: str
@@ -31,6 +33,7 @@ class BitcoinNetwork:
     uri_scheme: str
     block_seconds: int
     max_units: int
+    dust_units: int
     checkpoints: Mapping[int, str]
     least_version: int
     decimals: int = 8
@@ -99,6 +102,7 @@ def _bitcoin(chain: str, core_chain: str, genesis: str, hrp: str, *, livemode: b
         uri_scheme="bitcoin",
         block_seconds=600,
         max_units=21_000_000 * 10**8,
+        dust_units=546,
         explorer=_EXPLORERS.get(chain),
         checkpoints=_CHECKPOINTS.get(chain, {}),
         least_version=250_000,
@@ -125,6 +129,7 @@ def _litecoin(chain: str, core_chain: str, genesis: str, hrp: str, *, livemode: 
         uri_scheme="litecoin",
         block_seconds=150,
         max_units=84_000_000 * 10**8,
+        dust_units=5_460,
         explorer=_EXPLORERS.get(chain),
         checkpoints=_CHECKPOINTS.get(chain, {}),
         least_version=210_200,  # the first that knows MWEB
