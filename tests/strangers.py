@@ -8,14 +8,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from kassa import flow
 from kassa.api.endpoint import Endpoint
 from kassa.api.reply import Reply
 from kassa.api.routes import ENDPOINTS
 from kassa.api.serving import Desk
+from kassa.audit.model import Actor
 from kassa.house import House
-from kassa.stores import store as stores
 from kassa.stores.model import SCOPES
 
+BY = Actor("operator test")
 READING = [endpoint for endpoint in ENDPOINTS if endpoint.method == "GET"]
 _TABLES = (
     "invoices", "payments", "customers", "wallets", "wallet_changes", "webhooks", "deliveries", "payment_links",
@@ -32,8 +34,8 @@ async def check_strangers(house: House) -> None:
     owned = [str(row["id"]) for row in await house.database.pool.fetch(_OWNED)]
     async with house.database.transaction() as tx:
         now = house.clock.now()
-        stranger = await stores.create_store(tx, "Stranger", "EUR", False, now)
-        _, key = await stores.create_key(tx, stranger, now, scopes=SCOPES)
+        stranger = await flow.create_store(tx, BY, "Stranger", "EUR", False, now)
+        _, key = await flow.create_key(tx, house, BY, stranger, now, scopes=SCOPES)
     desk = Desk(house)
     asked = [
         _check(desk, endpoint, key, id_, owned)

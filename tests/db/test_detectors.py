@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 import kassa.alerts.seen_store as seen_alerts
+import kassa.audit.store as audit
+import kassa.people.store as people
 import kassa.rates.store as rates
 from kassa import flow
 from kassa.alerts.chain_rules import on_opinion
 from kassa.alerts.model import Alert, Finding, Kind, Verdict
 from kassa.alerts.money_rules import on_held
 from kassa.alerts.seen import Held
+from kassa.audit.model import Actor
 from kassa.core.errors import Unavailable
 from kassa.core.ids import new_id
 from kassa.core.money import Token
@@ -24,12 +27,15 @@ from kassa.events import store as events
 from kassa.events.model import NewEvent
 from kassa.house import House
 from kassa.invoices.model import Order
+from kassa.people import membership
+from kassa.people.model import Role
 from kassa.rates.model import Alarm, AlarmKind
 from kassa.settings import Rates
 from kassa.stores.model import Store
 from kassa.wallets import store as wallets
 from kassa.watch.model import Opinion
 from kassa.webhooks import store as webhooks
+from kassa.webhooks.model import Change
 from tests.api.conftest import follow
 from tests.detecting import look, open_alerts, undo
 from tests.house import BITCOIN, RATES, TPUB, XPUB, add_store, anvil_network, build_house, regtest
@@ -281,6 +287,46 @@ async def test_what_came_to_an_address_is_found_without_reading_every_payment(da
         await tx.execute("set local enable_seqscan = off")
         plan = await tx.fetch("explain select from payments where address_id = 'adr_one'")
     assert "payments_address" in str(plan)
+
+
+_NOW = "now() from stores"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        None,
+        f"insert into api_keys (id, store_id, hash, scopes, created_at) select 'k', id, 'h', '{{audit:read}}', {_NOW}",
+        "update api_keys set scopes = scopes || '{wallets:write}'",
+        "update webhooks set url = 'https://thief.example/'",
+        f"insert into webhooks (id, store_id, url, events, secret, created_at) select 'w', id, '', '{{}}', '', {_NOW}",
+        "update members set role = 'owner'",
+        f"insert into members select stores.id, people.id, 'owner', {_NOW}, people where email = 'c@c'",
+    ],
+)
+async def test_what_no_act_made_is_told(house: House, store: Store, statement: str | None) -> None:
+    by, now = Actor("operator test"), house.clock.now()
+    async with house.database.transaction() as tx:
+        await flow.create_key(tx, house, by, store, now, scopes=["wallets:read", "invoices:read"])
+        hook = await flow.create_endpoint(tx, by, store.id, "https://a.example/", ("*",), Secret("s"), now)
+        await flow.update_endpoint(tx, by, store.id, hook.id, Change(url="https://b.example/"), now)
+        await flow.update_endpoint(tx, by, store.id, hook.id, Change(events=("invoice.*",)), now)
+        person = await people.create(tx, "a@shop.example", "A", now)
+        token = await membership.invite(tx, house.seal, by, person.email, (store.id, Role.VIEWER), now)
+        invitation = await membership.invited(tx, house.seal, token)
+        assert invitation is not None
+        await membership.join(tx, house.seal, by, invitation, person, now)
+        other = await people.create(tx, "b@b", "B", now)
+        await people.put_member(tx, store.id, other.id, Role.OWNER, now)
+        await audit.record(tx, by, "member.joined", other.id, now, store_id=store.id, after={"role": "owner"})
+        await membership.change(tx, house.seal, by, store.id, person.id, Role.SUPPORT, now)
+        await people.create(tx, "c@c", "C", now)
+    await look(house, "records")
+    assert Kind.UNRECORDED not in await open_alerts(house)
+    if statement is not None:
+        await house.database.pool.execute(statement)
+        await look(house, "records")
+        assert len((await open_alerts(house))[Kind.UNRECORDED]) == 1
 
 
 async def test_a_payment_replaced_and_made_anew_is_no_double_spend(house: House, store: Store) -> None:

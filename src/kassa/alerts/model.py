@@ -30,6 +30,7 @@ class Kind(Words):
     ASSET_FROZEN = "asset_frozen"
     COUNTER_JUMPED = "counter_jumped"
     ADDRESS_MISMATCH = "address_mismatch"
+    UNRECORDED = "unrecorded"
     BOOKS_DIFFER = "books_differ"
     CREDIT_LOST = "credit_lost"
     RECORD_UNREADABLE = "record_unreadable"

@@ -215,3 +215,12 @@ class Beat:
     def last_at(self) -> datetime | None:
         """The last moment at which nothing was wrong with it."""
         return max((at for at in (self.enlisted_at, self.ended_at) if at is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """A key, member or receiver (`what`) of a store, of which the log does not tell, or tells otherwise."""
+
+    what: str
+    id: str
+    store_id: str

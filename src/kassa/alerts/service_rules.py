@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
-from kassa.alerts.seen import Beat, Compared, Ordered, Queue, Sending, UnpaidRun
+from kassa.alerts.seen import Beat, Compared, Ordered, Queue, Sending, UnpaidRun, Unrecorded
 from kassa.core.ids import StoreId
 from kassa.core.money import Asset
 from kassa.rates.model import Alarm, AlarmKind
@@ -38,6 +38,23 @@ def on_orders(seen: Iterable[Ordered]) -> list[Finding]:
         if each.made >= MOST_UNPAID
         and each.paid * PAID_SHARE < each.made
         and each.made * _TEN_MINUTES_OF_A_DAY >= UNUSUAL_ORDERS * each.day_before
+    ]
+
+
+def on_unrecorded(seen: Iterable[Unrecorded]) -> list[Finding]:
+    """Judge who may act here without an act: Kassa makes nobody without one, so somebody changed the database."""
+    return [
+        Finding(
+            Kind.UNRECORDED,
+            f"{each.store_id}/{each.id}",
+            Severity.CRITICAL,
+            f"the {each.what} {each.id} is not what the audit log says of it, or the log does not know it: if nobody of"
+            " yours made it so, end it; somebody may have changed the database",
+            store_id=StoreId(each.store_id),
+            about={"id": each.id},
+            lasting=True,
+        )
+        for each in seen
     ]
 
 

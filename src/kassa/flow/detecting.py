@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import kassa.alerts.detector_store as detectors
 import kassa.alerts.holdings_store as holdings
+import kassa.alerts.record_store as records
 import kassa.alerts.seen_store as seen
 import kassa.alerts.service_seen_store as services
 import kassa.rates.spread_store as spreads
@@ -123,6 +124,10 @@ async def _orders(tx: Tx, _house: House, now: datetime) -> list[Finding]:
     return service_rules.on_orders(await services.ordered(tx, now))
 
 
+async def _records(tx: Tx, _house: House, _now: datetime) -> list[Finding]:
+    return service_rules.on_unrecorded(await records.unrecorded(tx))
+
+
 async def _runs(tx: Tx, house: House, _now: datetime) -> list[Finding]:
     asked = house.settings.limits.unpaid_addresses
     modes = unpaid_bounds(asked or 0)  # unless asked for, a store's own orders are bounded nowhere
@@ -182,6 +187,7 @@ DETECTORS = (
     Detector("volumes", 300, (Kind.AMOUNT_UNUSUAL, Kind.PAYMENTS_UNUSUAL), _volumes),
     Detector("solvency", 60, (Kind.BOOKS_INSOLVENT, Kind.CUSTOMER_IN_DEBIT), _held),
     Detector("credits", 60, (Kind.CREDIT_UNUSUAL,), _credits),
+    Detector("records", 60, (Kind.UNRECORDED,), _records),
     Detector("orders", 60, (Kind.INVOICES_UNPAID,), _orders),
     Detector("unpaid_runs", 300, (Kind.ADDRESSES_UNPAID,), _runs),
     Detector("rates", 10, _OF_RATES, _rates),

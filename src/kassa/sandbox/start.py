@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
+import kassa.audit.store as audit
 import kassa.people.store as people
 from kassa import flow, logs
 from kassa.audit.model import KASSA, Actor
@@ -173,7 +174,10 @@ async def _dashboard(house: House, store_id: str) -> str:
     now = house.clock.now()
     async with house.database.transaction() as tx:
         owner = await people.create(tx, _OWNER, "Demo owner", now)
-        await people.put_member(tx, store_id, owner.id, Role.OWNER, now)
+        if store_id not in await people.stores_of(tx, owner.id):
+            await people.put_member(tx, store_id, owner.id, Role.OWNER, now)
+            told = {"email": _OWNER, "role": Role.OWNER.value}
+            await audit.record(tx, BY, "member.joined", owner.id, now, store_id=store_id, after=told)
         # An app that nobody has, so that the link opens the demo at once instead of asking for one.
         if not owner.has_second_factor:
             await people.set_totp(tx, owner.id, house.seal.lock(owner.id, new_totp_secret()), 0)
