@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html import unescape
 from html.parser import HTMLParser
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +153,12 @@ class Premises:
 
 
 @asynccontextmanager
-async def open_premises(database: Database, folder: Path) -> AsyncIterator[Premises]:
-    """Serve the dashboard of a new house with one store."""
-    port = free_port()
+async def open_premises(database: Database, folder: Path, public_url: str = "") -> AsyncIterator[Premises]:
+    """Serve the dashboard of a new house with one store. Visitors may name an address of theirs, as a proxy would."""
     clock = SetClock()
-    house = await build_house(database, folder, clock=clock, http=Http(public_url=f"http://127.0.0.1:{port}"))
+    here = public_url or f"http://127.0.0.1:{free_port()}"
+    http = Http(public_url=here, trusted_proxies=(ip_network("127.0.0.1"),))
+    house = await build_house(database, folder, clock=clock, http=http)
     await follow(house)
     async with database.transaction() as tx:
         store = await add_store(tx, house)

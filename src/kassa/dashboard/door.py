@@ -201,26 +201,18 @@ class Door:
 
     async def _take_confirmation(self, request: AnyRequest) -> Response[Any]:
         browser, form = await self._read(request, "password", "code", "credential", "next")
-        session, to, now = await self._session(browser, Stage.OPEN), place(form.get("next")), self._house.clock.now()
-        person = session.person
-        assert person is not None
+        session, to, credential = (
+            await self._session(browser, Stage.OPEN),
+            place(form.get("next")),
+            form.get("credential"),
+        )
         try:
-            if form.get("credential"):
-                await self._house.database.run(
-                    lambda tx: entering.check_passkey(tx, session, form.get("credential"), self._site, now)
-                )
+            if credential:
+                await entering.confirm_by_passkey(self._house, browser, session, credential, self._site)
             else:
-                await entering.check_password(self._house, browser, session, form.get("password"))
-                if person.has_second_factor:
-                    await entering.check_code(self._house, browser, session, form.get("code"))
+                await entering.confirm(self._house, browser, session, form.get("password"), form.get("code"))
         except Invalid as error:
             return self._draw(request, "confirm.html", error, next=to, session=session)
-
-        async def work(tx: Any) -> None:
-            await sessions.right(tx, entering.tries_in(browser, session))
-            await sessions.note_proven(tx, session.id, now)
-
-        await self._house.database.run(work)
         return self._hall.go(to)
 
     # ------------------------------------------------------------ what they share

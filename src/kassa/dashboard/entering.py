@@ -48,6 +48,8 @@ async def by_password(house: House, browser: Browser, email: str, password: str)
         raise Invalid(FieldFault("password", _WRONG))
 
     async def work(tx: Tx) -> str:
+        # At once, or the code that follows would be refused by the pause that a right password began.
+        await sessions.give_back(tx, tries_of(browser, email), now)
         person = await people.get(tx, found.id)
         if person.has_second_factor:
             return await _begin(tx, browser, Stage.CODE, person.id, now)
@@ -61,9 +63,11 @@ async def by_password(house: House, browser: Browser, email: str, password: str)
 async def by_code(house: House, browser: Browser, session: Session, code: str) -> str:
     """Check the second factor of a sign-in; return the token of an open session. Raises `Invalid`."""
     now, person = house.clock.now(), _person(session)
-    await check_code(house, browser, session, code)
+    await _take_try(house, tries_in(browser, session), now, person.email)
+    await _check_code(house, browser, session, code, now)
 
     async def work(tx: Tx) -> str:
+        await sessions.give_back(tx, tries_in(browser, session), now)
         await sessions.end(tx, session.id)
         return await enter(tx, browser, person, now)
 
@@ -75,7 +79,7 @@ async def by_passkey(house: House, browser: Browser, session: Session, answer: s
     now = house.clock.now()
 
     async def work(tx: Tx) -> str:
-        person = await check_passkey(tx, session, answer, site, now)
+        person = await _check_passkey(tx, browser, session, answer, site, now)
         await sessions.end(tx, session.id)
         return await enter(tx, browser, person, now)
 
@@ -85,8 +89,8 @@ async def by_passkey(house: House, browser: Browser, session: Session, answer: s
 async def ask_passkey(house: House, browser: Browser, session: Session | None, site: proofs.Site) -> str:
     """Return what a passkey must sign, as JSON for the browser, and remember it."""
     now = house.clock.now()
-    if address := bucket(browser.address):
-        await _take_try(house, {"asks": address}, now)
+    if asking := _asking(browser):
+        await _take_try(house, asking, now)
 
     async def work(tx: Tx) -> str:
         known = await people.passkeys(tx, session.person.id) if session and session.person else []
@@ -102,7 +106,40 @@ async def ask_passkey(house: House, browser: Browser, session: Session | None, s
     return await house.database.run(work)
 
 
-async def check_passkey(tx: Tx, session: Session, answer: str, site: proofs.Site, now: datetime) -> Person:
+async def confirm(house: House, browser: Browser, session: Session, password: str, code: str) -> None:
+    """Prove anew, by password and code, who is signed in; raises `Invalid`. The two are one try."""
+    now, person, tries = house.clock.now(), _person(session), tries_in(browser, session)
+    await _take_try(house, tries, now, person.email)
+    async with house.database.pool.acquire() as connection:
+        found = await people.secrets_of(connection, person.email)
+    if not await proofs.is_password(password, found.password_hash if found else None):
+        raise Invalid(FieldFault("password", "This password is wrong"))
+    if person.has_second_factor:
+        await _check_code(house, browser, session, code, now)
+
+    async def work(tx: Tx) -> None:
+        await sessions.give_back(tx, tries, now)
+        await sessions.right(tx, tries)
+        await sessions.note_proven(tx, session.id, now)
+
+    await house.database.run(work)
+
+
+async def confirm_by_passkey(house: House, browser: Browser, session: Session, answer: str, site: proofs.Site) -> None:
+    """Prove anew, by a passkey that signs what the session asked, who is signed in; raises `Invalid`."""
+    now = house.clock.now()
+
+    async def work(tx: Tx) -> None:
+        await _check_passkey(tx, browser, session, answer, site, now)
+        await sessions.right(tx, tries_in(browser, session))
+        await sessions.note_proven(tx, session.id, now)
+
+    await house.database.run(work)
+
+
+async def _check_passkey(
+    tx: Tx, browser: Browser, session: Session, answer: str, site: proofs.Site, now: datetime
+) -> Person:
     """Return the person whose passkey signed what the session asked; raises `Invalid`. The question counts once."""
     if session.challenge is None:
         raise Invalid(FieldFault("passkey", "was not asked for; try again"))
@@ -112,13 +149,13 @@ async def check_passkey(tx: Tx, session: Session, answer: str, site: proofs.Site
     count = proofs.authenticated(site, answer, session.challenge, passkey)
     await people.note_passkey(tx, passkey.id, count, now)
     await sessions.ask(tx, session.id, None)
+    await sessions.give_back(tx, _asking(browser), now)
     return await people.get(tx, passkey.person)
 
 
-async def check_code(house: House, browser: Browser, session: Session, code: str) -> None:
+async def _check_code(house: House, browser: Browser, session: Session, code: str, now: datetime) -> None:
     """Check a code of an app or a recovery code, which is used up by that; raises `Invalid`."""
-    now, plain, person = house.clock.now(), code.replace(" ", ""), _person(session)
-    await _take_try(house, tries_in(browser, session), now, person.email)
+    plain, person = code.replace(" ", ""), _person(session)
 
     async def work(tx: Tx) -> bool:
         secrets = await people.secrets_of(tx, person.email)
@@ -133,16 +170,6 @@ async def check_code(house: House, browser: Browser, session: Session, code: str
     if not await house.database.run(work):
         await _refused(house, browser, person.id, "code", now)
         raise Invalid(FieldFault("code", _WRONG_CODE))
-
-
-async def check_password(house: House, browser: Browser, session: Session, password: str) -> None:
-    """Check the password of somebody who is signed in; raises `Invalid`."""
-    person = _person(session)
-    await _take_try(house, tries_in(browser, session), house.clock.now(), person.email)
-    async with house.database.pool.acquire() as connection:
-        found = await people.secrets_of(connection, person.email)
-    if not await proofs.is_password(password, found.password_hash if found else None):
-        raise Invalid(FieldFault("password", "This password is wrong"))
 
 
 async def by_invitation(house: House, browser: Browser, token: str, name: str, hashed: str | None) -> str:
@@ -214,6 +241,12 @@ def tries_in(browser: Browser, session: Session) -> dict[str, str]:
         del tries["person"]
         tries["session"] = session.id
     return tries
+
+
+def _asking(browser: Browser) -> dict[str, str]:
+    """Return at whose expense a question to a passkey is."""
+    address = bucket(browser.address)
+    return {} if address is None else {"asks": address}
 
 
 async def note(tx: Tx, browser: Browser, person: PersonId, kind: str, now: datetime, told: Shown | None = None) -> None:

@@ -137,8 +137,8 @@ async def take_try(tx: Tx, subjects: Mapping[str, str], now: datetime) -> timede
     """Take one try at a secret, before it is looked at: `subjects` by kind (see `FREE_TRIES`).
 
     Returns how long to wait when there is none to take now; such a try is not counted, or one address could keep an
-    account shut. Each try counts as wrong until `right` is called: so tries side by side are as slow as one after the
-    other. Must be committed whatever comes of the try.
+    account shut. Each try counts as wrong until `give_back` is called: so tries side by side are as slow as one after
+    the other. Must be committed whatever comes of the try.
     """
     rows = {kind: await _held(tx, _subject(kind, subject), now) for kind, subject in sorted(subjects.items())}
     # What strangers try elsewhere must not keep somebody out where they come from: their place slows down by itself.
@@ -181,17 +181,32 @@ async def _is_known(tx: Tx, place: str, now: datetime) -> bool:
     return found is not None
 
 
+async def give_back(tx: Tx, subjects: Mapping[str, str], taken: datetime) -> None:
+    """Give back the one try that was `taken` at a moment and proved right, with the pause that it began.
+
+    No other try is forgiven: who has an account of their own must not buy more tries at those of others by it.
+    """
+    for kind, subject in sorted(subjects.items()):
+        row = await tx.fetchrow(
+            "select subject, tries, last_at, free_at from sign_in_tries where subject = $1 for update",
+            _subject(kind, subject),
+        )
+        if row is None or row["tries"] == 0:
+            continue
+        left = row["tries"] - 1
+        # It could be taken, so no pause of an earlier try was left; only a later one may have begun another.
+        later = min(row["free_at"], row["last_at"] + pause(left, kind))
+        await tx.execute(
+            "update sign_in_tries set tries = $2, free_at = $3 where subject = $1",
+            row["subject"], left, later if row["last_at"] > taken else taken,
+        )  # fmt: skip
+
+
 async def right(tx: Tx, subjects: Mapping[str, str]) -> int:
-    """Forget the tries of who proved right, and return how many wrong ones there were at the person's account."""
+    """Forget the wrong tries of who proved who they are, and return how many there were at their account."""
     mine = [_subject(kind, subject) for kind, subject in subjects.items() if kind in ("person", "place", "session")]
     missed = await tx.fetch("delete from sign_in_tries where subject = any($1) returning subject, tries", mine)
-    if "address" in subjects:
-        # Only this one try: who has an account of their own must not buy more tries at those of others by it.
-        await tx.execute(
-            "update sign_in_tries set tries = greatest(tries - 1, 0) where subject = $1",
-            _subject("address", subjects["address"]),
-        )
-    return max((row["tries"] - 1 for row in missed if row["subject"].startswith("person ")), default=0)
+    return max((row["tries"] for row in missed if row["subject"].startswith("person ")), default=0)
 
 
 def _subject(kind: str, subject: str) -> str:
