@@ -16,6 +16,8 @@ from kassa.stores import store as stores
 from kassa.stores.model import Store
 from tests.dashboard.visitor import PASSWORD, Forms, Premises, Visitor
 
+ANOTHER = "another long password"
+
 
 async def begin(premises: Premises, email: str = "owner@shop.example", password: str = PASSWORD) -> Visitor:
     visitor = premises.visitor()
@@ -326,17 +328,52 @@ async def test_e24_the_store_is_told_when_somebody_guesses(premises: Premises) -
     assert "nobody@shop.example" not in owner.seen.words
 
 
-async def test_a_link_for_a_lost_phone_voids_what_was_on_it_and_asks_for_a_new_app(premises: Premises) -> None:
-    owner = await premises.member(Role.OWNER)
+async def test_e14_a_link_for_a_lost_phone_voids_all_that_let_in_before(premises: Premises) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
     link, back = await premises.link("owner@shop.example", lost=True), premises.visitor()
     await back.open(link)
-    await back.submit(link)
+    assert (await back.submit(link, password="short")).status == 422
+    await back.submit(link, password=ANOTHER)
     assert back.seen.url == "/dashboard/enrol"
     assert (await back.open(premises.at("invoices"))).url == "/dashboard/enrol"
     assert (await owner.open(premises.at("invoices"))).url.startswith("/dashboard/sign-in")
-    pool = premises.house.database.pool
     assert await pool.fetchval("select totp_secret from people") is None
     assert await pool.fetchval("select count(*) from recovery_codes") == 0
+
+    # Until a new app is set up, no password opens anything, in no other browser.
+    for password in (PASSWORD, ANOTHER):
+        other = await begin(premises, password=password)
+        assert other.seen.status == 422
+        assert (await other.open("/dashboard/enrol")).url.startswith("/dashboard/sign-in")
+    await back.open("/dashboard/enrol")
+    back.secret = Forms(back.seen.text).found[0][1]["secret"][0]
+    assert (await back.submit("/enrol", code=back.code(premises.clock.now()))).status == 200
+    assert (await begin(premises, password=PASSWORD)).seen.status == 422
+    assert "Second step" in (await begin(premises, password=ANOTHER)).seen.words
+
+
+async def test_e14_an_invitation_that_was_not_finished_is_finished_in_its_browser_or_begun_anew(
+    premises: Premises,
+) -> None:
+    other = await premises.house.database.run(lambda tx: _second_store(tx, premises))
+    link, thief, anna = (
+        await premises.invited("anna@b.example", Role.OWNER, other),
+        premises.visitor(),
+        premises.visitor(),
+    )
+    await thief.open(link)
+    await thief.submit(link, name="Thief", password=PASSWORD)
+    assert (await begin(premises, "anna@b.example")).seen.status == 422
+    # Whoever owns any store opens no account of another one by an invitation.
+    again = await premises.invited("anna@b.example", Role.VIEWER)
+    assert "You have an account already" in (await anna.open(again)).words
+    assert await premises.house.database.pool.fetchval("select count(*) from members") == 1
+
+    await premises.house.database.pool.execute("delete from members")  # the owner of that store took them out
+    await anna.open(again)
+    await anna.submit(again, name="Anna", password=ANOTHER)
+    assert anna.seen.url == "/dashboard/enrol"
+    assert (await thief.open("/dashboard/enrol")).url.startswith("/dashboard/sign-in")
 
 
 async def test_who_has_a_passkey_and_no_app_does_not_confirm_by_password_alone(premises: Premises) -> None:

@@ -135,9 +135,8 @@ class Door:
             await self._house.database.run(lambda tx: entering.join(tx, self._house, browser, invitation, person, now))
             return self._hall.go(f"/stores/{invitation.store}/overview")
         try:
-            name = checked_person_name(form.get("name"))
-            hashed = None
-            if invitation.store is not None:
+            name, hashed = checked_person_name(form.get("name")), None
+            if await self._sets_password(invitation):
                 password = checked_password(form.get("password"), invitation.email)
                 hashed = await proofs.hash_password(password)
         except Invalid as error:
@@ -150,12 +149,16 @@ class Door:
         session = await self._hall.find(read_browser(request, self._site))
         async with self._house.database.pool.acquire() as connection:
             store = None if invitation.store is None else await stores.get_store(connection, invitation.store)
-            person = await people.find(connection, invitation.email)
         me = session.person if session is not None and session.stage is Stage.OPEN else None
         return self._draw(
             request, "invitation.html", error, token=token, invitation=invitation, store=store, me=me,
-            is_new=person is None or not person.has_password,
+            sets_password=await self._sets_password(invitation),
         )  # fmt: skip
+
+    async def _sets_password(self, invitation: Invitation) -> bool:
+        async with self._house.database.pool.acquire() as connection:
+            person = await people.find(connection, invitation.email)
+            return person is None or await entering.begins_anew(connection, invitation, person)
 
     async def _invited(self, request: AnyRequest) -> tuple[str, Invitation]:
         token = request.path_params["token"]

@@ -30,6 +30,10 @@ log = structlog.get_logger()
 _ALARM_AFTER = timedelta(minutes=1)
 """Who must wait longer than this tried far more often than one mistypes."""
 _WRONG = "E-mail or password is wrong"
+_UNFINISHED = (
+    "The second step was not set up. Go on in the browser in which you opened your link,"
+    " or ask whoever runs this server for a new one"
+)
 _WRONG_CODE = "This code is wrong, or was used before"
 
 
@@ -50,13 +54,13 @@ async def by_password(house: House, browser: Browser, email: str, password: str)
     async def work(tx: Tx) -> str:
         # At once, or the code that follows would be refused by the pause that a right password began.
         await sessions.give_back(tx, tries_of(browser, email), now)
-        person = await people.get(tx, found.id)
-        if person.has_second_factor:
-            return await _begin(tx, browser, Stage.CODE, person.id, now)
-        # Nothing more can be asked of them; until they have a second factor, nothing more is shown to them either.
-        await sessions.right(tx, tries_of(browser, email))
-        return await _begin(tx, browser, Stage.ENROL, person.id, now, proven=True)
+        return await _begin(tx, browser, Stage.CODE, found.id, now)
 
+    async with house.database.pool.acquire() as connection:
+        person = await people.get(connection, found.id)
+    if not person.has_second_factor:  # else a password alone would open all, by an app of whoever has it
+        await _refused(house, browser, person.id, "second step not set up", now)
+        raise Invalid(FieldFault("password", _UNFINISHED))
     return await house.database.run(work)
 
 
@@ -114,8 +118,7 @@ async def confirm(house: House, browser: Browser, session: Session, password: st
         found = await people.secrets_of(connection, person.email)
     if not await proofs.is_password(password, found.password_hash if found else None):
         raise Invalid(FieldFault("password", "This password is wrong"))
-    if person.has_second_factor:
-        await _check_code(house, browser, session, code, now)
+    await _check_code(house, browser, session, code, now)
 
     async def work(tx: Tx) -> None:
         await sessions.give_back(tx, tries, now)
@@ -175,7 +178,7 @@ async def _check_code(house: House, browser: Browser, session: Session, code: st
 async def by_invitation(house: House, browser: Browser, token: str, name: str, hashed: str | None) -> str:
     """Let in whom a link is for; return the token of their session. Raises `NotFound` for a link that is void.
 
-    Somebody new gets the password that was `hashed`, and must set up a second factor next.
+    Who begins anew gets the password that was `hashed`, and must set up a second factor next.
     """
     now = house.clock.now()
 
@@ -185,23 +188,34 @@ async def by_invitation(house: House, browser: Browser, token: str, name: str, h
             raise NotFound("this link was used, or is too old")
         person = await people.create(tx, invitation.email, name, now)
         await people.use_invitation(tx, invitation.id, now)
-        if invitation.store is not None and invitation.role is not None:
-            if person.has_password or hashed is None:
+        if not await begins_anew(tx, invitation, person):
+            if invitation.store is not None:
                 raise NotFound("sign in first, then open the link again")
-            await people.set_password(tx, person.id, hashed)
+            return await enter(tx, browser, person, now)
+        if hashed is None:
+            raise NotFound("open the link again")
+        if invitation.store is not None:
             await people.set_name(tx, person.id, name)
             await membership.join(tx, house.seal, Actor(person.id, browser.address), invitation, person, now)
-            stage = Stage.OPEN if person.has_second_factor else Stage.ENROL
-            return await _begin(tx, browser, stage, person.id, now, proven=True)
         if invitation.voids:
             await people.void_factors(tx, person.id)
-            await sessions.end_others(tx, person.id)
             await note(tx, browser, person.id, "person.factors_voided", now, {"invitation": invitation.id})
-        if invitation.voids or not person.has_second_factor:
-            return await _begin(tx, browser, Stage.ENROL, person.id, now, proven=True)
-        return await enter(tx, browser, person, now)
+        await people.set_password(tx, person.id, hashed)
+        await sessions.end_others(tx, person.id)  # who began before, and with another password, does not finish
+        return await _begin(tx, browser, Stage.ENROL, person.id, now, proven=True)
 
     return await house.database.run(work)
+
+
+async def begins_anew(tx: Tx, invitation: Invitation, person: Person) -> bool:
+    """Tell whether a link makes its opener choose a password and set up a second factor.
+
+    Who has a second factor proves themselves by it, unless the operator's link says that it is lost. An invitation to a
+    store never opens an account that belongs to one already: whoever invites may not be whom the account is for.
+    """
+    if invitation.store is None:
+        return invitation.voids or not person.has_second_factor
+    return not person.has_second_factor and not await people.stores_of(tx, person.id)
 
 
 async def join(tx: Tx, house: House, browser: Browser, invitation: Invitation, person: Person, now: datetime) -> None:
