@@ -1,11 +1,13 @@
 """What members leave behind, and what the first page leads to."""
 
+import pytest
+
 from kassa.alerts import store as alerts
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.people.model import Role
 from kassa.stores import store as stores
 from kassa.stores.rules import key_hash
-from tests.dashboard.visitor import Premises, Visitor
+from tests.dashboard.visitor import PASSWORD, Premises, Visitor
 
 
 async def make_key(premises: Premises, visitor: Visitor, *scopes: str) -> str:
@@ -56,6 +58,40 @@ async def test_who_leaves_no_key_behind_is_just_removed(premises: Premises) -> N
     await owner.open(premises.at("members"))
     await owner.submit(f"{person}/remove")
     assert "They no longer belong to this store." in owner.seen.words
+
+
+async def invite(visitor: Visitor, premises: Premises, email: str) -> str:
+    """Invite somebody as an owner; return the path of the link."""
+    await visitor.open(premises.at("members/new"))
+    seen = await visitor.submit("/members/new", email=email, role="owner")
+    return "/dashboard/invitation/" + seen.text.partition("/dashboard/invitation/")[2].partition("<")[0]
+
+
+@pytest.mark.parametrize("role", ["", "admin"])
+async def test_nobody_comes_back_by_an_invitation_of_their_own(premises: Premises, role: str) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    other = await premises.member(Role.OWNER, "other@shop.example")
+    link, kept = await invite(other, premises, "back@shop.example"), await invite(owner, premises, "new@shop.example")
+    person = await pool.fetchval("select id from people where email = 'other@shop.example'")
+    await owner.open(premises.at(f"members/{person}"))
+    assert "back@shop.example" in owner.seen.words
+    assert "new@shop.example" not in owner.seen.words
+    await owner.open(premises.at("members"))
+    await owner.submit(f"{person}/role" if role else f"{person}/remove", **({"role": role} if role else {}))
+
+    stranger = premises.visitor()
+    assert (await stranger.open(link)).status == 400
+    assert "This link was used, was withdrawn" in stranger.seen.words
+    withdrawn = await pool.fetch("select subject from acts where kind = 'invitation.withdrawn'")
+    assert [act["subject"] for act in withdrawn] == [
+        await pool.fetchval("select id from invitations where email = 'back@shop.example'")
+    ]
+    # One that was written at the same moment lets nobody in either.
+    await pool.execute("update invitations set revoked_at = null")
+    await stranger.open(link)
+    assert (await stranger.submit(link, name="Back", password=PASSWORD)).status == 404
+    await stranger.open(kept)
+    assert (await stranger.submit(kept, name="New", password=PASSWORD)).url == "/dashboard/enrol"
 
 
 async def test_the_first_page_leads_to_what_is_wrong(

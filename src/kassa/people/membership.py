@@ -8,13 +8,15 @@ import kassa.people.session_store as sessions
 import kassa.people.store as people
 from kassa.audit.model import Actor
 from kassa.core.errors import Conflict, NotFound
-from kassa.core.ids import PersonId, StoreId
+from kassa.core.ids import PersonId, StoreId, is_id
 from kassa.db.pool import Tx
 from kassa.people.model import Invitation, Person, Role
+from kassa.people.rules import rights
 from kassa.people.seal_store import Sealed, is_sealed, put_seal
 from kassa.wallets.seal import Seal
 
 _TOKEN_BYTES = 32
+_INVITING = "people:write"
 
 
 async def invite(
@@ -42,9 +44,11 @@ async def withdraw(tx: Tx, by: Actor, store: StoreId, id_: str, now: datetime) -
 
 
 async def join(tx: Tx, seal: Seal, by: Actor, invitation: Invitation, person: Person, now: datetime) -> None:
-    """Make a person a member of the store that they were invited to."""
+    """Make a person a member of the store that they were invited to; raises `NotFound` for a link that is void."""
     assert invitation.store is not None
     assert invitation.role is not None
+    if not await _may_invite(tx, invitation.store, invitation.made_by):
+        raise NotFound("whoever made this link may not invite any more; ask for a new one")
     members = await people.members(tx, invitation.store, hold=True)
     if any(member.person == person.id for member in members):
         raise Conflict("you belong to this store already; the owner can give you another role")
@@ -57,6 +61,7 @@ async def join(tx: Tx, seal: Seal, by: Actor, invitation: Invitation, person: Pe
 async def change(tx: Tx, seal: Seal, by: Actor, store: StoreId, person: str, role: Role | None, now: datetime) -> None:
     """Give a member another role, or (None) remove them; their sessions end.
 
+    Where they may not invite any more, neither do the links that they made: one may be kept to come back by.
     Raises `NotFound`, or `Conflict` when no owner would be left.
     """
     members = {member.person: member for member in await people.members(tx, store, hold=True)}
@@ -77,3 +82,14 @@ async def change(tx: Tx, seal: Seal, by: Actor, store: StoreId, person: str, rol
     await sessions.end_others(tx, member.person)
     kind = "member.removed" if role is None else "member.changed"
     await audit.record(tx, by, kind, person, now, store_id=store, before=before, after=after)
+    if role is None or _INVITING not in rights(role):
+        for id_ in await people.revoke_invitations_by(tx, store, person, now):
+            await audit.record(tx, by, "invitation.withdrawn", id_, now, store_id=store)
+
+
+async def _may_invite(tx: Tx, store: StoreId, maker: str) -> bool:
+    """Tell whether who made an invitation may still invite; the operator always may."""
+    if not is_id("per", maker):
+        return True
+    role = await people.role_in(tx, store, maker)
+    return role is not None and _INVITING in rights(role)

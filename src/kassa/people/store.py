@@ -253,6 +253,25 @@ async def invitations(tx: Tx, store: StoreId, now: datetime) -> list[Invitation]
     return [_invitation(row) for row in rows]
 
 
+async def revoke_invitations_by(tx: Tx, store: StoreId, maker: str, now: datetime) -> list[str]:
+    """Revoke every invitation to a store that somebody made and nobody used; return their ids."""
+    rows = await tx.fetch(
+        """update invitations set revoked_at = $3
+           where store_id = $1 and made_by = $2 and used_at is null and revoked_at is null and expires_at > $3
+           returning id""",
+        store,
+        maker,
+        now,
+    )
+    return sorted(row["id"] for row in rows)
+
+
+async def role_in(tx: Tx, store: StoreId, person: str) -> Role | None:
+    """Return somebody's role in a store; None for who is no member of it."""
+    role = await tx.fetchval("select role from members where store_id = $1 and person_id = $2", store, person)
+    return None if role is None else Role(role)
+
+
 async def void_invitations(tx: Tx, now: datetime) -> int:
     """Revoke every invitation that nobody used; return how many."""
     done: str = await tx.execute(

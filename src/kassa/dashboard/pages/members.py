@@ -30,10 +30,13 @@ async def _one(visit: Visit) -> Screen:
     async with visit.house.database.pool.acquire() as connection:
         member = next((one for one in await people.members(connection, visit.store.id) if one.person == visit.id), None)
         keys = await _keys(connection, visit, rights(member.role) if member else frozenset())
+        invited = await people.invitations(connection, visit.store.id, visit.now)
         if member is None and not keys:
             raise NotFound("")
         person = await people.get(connection, visit.id)
-    return Screen("member.html", {"member": member, "person": person, "keys": keys, "title": person.called})
+    theirs = [invitation for invitation in invited if invitation.made_by == visit.id]
+    shown = {"member": member, "person": person, "keys": keys, "invited": theirs, "title": person.called}
+    return Screen("member.html", shown)
 
 
 async def _keys(tx: Tx, visit: Visit, mine: frozenset[str]) -> list[dict[str, Any]]:
