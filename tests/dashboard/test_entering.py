@@ -1,9 +1,14 @@
 """Who gets in, and by what."""
 
+from pathlib import Path
+
+import pytest
+
 from kassa import flow
+from kassa.db.pool import Database
 from kassa.people.model import Role
 from kassa.wallets.seal import Seal, is_locked
-from tests.dashboard.visitor import PASSWORD, Premises
+from tests.dashboard.visitor import PASSWORD, Premises, open_premises
 
 
 async def test_an_invitation_a_password_and_an_app_open_the_dashboard(premises: Premises) -> None:
@@ -82,3 +87,17 @@ async def test_a_form_without_our_token_or_from_elsewhere_does_nothing(premises:
     plain = {"content-type": "text/plain"}
     sent = await visitor.send("POST", "/dashboard/sign-in", data='{"email": "a"}', headers=plain)
     assert sent.status == 415
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "more"), [("", "kassa", set()), ("https://pay.example", "__Host-kassa", {"secure"})]
+)
+async def test_e25_the_cookie_of_a_session_is_for_this_host_and_no_script(
+    database: Database, tmp_path: Path, url: str, name: str, more: set[str]
+) -> None:
+    async with open_premises(database, tmp_path, url) as premises:
+        seen = await premises.visitor().open("/dashboard/sign-in")
+        first, *attributes = seen.headers["set-cookie"].split("; ")
+        assert first.partition("=")[0] == name
+        told = {attribute.lower() for attribute in attributes} - {"max-age=604800"}
+        assert told == {"httponly", "path=/", "samesite=lax"} | more  # no domain: else it is no __Host- cookie

@@ -1,6 +1,9 @@
 """Whoever makes no mistake gets in, at any pace: from an address that is counted, as behind a proxy."""
 
+import re
+
 from kassa.people.model import Role
+from kassa.people.rules import FREE_TRIES
 from tests.dashboard.visitor import PASSWORD, Premises, Visitor
 
 HOME = "203.0.113.9"
@@ -54,3 +57,21 @@ async def test_e24_right_after_a_pause_gets_in_and_buys_no_try_at_others(premise
         await stranger.open("/dashboard/sign-in")
         seen = await stranger.submit("/sign-in", email="else@shop.example", password="wrong password")
         assert seen.status == status
+
+
+async def test_e24_recovery_codes_are_slowed_down_and_the_right_one_counts_after_the_pause(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    right = re.findall(r"<code>([0-9a-z-]{19})</code>", owner.seen.text)[0]
+    visitor = premises.visitor()
+    await visitor.open("/dashboard/sign-in")
+    page = await visitor.submit("/sign-in", email="owner@shop.example", password=PASSWORD)
+    for number in range(FREE_TRIES["place"]):
+        visitor.seen = page
+        assert (await visitor.submit("/code", code=f"aaaa-bbbb-cccc-000{number}")).status == 422
+    visitor.seen = page
+    assert (await visitor.submit("/code", code=right)).status == 429
+    premises.clock.move(int(visitor.seen.headers["retry-after"]))
+    visitor.seen = page
+    await visitor.submit("/code", code=right)
+    await visitor.open()
+    assert visitor.seen.url == premises.at("overview")

@@ -83,6 +83,7 @@ class Kind(Words):
     BOOKS_UNCOMPARED = "books_uncompared"
     DETECTOR_SILENT = "detector_silent"
     SIGN_IN_GUESSED = "sign_in_guessed"
+    PASSKEY_COPIED = "passkey_copied"
 
 
 class Deed(Words):

@@ -22,8 +22,8 @@ from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.limits.rules import bucket
 from kassa.people import membership, proofs
-from kassa.people.model import Invitation, Person, Session, Stage
-from kassa.people.rules import checked_email, is_open, recovery_hash
+from kassa.people.model import Invitation, Passkey, Person, Session, Stage
+from kassa.people.rules import checked_email, is_open, question, recovery_hash
 
 log = structlog.get_logger()
 
@@ -81,9 +81,9 @@ async def by_code(house: House, browser: Browser, session: Session, code: str) -
 async def by_passkey(house: House, browser: Browser, session: Session, answer: str, site: proofs.Site) -> str:
     """Check a passkey that signed what the session asked; return the token of an open session. Raises `Invalid`."""
     now = house.clock.now()
+    person = await _check_passkey(house, browser, session, answer, site, now)
 
     async def work(tx: Tx) -> str:
-        person = await _check_passkey(tx, browser, session, answer, site, now)
         await sessions.end(tx, session.id)
         return await enter(tx, browser, person, now)
 
@@ -104,7 +104,7 @@ async def ask_passkey(house: House, browser: Browser, session: Session | None, s
             await sessions.forget(tx, now)  # nobody needs to be known to get here, so nothing may pile up
             await sessions.begin(tx, browser.token, Stage.PASSKEY, None, browser.seen, now, challenge=challenge)
         else:
-            await sessions.ask(tx, session.id, challenge)
+            await sessions.ask(tx, session.id, challenge, now)
         return options
 
     return await house.database.run(work)
@@ -117,6 +117,7 @@ async def confirm(house: House, browser: Browser, session: Session, password: st
     async with house.database.pool.acquire() as connection:
         found = await people.secrets_of(connection, person.email)
     if not await proofs.is_password(password, found.password_hash if found else None):
+        await _refused(house, browser, person.id, "confirmation", now)
         raise Invalid(FieldFault("password", "This password is wrong"))
     await _check_code(house, browser, session, code, now)
 
@@ -131,9 +132,9 @@ async def confirm(house: House, browser: Browser, session: Session, password: st
 async def confirm_by_passkey(house: House, browser: Browser, session: Session, answer: str, site: proofs.Site) -> None:
     """Prove anew, by a passkey that signs what the session asked, who is signed in; raises `Invalid`."""
     now = house.clock.now()
+    await _check_passkey(house, browser, session, answer, site, now)
 
     async def work(tx: Tx) -> None:
-        await _check_passkey(tx, browser, session, answer, site, now)
         await sessions.right(tx, tries_in(browser, session))
         await sessions.note_proven(tx, session.id, now)
 
@@ -141,19 +142,48 @@ async def confirm_by_passkey(house: House, browser: Browser, session: Session, a
 
 
 async def _check_passkey(
-    tx: Tx, browser: Browser, session: Session, answer: str, site: proofs.Site, now: datetime
+    house: House, browser: Browser, session: Session, answer: str, site: proofs.Site, now: datetime
 ) -> Person:
-    """Return the person whose passkey signed what the session asked; raises `Invalid`. The question counts once."""
-    if session.challenge is None:
-        raise Invalid(FieldFault("passkey", "was not asked for; try again"))
-    passkey = await people.passkey(tx, proofs.named_credential(answer))
-    if passkey is None or (session.person is not None and session.person.id != passkey.person):
-        raise Invalid(FieldFault("passkey", "is not known here"))
-    count = proofs.authenticated(site, answer, session.challenge, passkey)
-    await people.note_passkey(tx, passkey.id, count, now)
-    await sessions.ask(tx, session.id, None)
-    await sessions.give_back(tx, _asking(browser), now)
-    return await people.get(tx, passkey.person)
+    """Return the person whose passkey signed what the session asked; raises `Invalid`.
+
+    A question is used up by any answer, so each of a stranger's answers costs them a question.
+    """
+    asked = question(session, now)
+
+    async def work(tx: Tx) -> tuple[Passkey | None, Invalid | None]:
+        if asked is None or not await sessions.take_question(tx, session.id, asked):
+            return None, Invalid(FieldFault("passkey", "was not asked for; try again"))
+        passkey = None
+        try:
+            passkey = await people.passkey(tx, proofs.named_credential(answer))
+            if passkey is None or (session.person is not None and session.person.id != passkey.person):
+                return passkey, Invalid(FieldFault("passkey", "is not known here"))
+            count = proofs.authenticated(site, answer, asked, passkey)
+        except Invalid as fault:
+            return passkey, fault
+        await people.note_passkey(tx, passkey.id, count, now)
+        await sessions.give_back(tx, _asking(browser), session.asked_at or now)
+        return passkey, None
+
+    passkey, fault = await house.database.run(work)
+    if fault is None and passkey is not None:
+        async with house.database.pool.acquire() as connection:
+            return await people.get(connection, passkey.person)
+    assert fault is not None
+    await _refuse_passkey(house, browser, session, passkey, fault, now)
+    raise fault
+
+
+async def _refuse_passkey(
+    house: House, browser: Browser, session: Session, passkey: Passkey | None, fault: Invalid, now: datetime
+) -> None:
+    copied = fault.code == proofs.COPIED
+    who = session.person.id if session.person else passkey.person if passkey else None
+    await _refused(house, browser, who, "passkey counter" if copied else "passkey", now)
+    if copied and passkey is not None:
+        key = passkey
+        reason = f"the passkey {key.name!r} counted fewer uses than were seen of it: it may have been copied"
+        await house.database.run(lambda tx: _alarm(tx, key.person, Kind.PASSKEY_COPIED, key.id, reason, now))
 
 
 async def _check_code(house: House, browser: Browser, session: Session, code: str, now: datetime) -> None:
@@ -284,17 +314,21 @@ async def _take_try(house: House, subjects: dict[str, str], now: datetime, email
         seconds = int(wait.total_seconds()) + 1
         log.warning("sign-in is slowed down", seconds=seconds, **{k: v for k, v in subjects.items() if k == "address"})
         if wait > _ALARM_AFTER and email:
-            await house.database.run(lambda tx: _alarm(tx, email, now))
+            await house.database.run(lambda tx: _tell_of_guesses(tx, email, now))
         raise Throttled(f"There were too many tries. Wait {seconds} seconds, then try again.", seconds=seconds)
 
 
-async def _alarm(tx: Tx, email: str, now: datetime) -> None:
+async def _tell_of_guesses(tx: Tx, email: str, now: datetime) -> None:
     """Tell the stores of whoever signs in with an address that somebody guesses at it."""
     found = await people.secrets_of(tx, email)
-    for store in [] if found is None else await people.stores_of(tx, found.id):
+    if found is not None:
         reason = f"many wrong passwords or codes were tried for {email}; tries are slowed down"
-        subject = f"{store} {email}"
-        finding = Finding(Kind.SIGN_IN_GUESSED, subject, Severity.WARNING, reason, store_id=store, lasting=True)
+        await _alarm(tx, found.id, Kind.SIGN_IN_GUESSED, email, reason, now)
+
+
+async def _alarm(tx: Tx, person: PersonId, kind: Kind, what: str, reason: str, now: datetime) -> None:
+    for store in await people.stores_of(tx, person):
+        finding = Finding(kind, f"{store} {what}", Severity.WARNING, reason, store_id=store, lasting=True)
         await alerts.open_alert(tx, finding, now)
 
 

@@ -56,6 +56,7 @@ class Session:
     person: Person | None
     roles: Mapping[StoreId, Role]
     challenge: bytes | None
+    asked_at: datetime | None
     created_at: datetime
     last_seen_at: datetime
     expires_at: datetime

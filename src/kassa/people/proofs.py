@@ -27,6 +27,8 @@ from kassa.people.rules import is_totp, password_form
 
 STEP_SECONDS = 30
 MAX_CREDENTIAL = 16_384
+COPIED = "passkey_copied"
+"""The code of the refusal of a passkey that counts fewer uses than were seen."""
 _HASHING = asyncio.Semaphore(2)
 # OWASP's parameters (Password Storage Cheat Sheet): 19 MiB, two passes; about 30 ms.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
@@ -142,7 +144,10 @@ def named_credential(answer: str) -> str:
 
 
 def authenticated(site: Site, answer: str, challenge: bytes, passkey: Passkey) -> int:
-    """Return the counter of a passkey that signed the challenge; raise `Invalid` when it did not."""
+    """Return the counter of a passkey that signed the challenge; raise `Invalid` when it did not.
+
+    One whose counter did not grow is refused as `COPIED` (WebAuthn 2, section 6.1.1); those that do not count say 0.
+    """
     try:
         found = webauthn.verify_authentication_response(
             credential=_bounded(answer),
@@ -150,11 +155,14 @@ def authenticated(site: Site, answer: str, challenge: bytes, passkey: Passkey) -
             expected_rp_id=site.host,
             expected_origin=site.origin,
             credential_public_key=passkey.public_key,
-            credential_current_sign_count=passkey.sign_count,
+            credential_current_sign_count=0,  # compared below, where it can be told apart
             require_user_verification=True,
         )
     except (WebAuthnException, ValueError, KeyError, TypeError) as error:
         raise _refused() from error
+    if max(found.new_sign_count, passkey.sign_count) > 0 and found.new_sign_count <= passkey.sign_count:
+        fault = "counts fewer uses than were seen here: it may have been copied. Sign in by password, and remove it"
+        raise Invalid(FieldFault("passkey", fault), code=COPIED)
     return found.new_sign_count
 
 

@@ -18,6 +18,8 @@ UNFINISHED = timedelta(minutes=10)
 """Within this time a sign-in that was begun must be finished."""
 FRESH = timedelta(minutes=10)
 """So long after proving who one is, sensitive things may be changed."""
+ANSWERED = timedelta(minutes=5)
+"""So long after a passkey was asked for, its answer counts."""
 INVITED = timedelta(days=3)
 """A link that nobody used for so long is void."""
 
@@ -170,6 +172,11 @@ def is_alive(session: Session, now: datetime) -> bool:
 def is_fresh(session: Session, now: datetime) -> bool:
     """Tell whether the person proved who they are so lately that sensitive things may be changed."""
     return session.proven_at is not None and now < session.proven_at + FRESH
+
+
+def question(session: Session, now: datetime) -> bytes | None:
+    """Return what a passkey was asked to sign in a session, while an answer still counts."""
+    return session.challenge if session.asked_at is not None and now < session.asked_at + ANSWERED else None
 
 
 def is_open(invitation: Invitation, now: datetime) -> bool:

@@ -12,7 +12,7 @@ from kassa.people.model import Person, Role, Session, Stage
 from kassa.people.rules import FORGOTTEN, IDLE, KNOWN, LONGEST, UNFINISHED, is_alive, pause, token_hash
 from kassa.people.store import PERSON, read_person
 
-_SESSION = """s.id as session_id, s.stage, s.person_id, s.challenge, s.created_at, s.last_seen_at,
+_SESSION = """s.id as session_id, s.stage, s.person_id, s.challenge, s.asked_at, s.created_at, s.last_seen_at,
     s.expires_at, s.proven_at, s.address, s.agent"""
 _MAX_AGENT = 200
 
@@ -35,10 +35,11 @@ async def begin(
     address, agent = seen
     id_ = new_id("ses", now)
     await tx.execute(
-        """insert into sessions (id, hash, person_id, stage, challenge, created_at, last_seen_at, expires_at, proven_at,
-               address, agent)
-           values ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10)
-           on conflict (hash) do update set challenge = excluded.challenge, expires_at = excluded.expires_at
+        """insert into sessions (id, hash, person_id, stage, challenge, asked_at, created_at, last_seen_at, expires_at,
+               proven_at, address, agent)
+           values ($1, $2, $3, $4, $5, $6, $6, $6, $7, $8, $9, $10)
+           on conflict (hash) do update
+           set challenge = excluded.challenge, asked_at = excluded.asked_at, expires_at = excluded.expires_at
            where sessions.stage = 'passkey' and excluded.stage = 'passkey'""",
         id_, token_hash(token), person, stage.value, challenge, now,
         now + (LONGEST if stage in (Stage.OPEN, Stage.ENROL) else UNFINISHED),
@@ -74,9 +75,17 @@ async def note_proven(tx: Tx, id_: str, now: datetime) -> None:
     await tx.execute("update sessions set proven_at = $2, challenge = null where id = $1", id_, now)
 
 
-async def ask(tx: Tx, id_: str, challenge: bytes | None) -> None:
-    """Keep what a passkey must sign for a session; None: nothing is asked any more."""
-    await tx.execute("update sessions set challenge = $2 where id = $1", id_, challenge)
+async def ask(tx: Tx, id_: str, challenge: bytes, now: datetime) -> None:
+    """Keep what a passkey must sign for a session."""
+    await tx.execute("update sessions set challenge = $2, asked_at = $3 where id = $1", id_, challenge, now)
+
+
+async def take_question(tx: Tx, id_: str, challenge: bytes) -> bool:
+    """Use up what a passkey was asked; return False when it was answered already, rightly or wrongly."""
+    done: str = await tx.execute(
+        "update sessions set challenge = null where id = $1 and challenge = $2", id_, challenge
+    )
+    return done == "UPDATE 1"
 
 
 async def end(tx: Tx, id_: str) -> None:
@@ -220,6 +229,7 @@ def _session(row: Any, person: Person | None) -> Session:  # asyncpg's record
         person=person,
         roles=_roles(row["roles"]),
         challenge=row["challenge"],
+        asked_at=row["asked_at"],
         created_at=row["created_at"],
         last_seen_at=row["last_seen_at"],
         expires_at=row["expires_at"],

@@ -10,7 +10,7 @@ from kassa.dashboard.page import MEMBER, Action, Go, Page, Screen, Told
 from kassa.dashboard.visit import Visit
 from kassa.db.pool import Tx
 from kassa.people import proofs
-from kassa.people.rules import checked_password, checked_person_name
+from kassa.people.rules import checked_password, checked_person_name, question
 
 _MAX_NAME = 60
 
@@ -84,7 +84,7 @@ async def _ask_passkey(visit: Visit) -> Told:
     async def work(tx: Tx) -> str:
         known = await people.passkeys(tx, visit.person.id)
         challenge, options = proofs.registration(visit.site, visit.person, known, ISSUER)
-        await sessions.ask(tx, visit.session.id, challenge)
+        await sessions.ask(tx, visit.session.id, challenge, visit.now)
         return options
 
     return Told(await visit.house.database.run(work))
@@ -94,13 +94,14 @@ async def _add_passkey(visit: Visit) -> Go:
     name = visit.form.get("name").strip() or "passkey"
     if len(name) > _MAX_NAME or not name.isprintable():
         raise Invalid(FieldFault("name", f"must be at most {_MAX_NAME} printable characters"))
-    challenge = visit.session.challenge
+    challenge = question(visit.session, visit.now)
     if challenge is None:
         raise Invalid(FieldFault("passkey", "was not asked for; try again"))
     found = proofs.registered(visit.site, visit.form.get("credential"), challenge)
 
     async def work(tx: Tx) -> None:
-        await sessions.ask(tx, visit.session.id, None)
+        if not await sessions.take_question(tx, visit.session.id, challenge):
+            raise Invalid(FieldFault("passkey", "was not asked for; try again"))
         await people.put_passkey(tx, visit.person.id, found, name, visit.now)
         await entering.note(tx, visit.browser, visit.person.id, "person.passkey_added", visit.now, {"name": name})
 
