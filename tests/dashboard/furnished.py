@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pyotp
 
+from kassa import flow
 from kassa.alerts import store as alerts
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.core.ids import CustomerId
@@ -17,7 +18,8 @@ from kassa.ledger.model import RECEIVABLES, SALES, Entry, Posting
 from kassa.people import store as people
 from kassa.people.model import Role
 from kassa.stores import store as stores
-from tests.api.served import Caller
+from kassa.stores.model import SCOPES
+from tests.api.served import OPERATOR, Caller
 from tests.dashboard.visitor import PASSWORD, Premises
 from tests.house import BITCOIN, TPUB
 from tests.images import png
@@ -30,7 +32,8 @@ async def furnish(premises: Premises, person: str) -> Ids:
     """Make the things, with a passkey and another session of a person; return their ids by prefix."""
     house, store, now = premises.house, premises.store, premises.clock.now()
     async with house.database.transaction() as tx:
-        _, text = await stores.create_key(tx, store, now)
+        # Recorded, as a key is that may ask for the change of a wallet.
+        _, text = await flow.create_key(tx, house, OPERATOR, store, now, scopes=SCOPES)
         key_id, _ = await stores.create_key(tx, store, now, label="to be revoked")
         colleague = await people.create(tx, "colleague@shop.example", "A colleague", now)
         await people.put_member(tx, store.id, colleague.id, Role.VIEWER, now)
