@@ -11,7 +11,7 @@ from kassa.db.pool import Database
 from kassa.people.model import Role
 from kassa.people.proofs import site_of
 from tests.dashboard.authenticator import Authenticator, text
-from tests.dashboard.visitor import Forms, Premises, Visitor, open_premises
+from tests.dashboard.visitor import PASSWORD, Forms, Premises, Visitor, open_premises
 
 
 @pytest.fixture
@@ -163,3 +163,16 @@ async def test_a_wrong_password_at_a_confirmation_leaves_a_trace(premises: Premi
     await owner.open(premises.at("keys/new"))
     assert (await owner.submit("/confirm", password="wrong password", code="000000")).status == 422
     assert await refused(premises) == ["confirmation"]
+
+
+async def test_who_is_led_from_a_form_to_a_proof_is_told_that_nothing_was_done(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    premises.clock.move(600 - 61)
+    await owner.open(premises.at("account/password"))
+    premises.clock.move(61)
+    await owner.submit("account/password", password="another long password")
+    await owner.submit("/confirm", password=PASSWORD, code=owner.code(premises.clock.now()))
+    assert owner.seen.url.startswith(premises.at("account/password"))
+    assert "Nothing was done yet" in owner.seen.words
+    await owner.submit("account/password", password="another long password")
+    assert "Your password was changed" in owner.seen.words

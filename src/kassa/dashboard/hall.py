@@ -20,6 +20,7 @@ from kassa.dashboard.browser import AnyRequest, Browser, answer, read_browser, r
 from kassa.dashboard.page import MEMBER, Action, Answer, Download, Go, Page, Screen, Told
 from kassa.dashboard.render import render
 from kassa.dashboard.visit import Visit
+from kassa.dashboard.words import UNSAVED
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.people.model import Session, Stage
@@ -152,10 +153,10 @@ class Hall:
         return visit
 
     def _where(self, request: AnyRequest, asked: Page | Action) -> str:
-        """Return where to come back to: a page, never the sending of a form."""
+        """Return where to come back to: a page, never the sending of a form, which says that nothing was done yet."""
         store, id_ = quote(request.path_params["store"]), quote(request.path_params.get("id", ""))
         path = (asked.form if isinstance(asked, Action) else asked.path).replace("{id}", id_)
-        query = request.scope["query_string"].decode("latin-1") if isinstance(asked, Page) else ""
+        query = request.scope["query_string"].decode("latin-1") if isinstance(asked, Page) else f"done={UNSAVED}"
         return f"/stores/{store}/{path}" + (f"?{query}" if query else "")
 
     def _answer(self, visit: Visit, page: Page, given: Answer, *, live: bool = False) -> Response[Any]:

@@ -5,6 +5,7 @@ DONE = {
     "created": "The invoice was created.",
     "revoked": "The key opens nothing any more.",
     "saved": "The changes were saved.",
+    "unsaved": "Nothing was done yet: you had to prove who you are. Do it again; for ten minutes you are not asked.",
     "invited": "The invitation was made.",
     "withdrawn": "The invitation was withdrawn.",
     "role": "The role was changed. They must sign in again.",
@@ -34,6 +35,9 @@ DONE = {
     "resent": "It is being sent again.",
 }
 """By name, so that an address cannot put words of its own on a page."""
+
+UNSAVED = "unsaved"
+"""What is said to whoever sent a form and was led to a proof of who they are instead."""
 
 RIGHTS = {
     "store:read": "see the store, its networks and assets",
