@@ -25,6 +25,7 @@ from tests.browser.conftest import DESKTOP, Faults, OpenPage, site
 from tests.browser.usable import usable
 from tests.house import add_store, build_house
 from tests.images import png
+from tests.tools.tcp import BAD_GATEWAY, Tcp
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -169,6 +170,27 @@ async def test_a_page_closes_while_its_network_stands_still_and_opens_again_by_i
         await execute("update networks set state = 'ok'")
     await expect(address).to_have_text(invoice["payment_options"][0]["address"])
     assert await page.evaluate("window.here") == 1  # the same page, never loaded again
+
+
+async def test_a_stream_that_a_proxy_refused_is_followed_again(served: Served, page: Page, faults: Faults) -> None:
+    invoice = await served.all.invoice()
+    async with Tcp("127.0.0.1", served.port) as wire:
+        await page.clock.install()
+        await page.goto(f"http://127.0.0.1:{wire.port}/i/{invoice['id']}")
+        await page.evaluate("window.here = 1")
+        wire.answer = BAD_GATEWAY
+        async with page.expect_response(lambda answer: answer.url.endswith("/stream") and answer.status == 502):
+            wire.reset()
+        await expect(page.locator("[data-trouble]")).to_be_visible(timeout=15_000)
+        wire.heal()
+        await expect(page.locator("[data-trouble]")).to_be_hidden(timeout=15_000)
+        async with page.expect_response(lambda answer: answer.url.endswith("/stream") and answer.ok):
+            await page.clock.fast_forward(30_000)
+        await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"})
+        await expect(page.locator("h1")).to_have_text("Paid", timeout=5_000)  # long before the page is asked again
+        assert await page.evaluate("window.here") == 1  # the same page, never loaded again
+        await page.goto("about:blank")
+    faults.seen.clear()
 
 
 async def test_the_copy_buttons_copy_what_is_shown(served: Served, open_page: OpenPage) -> None:

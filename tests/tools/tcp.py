@@ -6,6 +6,7 @@
         tcp.reset_after = 1_000                     # a reset after so many bytes of each answer
         tcp.blackhole = True                        # data vanishes, connections stay open
         tcp.refuse = True                           # new connections are reset at once
+        tcp.answer = BAD_GATEWAY                    # new connections are answered so, whatever they ask
         tcp.piece = 1                               # answers arrive byte by byte
         tcp.reset()                                 # what is open is reset now
 
@@ -17,6 +18,9 @@ import socket
 import struct
 from contextlib import suppress
 from typing import Self
+
+BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+"""What a proxy answers while the server behind it starts."""
 
 
 class Tcp:
@@ -37,6 +41,7 @@ class Tcp:
         self.close_after: int | None = None
         self.blackhole = False
         self.refuse = False
+        self.answer: bytes | None = None
         self.piece: int | None = None
 
     async def __aenter__(self) -> Self:
@@ -71,7 +76,11 @@ class Tcp:
         writer.transport.set_write_buffer_limits(0)
         # The connection's end is the test's business, not the log's.
         with suppress(OSError, asyncio.CancelledError):
-            await self._join(reader, writer)
+            if self.answer is None:
+                await self._join(reader, writer)
+            else:
+                await reader.read(65_536)
+                writer.write(self.answer)
         self._writers.discard(writer)
         writer.close()
 

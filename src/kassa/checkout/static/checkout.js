@@ -127,17 +127,26 @@
 
   const follow = () => {
     stream = new EventSource(`/i/${main.dataset.invoice}/stream`);
-    stream.onopen = () => { clearInterval(silent); silent = 0; trouble(false); };
+    stream.onopen = () => { clearInterval(silent); silent = 0; clearTimeout(polling); trouble(false); };
     stream.onmessage = (event) => {
       if (event.lastEventId !== main.dataset.version) refresh();
     };
     stream.onerror = () => {
       // The browser asks for the stream again by itself; until it is back, the page is asked, which tells of trouble.
       if (stream.readyState === EventSource.CONNECTING && waits()) silent ||= setInterval(refresh, 4000);
-      // Closed for good: refused, or over. The page itself still tells, asked now and then: also what is final may be undone.
-      if (stream.readyState === EventSource.CLOSED) poll();
+      if (stream.readyState !== EventSource.CLOSED) return;
+      // Refused (by a proxy while the program starts, or for want of room), or over: no browser asks again by itself.
+      clearInterval(silent);
+      silent = 0;
+      if (waits()) refresh();
+      poll();
+      reopen();
     };
   };
+
+  // All pages were refused in one moment, and do not come back in one. Where nothing is awaited the stream is over; what
+  // is final may still be undone, which the page, asked now and then, tells.
+  const reopen = () => { setTimeout(() => (waits() ? follow() : reopen()), 10000 + Math.random() * 20000); };
 
   window.addEventListener("offline", () => trouble(true));
   window.addEventListener("online", refresh);
