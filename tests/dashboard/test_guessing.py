@@ -3,12 +3,14 @@
 import asyncio
 import re
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
 import kassa.people.session_store as sessions
 import kassa.people.store as people
 from kassa.dashboard.door import place
+from kassa.dashboard.entering import REFUSAL_SECONDS
 from kassa.db.pool import Tx
 from kassa.people.model import Role
 from kassa.people.rules import FREE_TRIES
@@ -135,8 +137,14 @@ async def test_e24_the_right_password_does_not_help_while_an_account_is_slowed_d
 
 async def test_an_unknown_account_looks_like_a_wrong_password(premises: Premises) -> None:
     await premises.member(Role.OWNER)
+    time = asyncio.get_running_loop().time
+    moments = [time()]
     known = (await begin(premises, password="wrong password 1")).seen
+    moments.append(time())
     unknown = (await begin(premises, email="nobody@shop.example")).seen
+    moments.append(time())
+    # Whatever is written down of the one and not of the other fits into the step of time.
+    assert min(later - earlier for earlier, later in pairwise(moments)) >= REFUSAL_SECONDS
     assert (known.status, known.words.replace("owner@", "")) == (unknown.status, unknown.words.replace("nobody@", ""))
 
 

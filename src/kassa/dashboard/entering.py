@@ -4,6 +4,7 @@ Every secret that could be guessed costs a try before it is looked at, and a ses
 that nobody can hand a victim a token beforehand.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -29,6 +30,8 @@ log = structlog.get_logger()
 
 _ALARM_AFTER = timedelta(minutes=1)
 """Who must wait longer than this tried far more often than one mistypes."""
+REFUSAL_SECONDS = 0.25
+"""Refused sign-ins are answered after this time or a multiple of it."""
 _WRONG = "E-mail or password is wrong"
 _UNFINISHED = (
     "The second step was not set up. Go on in the browser in which you opened your link,"
@@ -38,7 +41,20 @@ _WRONG_CODE = "This code is wrong, or was used before"
 
 
 async def by_password(house: House, browser: Browser, email: str, password: str) -> str:
-    """Check a password; return the token of a session that still needs its second factor. Raises `Invalid`."""
+    """Check a password; return the token of a session that still needs its second factor. Raises `Invalid`.
+
+    A refusal takes whole steps of time: else the moments in which it is written down tell that the account exists.
+    """
+    time = asyncio.get_running_loop().time
+    began = time()
+    try:
+        return await _by_password(house, browser, email, password)
+    except (Invalid, Throttled):
+        await asyncio.sleep((began - time()) % REFUSAL_SECONDS)
+        raise
+
+
+async def _by_password(house: House, browser: Browser, email: str, password: str) -> str:
     now = house.clock.now()
     try:
         email = checked_email(email)
