@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from kassa import logs
 from kassa.logs import LONGEST, _Lossy, cleaned
 
 KEY = "kassa_test_" + "x" * 43
@@ -117,3 +118,8 @@ def test_a_socket_that_somebody_else_has_filled_is_not_waited_for() -> None:
         writer.start()
         writer.join(5)
         assert told == ["full"]
+
+
+def test_what_is_named_like_a_secret_is_redacted_whatever_it_looks_like() -> None:
+    event = logs._clean(None, "info", {"password": "plain", "api_key": "short", "network": "bitcoin"})
+    assert event == {"password": "[redacted]", "api_key": "[redacted]", "network": "bitcoin"}
