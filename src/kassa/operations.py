@@ -26,7 +26,7 @@ from kassa.core.money import currency, parse_amount
 from kassa.core.secret import Secret
 from kassa.db.migrate import applied_names
 from kassa.db.migrate import migrate as apply_migrations
-from kassa.db.pool import Tx
+from kassa.db.pool import Database, Tx
 from kassa.house import House
 from kassa.invoices.policy import Policy, changed
 from kassa.main import open_books, open_house
@@ -288,13 +288,12 @@ async def unassigned_payments(settings: Settings) -> Told:
 
 async def assign_payment(settings: Settings, store_id: str, payment_id: str, customer_id: str | None) -> Told:
     """Give money without an owner to a customer, or to the store's income."""
-    async with open_house(settings) as house:
 
-        async def work(tx: Tx) -> Told:
-            store = await stores.get_store(tx, store_id)
-            return await flow.assign_payment(tx, house, store, payment_id, customer_id, operator(), house.clock.now())
+    async def work(tx: Tx, house: House, now: datetime) -> Told:
+        store = await stores.get_store(tx, store_id)
+        return await flow.assign_payment(tx, house, store, payment_id, customer_id, operator(), now)
 
-        return await house.database.run(work)
+    return await _in_house(settings, work)
 
 
 async def list_alerts(settings: Settings, *, closed: bool) -> Told:
@@ -344,22 +343,21 @@ async def in_transaction(settings: Settings, work: Callable[[Tx, datetime], Awai
     """Do something in one transaction, and note where the audit log ends; raises `DatabaseError`."""
     clock = SystemClock()
     async with open_books(settings) as database:
-        try:
-            told = await database.run(lambda tx: work(tx, clock.now()))
-            await anchor.advance(database.pool, settings.data_dir)
-            return told
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-            raise DatabaseError(f"the database refused: {fault}; see `kassa doctor`") from fault
+        return await _done(settings, database, lambda tx: work(tx, clock.now()))
 
 
 async def _in_house(settings: Settings, work: Callable[[Tx, House, datetime], Awaitable[T]]) -> T:
     async with open_house(settings) as house:
-        try:
-            told = await house.database.run(lambda tx: work(tx, house, house.clock.now()))
-            await anchor.advance(house.database.pool, settings.data_dir)
-            return told
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-            raise DatabaseError(f"the database refused: {fault}; see `kassa doctor`") from fault
+        return await _done(settings, house.database, lambda tx: work(tx, house, house.clock.now()))
+
+
+async def _done(settings: Settings, database: Database, work: Callable[[Tx], Awaitable[T]]) -> T:
+    try:
+        told = await database.run(work)
+        await anchor.advance(database.pool, settings.data_dir)
+        return told
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+        raise DatabaseError(f"the database refused: {fault}; see `kassa doctor`") from fault
 
 
 def _chain(house: House, network: str) -> Chain:
