@@ -233,7 +233,7 @@ async def invite_user(settings: Settings, store_id: str, email: str, role: str) 
 async def link_user(settings: Settings, email: str, *, lost: bool = False) -> Told:
     """Make a link that signs a known person in, once, without password or code: for who has lost them.
 
-    `lost`: their app, recovery codes, passkeys and sessions are void once it is used, and they set up a new app.
+    `lost`: their password, app, recovery codes, passkeys and sessions are void once it is used; they set up new ones.
     """
     address = checked_email(email)
 

@@ -28,7 +28,8 @@ def user_invite(
 def user_link(
     email: Annotated[str, typer.Option(help="What they sign in with.")],
     lost: Annotated[
-        bool, typer.Option("--lost", help="Their phone is gone: old app, codes, passkeys and sessions become void.")
+        bool,
+        typer.Option("--lost", help="Their phone is gone: password, app, codes, passkeys and sessions become void."),
     ] = False,
     config: Config = None,
     as_json: AsJson = False,
