@@ -91,6 +91,26 @@ async def test_e19_a_listed_site_shows_the_checkout_in_a_frame_and_hears_of_it(s
     ]
 
 
+async def test_a_shop_hears_ready_once_and_each_status_once_whatever_is_loaded(served: Served, page: Page) -> None:
+    invoice = await served.all.invoice()
+    async with shop(f"http://127.0.0.1:{served.port}", invoice["id"]) as origin:
+        await patched(served, frame_ancestors=[origin])
+        await page.goto(origin)
+        frame = page.frame_locator("dialog iframe")
+        for language, mark, heading in (
+            ("Deutsch", None, "Warten auf deine Zahlung"), ("Français", "settled", "Payé"), ("Español", None, "Pagado"),
+        ):  # fmt: skip
+            await frame.locator(".languages summary").click()
+            if mark:
+                await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": mark})
+            await frame.get_by_role("link", name=language).click()
+            await expect(frame.locator("h1")).to_have_text(heading)
+        await page.wait_for_function("heard.filter((said) => said[1].type === 'ready').length === 4")
+        heard = await page.evaluate("heard")
+    await patched(served, frame_ancestors=[])
+    assert [said for said in heard if isinstance(said, str)] == ["ready new", "status settled"]
+
+
 async def test_e19_no_other_site_can_frame_the_checkout_or_hear_of_it(
     served: Served, page: Page, faults: Faults
 ) -> None:

@@ -28,14 +28,23 @@
 
     const close = () => dialog.close();
     out.addEventListener("click", close);
+    let told = null; // the status that the shop heard of last
+    const tell = (status) => {
+      if (told === null) onReady?.(status);
+      else if (status !== told) onStatus?.(status);
+      told = status;
+    };
     const hear = (event) => {
       // From our frame, of our origin, about this invoice: anything else is somebody else's.
       const said = event.data;
       if (event.source !== frame.contentWindow || event.origin !== home) return;
       if (said?.kassa !== 1 || said.invoice !== invoice) return;
       if (said.type === "close") close();
-      else if (said.type === "ready") { out.remove(); onReady?.(said.status); }
-      else if (said.type === "status") onStatus?.(said.status);
+      else if (said.type === "ready" || said.type === "status") {
+        // Each load of the page is `ready` anew: also that in another language, or for another asset.
+        out.remove();
+        tell(said.status);
+      }
     };
     addEventListener("message", hear);
     dialog.addEventListener("close", () => {
