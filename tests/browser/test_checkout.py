@@ -267,7 +267,7 @@ async def test_a_transfer_that_fails_in_its_block_is_said_to_have_and_can_be_sen
     await kassa.until_invoice(invoice, status="new", amount_paid="0.00")
 
 
-async def test_without_a_script_the_page_is_whole_and_loads_itself_again(
+async def test_without_a_script_the_page_is_whole_and_looks_again_when_asked(
     kassa: Program, shared_bitcoind: DevNode, open_page: OpenPage
 ) -> None:
     page = await open_page(java_script_enabled=False)
@@ -282,8 +282,16 @@ async def test_without_a_script_the_page_is_whole_and_loads_itself_again(
     await page.get_by_role("link", name="Deutsch").click()
     await shows(page, "Warten auf deine Zahlung")
     await expect(page.locator("#way")).to_have_text("BTC auf Bitcoin regtest")
+    # Nothing is loaded again under the eyes of who copies an address.
+    await expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)
+    await page.locator("#bare").click()
     await shared_bitcoind.fund(option(invoice, BTC)["address"], 100_000)
-    await shows(page, "Zahlung gesehen")  # by itself: the page loads again every ten seconds
+    await kassa.until_invoice(invoice, status="processing")
+    await expect(page.locator("details .qr")).to_be_visible()
+    await page.get_by_role("link", name="Noch einmal nach der Zahlung sehen").click()
+    await shows(page, "Zahlung gesehen")
+    await shared_bitcoind.mine(2)
+    await shows(page, "Bezahlt")  # by itself: nothing is left to copy
 
 
 # From here on: what is undone raises alerts, by which later payments need more confirmations.
