@@ -53,15 +53,17 @@ async def patched(served: Served, **change: Any) -> None:
 
 
 @asynccontextmanager
-async def shop(kassa: str, invoice: str) -> AsyncIterator[str]:
+async def shop(kassa: str, invoice: str, lang: str = "en") -> AsyncIterator[str]:
     """Serve a page of a shop that embeds a checkout; yield its origin."""
     page = f"""<!doctype html><title>Shop</title><link rel="icon" href="data:,">
 <p>Shop</p><script src="{kassa}/embed.js"></script>
 <script>
   window.heard = [];
   addEventListener("message", (event) => heard.push([event.origin, event.data]));
-  window.box = Kassa.open({{ invoice: "{invoice}", onReady: (s) => heard.push("ready " + s),
-    onStatus: (s) => heard.push("status " + s), onClose: () => heard.push("closed") }});
+  window.box = Kassa.open({{ invoice: "{invoice}", lang: "{lang}",
+    onReady: (s) => heard.push("ready " + s),
+    onStatus: (s) => heard.push("status " + s),
+    onError: () => heard.push("failed"), onClose: () => heard.push("closed") }});
 </script>"""
     async with site(page) as port:
         yield f"http://127.0.0.1:{port}"
@@ -115,15 +117,18 @@ async def test_e19_no_other_site_can_frame_the_checkout_or_hear_of_it(
     served: Served, page: Page, faults: Faults
 ) -> None:
     invoice = await served.all.invoice()
-    async with shop(f"http://127.0.0.1:{served.port}", invoice["id"]) as origin:
+    async with shop(f"http://127.0.0.1:{served.port}", invoice["id"], "de") as origin:
         await patched(served, frame_ancestors=["https://other.example"])
+        await page.clock.install()
         await page.goto(origin)
         await page.wait_for_function("document.querySelector('iframe')")
         await asyncio.sleep(1)
         framed = [frame for frame in page.frames if "/i/inv_" in frame.url]
         assert [await frame.locator("h1").count() for frame in framed] in ([], [0])
         assert await page.evaluate("heard") == []
-        await page.locator("dialog").get_by_role("button", name="Close").click()  # and nobody is locked in
+        await page.clock.fast_forward(15_000)
+        assert await page.evaluate("heard") == ["failed"]
+        await page.locator("dialog").get_by_role("button", name="Schließen").click()  # and nobody is locked in
         await expect(page.locator("dialog")).to_have_count(0)
     await patched(served, frame_ancestors=[])
     assert any("frame-ancestors" in fault for fault in faults.seen)
@@ -169,6 +174,27 @@ async def test_e28_a_swapped_address_is_shown_to_nobody(served: Served, page: Pa
     await expect(page.locator("h1")).to_have_text("Please do not pay now")
     await expect(page.get_by_text("bcrt1q")).to_have_count(0)
     faults.seen.clear()  # the browser notes the 503
+
+
+async def test_in_a_shops_page_it_is_said_as_well_that_there_is_nothing_to_pay(
+    served: Served, page: Page, faults: Faults
+) -> None:
+    invoice = await served.all.invoice()
+    async with shop(f"http://127.0.0.1:{served.port}", invoice["id"]) as origin:
+        await patched(served, frame_ancestors=[origin])
+        await page.goto(origin)
+        heading = page.frame_locator("dialog iframe").locator("h1")
+        await expect(heading).to_have_text("Waiting for your payment")
+        await page.evaluate(
+            """(id) => {
+              const frame = document.querySelector("iframe");
+              frame.src = frame.src.replace(id, id.slice(0, -6) + "000000");
+            }""",
+            invoice["id"],
+        )
+        await expect(heading).to_have_text("There is no such invoice")
+    await patched(served, frame_ancestors=[])
+    faults.seen.clear()  # the browser notes the 404
 
 
 async def test_a_page_closes_while_its_network_stands_still_and_opens_again_by_itself(

@@ -3,11 +3,13 @@
 import base64
 import gzip
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
 from kassa.checkout.colours import theme
+from kassa.checkout.languages import SPOKEN, language
 
 _PLACE = "/i/assets"
 
@@ -51,7 +53,8 @@ def icon() -> Asset:
 @lru_cache(maxsize=1)
 def embedding() -> bytes:
     """Return the script for the pages of shops."""
-    return _read("embed.js")
+    words = {one.code: (one.say("Your payment"), one.say("Close")) for one in map(language, SPOKEN)}
+    return _read("embed.js").replace(b"WORDS = {};", b"WORDS = " + json.dumps(words).encode() + b";")
 
 
 def find(name: str) -> Asset | None:

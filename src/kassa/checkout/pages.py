@@ -28,6 +28,8 @@ from kassa.stores.store import get_logo
 AnyRequest = Request[Any, Any, Any]
 Views = Batch[InvoiceId, flow.PayerView | None]
 
+_MOST_FRAMING = 1_000  # sites that are remembered
+
 _GONE = (later("There is no such invoice"), later("Please check the link, or ask the shop."))
 
 
@@ -35,9 +37,10 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
     """Make the routes, to be handed to `create_app`."""
     # Pages that are asked for in one moment are read together.
     streams, views = Streams(house), Batch(partial(_read, house))
+    framing: set[str] = set()
 
     async def page(request: AnyRequest) -> Response[bytes]:
-        return await _page(house, views, request)
+        return await _page(house, views, framing, request)
 
     async def stream(request: AnyRequest) -> Response[Any]:
         return await _stream(views, streams, request)
@@ -63,15 +66,19 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
     ]
 
 
-async def _page(house: House, views: Views, request: AnyRequest) -> Response[bytes]:
+async def _page(house: House, views: Views, framing: set[str], request: AnyRequest) -> Response[bytes]:
+    """Answer with the page. `framing`: sites that showed one in a frame, which may also show that there is none now."""
     query, headers = request.query_params, request.headers
     lang = query.get("lang")
     said = choose(lang, headers.get("accept-language"))
     wish = Wish(said, query.get("asset"), lang if lang == said.code else None, query.get("embed"))
-    ancestors: Sequence[str] = ()
+    # Without the database nobody can say whose site it is; a notice has no address and nothing to click.
+    ancestors: Sequence[str] = (wish.embed,) if wish.embed in framing else ()
     try:
         view = await _view(views, request.path_params["invoice_id"])
         ancestors = view.store.branding.frame_ancestors
+        if wish.embed in ancestors and len(framing) < _MOST_FRAMING:
+            framing.add(wish.embed)
         body, status = invoice_page(view, house.chains, wish, encoded(view.public)[1]), 200
     except NotFound:
         body, status = notice_page(*_GONE, said), 404

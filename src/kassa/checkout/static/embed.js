@@ -2,9 +2,11 @@
 "use strict";
 (() => {
   const home = new URL(document.currentScript.src).origin;
+  const WORDS = {}; // by language, put in by the server: what the frame is called, and the button that closes it
+  const PATIENCE = 15000; // milliseconds until a frame that says nothing is taken for one that fails
   const ID = /^inv_[0-9A-Za-z]+$/;
 
-  const open = ({ invoice, lang, onReady, onStatus, onClose } = {}) => {
+  const open = ({ invoice, lang, onReady, onStatus, onError, onClose } = {}) => {
     if (!ID.test(invoice ?? "")) throw new TypeError("Kassa.open needs the id of an invoice");
     const url = new URL(`/i/${invoice}`, home);
     url.searchParams.set("embed", location.origin);
@@ -13,7 +15,8 @@
     const dialog = document.createElement("dialog");
     const frame = document.createElement("iframe");
     frame.src = url.href;
-    frame.title = "Payment";
+    const [name, leave] = WORDS[lang] ?? WORDS.en;
+    frame.title = name;
     frame.allow = "clipboard-write";
     Object.assign(dialog.style, { padding: "0", border: "0", borderRadius: "12px", width: "min(100vw, 30rem)", height: "min(100vh, 52rem)", maxWidth: "none", maxHeight: "none", overflow: "hidden" });
     Object.assign(frame.style, { display: "block", width: "100%", height: "100%", border: "0" });
@@ -21,7 +24,7 @@
     const out = document.createElement("button");
     out.type = "button";
     out.textContent = "\u00d7"; // whatever the encoding of the page around it
-    out.setAttribute("aria-label", "Close");
+    out.setAttribute("aria-label", leave);
     Object.assign(out.style, { position: "absolute", top: "8px", insetInlineEnd: "8px", width: "44px", height: "44px", border: "0", borderRadius: "22px", font: "24px/1 sans-serif", background: "#eceff3", color: "#1b2430", cursor: "pointer" });
     dialog.setAttribute("aria-label", frame.title);
     dialog.append(frame, out);
@@ -34,6 +37,7 @@
       else if (status !== told) onStatus?.(status);
       told = status;
     };
+    const late = setTimeout(() => onError?.(), PATIENCE);
     const hear = (event) => {
       // From our frame, of our origin, about this invoice: anything else is somebody else's.
       const said = event.data;
@@ -42,12 +46,14 @@
       if (said.type === "close") close();
       else if (said.type === "ready" || said.type === "status") {
         // Each load of the page is `ready` anew: also that in another language, or for another asset.
+        clearTimeout(late);
         out.remove();
         tell(said.status);
       }
     };
     addEventListener("message", hear);
     dialog.addEventListener("close", () => {
+      clearTimeout(late);
       removeEventListener("message", hear);
       dialog.remove();
       onClose?.();
