@@ -121,7 +121,7 @@ async def test_a_wallet_that_comes_later_sees_what_is_paid_on_its_network_to_eve
 
             async def credit(person: Customer = person) -> Json:
                 async with database.transaction() as tx:
-                    held = await customers.balances(tx, person.id)
+                    held = (await customers.balances(tx, [person.id]))[person.id]
                 return {"credit": sorted((each.asset, each.available) for each in held)}
 
             await shop.until_seen(credit, {"credit": [("ETH@anvil", PRICE_WEI), ("ETH@other", PRICE_WEI)]})
