@@ -40,8 +40,8 @@ def seed_of_commit() -> int:
 async def test_d20_every_invariant_holds_after_everything_was_broken(
     bitcoind: DevNode, anvil: AnvilNode, tmp_path: Path
 ) -> None:
-    seed = int(os.environ.get("KASSA_CHAOS_SEED") or seed_of_commit())
-    print(f"chaos: again by KASSA_CHAOS_SEED={seed}")
+    seed = int(os.environ.get("CHAOS_SEED") or seed_of_commit())
+    print(f"chaos: again by CHAOS_SEED={seed}")
     async with staged(tmp_path / "kassa", bitcoind, anvil) as stage:
         told = await chaos(stage, seed, SECONDS, print)
     assert told.invoices > 10
