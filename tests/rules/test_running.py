@@ -98,20 +98,21 @@ asyncio.run(run())
 
 async def test_a_loop_that_cancels_itself_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(main, "FIRST_PAUSE_SECONDS", 0)
-    begun = 0
+    begun, enough = 0, asyncio.Event()
 
     async def loop() -> None:
         nonlocal begun
         begun += 1
+        if begun == 3:
+            enough.set()
         task = asyncio.current_task()
         assert task is not None
         task.cancel()  # as what is left of nested groups of which several parts failed at once
         await asyncio.sleep(0)
 
     task = asyncio.create_task(main.keep_running("test", loop))
-    while begun < 3 and not task.done():
-        await asyncio.sleep(0)
-    assert begun == 3
+    async with asyncio.timeout(5):
+        await enough.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
