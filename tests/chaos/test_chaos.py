@@ -1,7 +1,6 @@
 """The short chaos run of every check (a long one: `make chaos`), and what its plan promises."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,11 @@ from tests.chaos.run import chaos
 from tests.chaos.stage import staged
 
 SECONDS = 60
-ROOT = Path(__file__).parent.parent.parent
+SEED = 760_011
+"""Every check plays one plan, so that it fails for what was changed; `make chaos` draws another each time.
+
+This one restarts PostgreSQL while webhooks are sent, and found that their loop could end without a word.
+"""
 
 
 def test_a_seed_gives_the_same_plan_again() -> None:
@@ -30,18 +33,11 @@ def test_a_plan_breaks_everything(seed: int) -> None:
     assert {act.target for act in long if act.kind == "kill"} == set(PROCESSES)
 
 
-def seed_of_commit() -> int:
-    """Return what every check of one commit has in common, and no two commits have: each plays another plan."""
-    commit = subprocess.run(("git", "rev-parse", "HEAD"), cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    return int(commit[:6] or "1", 16)
-
-
 @pytest.mark.timeout(900)
 async def test_d20_every_invariant_holds_after_everything_was_broken(
     bitcoind: DevNode, anvil: AnvilNode, tmp_path: Path
 ) -> None:
-    seed = int(os.environ.get("CHAOS_SEED") or seed_of_commit())
-    print(f"chaos: again by CHAOS_SEED={seed}")
+    seed = int(os.environ.get("CHAOS_SEED", SEED))
     async with staged(tmp_path / "kassa", bitcoind, anvil) as stage:
         told = await chaos(stage, seed, SECONDS, print)
     assert told.invoices > 10
