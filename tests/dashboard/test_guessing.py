@@ -81,6 +81,19 @@ async def test_e24_from_one_address_nobody_keeps_an_owner_out(premises: Premises
     assert not await run(lambda tx: sessions.take_try(tx, tries_from("203.0.113.9"), premises.clock.now()))
 
 
+async def test_e24_many_guesses_at_one_person_are_told_to_their_store(premises: Premises) -> None:
+    await premises.member(Role.OWNER)
+    now, pool = premises.clock.now(), premises.house.database.pool
+    await pool.execute(
+        "insert into sign_in_tries values ('person owner@shop.example', 40, $1, $1)", now + timedelta(minutes=5)
+    )
+    stranger = premises.visitor()
+    await stranger.open("/dashboard/sign-in")
+    assert (await stranger.submit("/sign-in", email="owner@shop.example", password="a guess")).status == 429
+    told = await pool.fetch("select kind, store_id, closed_at from alerts")
+    assert [tuple(row) for row in told] == [("sign_in_guessed", premises.store.id, None)]
+
+
 async def test_e24_a_fresh_proof_is_not_refused_for_what_strangers_try(premises: Premises) -> None:
     owner = await premises.member(Role.OWNER)
     premises.clock.move(660)

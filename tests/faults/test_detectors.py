@@ -93,6 +93,13 @@ async def test_f3_double_spends_of_a_store_and_of_one_customer(
         await bitcoind.mine(1)
         await shop.until(honest, status="settled")
 
+        for alert in (payer, *found[Kind.DOUBLE_SPENDS]):
+            await undo(shop.house, alert)
+        trusted = await shop.invoice()
+        await shop.pay(trusted)
+        await bitcoind.mine(1)
+        await shop.until(trusted, status="settled")
+
 
 async def test_paying_more_for_the_same_is_no_double_spend(shop: Shop) -> None:
     for _ in range(3):
