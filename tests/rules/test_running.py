@@ -10,8 +10,12 @@ from kassa import main
 from kassa.core.errors import ChainInvalid, LeaseLost
 
 
-@pytest.mark.parametrize("fault", [ValueError("unforeseen"), ChainInvalid("other chain"), LeaseLost("other"), None])
-async def test_a_loop_that_ends_starts_again(monkeypatch: pytest.MonkeyPatch, fault: Exception | None) -> None:
+# The last is what CPython 3.11 may leave behind where several parts of nested groups fail in the same moment.
+@pytest.mark.parametrize(
+    "fault",
+    [ValueError("unforeseen"), ChainInvalid("other chain"), LeaseLost("other"), None, asyncio.CancelledError()],
+)
+async def test_a_loop_that_ends_starts_again(monkeypatch: pytest.MonkeyPatch, fault: BaseException | None) -> None:
     monkeypatch.setattr(main, "FIRST_PAUSE_SECONDS", 0)
     runs, enough = 0, asyncio.Event()
 
@@ -94,25 +98,3 @@ asyncio.run(run())
     ended = subprocess.run([sys.executable, "-c", program], check=False, timeout=20, capture_output=True)
 
     assert ended.returncode == 1
-
-
-async def test_a_loop_that_cancels_itself_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(main, "FIRST_PAUSE_SECONDS", 0)
-    begun, enough = 0, asyncio.Event()
-
-    async def loop() -> None:
-        nonlocal begun
-        begun += 1
-        if begun == 3:
-            enough.set()
-        task = asyncio.current_task()
-        assert task is not None
-        task.cancel()  # as what is left of nested groups of which several parts failed at once
-        await asyncio.sleep(0)
-
-    task = asyncio.create_task(main.keep_running("test", loop))
-    async with asyncio.timeout(5):
-        await enough.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
