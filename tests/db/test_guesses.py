@@ -8,6 +8,7 @@ import pytest
 
 from kassa import flow
 from kassa.core.errors import Conflict
+from kassa.db.batch import MOST
 from kassa.db.pool import Database
 from kassa.house import House
 from kassa.invoices.model import Order
@@ -137,6 +138,24 @@ async def test_two_processes_never_show_the_same_address(
 
     found = await indexes(house.database)
     assert len(found) == len(set(found)) == 60
+
+
+async def test_guesses_made_on_refused_ones_leave_no_hole(house: House, store: Store) -> None:
+    openings = [await guessed(house, store) for _ in range(MOST + 20)]  # more than are written together
+    await wallets.allocate(house.database.pool, [openings[0].addresses[0].keychain_id])  # by another process
+
+    await asyncio.gather(*(flow.open_invoice(None, house, opening, house.clock.now()) for opening in openings))
+
+    assert await indexes(house.database) == list(range(1, MOST + 21))
+
+
+async def test_a_guess_that_was_given_up_leaves_no_hole(house: House, store: Store) -> None:
+    for _ in range(3):
+        given_up = [await guessed(house, store) for _ in range(2)]
+        await flow.open_invoice(None, house, given_up[1], house.clock.now())
+        house.guesses.__init__()  # type: ignore[misc]  # as after the time in which the keychain is asked first
+
+    assert await indexes(house.database) == [0, 1, 2]
 
 
 async def test_a_wallet_without_indexes_says_so(house: House, store: Store) -> None:

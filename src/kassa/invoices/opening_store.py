@@ -49,9 +49,10 @@ def _putting(guard: str = "") -> str:
 
 
 _PUT = f"with {_putting()} {WAKING}"
-# An index is free as long as its keychain's counter has not passed it. All that is wanted is taken and written, or
-# nothing is; nothing too when a reading is not what it was. Counters are locked in the order of their ids, as wherever
-# indexes are handed out.
+# Indexes are taken when they go on from their keychain's counter without a hole: what is passed over is never issued,
+# and more of it than the gap limit would hide coins from the merchant's own wallet. So whoever guessed on a line that
+# lost to another process is refused with it. All that is wanted is taken and written, or nothing is; nothing too when
+# a reading is not what it was. Counters are locked in the order of their ids, as wherever indexes are handed out.
 _PUT_GUESSED = f"""
 with readings as (
     select * from json_to_recordset($8) as r (hash bytea, digest text)
@@ -59,13 +60,14 @@ with readings as (
     select count(*) = (select count(*) from readings) as so
     from ({digests("array(select hash from readings)")}) now_read join readings using (hash, digest)
 ), wanted as (
-    select keychain_id, min(index) as first, max(index) + 1 as next
+    select keychain_id, min(index) as first, max(index) + 1 as next, count(distinct index) as n
     from json_populate_recordset(null::addresses, $2) group by keychain_id
 ), held as materialized (
-    select k.id, k.next_index, wanted.first, wanted.next from keychains k join wanted on wanted.keychain_id = k.id
+    select k.id, wanted.next, k.next_index = wanted.first and wanted.next = wanted.first + wanted.n as follows
+    from keychains k join wanted on wanted.keychain_id = k.id
     order by k.id for update of k
 ), whole as materialized (
-    select from (select count(*) as n, bool_and(next_index <= first) as free from held) h
+    select from (select count(*) as n, bool_and(follows) as free from held) h
         join (select count(*) as n from wanted) w on w.n = h.n
     where h.free and (select so from still)
 ), taken as (
@@ -100,9 +102,9 @@ async def put(tx: "Tx | Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[None
 async def put_guessed(pool: "Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[bool]:
     """Write new invoices as `put` does, and take the indexes of their addresses, which were guessed; tell each whether.
 
-    False for all when one of them is not free any more: then nothing was written. Outside any transaction: it holds the
-    counters of their keychains until it is committed. Raises `Conflict` when a keychain has no index left, `Outdated`
-    when what one was made from is not as it was read; nothing was written then either.
+    False for all when one of them does not follow on its keychain's counter: then nothing was written. Outside any
+    transaction: it holds the counters of their keychains until it is committed. Raises `Conflict` when a keychain has
+    no index left, `Outdated` when what one was made from is not as it was read; nothing was written then either.
     """
     readings = {each.reading for each in made if each.reading is not None}
     compared = as_json([{"hash": hex_bytes(each.hash), "digest": each.digest} for each in readings])
