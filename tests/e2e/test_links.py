@@ -25,11 +25,16 @@ class Payer:
 
     async def begin(self) -> str:
         """Press the button; return the id of the invoice that the browser is sent to."""
+        status, text, location = await self.press()
+        assert status == 303, text
+        return location.removeprefix("/i/")
+
+    async def press(self) -> tuple[int, str, str]:
+        """Press the button; return what comes: the status, the page, and where the browser is sent to."""
         token = re.search(r'name="token" value="([^"]+)"', await self.look())
         assert token is not None
         async with self._session.post(self._path, data={"token": token[1]}, allow_redirects=False) as answer:
-            assert answer.status == 303, await answer.text()
-            return answer.headers["location"].removeprefix("/i/")
+            return answer.status, await answer.text(), answer.headers.get("location", "")
 
 
 @pytest.fixture
@@ -75,18 +80,22 @@ async def said(kassa: Program, link: Json) -> list[str]:
 
 async def test_a_link_follows_what_comes_in_parts_goes_back_and_comes_late(kassa: Program, bitcoind: DevNode) -> None:
     parted, late = await make(kassa, invoice_expires_in=60), await make(kassa, invoice_expires_in=60)
-    first, begun = await Payer(kassa, parted).begin(), await Payer(kassa, late).begin()
+    tiny = await make(kassa, invoice_expires_in=60)
+    first, begun, nearly = [await Payer(kassa, link).begin() for link in (parted, late, tiny)]
+    await pay(kassa, bitcoind, nearly, 99_990)  # all but a cent, of which no node relays the 20 satoshi
     await pay(kassa, bitcoind, first, 40_000)  # 20 EUR, in time
     await until_link(kassa, parted, status="open", amount_paid="20.00", amount_due="30.00")
     assert await Payer(kassa, parted).begin() == first  # what it lacks is paid there, as long as it is open
 
     async def over() -> bool:
-        shown = [(await kassa.call("GET", f"/v1/invoices/{each}"))[1]["status"] for each in (first, begun)]
-        return shown == ["expired", "expired"]
+        shown = [(await kassa.call("GET", f"/v1/invoices/{each}"))[1]["status"] for each in (first, begun, nearly)]
+        return shown == ["expired"] * 3
 
     await until(over, seconds=90)  # there is no other clock than everybody's
     await _the_rest_and_back(kassa, bitcoind, parted, first)
     await _late_and_decided(kassa, bitcoind, late, begun)
+    status, page, _ = await Payer(kassa, tiny).press()
+    assert (status, "too small to be sent" in page) == (422, True)
 
 
 async def _the_rest_and_back(kassa: Program, bitcoind: DevNode, link: Json, first: str) -> None:

@@ -1,12 +1,16 @@
 """The main job, from outside: an invoice by HTTP, coins on a real node, signed webhooks out."""
 
 import asyncio
+import re
 import signal
+from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from standardwebhooks import Webhook
 
 from kassa.chains.bitcoin.devnode import DevNode
+from kassa.core.errors import SandboxError
 from tests.e2e.program import Json, installed
 from tests.tools.sink import Sink
 
@@ -40,6 +44,35 @@ async def test_from_api_call_to_settled_with_signed_events(bitcoind: DevNode, tm
         assert received == {event["id"]: event for event in history}
         assert received[history[-1]["id"]]["data"]["object"]["payments"][0]["txid"] == txid
         assert await kassa.stop() == [0]
+
+
+async def test_a_rest_that_no_node_relays_is_asked_for_as_the_least_that_it_does(
+    bitcoind: DevNode, database_url: str, tmp_path: Path
+) -> None:
+    async with installed(tmp_path / "kassa", bitcoind, database_url) as kassa:
+        await kassa.start("up")
+        await kassa.ready()
+        await kassa.open_store()
+        invoice = await kassa.invoice()
+        await bitcoind.fund(pay_address(invoice), 99_900)
+        short = await kassa.until_invoice(invoice, status="new", payments=["detected"], amount_paid="49.95")
+        (option,) = short["payment_options"]
+        assert (option["amount_due"], option["amount_to_send"]) == ("0.00000100", "0.00000546")
+        with pytest.raises(SandboxError, match=r"dust|too small"):
+            await bitcoind.fund(pay_address(invoice), 100)  # what is missing
+
+        page = await kassa.browser().get(f"/i/{invoice['id']}")
+        text = await page.text()
+        shown = re.search(r'data-copy="([0-9.]+)" id="copy-amount"', text)
+        link = re.search(r'id="go" href="bitcoin:([^?]+)\?amount=([0-9.]+)', text)
+        assert "Only 0.000001 BTC is missing" in text
+        assert shown
+        assert link
+        assert (link[1], link[2]) == (pay_address(invoice), shown[1])
+        await bitcoind.fund(link[1], round(Decimal(shown[1]).scaleb(8)))
+        await bitcoind.mine()
+        settled = await kassa.until_invoice(invoice, status="settled", flags=["overpaid"], amount_over="0.22")
+        assert settled["payment_options"][0]["amount_to_send"] == "0.00000000"
 
 
 async def test_a_reorganisation_is_told_and_healed(bitcoind: DevNode, database_url: str, tmp_path: Path) -> None:

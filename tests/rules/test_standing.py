@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kassa.invoices.model import Announced, Decision, Flag, Rule, Standing, Status
-from kassa.invoices.rules import changes, evaluate, option_due, option_paid, payment_changes
+from kassa.invoices.rules import changes, evaluate, option_due, option_paid, option_to_send, payment_changes
 from kassa.payments.model import Payment, Sight, Tier
 from kassa.payments.model import Status as PaymentStatus
 from kassa.payments.settling import tier_of
@@ -238,6 +238,26 @@ def test_what_is_missing_is_rounded_up_in_each_asset() -> None:
     standing = evaluate(agreed, [payment(50_001)], (), view())
     assert [option_due(o, standing) for o in agreed.options] == [49_999, 17]
     assert [option_paid(o, [payment(50_001)], (), standing) for o in agreed.options] == [50_001, 0]
+
+
+@pytest.mark.parametrize(("due", "sent"), [(0, 0), (1, 546), (545, 546), (546, 546), (547, 547)])
+def test_no_less_is_asked_for_than_the_network_carries(due: int, sent: int) -> None:
+    assert option_to_send(due, 546) == sent
+
+
+@given(st.integers(1, 200_000), st.integers(0, 300), st.sampled_from([1, 546, 5_460]))
+def test_whoever_sends_what_is_asked_for_is_asked_for_nothing_more(came: int, tolerated: int, least: int) -> None:
+    agreed = terms(tolerance=Fraction(tolerated, 100_000))
+    standing = evaluate(agreed, [payment(came)], (), view())
+    due = option_due(agreed.options[0], standing)
+    asked = option_to_send(due, least)
+    # A rest that the tolerance covers is not due, however small a payment the network carries.
+    assert (asked == 0) is (came >= 100_000 - tolerated)
+    if asked:
+        assert asked >= max(due, least)
+        assert asked in (due, least)
+        after = evaluate(agreed, [payment(came), payment(asked, number=2)], (), view())
+        assert (after.status, after.due_units) == (Status.PROCESSING, 0)
 
 
 def test_a_missing_satoshi_is_never_rounded_away() -> None:

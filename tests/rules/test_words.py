@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kassa.checkout.languages import SPOKEN, language
-from kassa.checkout.words import State, payment_words, state, trimmed
+from kassa.checkout.words import State, least, payment_words, state, trimmed
 from kassa.invoices.policy import Over, Policy, Short
 from tests.rules.build import at, terms
 
@@ -83,6 +83,18 @@ def test_what_becomes_of_too_much_is_what_the_policy_says() -> None:
     )  # fmt: skip
     credited = said(Policy(over=Over.CREDIT), **over)
     assert credited.texts[-1] == "It is kept as credit in your account with the shop."
+
+
+@pytest.mark.parametrize("lang", SPOKEN)
+@pytest.mark.parametrize("over", list(Over))
+def test_why_more_is_asked_for_than_is_missing_is_said(over: Over, lang: str) -> None:
+    agreed = replace(terms(), policy=Policy(over=over))
+    small = {"amount_due": "0.00000100", "amount_to_send": "0.00000546", "symbol": "BTC"}
+    why, fate = least(small, agreed, language(lang))
+    assert "0.000001 BTC" in why
+    if lang == "en":
+        assert ("kept as credit" in fate) is (over is Over.CREDIT)
+    assert least(small | {"amount_to_send": "0.00000100"}, agreed, language(lang)) == ()
 
 
 def test_what_becomes_of_too_little_is_what_the_policy_says() -> None:

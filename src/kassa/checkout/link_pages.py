@@ -41,6 +41,10 @@ TROUBLE = (
     later("This page cannot be shown at the moment. Please load it again soon, and pay nothing meanwhile."),
 )
 _GONE = (later("There is no such payment link"), later("Please check the link, or ask the shop."))
+_TOO_LITTLE = (
+    later("This cannot be sent"),
+    later("What is still missing is too small to be sent. Please ask the shop."),
+)
 _TOO_MANY = (
     later("Please try again later"),
     later("Too many payments of this link were begun and not made. Try again in an hour, or ask the shop."),
@@ -138,6 +142,8 @@ async def _begin(house: House, views: Turns, turns: Turns, request: AnyRequest) 
 
         invoice = await _attempt(turns, link_id, asked)
     except Invalid as invalid:
+        if "amount" not in form and invalid.code == TOO_SMALL:
+            return _notice(request, 422, _TOO_LITTLE)
         if "amount" not in form or invalid.faults[0].field != "amount":
             raise Unavailable("this store cannot take the payment now") from invalid
         wrong = "small" if invalid.code == TOO_SMALL else "bounds"

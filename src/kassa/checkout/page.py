@@ -15,12 +15,13 @@ from kassa.checkout.drawing import qr
 from kassa.checkout.ending import ending
 from kassa.checkout.languages import SPOKEN, Language, language
 from kassa.checkout.receipt import receipt
-from kassa.checkout.words import is_closed, payment_words, shop, state, trimmed, ways
+from kassa.checkout.words import is_closed, least, payment_words, shop, state, trimmed, ways
 from kassa.core.clock import rfc3339
 from kassa.core.errors import Unavailable
 from kassa.core.facts import BY_BALANCE
 from kassa.core.money import parse_amount
 from kassa.flow import PayerView
+from kassa.invoices.model import Terms
 from kassa.stores.branding import logo_path
 
 REFRESH_SECONDS = 10
@@ -62,6 +63,7 @@ class _Way:
     contract: str | None = None
     contract_url: str | None = None
     amount: str = ""
+    least: tuple[str, ...] = ()
     groups: tuple[tuple[str, bool], ...] = ()
     request: str | None = None
     codes: tuple[Any, ...] = field(default=(), repr=False)
@@ -86,7 +88,7 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
     if wished is None or not (wished in payable or wished["closed"]):
         wished = payable[0] if payable else None
     chosen = wished if wished in payable else None
-    shown = [_way(option, chains, wish, option is chosen) for option in offered]
+    shown = [_way(option, chains, wish, option is chosen, view.terms) for option in offered]
     return _INVOICE.render(
         **layout(said, branding.colour),
         wish=wish,
@@ -124,7 +126,7 @@ def notice_page(title: str, text: str, said: Language, number: str = "") -> byte
     return _NOTICE.render(**layout(said, None), title=said.say(title), text=said.say(text), number=number).encode()
 
 
-def _way(option: Mapping[str, Any], chains: Mapping[str, Chain], wish: Wish, chosen: bool) -> _Way:
+def _way(option: Mapping[str, Any], chains: Mapping[str, Chain], wish: Wish, chosen: bool, terms: Terms) -> _Way:
     chain = chains.get(option["network"])
     way = _Way(
         option=option,
@@ -139,7 +141,8 @@ def _way(option: Mapping[str, Any], chains: Mapping[str, Chain], wish: Wish, cho
     address = option["address"]
     return replace(
         way,
-        amount=trimmed(option["amount_due"]),
+        amount=trimmed(option["amount_to_send"]),
+        least=least(option, terms, wish.said),
         groups=_groups(address),
         request=_request(option, chain),
         codes=(qr(option["uri"]), qr(address)),
@@ -160,7 +163,7 @@ def _request(option: Mapping[str, Any], chain: Chain | None) -> str | None:
     if chain is None or chain.wallet_request is None:
         return None
     asset = next(one for one in chain.assets if one.id == option["asset"])
-    units = parse_amount(option["amount_due"], asset.decimals)
+    units = parse_amount(option["amount_to_send"], asset.decimals)
     return json.dumps(chain.wallet_request(option["address"], asset, units))
 
 

@@ -70,6 +70,20 @@ def payment_words(payment: Json, said: Language) -> str:
     return said.say("{n} of {m} confirmations", n=payment["confirmations"], m=max(1, payment["confirmations_required"]))
 
 
+def least(option: Json, terms: Terms, said: Language) -> tuple[str, ...]:
+    """Say why more is asked for than is missing, and what becomes of what is over; nothing where it is not."""
+    if option["amount_to_send"] == option["amount_due"]:
+        return ()
+    rest = f"{trimmed(option['amount_due'])} {option['symbol']}"
+    why = said.say("Only {rest} is missing, but this is the smallest payment that the network carries.", rest=rest)
+    match terms.policy.over:
+        case Over.CREDIT:
+            fate = said.say("What is over is kept as credit in your account with the shop.")
+        case Over.FLAG:
+            fate = said.say("What is over is recorded, and the shop decides about it.")
+    return why, fate
+
+
 def ways(invoice: Json) -> list[Json]:
     """Return the options by which anyone may pay now: those whose address passed its check, on a followed network."""
     return [option for option in invoice["payment_options"] if option["uri"] is not None]

@@ -215,7 +215,7 @@ def shown(
     faces = {}
     for chain in house.chains.values():
         for asset in chain.assets:
-            faces[asset.id] = Face(chain.caip19[asset.id], partial(_uri, chain, asset))
+            faces[asset.id] = Face(chain.caip19[asset.id], asset.least_units, partial(_uri, chain, asset))
     url = house.checkout_url(picture.terms.id)
     known = picture.decimals
     least = {network: sight.least(picture.terms.store_id) for network, sight in picture.sights.items()}

@@ -12,7 +12,7 @@ from kassa.customers.model import Spend
 from kassa.customers.resource import spend_resource
 from kassa.invoices.model import Option, Standing, Terms, Withheld
 from kassa.invoices.policy import policy_resource
-from kassa.invoices.rules import option_due, option_paid
+from kassa.invoices.rules import option_due, option_paid, option_to_send
 from kassa.payments.model import Payment
 from kassa.payments.resource import payment_resource
 from kassa.payments.settling import tier_of
@@ -20,9 +20,10 @@ from kassa.payments.settling import tier_of
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What only the chain knows of an asset: its CAIP-19 name, and how to ask a payer's wallet for it."""
+    """What only the chain knows of an asset: its CAIP-19 name, the least it carries, how to ask a wallet for it."""
 
     caip19: str
+    least_units: int
     payment_uri: Callable[[str, int, str | None], str]
 
 
@@ -108,6 +109,7 @@ def _origin(payment: Payment, option: Option | None) -> tuple[str | None, dateti
 def _option(option: Option, shown: Shown) -> dict[str, Any]:
     asset, face, withheld = option.asset, shown.faces.get(option.asset.id), shown.withheld.get(option.asset.id)
     due = option_due(option, shown.standing)
+    to_send = option_to_send(due, 1 if face is None else face.least_units)
     return {
         "asset": asset.id,
         "symbol": asset.symbol,
@@ -119,6 +121,7 @@ def _option(option: Option, shown: Shown) -> dict[str, Any]:
         "amount": format_units(option.due_units, asset.decimals),
         "amount_paid": format_units(option_paid(option, shown.payments, shown.spends, shown.standing), asset.decimals),
         "amount_due": format_units(due, asset.decimals),
+        "amount_to_send": format_units(to_send, asset.decimals),
         "rate": format_rate(option.rate),
         "rate_source": option.rate_source,
         "rate_at": rfc3339(option.rate_at),
@@ -127,5 +130,5 @@ def _option(option: Option, shown: Shown) -> dict[str, Any]:
         ),
         "uri": None
         if face is None or withheld is not None
-        else face.payment_uri(option.address, due, shown.terms.description),
+        else face.payment_uri(option.address, to_send, shown.terms.description),
     }

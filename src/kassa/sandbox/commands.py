@@ -59,7 +59,7 @@ async def pay(bench: Bench, wanted: str, amount: str | None, asset: str | None) 
     screen = bench.screen
     invoice = await bench.client.invoice(wanted)
     option = _option(invoice, asset)
-    units = parse_amount(amount or option["amount_due"], option["decimals"])
+    units = parse_amount(amount or option["amount_to_send"], option["decimals"])
     if units == 0:
         raise SandboxError(f"nothing is due on {invoice['id']}, it is {invoice['status']}: pay more by --amount")
     began = perf_counter()
@@ -134,7 +134,7 @@ def show_invoice(screen: Screen, invoice: Json) -> None:
     screen.field("checkout", invoice["checkout_url"], "bold cyan")
     screen.field("price", f"{invoice['amount']} {invoice['currency']}")
     for option in invoice["payment_options"]:
-        screen.field("to pay", f"{option['amount_due']} {option['symbol']} to {option['address']}")
+        screen.field("to pay", f"{option['amount_to_send']} {option['symbol']} to {option['address']}")
 
 
 def command(folder: Folder, *words: str) -> str:

@@ -92,6 +92,9 @@ class PaymentOption(Struct):
     amount: Amount
     amount_paid: Amount
     amount_due: Amount
+    amount_to_send: Annotated[
+        Amount, Meta(description="What `uri` asks for: what is due, or where the network carries no less, the least.")
+    ]
     rate: Amount
     rate_source: str
     rate_at: Time
