@@ -70,6 +70,7 @@ async def test_a_payer_pays_a_link_in_parts_and_sees_what_came(
     # The page asks again by itself.
     await expect(page.get_by_text("Part of it has been paid")).to_be_visible(timeout=20_000)
     assert await page.evaluate("window.here") == 1
+    await expect(page.get_by_role("link", name="Look again for the payment")).to_have_count(0)
     await page.goto(f"{link['url']}?lang=ar")
     await expect(page.get_by_role("link", name="متابعة هذه الدفعة")).to_be_visible()
     await sound(page)
@@ -87,6 +88,28 @@ async def test_a_payer_pays_a_link_in_parts_and_sees_what_came(
     await shared_bitcoind.mine()
     await expect(page.get_by_role("heading", name="Paid", exact=True)).to_be_visible(timeout=30_000)
     await sound(page)
+
+
+async def test_without_a_script_the_page_of_a_link_looks_again_when_asked(
+    kassa: Program, shared_bitcoind: DevNode, open_page: OpenPage
+) -> None:
+    page, link = await open_page(java_script_enabled=False), await make(kassa)
+    again = page.get_by_role("link", name="Look again for the payment")
+    await page.goto(link["url"])
+    invoice = await _begun(kassa, page, link)
+    await page.goto(link["url"])
+    await shared_bitcoind.fund(invoice["payment_options"][0]["address"], 40_000)
+    await kassa.until_invoice(invoice, payments=["detected"])
+    # Nothing is loaded again under the eyes of who reads.
+    await expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)
+    await again.click()
+    await expect(page.get_by_text("Part of it has been paid")).to_be_visible()
+    await shared_bitcoind.fund(invoice["payment_options"][0]["address"], 60_000)
+    await shared_bitcoind.mine()
+    await kassa.until_invoice(invoice, status="settled")
+    await again.click()
+    await expect(page.get_by_role("heading", name="Paid", exact=True)).to_be_visible()
+    await expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)
 
 
 async def test_e16_e19_e20_hostile_words_stay_words_and_no_other_site_begins_a_payment(

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from kassa.checkout import assets
 from kassa.checkout.languages import SPOKEN, Language, language
-from kassa.checkout.page import REFRESH_SECONDS, TEMPLATES, layout
+from kassa.checkout.page import TEMPLATES, layout
 from kassa.checkout.words import shop, state
 from kassa.flow import LinkView, PayerView
 from kassa.stores.branding import logo_path
@@ -15,7 +15,6 @@ from kassa.stores.branding import logo_path
 Json = Mapping[str, Any]
 
 _TEMPLATE = TEMPLATES.get_template("link.html")
-_SELDOM_SECONDS = 60  # nothing is awaited, and yet a chain may take back what was paid
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,6 @@ def link_page(view: LinkView, filled: Filled, mine: PayerView | None = None) -> 
     own = None if mine is None else state(mine.public, mine.terms, mine.now, said)
     bounds = _bounds(link, said)
     due = link["amount_due"] or link["amount"]
-    waiting = now.waiting or (own is not None and own.waiting)
     return _TEMPLATE.render(
         **layout(said, branding.colour),
         link=link,
@@ -101,8 +99,7 @@ def link_page(view: LinkView, filled: Filled, mine: PayerView | None = None) -> 
         # The same invoice would be gone on with: one button is enough.
         begins=now.payable and not (own and mine and own.payable and mine.public["amount_due"] == link["amount_due"]),
         own_price=None if mine is None else said.money(mine.public["amount"], mine.public["currency"]),
-        waiting=waiting,
-        refresh_seconds=REFRESH_SECONDS if waiting else _SELDOM_SECONDS,
+        waiting=now.waiting or (own is not None and own.waiting),
         script=assets.link_script(),
         until=None if view.expires_at is None else said.time(view.expires_at),
         shop=shop(link["redirect_url"], branding, link["url"]),

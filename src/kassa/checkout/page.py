@@ -24,8 +24,6 @@ from kassa.flow import PayerView
 from kassa.invoices.model import Terms
 from kassa.stores.branding import logo_path
 
-REFRESH_SECONDS = 10
-
 _GROUP = 4  # characters of an address that are read at once
 _ENDS = 2  # groups at each end of it, which people compare
 
@@ -109,7 +107,7 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
         spends=[_spend(spend, said) for spend in invoice["spends"]],
         receipt=receipt(invoice, lambda network: _title(chains.get(network), network), said),
         shop=shop(invoice["redirect_url"], branding, invoice["checkout_url"]),
-        refresh_seconds=REFRESH_SECONDS,
+        again=wish.url() if chosen is None else wish.url(asset=chosen["asset"]),
         script=assets.script(),
         script_words=_script_words(said),
         languages=_languages(wish),
