@@ -169,6 +169,11 @@ def office_database(office: Office) -> str:
     return match[1]
 
 
+async def accessible(page: Page) -> None:
+    found = await Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
+    assert found.response["violations"] == []
+
+
 @pytest.mark.parametrize("look", [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
 async def test_every_page_is_accessible_fits_and_runs_nothing_of_anyones(
     office: Office, open_page: OpenPage, look: tuple[dict[str, int], str]
@@ -241,6 +246,63 @@ async def test_a_passkey_signs_in_and_confirms(office: Office, mine: Page) -> No
     await mine.goto(office.at("account"))
     await mine.get_by_role("button", name="Remove the passkey My phone").click()
     await expect(mine.get_by_role("status")).to_have_text("The passkey was removed.")
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+async def test_what_was_typed_is_there_after_a_proof_by_keyboard_alone(
+    office: Office, open_page: OpenPage, faults: Faults, script: bool
+) -> None:
+    page = await open_page(storage_state=office.state, java_script_enabled=script)
+    await prove(office)
+    await page.goto(office.at("keys/new"))
+    await age(office)
+    await page.get_by_label("What it is for").focus()
+    await page.keyboard.type("the <shop>")
+    await page.get_by_label("Valid").select_option("30 days")
+    await page.get_by_label("invoices:read").focus()
+    await page.keyboard.press("Space")
+    await page.get_by_role("button", name="Make the key").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Confirm that it is you")
+    if script:
+        await accessible(page)
+    await page.get_by_label("Password").focus()
+    await page.keyboard.type(PASSWORD)
+    await page.keyboard.press("Tab")
+    await page.keyboard.type(office.code())
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status")).to_contain_text("Nothing was done yet")
+    if script:
+        await accessible(page)
+    await expect(page.get_by_label("What it is for")).to_have_value("the <shop>")
+    await expect(page.get_by_label("Valid")).to_have_value("30")
+    await expect(page.get_by_label("invoices:read")).to_be_checked()
+    await page.get_by_role("button", name="Make the key").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".once")).to_contain_text("kassa_test_")
+    faults.seen.clear()  # that a proof was asked for
+
+
+async def test_a_passkey_proves_who_sends_a_form(office: Office, mine: Page, faults: Faults) -> None:
+    await authenticator(mine.context, mine)
+    await prove(office)
+    await mine.goto(office.at("account/passkey"))
+    await mine.get_by_label("What you call it").fill("My tablet")
+    await mine.get_by_role("button", name="Make the passkey").click()
+    await expect(mine.get_by_role("status")).to_have_text("The passkey was added.")
+    await mine.goto(office.at("members/new"))
+    await age(office)
+    await mine.get_by_label("E-mail").fill("guest@shop.example")
+    await mine.get_by_label("Role").select_option("support")
+    await mine.get_by_role("button", name="Make the link").click()
+    await mine.get_by_role("button", name="Use a passkey").click()
+    await expect(mine.get_by_role("status")).to_contain_text("Nothing was done yet")
+    await expect(mine.get_by_label("E-mail")).to_have_value("guest@shop.example")
+    await expect(mine.get_by_label("Role")).to_have_value("support")
+    await mine.goto(office.at("account"))
+    await mine.get_by_role("button", name="Remove the passkey My tablet").click()
+    await expect(mine.get_by_role("status")).to_have_text("The passkey was removed.")
+    faults.seen.clear()  # that a proof was asked for
 
 
 async def test_a_passkey_of_nobody_here_opens_nothing(office: Office, open_page: OpenPage, faults: Faults) -> None:

@@ -159,7 +159,7 @@ async def test_wallets_ask_for_a_fresh_proof(shop: Premises) -> None:
     await owner.open(shop.at("wallets/new"))
     shop.clock.move(700)
     seen = await owner.submit("wallets/compare", network=BITCOIN, descriptor=TPUB)
-    assert "/confirm" in seen.url
+    assert "Confirm that it is you" in seen.words
 
 
 async def test_a_webhook_is_added_tested_and_its_delivery_sent_again(shop: Premises) -> None:

@@ -39,7 +39,7 @@ async def test_the_keys_of_who_is_removed_or_demoted_are_told_and_revoked(premis
 
     page = owner.seen.text
     premises.clock.move(700)
-    assert "/confirm" in (await owner.submit("/revoke-keys")).url
+    assert "Confirm that it is you" in (await owner.submit("/revoke-keys")).words
     await pool.execute("update sessions set proven_at = $1", premises.clock.now())
     owner.seen.text = page
     await owner.submit("/revoke-keys")

@@ -165,14 +165,36 @@ async def test_a_wrong_password_at_a_confirmation_leaves_a_trace(premises: Premi
     assert await refused(premises) == ["confirmation"]
 
 
-async def test_who_is_led_from_a_form_to_a_proof_is_told_that_nothing_was_done(premises: Premises) -> None:
+async def test_a_passkey_proves_who_sends_a_form_and_what_was_typed_comes_back(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    mine = await passkey_of(premises, "owner@shop.example")
+    await owner.open(premises.at("members/new"))
+    premises.clock.move(11 * 60)
+    asked = await owner.submit("members/new", email="new@shop.example", role="admin")
+    [form] = [given for _, given in Forms(asked.text).found if "proof_credential" in given]
+    challenge = await ask(owner, premises.at("overview"))
+    form["proof_credential"] = [mine.signed(challenge)]
+    await owner.send("POST", premises.at("members/new"), data=[(name, value[0]) for name, value in form.items()])
+    assert (owner.seen.status, Forms(owner.seen.text).found[1][1]["email"]) == (200, ["new@shop.example"])
+
+
+async def test_a_new_password_is_typed_again_after_a_proof(premises: Premises) -> None:
     owner = await premises.member(Role.OWNER)
     premises.clock.move(600 - 61)
     await owner.open(premises.at("account/password"))
     premises.clock.move(61)
     await owner.submit("account/password", password="another long password")
-    await owner.submit("/confirm", password=PASSWORD, code=owner.code(premises.clock.now()))
-    assert owner.seen.url.startswith(premises.at("account/password"))
+    await owner.submit("account/password", proof_password=PASSWORD, proof_code=owner.code(premises.clock.now()))
     assert "Nothing was done yet" in owner.seen.words
     await owner.submit("account/password", password="another long password")
     assert "Your password was changed" in owner.seen.words
+
+
+async def test_who_must_sign_in_again_is_told_that_the_form_was_not_sent(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    await owner.open(premises.at("keys/new"))
+    premises.clock.move(13 * 3_600)
+    await owner.submit("keys/new", label="shop", scopes="invoices:read")
+    await owner.submit("/sign-in", email="owner@shop.example", password=PASSWORD)
+    await owner.submit("/code", code=owner.code(premises.clock.now()))
+    assert "Nothing was done: you had to sign in again." in owner.seen.words

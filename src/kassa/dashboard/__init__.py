@@ -5,7 +5,8 @@ A page is added in three steps:
 1. A module in `dashboard/pages` with a `Page` for each thing to look at and an `Action` for each form, both declared in
    a tuple at its end (`pages/payments.py` is the shortest). `access` is the right without which neither is served nor
    linked; `nav` puts the page into the navigation, under that heading; `fresh=True` asks for a proof of who it is that
-   is not older than ten minutes.
+   is not older than ten minutes, and a form that comes later is shown again once that is given, filled in from
+   `visit.form` as after a fault.
 2. A template in `dashboard/templates` that extends `page.html`; `forms.html` holds the fields of forms.
 3. The module's name in `pages/__init__.py`.
 

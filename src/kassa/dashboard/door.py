@@ -200,7 +200,7 @@ class Door:
         session = await self._hall.find(read_browser(request, self._site))
         if session is None or session.stage is not Stage.OPEN:
             return self._hall.go("/sign-in")
-        return self._draw(request, "confirm.html", next=place(request.query_params.get("next", "")), session=session)
+        return self._draw_confirm(request, session, place(request.query_params.get("next", "")))
 
     async def _take_confirmation(self, request: AnyRequest) -> Response[Any]:
         browser, form = await self._read(request, "password", "code", "credential", "next")
@@ -215,8 +215,16 @@ class Door:
             else:
                 await entering.confirm(self._house, browser, session, form.get("password"), form.get("code"))
         except Invalid as error:
-            return self._draw(request, "confirm.html", error, next=to, session=session)
+            return self._draw_confirm(request, session, to, error)
         return self._hall.go(to)
+
+    def _draw_confirm(
+        self, request: AnyRequest, session: Session, to: str, error: Invalid | None = None
+    ) -> Response[Any]:
+        return self._draw(
+            request, "confirm.html", error, session=session, to=f"{self._hall.root}/confirm", prefix="", about="",
+            carried=[("next", to)],
+        )  # fmt: skip
 
     # ------------------------------------------------------------ what they share
 

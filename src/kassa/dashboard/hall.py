@@ -16,11 +16,12 @@ from kassa.api.errors import from_away
 from kassa.api.serving import Desk
 from kassa.core.errors import Conflict, FieldFault, Invalid, NotFound, Rejected, Throttled, Unavailable
 from kassa.core.ids import is_id
+from kassa.dashboard import proving
 from kassa.dashboard.browser import AnyRequest, Browser, answer, read_browser, read_form, set_cookie
 from kassa.dashboard.page import MEMBER, Action, Answer, Download, Go, Page, Screen, Told
 from kassa.dashboard.render import render
 from kassa.dashboard.visit import Visit
-from kassa.dashboard.words import UNSAVED
+from kassa.dashboard.words import PROVEN, UNSAVED
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.people.model import Session, Stage
@@ -112,7 +113,12 @@ class Hall:
             visit = await self._admit(request, action)
             if isinstance(visit, Response):
                 return visit
-            visit.form = await read_form(request, visit.browser, self.site, action.fields, action.many)
+            fields = (*action.fields, *proving.PROOF) if action.fresh else action.fields
+            sent = await read_form(request, visit.browser, self.site, fields, action.many)
+            proof, visit.form = proving.parted(sent)
+            # What came with a proof is shown first, also where the proof is fresh by now: the page was loaded again.
+            if action.fresh and (proof or not is_fresh(visit.session, visit.now)):
+                return await self._prove(visit, page, proof)
             try:
                 return self._answer(visit, page, await action.act(visit))
             except (Invalid, Conflict, Unavailable) as error:
@@ -123,6 +129,30 @@ class Hall:
                 return self._answer(visit, page, Screen(shown.template, shown.shown, error.status))
 
         return handle
+
+    async def _prove(self, visit: Visit, page: Page, proof: dict[str, str]) -> Response[Any]:
+        """Ask whoever sent a form for a fresh proof; then show them the form as they filled it in."""
+        if not is_fresh(visit.session, visit.now):
+            if not proof:
+                return self._ask_proof(visit, page, 403, {})
+            try:
+                await proving.prove(visit, proof)
+            except (Invalid, Throttled) as error:
+                asked = self._ask_proof(visit, page, error.status, proving.faults_of(error))
+                if isinstance(error, Throttled):
+                    asked.headers["retry-after"] = str(error.seconds)
+                return asked
+        shown = await page.show(visit)
+        assert isinstance(shown, Screen)
+        return self._answer(visit, page, Screen(shown.template, {**shown.shown, "done": PROVEN}, shown.status))
+
+    def _ask_proof(self, visit: Visit, page: Page, status: int, faults: Mapping[str, str]) -> Response[Any]:
+        body = render(
+            "confirm.html", root=self.root, csrf=visit.browser.csrf, to=visit.at(visit.path.replace("{id}", visit.id)),
+            prefix=proving.PREFIX, carried=proving.carried(visit.form), about=page.title, faults=faults,
+            session=visit.session, passkeys=visit.site.has_passkeys,
+        )  # fmt: skip
+        return answer(status, body)
 
     async def _admit(self, request: AnyRequest, asked: Page | Action) -> Visit | Response[Any]:
         browser, now = read_browser(request, self.site), self.house.clock.now()
@@ -148,7 +178,7 @@ class Hall:
         )  # fmt: skip
         if asked.access != MEMBER:
             visit.demand(asked.access)
-        if asked.fresh and not is_fresh(session, now):
+        if isinstance(asked, Page) and asked.fresh and not is_fresh(session, now):
             return self.go("/confirm?" + urlencode({"next": where}))
         return visit
 

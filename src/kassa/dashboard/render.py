@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from kassa.checkout.drawing import qr
 from kassa.core.clock import rfc3339
-from kassa.dashboard.words import DONE, RIGHTS, TONES, UNSAVED
+from kassa.dashboard.words import DONE, PROVEN, RIGHTS, TONES, UNSAVED
 from kassa.invoices.overview_store import MOST
 
 _MEDIA = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -113,5 +113,5 @@ _ENVIRONMENT.globals |= {"style": STYLE, "script": SCRIPT, "icon": ICON, "with_q
 def render(template: str, **shown: Any) -> bytes:  # whatever the template shows
     """Draw a template."""
     name = str(shown.get("done", ""))
-    said = {"done": DONE.get(name, ""), "unsaved": name == UNSAVED}
+    said = {"done": DONE.get(name, ""), "unsaved": name in (UNSAVED, PROVEN)}
     return _ENVIRONMENT.get_template(template).render(**{**shown, **said}).encode()

@@ -52,6 +52,14 @@ class Visit:
         if not self.may(right):
             raise Forbidden(f"your role in this store ({self.role}) lacks the right {right}")
 
+    def typed(self, action: str, name: str, value: str = "", id_: str = "") -> str:
+        """Return what was typed into a field of the one form, of several alike on a page, that was sent; else `value`.
+
+        `action` is the form's path, and `id_` its id where the page has it for more than one.
+        """
+        is_sent = self.path == action and id_ in ("", self.id)
+        return self.form.values.get(name, value) if is_sent else value
+
     @property
     def actor(self) -> Actor:
         """Who acts, for the audit log."""

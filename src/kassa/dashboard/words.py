@@ -5,7 +5,7 @@ DONE = {
     "created": "The invoice was created.",
     "revoked": "The key opens nothing any more.",
     "saved": "The changes were saved.",
-    "unsaved": "Nothing was done yet: you had to prove who you are. Do it again; for ten minutes you are not asked.",
+    "unsaved": "Nothing was done: you had to sign in again. Fill it in anew.",
     "invited": "The invitation was made.",
     "withdrawn": "The invitation was withdrawn.",
     "role": "The role was changed. They must sign in again.",
@@ -18,7 +18,7 @@ DONE = {
     "passkey": "The passkey was added.",
     "dropped": "The passkey was removed.",
     "password": "Your password was changed. Other sessions were ended.",
-    "proven": "Thank you. You can go on.",
+    "proven": "You proved who you are. Nothing was done yet: look it over, then do it.",
     "link_made": "The payment link was made.",
     "link_closed": "The link begins no more payments.",
     "link_opened": "The link can be paid again.",
@@ -37,7 +37,9 @@ DONE = {
 """By name, so that an address cannot put words of its own on a page."""
 
 UNSAVED = "unsaved"
-"""What is said to whoever sent a form and was led to a proof of who they are instead."""
+"""What is said to whoever sent a form when their session was over, and had to sign in instead."""
+PROVEN = "proven"
+"""What is said to whoever proved who they are for a form, and is shown it again."""
 
 RIGHTS = {
     "store:read": "see the store, its networks and assets",

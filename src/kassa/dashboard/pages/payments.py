@@ -27,6 +27,8 @@ async def _unowned(visit: Visit) -> Screen:
     visit.demand("payments:read")
     async with visit.house.database.pool.acquire() as connection:
         found = await flow.unassigned(connection, visit.house, visit.store)
+    if visit.id and visit.id not in {one["payment_id"] for one in found}:
+        return await _one(visit)  # the form of one whose owner was named before
     return Screen("unowned.html", {"unowned": found})
 
 

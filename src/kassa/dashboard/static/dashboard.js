@@ -36,7 +36,7 @@
     const credential = form.dataset.kind === "create"
       ? await navigator.credentials.create({ publicKey })
       : await navigator.credentials.get({ publicKey });
-    form.elements.credential.value = write(credential);
+    form.querySelector("[data-credential]").value = write(credential);
     form.submit();
   };
 
