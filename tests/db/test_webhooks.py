@@ -151,6 +151,17 @@ async def test_the_events_of_an_invoice_arrive_in_order(shop: Shop, sink: Sink) 
         assert len(mine) == 20
 
 
+async def test_a_clock_that_is_ahead_keeps_the_order_of_an_invoice(shop: Shop, sink: Sink) -> None:
+    await shop.endpoint(sink.url)
+    shop.clock.ahead = timedelta(seconds=1)
+    await shop.write(shop.event(1), shop.event(2))  # as a process does whose machine's clock is ahead
+    shop.clock.ahead = timedelta()
+    await shop.write(shop.event(3))
+    async with shop.sending():
+        await shop.until_states(delivered=3)
+    assert [e["sequence"] for e in sink.bodies()] == [1, 2, 3]
+
+
 async def test_a_stumble_keeps_the_order_of_an_invoice(shop: Shop, sink: Sink) -> None:
     await shop.endpoint(sink.url)
     sink.default = status(500)

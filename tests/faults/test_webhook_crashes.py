@@ -4,16 +4,20 @@ import asyncio
 import os
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from kassa.db.pool import Database
+from kassa.db.pool import Database, Tx
 from kassa.main import serve
+from kassa.webhooks import store as webhooks
+from kassa.webhooks.model import Change
 from kassa.workers.send_webhooks import FINISH_SECONDS, send_webhooks
 from tests.sizes import size
 from tests.tools.sending import Shop, open_shop, until
@@ -194,6 +198,30 @@ async def test_d16_one_success_hurries_what_still_waits(shop: Shop, sink: Sink) 
             "update deliveries set due_at = due_at + interval '3 hours' where position > 1"
         )
         await shop.until_states(delivered=10)
+
+
+async def test_d18_several_processes_keep_the_order_of_an_invoice(
+    shop: Shop, sink: Sink, database_url: str, tmp_path: Path
+) -> None:
+    hooks = [await shop.endpoint(f"{sink.url}/{n}") for n in range(10)]
+
+    async def switch(tx: Tx, *, disabled: bool) -> None:
+        for hook in hooks:
+            await webhooks.update_endpoint(tx, shop.store_id, hook.id, Change(disabled=disabled), shop.clock.now())
+
+    async with sender(database_url, tmp_path), sender(database_url, tmp_path), sender(database_url, tmp_path):
+        for n in range(1, 4):
+            await shop.events(100, invoices=20)
+            # They were away; once they are back, every process finds the same work at the same moment.
+            for disabled in (True, False):
+                await shop.database.run(partial(switch, disabled=disabled))
+                await shop.rested()
+            await shop.until_states(delivered=1000 * n)
+    came = defaultdict(list)
+    for got in sink.got:
+        came[got.path, got.event["data"]["object"]["id"]].append(got.event["sequence"])
+    assert [line for line in came.values() if line != sorted(line)] == []
+    assert len(sink.got) == 3000
 
 
 @pytest.mark.catalogue

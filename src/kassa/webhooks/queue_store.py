@@ -1,7 +1,8 @@
 """The queue of deliveries, as senders use it: lanes with work, claims, and what came of each post.
 
 A lane is one receiver. Deliveries that concern one invoice leave a lane in order: they are claimed together, as a
-train, and nobody else claims of that invoice while the train is under way.
+train, and nobody else claims of that invoice while the train is under way. What somebody holds a lock on at that moment
+ends the train: another claim, or an endpoint that is being disabled.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,15 +58,15 @@ with heads as (
         )
     ) ranked where place <= room
 ), trains as (
-    select id from chosen where invoice_id is null
+    select id, lane, invoice_id, position from chosen where invoice_id is null
     union all
     -- The oldest even before its time: if the receiver is back, it goes first. No others: they would not end.
-    select d.id from chosen c cross join lateral (
-        (select id from deliveries where state = 'due' and lane = c.lane and invoice_id = c.invoice_id
-            and due_at is not null order by position limit 1)
+    select d.* from chosen c cross join lateral (
+        (select id, lane, invoice_id, position from deliveries where state = 'due' and lane = c.lane
+            and invoice_id = c.invoice_id and due_at is not null order by position limit 1)
         union all
-        (select id from deliveries where state = 'due' and lane = c.lane and invoice_id = c.invoice_id
-            and position <= c.position and due_at <= $3 order by position limit $5)
+        (select id, lane, invoice_id, position from deliveries where state = 'due' and lane = c.lane
+            and invoice_id = c.invoice_id and position <= c.position and due_at <= $3 order by position limit $5)
     ) d where c.invoice_id is not null
 ), taken as (
     -- Without an endpoint that listens it is put aside: until no time at all.
@@ -88,9 +89,16 @@ with heads as (
     where d.id = any (array(select id from trains)) and d.state = 'due' and e.sequence is not null
         and (d.claimed_until is null or d.claimed_until <= $3)
     for update of d skip locked
+), unbroken as (
+    -- A train ends before the first that could not be taken: somebody else has it, and what follows would overtake it.
+    select id from (
+        select r.id, bool_and(t.id is not null) over (
+            partition by r.lane, coalesce(r.invoice_id, r.id) order by r.position
+        ) as reached from trains r left join taken t on t.id = r.id
+    ) each where reached
 )
 update deliveries d set due_at = t.until, claimed_until = t.until
-from taken t where d.id = t.id and d.id = any (array(select id from taken))
+from taken t where d.id = t.id and d.id = any (array(select id from unbroken))
 returning d.id, d.store_id, d.event_id, d.webhook_id, d.lane, d.invoice_id, d.position, d.attempts, d.created_at, t.*
 """
 

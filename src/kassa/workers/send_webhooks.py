@@ -167,11 +167,11 @@ class _Sender:
         crashpoint("webhook.claimed")
         stop = self._house.clock.now() + LEASE / 2
         not_before: datetime | None = None
-        recovered = False
+        taken = False
         try:
             for delivery in train:
-                # What it passes is due as well once a recovery is written down, and goes first.
-                yields = self._ending or (recovered and delivery.passes)
+                # To a receiver that takes what comes, what it passes goes first: claimed anew, even before its time.
+                yields = self._ending or (taken and delivery.passes)
                 if not_before is None and (yields or self._house.clock.now() > stop):
                     not_before = min(stop, self._house.clock.now())
                 if not_before is not None:
@@ -181,7 +181,7 @@ class _Sender:
                     result = await self._post(delivery)
                 self._done.put_nowait(result)
                 not_before = _rest_until(result)
-                recovered = recovered or result.recovered
+                taken = taken or isinstance(result.outcome, Delivered)
         finally:
             self._end(train[0].lane)
 
