@@ -6,7 +6,7 @@
   const words = JSON.parse(main.dataset.words);
   const parent = main.dataset.embed && window.parent !== window ? main.dataset.embed : null;
   const served = new Map(); // each part as the server sent it last
-  let loading = false, again = false, stream = null, polling = 0, silent = 0, ahead = 0, drift = 0;
+  let loading = false, again = false, stream = null, polling = 0, silent = 0, reopening = 0, ahead = 0, drift = 0;
 
   const tell = (type) => {
     if (parent) window.parent.postMessage({ kassa: 1, type, invoice: main.dataset.invoice, status: main.dataset.status }, parent);
@@ -122,10 +122,12 @@
 
   const poll = () => {
     clearTimeout(polling);
-    polling = setTimeout(() => { if (waits() || !document.hidden) refresh(); poll(); }, waits() ? 10000 : 60000);
+    const pace = waits() && !document.hidden ? 10000 : 60000;
+    polling = setTimeout(() => { if (waits() || !document.hidden) refresh(); poll(); }, pace);
   };
 
   const follow = () => {
+    clearTimeout(reopening);
     stream = new EventSource(`/i/${main.dataset.invoice}/stream`);
     stream.onopen = () => { clearInterval(silent); silent = 0; clearTimeout(polling); trouble(false); };
     stream.onmessage = (event) => {
@@ -146,19 +148,37 @@
 
   // All pages were refused in one moment, and do not come back in one. Where nothing is awaited the stream is over; what
   // is final may still be undone, which the page, asked now and then, tells.
-  const reopen = () => { setTimeout(() => (waits() ? follow() : reopen()), 10000 + Math.random() * 20000); };
+  const reopen = () => {
+    reopening = setTimeout(() => (waits() ? follow() : reopen()), 10000 + Math.random() * 20000);
+  };
+
+  // A browser opens six connections to a server of HTTP/1.1, for all its tabs: one that nobody looks at holds none.
+  const leave = () => {
+    stream?.close();
+    clearInterval(silent);
+    silent = 0;
+    clearTimeout(reopening);
+    poll();
+  };
+
+  const look = () => {
+    if (document.hidden) { leave(); return; }
+    if (!stream || stream.readyState === EventSource.CLOSED) follow();
+    refresh();
+  };
 
   window.addEventListener("offline", () => trouble(true));
   window.addEventListener("online", refresh);
-  window.addEventListener("pageshow", (event) => { if (event.persisted) refresh(); });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+  window.addEventListener("pagehide", leave);
+  window.addEventListener("pageshow", (event) => { if (event.persisted) look(); });
+  document.addEventListener("visibilitychange", look);
   window.addEventListener("load", () => {
     const [loaded] = performance.getEntriesByType("navigation");
     setClock(main.dataset.now, loaded?.requestStart ?? 0, loaded?.responseStart ?? performance.now());
     drift = Date.now() - performance.now();
     dress();
     setInterval(tick, 1000);
-    follow();
+    if (document.hidden) poll(); else follow();
     tell("ready");
   });
 })();
