@@ -1,11 +1,13 @@
 """Payment links over HTTP: made and changed with a key, paid by anyone through a form."""
 
 import asyncio
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from html import unescape
 from ipaddress import ip_network
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from kassa.checkout.turns import AT_ONCE, WAIT_SECONDS, Turns
 from kassa.core.errors import Unavailable
 from kassa.db.pool import Tx
 from kassa.house import House
-from kassa.links.rules import UNPAID_PER_ADDRESS
+from kassa.links.rules import UNPAID_PER_ADDRESS, UNPROVEN_PER_ADDRESS
 from tests.api.served import Answer, Caller, Served, serve, until
 from tests.house import BITCOIN, SetClock, add_store
 
@@ -283,6 +285,51 @@ async def test_one_address_with_many_browsers_shuts_nobody_out(house: House) -> 
         await Payer(served, made, "192.0.2.7").begin()
 
     assert statuses == [303] * UNPAID_PER_ADDRESS + [429] * 2
+
+
+async def test_e43_whoever_begins_much_from_one_address_proves_work_for_each_payment(house: House) -> None:
+    http = replace(house.settings.http, trusted_proxies=(ip_network("127.0.0.1"),))
+    limits = replace(house.settings.limits, proof_bits=8)
+    clock = SetClock()
+    house = replace(house, settings=replace(house.settings, http=http, limits=limits), clock=clock)
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(house, store, handlers(house)) as served:
+        made = await make(served, reusable=True, amount=None, min_amount="1.00")
+        for number in range(UNPROVEN_PER_ADDRESS):
+            await Payer(served, made, f"2001:db8:0:{number:x}::1").begin(amount="5")
+        payer, other = Payer(served, made, "2001:db8::9"), Payer(served, made, "2001:db8::8")
+        page = await payer.look()
+        asked = await payer.pay(page, amount="7,25")
+        proof = worked(asked)
+        assert asked.status == 422
+        assert b'value="7,25"' in asked.body  # nothing that was typed is lost
+        assert await Payer(served, made, "192.0.2.7").begin(amount="5")  # elsewhere nobody is asked
+
+        foreign = await other.pay(await other.look(), amount="7,25", **proof)
+        invoice = await payer.pay(page, amount="7,25", **proof)
+        again, same = await payer.pay(page, amount="8", **proof), await payer.pay(page, amount="7,25", **proof)
+        fresh = worked(again)
+        clock.move(601)
+        late = await payer.pay(page, amount="8", **fresh)
+        last = await payer.pay(page, amount="8", **worked(late))
+
+    assert [each.status for each in (foreign, invoice, again, late, last)] == [422, 303, 422, 422, 303]
+    assert (same.status, same.headers["location"]) == (303, invoice.headers["location"])  # type: ignore[index,call-overload]
+    assert await house.database.pool.fetchval("select max(next_index) from keychains") == UNPROVEN_PER_ADDRESS + 3
+
+
+def worked(page: Answer) -> dict[str, str]:
+    """Do the work that a page asks for, as a browser would; return the fields that prove it."""
+    text = page.body.decode()
+    bits, challenge = re.search(r'data-bits="([0-9]+)"', text), re.search(r'name="challenge" value="([^"]+)"', text)
+    assert bits is not None
+    assert challenge is not None
+    for number in count():
+        digest = hashlib.sha256(f"{challenge[1]}:{number}".encode()).digest()
+        if f"{int.from_bytes(digest):0256b}".startswith("0" * int(bits[1])):
+            return {"challenge": challenge[1], "proof": str(number)}
+    raise AssertionError
 
 
 async def test_e20_only_our_own_form_begins_a_payment(served: Served) -> None:

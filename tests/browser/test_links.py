@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pyotp
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from kassa.chains.bitcoin.devnode import DevNode
+from kassa.links.rules import UNPAID_PER_HOUR
 from tests.browser.checkouts import ends_soon, sound
 from tests.browser.conftest import DESKTOP, Faults, OpenPage
 from tests.e2e.program import Json, Program, installed
@@ -25,6 +26,7 @@ async def kassa(
 ) -> AsyncIterator[Program]:
     folder = tmp_path_factory.mktemp("links") / "kassa"
     async with installed(folder, shared_bitcoind, shared_database_url) as program:
+        program.add("[limits]", "proof_bits = 14")
         await program.start("up")
         await program.ready()
         await program.open_store()
@@ -110,6 +112,66 @@ async def test_without_a_script_the_page_of_a_link_looks_again_when_asked(
     await again.click()
     await expect(page.get_by_role("heading", name="Paid", exact=True)).to_be_visible()
     await expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)
+
+
+async def _half_used_up(kassa: Program) -> Json:
+    """Make a link of which payers have begun half of what it allows in an hour, so that one more proves work."""
+    link = await make(kassa, amount=None, min_amount="1")
+    for amount in range(1, UNPAID_PER_HOUR[False] // 2 + 1):
+        async with kassa.browser() as browser:
+            async with browser.get(f"/l/{link['id']}") as page:
+                token = re.search(r'name="token" value="([^"]+)"', await page.text())
+            assert token is not None
+            form = {"token": token[1], "amount": str(amount)}
+            async with browser.post(f"/l/{link['id']}", data=form, allow_redirects=False) as begun:
+                assert begun.status == 303
+    return link
+
+
+async def test_e43_a_payer_proves_work_that_can_be_cancelled_and_loses_nothing(
+    kassa: Program, page: Page, faults: Faults
+) -> None:
+    link = await _half_used_up(kassa)
+
+    async def endless(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, body=(await answer.text()).replace('data-bits="14"', 'data-bits="32"'))
+
+    await page.goto(link["url"])
+    await page.route("**/l/*", endless, times=1)
+    await page.locator("#amount").fill("42")
+    await page.get_by_role("button", name="Pay").click()
+    works = page.get_by_text("Your browser calculates for a moment")
+    await expect(works).to_be_visible()
+    await expect(page.get_by_role("button", name="Pay")).to_have_count(0)
+    await sound(page)
+    await page.get_by_role("button", name="Cancel").click()
+    await expect(works).to_have_count(0)
+    await expect(page.get_by_role("button", name="Pay")).to_be_focused()
+    await expect(page.locator("#amount")).to_have_value("42")
+    await sound(page)
+    await page.get_by_role("button", name="Pay").click()
+    await expect(works).to_be_visible()
+    await page.locator("form").evaluate("form => { form.dataset.bits = 14 }")
+    await page.wait_for_url("**/i/inv_*")
+    invoice = (await kassa.call("GET", f"/v1/invoices/{page.url.rpartition('/')[2]}"))[1]
+    assert invoice["amount"] == "42.00"
+    _expected(faults, "422")
+
+
+async def test_e43_without_a_script_the_page_says_what_to_do(
+    kassa: Program, open_page: OpenPage, faults: Faults
+) -> None:
+    page = await open_page(java_script_enabled=False)
+    await page.goto((await _half_used_up(kassa))["url"])
+    await page.locator("#amount").fill("42")
+    await page.get_by_role("button", name="Pay").click()
+    said = page.locator("form .only")
+    await expect(said).to_be_visible()
+    await expect(said).to_contain_text("allow it for this page, try again in an hour, or ask the shop")
+    await expect(page.locator("#amount")).to_have_value("42")
+    await expect(page.get_by_role("button")).to_have_count(1)
+    _expected(faults, "422")
 
 
 async def test_e16_e19_e20_hostile_words_stay_words_and_no_other_site_begins_a_payment(

@@ -1,6 +1,7 @@
 """F9, E28, E29: another machine, with the merchant's own descriptor, finds every address that is not the merchant's."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,13 @@ from kassa.auditing.remote import Claim, Found, audit, claim
 from kassa.checkout.pages import handlers
 from kassa.core.errors import Invalid
 from kassa.db.pool import Database
+from kassa.links.rules import UNPAID_PER_HOUR
+from kassa.stores.store import get_store
 from kassa.wallets import store as wallets
 from kassa.wallets.seal_store import seal_all
 from tests.api.conftest import follow
 from tests.api.served import Served, serve
+from tests.api.test_links import Payer
 from tests.faults.test_addresses import THIEF
 from tests.house import BITCOIN, TPUB, XPUB, add_store, anvil_network, build_house, regtest
 
@@ -87,6 +91,20 @@ async def test_f9_a_canary_that_is_ordered_like_any_payers_shows_a_thief(served:
     assert (len(found.foreign), found.trouble) == (1, [])
     found = await canary(f"lnk_{'0' * 29}")
     assert (found.checked, len(found.trouble)) == (0, 1)
+
+
+async def test_e43_a_canary_does_the_work_that_payers_are_asked_for(served: Served) -> None:
+    limits = replace(served.house.settings.limits, proof_bits=8)
+    house = replace(served.house, settings=replace(served.house.settings, limits=limits))
+    async with house.database.pool.acquire() as connection:
+        store = await get_store(connection, served.store.id)
+    async with serve(house, store, handlers(house)) as running:
+        order = {"title": "Tea", "amount": "5.00", "currency": "EUR", "reusable": True}
+        link = (await running.all.post("/v1/payment-links", order)).json
+        for _ in range(UNPAID_PER_HOUR[True] // 2):
+            assert (await Payer(running, link).begin()).startswith("inv_")
+        found = await audit(running.all.base, OWN, key=None, invoices=(), most=0, links=[link["id"]])
+    assert (found.checked, found.foreign, found.trouble) == (1, [], [])
 
 
 async def test_e28_an_address_beside_the_right_one_on_the_page_is_found(served: Served) -> None:

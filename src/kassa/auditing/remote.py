@@ -17,6 +17,7 @@ import msgspec
 from kassa.chains.base import Chain
 from kassa.chains.registry import FAMILIES
 from kassa.core.errors import FieldFault, Invalid
+from kassa.links.proof import MAX_BITS, Challenge, find
 
 PAGE = 100
 MAX_ANSWER = 4_194_304
@@ -29,6 +30,7 @@ _PLACES = re.compile(
     r"|[?&;]address=(0x[0-9a-fA-F]{40})|a9059cbb0{24}([0-9a-fA-F]{40})"
 )
 _TOKEN = re.compile(r'name="token" value="([^"]{1,200})"')
+_BITS, _CHALLENGE = re.compile(r'data-bits="([0-9]{1,2})"'), re.compile(r'name="challenge" value="([^"]{1,200})"')
 _INVOICE = re.compile(r"/i/(inv_[0-9A-Za-z]{1,60})")
 _WORD = re.compile(r"[0-9A-Za-z]{20,100}")
 
@@ -99,11 +101,22 @@ async def _canary(payer: aiohttp.ClientSession, link: str, found: Found) -> str 
     path = f"/l/{link}"
     _, page = await _text(payer, path, {})
     token = _TOKEN.search(page)
-    made = None if token is None else _INVOICE.search(await _sent(payer, path, {"token": token[1]}))
+    made = None if token is None else _INVOICE.search(await _pressed(payer, path, {"token": token[1]}))
     if made is None:
         found.trouble.append(f"{link}: nothing could be ordered; it needs a fixed amount, and to be open")
         return None
     return made[1]
+
+
+async def _pressed(payer: aiohttp.ClientSession, path: str, form: dict[str, str]) -> str:
+    """Press the button, and again with a proof where work is asked for; return where the server sends its payer."""
+    place, page = await _sent(payer, path, form)
+    bits, text = _BITS.search(page), _CHALLENGE.search(page)
+    if bits is None or text is None or int(bits[1]) > MAX_BITS:
+        return place
+    number = await asyncio.to_thread(find, Challenge(text[1], int(bits[1])))
+    place, _ = await _sent(payer, path, form | {"challenge": text[1], "proof": number})
+    return place
 
 
 async def _check_issued(merchant: aiohttp.ClientSession, brought: Claim, found: Found) -> None:
@@ -183,19 +196,23 @@ async def _listed(session: aiohttp.ClientSession, path: str, most: int) -> Async
 async def _text(session: aiohttp.ClientSession, path: str, query: dict[str, str]) -> tuple[int, str]:
     try:
         async with session.get(path.lstrip("/"), params=query, allow_redirects=False) as answer:
-            body = await answer.content.read(MAX_ANSWER)
-            while not answer.content.at_eof() and len(body) < MAX_ANSWER:
-                body += await answer.content.read(MAX_ANSWER - len(body))
-            return answer.status, body.decode("utf-8", "replace")
+            return answer.status, await _body(answer)
     except (aiohttp.ClientError, TimeoutError) as fault:
         raise Invalid(FieldFault("url", f"{path} cannot be read: {type(fault).__name__}")) from fault
 
 
-async def _sent(session: aiohttp.ClientSession, path: str, form: dict[str, str]) -> str:
-    """Send a form; return where the server sends its sender then."""
+async def _body(answer: aiohttp.ClientResponse) -> str:
+    body = await answer.content.read(MAX_ANSWER)
+    while not answer.content.at_eof() and len(body) < MAX_ANSWER:
+        body += await answer.content.read(MAX_ANSWER - len(body))
+    return body.decode("utf-8", "replace")
+
+
+async def _sent(session: aiohttp.ClientSession, path: str, form: dict[str, str]) -> tuple[str, str]:
+    """Send a form; return where the server sends its sender then, and the page that it shows."""
     try:
         async with session.post(path.lstrip("/"), data=form, allow_redirects=False) as answer:
-            return answer.headers.get("location", "")
+            return answer.headers.get("location", ""), await _body(answer)
     except (aiohttp.ClientError, TimeoutError) as fault:
         raise Invalid(FieldFault("url", f"{path} cannot be used: {type(fault).__name__}")) from fault
 

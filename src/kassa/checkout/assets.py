@@ -41,7 +41,7 @@ def script() -> Asset:
 @lru_cache(maxsize=1)
 def link_script() -> Asset:
     """Return the script that keeps the page of a link true while something is awaited."""
-    return _asset("link", "js", "text/javascript", _read("live.js") + _read("link.js"))
+    return _asset("link", "js", "text/javascript", _read("live.js") + _read("link.js") + _read("proof.js"))
 
 
 @lru_cache(maxsize=1)

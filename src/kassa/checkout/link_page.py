@@ -10,6 +10,7 @@ from kassa.checkout.languages import SPOKEN, Language, language
 from kassa.checkout.page import TEMPLATES, layout
 from kassa.checkout.words import shop, state
 from kassa.flow import LinkView, PayerView
+from kassa.links.proof import Challenge
 from kassa.stores.branding import logo_path
 
 Json = Mapping[str, Any]
@@ -21,7 +22,8 @@ _TEMPLATE = TEMPLATES.get_template("link.html")
 class Filled:
     """What the page knows of its reader: the form's token, what they entered, what was wrong with it, their language.
 
-    `lang` is set where the address asks for the language. `wrong` is "", "bounds" or "small".
+    `lang` is set where the address asks for the language. `wrong` is "", "bounds" or "small". `challenge` is what their
+    browser must work on before they can begin.
     """
 
     said: Language
@@ -29,6 +31,7 @@ class Filled:
     lang: str | None = None
     given: str = ""
     wrong: str = ""
+    challenge: Challenge | None = None
 
     @property
     def query(self) -> str:

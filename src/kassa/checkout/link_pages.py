@@ -31,6 +31,7 @@ from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.invoices.quote import TOO_SMALL
 from kassa.limits.rules import bucket
+from kassa.links.proof import Challenge, Proof
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -108,7 +109,13 @@ def _lang(request: AnyRequest) -> str | None:
 
 
 async def _page(
-    house: House, views: Turns, request: AnyRequest, given: str = "", *, wrong: str = ""
+    house: House,
+    views: Turns,
+    request: AnyRequest,
+    given: str = "",
+    *,
+    wrong: str = "",
+    challenge: Challenge | None = None,
 ) -> Response[bytes]:
     link_id, payer = _link_id(request), _payer(house, request)
     async with views.turn(), house.database.snapshot(5) as tx:
@@ -117,8 +124,8 @@ async def _page(
         last = None if payer is None else await flow.last_attempt(tx, house, link_id, payer)
         mine = None if last is None else await flow.payer_view(tx, house, last, now)
     token = payer or secrets.token_urlsafe(24)
-    body = link_page(view, Filled(_spoken(request), token, _lang(request), given, wrong), mine)
-    answer = html(422 if wrong else 200, body, request.headers, form=True)
+    body = link_page(view, Filled(_spoken(request), token, _lang(request), given, wrong, challenge), mine)
+    answer = html(422 if wrong or challenge else 200, body, request.headers, form=True)
     secure = _is_secure(house)
     answer.set_cookie(
         Cookie(
@@ -137,10 +144,13 @@ async def _begin(house: House, views: Turns, turns: Turns, request: AnyRequest) 
         given, address = form.get("amount"), _address(request)
         typed = None if given is None else partial(read_amount, given, _spoken(request).locale)
 
-        async def asked() -> InvoiceId:
-            return await flow.attempt_link(house, link_id, payer, typed, house.clock.now(), address=address)
+        proof = Proof(form.get("challenge", ""), form.get("proof", ""))
 
-        invoice = await _attempt(turns, link_id, asked)
+        async def asked() -> InvoiceId | Challenge:
+            now = house.clock.now()
+            return await flow.attempt_link(house, link_id, payer, typed, now, address=address, proof=proof)
+
+        begun = await _attempt(turns, link_id, asked)
     except Invalid as invalid:
         if "amount" not in form and invalid.code == TOO_SMALL:
             return _notice(request, 422, _TOO_LITTLE)
@@ -150,10 +160,14 @@ async def _begin(house: House, views: Turns, turns: Turns, request: AnyRequest) 
         return await _page(house, views, request, form.get("amount", "")[:60], wrong=wrong)
     except Conflict:
         return _see(f"/l/{link_id}", _lang(request))
-    return _see(f"/i/{invoice}", _lang(request))
+    if isinstance(begun, Challenge):
+        return await _page(house, views, request, form.get("amount", "")[:60], challenge=begun)
+    return _see(f"/i/{begun}", _lang(request))
 
 
-async def _attempt(turns: Turns, link_id: str, asked: Callable[[], Awaitable[InvoiceId]]) -> InvoiceId:
+async def _attempt(
+    turns: Turns, link_id: str, asked: Callable[[], Awaitable[InvoiceId | Challenge]]
+) -> InvoiceId | Challenge:
     for wait in _WAITS:
         try:
             async with turns.turn(link_id):

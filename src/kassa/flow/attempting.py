@@ -1,8 +1,9 @@
 """An attempt to pay a payment link: the open invoice of the same attempt again, or a new one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 import kassa.links.store as links
 from kassa.core.errors import KassaError
@@ -12,8 +13,9 @@ from kassa.db.pool import Tx
 from kassa.flow.opening import open_invoice, quote_invoice
 from kassa.house import House
 from kassa.invoices.model import Order
-from kassa.links.model import Link, Payer
-from kassa.links.rules import asked, check_room, continued, evaluate
+from kassa.links.model import Attempt, Link, Payer
+from kassa.links.proof import Challenge, Proof, begun_last, challenge, is_proven
+from kassa.links.rules import asked, check_room, continued, evaluate, needs_proof
 from kassa.stores.store import get_store
 from kassa.wallets.model import Taker
 
@@ -22,9 +24,16 @@ Typed = Callable[[Currency], str | None]
 
 
 async def attempt_link(
-    house: House, link_id: str, payer: str, typed: Typed | None, now: datetime, *, address: str | None = None
-) -> InvoiceId:
-    """Return the invoice by which a payer may pay a link now.
+    house: House,
+    link_id: str,
+    payer: str,
+    typed: Typed | None,
+    now: datetime,
+    *,
+    address: str | None = None,
+    proof: Proof | None = None,
+) -> InvoiceId | Challenge:
+    """Return the invoice by which a payer may pay a link now, or the work that they must prove before.
 
     `payer` is what only their browser holds; `typed` what they chose, if they did; `address` what their network
     address is counted as, if it is. Not to be called within a transaction. Raises `NotFound`, `Invalid`, `Conflict`
@@ -32,7 +41,7 @@ async def attempt_link(
     """
     origin = None if address is None else house.seal.of_origin(link_id, address)
     who = Payer(house.seal.of_payer(link_id, payer), origin)
-    link, units, found = await house.database.run(lambda tx: _begin(tx, link_id, who, typed, now))
+    link, units, found = await house.database.run(lambda tx: _begin(tx, house, link_id, who, typed, proof, now))
     if not isinstance(found, int):
         return found
     try:
@@ -50,8 +59,8 @@ async def last_attempt(tx: Tx, house: House, link_id: str, payer: str) -> Invoic
 
 
 async def _begin(
-    tx: Tx, link_id: str, payer: Payer, typed: Typed | None, now: datetime
-) -> tuple[Link, int, InvoiceId | int]:
+    tx: Tx, house: House, link_id: str, payer: Payer, typed: Typed | None, proof: Proof | None, now: datetime
+) -> tuple[Link, int, InvoiceId | Challenge | int]:
     # Under the link's lock: however many ask at once, one of them makes the invoice and no limit is passed.
     link = await links.get(tx, link_id, lock=True)
     # What was paid before says nothing about a reusable link's next invoice, and there may be very many.
@@ -62,7 +71,19 @@ async def _begin(
     if (invoice := continued(link, attempts, units, now)) is not None:
         return link, units, invoice
     check_room(link, attempts, now)
+    if (lacking := _lacking(house, link, payer, attempts, proof, now)) is not None:
+        return link, units, lacking
     return link, units, await links.begin_attempt(tx, link.id, payer, now)
+
+
+def _lacking(
+    house: House, link: Link, payer: Payer, attempts: Sequence[Attempt], proof: Proof | None, now: datetime
+) -> Challenge | None:
+    bits = house.settings.limits.proof_bits
+    if bits == 0 or not needs_proof(link, attempts, now):
+        return None
+    sealed = partial(house.seal.of_challenge, link.id, payer.mark, payer.origin, begun_last(attempts))
+    return None if is_proven(proof, sealed, bits, now) else challenge(sealed, bits, now)
 
 
 async def _make(house: House, link: Link, units: int, attempt: int, address: str | None, now: datetime) -> InvoiceId:

@@ -18,6 +18,8 @@ Each takes an address for ever, and a wallet looks only so far beyond the last a
 UNPAID_PER_PAYER = 6
 UNPAID_PER_ADDRESS = 12
 """Whoever has one network address cannot use up what a link allows, and shut out all others."""
+UNPROVEN_PER_ADDRESS = 3
+"""So many unpaid payments of a link anybody may have begun from one address in an hour, before work must be proven."""
 _HOUR = timedelta(hours=1)
 _SPARE = timedelta(seconds=30)
 _PROGRESS = {Status.OPEN: 0, Status.EXPIRED: 0, Status.CLOSED: 0, Status.PROCESSING: 1, Status.COMPLETED: 2}
@@ -138,11 +140,25 @@ def check_room(link: Link, attempts: Sequence[Attempt], now: datetime) -> None:
         raise Conflict("the invoice is just being made", code="attempt_in_progress")
     # An attempt that ended without an invoice, whatever ended it, showed no address to anybody.
     begun = [each for each in attempts if each.invoice is not None or each in making]
-    recent = [each for each in begun if now - each.began_at < _HOUR and _is_unpaid(each)]
+    recent = _unpaid(begun, now)
     mine, near = sum(each.mine for each in recent), sum(each.near for each in recent)
     full = mine >= UNPAID_PER_PAYER or near >= UNPAID_PER_ADDRESS
     if full or len(recent) >= UNPAID_PER_HOUR[link.reusable]:
         raise Throttled("too many payments of this link were begun and not made; try again later")
+
+
+def needs_proof(link: Link, attempts: Sequence[Attempt], now: datetime) -> bool:
+    """Tell whether whoever begins one more payment must prove work, where that is asked for at all.
+
+    Once several were begun from the same address, or half of what the link allows is used up, by whomever.
+    """
+    recent = _unpaid([each for each in attempts if each.invoice is not None], now)
+    many = 2 * len(recent) >= UNPAID_PER_HOUR[link.reusable]
+    return many or sum(each.near for each in recent) >= UNPROVEN_PER_ADDRESS
+
+
+def _unpaid(begun: Iterable[Attempt], now: datetime) -> list[Attempt]:
+    return [each for each in begun if now - each.began_at < _HOUR and _is_unpaid(each)]
 
 
 def _units(text: str, currency: Currency) -> int | None:

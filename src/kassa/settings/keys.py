@@ -351,6 +351,7 @@ SECTIONS = {
         "refusals_per_address": Key(_whole(0, 10**9)),
         "addresses_per_store": Key(_whole(0, 10**9)),
         "unpaid_addresses": Key(_whole(0, 10**9)),
+        "proof_bits": Key(_whole(0, 24)),
     },
     "wallets": {"change_delay_seconds": Key(_whole(0, 2_592_000))},
     "books": {"reconcile_seconds": Key(_whole(0, 2_592_000))},

@@ -116,6 +116,7 @@ class Limits:
     refusals_per_address: int = 120
     addresses_per_store: int | None = None  # None: `limits.rules.MOST_ISSUED`, in live stores alone
     unpaid_addresses: int | None = None  # in a row, of a wallet; None: for payers of links alone
+    proof_bits: int = 0  # of work that whoever begins many payments of a link must prove
 
 
 @dataclass(frozen=True, slots=True)

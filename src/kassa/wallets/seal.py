@@ -75,6 +75,10 @@ class Seal:
         """Hash a network address for one link: who reads the database cannot try out which it was."""
         return self._seal("origin", link_id, address)
 
+    def of_challenge(self, link_id: str, mark: bytes, origin: bytes | None, last: str, until: str) -> bytes:
+        """Seal what is asked of a payer before they begin: whose it is, after which payment of theirs, until when."""
+        return self._seal("challenge", link_id, mark.hex(), "" if origin is None else origin.hex(), last, until)
+
     def lock(self, owner: str, secret: str) -> str:
         """Encrypt a secret of an owner's (AES-256-GCM), to be kept in the database; nobody else's row can hold it."""
         nonce = secrets.token_bytes(_NONCE)

@@ -25,8 +25,8 @@
   };
 
   const ask = () => {
-    // What was entered and was wrong stays beside the words that say so.
-    if (loading || main.querySelector("[aria-invalid]")) return;
+    // What was entered and was wrong stays beside the words that say so, and a form for which work is done stays, too.
+    if (loading || main.querySelector("[aria-invalid], [data-bits]")) return;
     loading = true;
     const request = new XMLHttpRequest();
     request.open("GET", location.href);
