@@ -178,9 +178,12 @@ def cleaned(value: object, *, stack: bool = False) -> object:
     """Return a value as it may be logged: numbers as they are, else text without secrets or control characters."""
     if value is None or isinstance(value, bool | int):
         return value
-    text = str(value)[: _LONGEST_STACK if stack else LONGEST]
+    longest = _LONGEST_STACK if stack else LONGEST
+    # Read far beyond the cut, or the half of a secret in front of it would not be known for one.
+    text = str(value)[: 4 * longest]
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
+    text = text[:longest]
     if text.isprintable():
         return text
     keep = "\n" if stack else ""

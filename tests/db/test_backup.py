@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import asyncpg
 import pyrage
@@ -21,6 +23,7 @@ from kassa.core.errors import BackupError, DatabaseError, SettingsError
 from kassa.core.secret import Secret
 from kassa.db.embedded import BINARIES
 from kassa.db.life import Lives
+from kassa.db.migrate import migrate
 from kassa.db.pool import Database
 from kassa.main import open_books
 from kassa.settings import Settings
@@ -77,15 +80,20 @@ class Place:
 
 @pytest.fixture
 async def place(database_url: str, tmp_path: Path) -> Place:
-    database = await Database.open(database_url)
+    return await settled(database_url, tmp_path)
+
+
+async def settled(url: str, folder: Path) -> Place:
+    """Make an installation with one store in a database that is migrated."""
+    database = await Database.open(url)
     try:
-        house = await build_house(database, tmp_path / "data")
+        house = await build_house(database, folder / "data")
         async with database.transaction() as tx:
             await add_store(tx, house)
         await house.marks.close()
     finally:
         await database.close()
-    return Place(database_url, tmp_path)
+    return Place(url, folder)
 
 
 async def test_what_was_backed_up_comes_back_and_what_came_later_is_put_aside(place: Place) -> None:
@@ -96,6 +104,41 @@ async def test_what_was_backed_up_comes_back_and_what_came_later_is_put_aside(pl
     assert await place.ask(f"select name from {told['put_aside']}.stores") == "later"
     assert await place.ask("select count(*) from restores where caught_up_at is null") == 1
     assert await place.ask("select count(*) from acts where kind = 'database.restored'") == 1
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+async def test_what_an_administrator_added_stops_no_restore(
+    postgres_url: str, database_url: str, tmp_path: Path, replaced: bool
+) -> None:
+    # As an ordinary role, which may neither drop nor make extensions and publications of all tables.
+    role = f"kassa_shop_{uuid4().hex[:12]}"
+    names = [f"{role}_{n}" for n in range(1 if replaced else 2)]
+    administrator = await asyncpg.connect(postgres_url)
+    await administrator.execute(f"create role {role} login password 'p'")
+    try:
+        for name in names:
+            await administrator.execute(f"create database {name} owner {role}")
+        parts = urlsplit(database_url)
+        user = f"{role}:p@{parts.netloc.rpartition('@')[2]}"
+        urls = [urlunsplit(parts._replace(netloc=user, path=f"/{name}")) for name in names]
+        theirs = await asyncpg.connect(urls[0])
+        await migrate(theirs)
+        await theirs.close()
+        added = await asyncpg.connect(postgres_url, database=names[0])
+        await added.execute("create extension vector")
+        await added.execute("create publication reports for all tables")
+        await added.close()
+        first, other = await settled(urls[0], tmp_path), Place(urls[-1], tmp_path)
+        file = await first.backup()
+
+        await restore(other.settings, Wish(file, first.identity, replace=replaced), quiet)
+
+        assert await other.ask("select count(*) from acts where kind = 'database.restored'") == 1
+    finally:
+        for name in names:
+            await administrator.execute(f"drop database {name} with (force)")
+        await administrator.execute(f"drop role {role}")
+        await administrator.close()
 
 
 async def test_a_backup_says_nothing_without_its_key_and_appears_only_whole(place: Place) -> None:

@@ -18,6 +18,7 @@ from kassa.audit.model import START, Actor, Break, Head
 from kassa.audit.resource import link_resource
 from kassa.audit.rules import NOT_KEPT, line, shown_text
 from kassa.auditing import log
+from kassa.core.errors import KassaError, NotFound
 from kassa.core.secret import Secret
 from kassa.db.pool import Database, Tx
 from kassa.doctor import examine
@@ -222,6 +223,31 @@ async def test_whoever_has_the_export_can_check_it_without_us(database: Database
             value = hashlib.sha256(value + text.encode()).digest()
             assert value.hex() == told["hash"]
     assert (await audit.verify(database.pool)) == Head(2, value)
+
+
+async def test_an_export_is_for_its_owner_alone_and_takes_no_files_place(
+    database: Database, house: House, database_url: str, tmp_path: Path
+) -> None:
+    settings = Settings(database_url=Secret(database_url), data_dir=tmp_path)
+    async with database.transaction() as tx:
+        store = await add_store(tx, house)
+    await acts(database, house, "a.a")
+    file = tmp_path / "acts.jsonl"
+    await log.export(settings, 0, None, file)
+    kept = file.read_bytes()
+    assert json.loads(kept)["kind"] == "a.a"
+    assert file.stat().st_mode & 0o077 == 0
+
+    await acts(database, house, "b.b")
+    with pytest.raises(KassaError, match="is there already"):
+        await log.export(settings, 0, None, file)
+    with pytest.raises(KassaError, match="cannot be written"):
+        await log.export(settings, 0, None, tmp_path / "nowhere" / "acts.jsonl")
+    with pytest.raises(NotFound, match="sto_nope"):
+        await log.export(settings, 0, "sto_nope", tmp_path / "other.jsonl")
+    await log.export(settings, 0, store.id, tmp_path / "other.jsonl")
+    assert file.read_bytes() == kept
+    assert (tmp_path / "other.jsonl").read_text() == ""
 
 
 def test_what_is_named_like_a_secret_is_not_kept() -> None:

@@ -54,6 +54,14 @@ def test_what_tells_an_operator_where_to_look_is_kept(text: str) -> None:
     assert cleaned(text) == text
 
 
+def test_a_secret_at_the_cut_is_redacted_too() -> None:
+    url = "postgresql://kassa:hunter2-and-more-of-it@db/kassa"
+    for before in range(LONGEST - len(url), LONGEST):
+        shown = str(cleaned("x" * before + " " + url))
+        assert "hunter" not in shown
+        assert len(shown) <= LONGEST
+
+
 @pytest.mark.parametrize("text", ["a\nfake line", "a\r\nb", "\x1b[31mred", "a\x00b", "\u202eright to left", "a\u2028b"])
 def test_nothing_that_moves_a_cursor_is_logged(text: str) -> None:
     assert str(cleaned(text)).isprintable()

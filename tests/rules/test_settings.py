@@ -112,6 +112,17 @@ def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
     assert settings.rates.fixed == {"LTC/EUR": Fraction(80)}
 
 
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "KASSA_PORT", "KASSA_PORT_8080_TCP", "KASSA_PORT_8080_TCP_ADDR", "KASSA_SERVICE_HOST",
+        "KASSA_SERVICE_PORT_HTTP", "KASSA_API_PORT", "KASSA_API_SERVICE_HOST", "KASSA_AUDIT_KEY",
+    ],
+)  # fmt: skip
+def test_what_kubernetes_says_of_a_service_and_keys_of_commands_are_no_settings(tmp_path: Path, variable: str) -> None:
+    assert read(tmp_path, NETWORK, {variable: "tcp://10.0.0.1:8080"}) == read(tmp_path, NETWORK, {})
+
+
 def test_a_network_may_come_from_variables_alone() -> None:
     prefix = "KASSA_NETWORKS__BITCOIN_REGTEST__"
     environ = {prefix + "FAMILY": "bitcoin", prefix + "CHAIN": "bitcoin-regtest", prefix + "RPC_URL": "http://node:1"}

@@ -1,7 +1,6 @@
 """The commands of the audit log. Heavy modules are imported inside them, so that `kassa --help` answers at once."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -74,11 +73,7 @@ def export(
     """Write the log as JSON lines, oldest first, with the hashes that chain it."""
     from kassa.auditing import log
 
-    if output is None:
-        ask(log.export(settings_of(config), after, store, sys.stdout.write))
-        return
-    with output.open("x", encoding="utf-8") as file:
-        ask(log.export(settings_of(config), after, store, file.write))
+    ask(log.export(settings_of(config), after, store, output))
 
 
 def addresses(

@@ -1,9 +1,13 @@
 """Verify the audit log, accept it as it is, and bring it out."""
 
 import json
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import kassa.audit.store as audit
 from kassa import flow
@@ -13,11 +17,13 @@ from kassa.audit.model import START, Actor, Break, Head
 from kassa.audit.resource import link_resource
 from kassa.audit.rules import compare, read_head
 from kassa.core.clock import SystemClock
+from kassa.core.errors import KassaError
 from kassa.house import derived_text
 from kassa.invoices import seal_store as invoice_seals
 from kassa.main import build_chains, former_chains, open_books
 from kassa.people import seal_store as people_seals
 from kassa.settings import Settings
+from kassa.stores.store import get_store
 from kassa.wallets import seal_store as seals
 from kassa.wallets.seal import forget_former, make_another
 
@@ -83,9 +89,36 @@ async def renew_key(settings: Settings, by: Actor, reason: str) -> Told:
     return told
 
 
-async def export(settings: Settings, after: int, store_id: str | None, write: Callable[[str], object]) -> None:
-    """Write acts as JSON lines, oldest first, from after a number."""
+async def export(settings: Settings, after: int, store_id: str | None, output: Path | None) -> None:
+    """Write acts as JSON lines, oldest first, from after a number; to standard output if to no file.
+
+    A file is for its owner alone, and never takes the place of another: an older one is evidence. Raises `KassaError`
+    where it cannot be written, `NotFound` where there is no such store.
+    """
     async with open_books(settings) as database:
-        async for part in audit.links(database.pool, after, store_id):
-            for link in part:
-                write(json.dumps(link_resource(link)) + "\n")
+        if store_id is not None:
+            async with database.transaction() as tx:
+                await get_store(tx, store_id)
+        with _opened(output) as file:
+            async for part in audit.links(database.pool, after, store_id):
+                for link in part:
+                    file.write(json.dumps(link_resource(link)) + "\n")
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        made = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as fault:
+        raise KassaError(f"{output} is there already: name another, since an older export is evidence") from fault
+    except OSError as fault:
+        raise KassaError(f"{output} cannot be written: {fault.strerror}; choose another with -o") from fault
+    try:
+        with open(made, "w", encoding="utf-8") as file:
+            yield file
+    except BaseException:
+        output.unlink(missing_ok=True)
+        raise

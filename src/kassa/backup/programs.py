@@ -63,11 +63,13 @@ def check(path: str) -> "subprocess.Popen[bytes]":
 
 
 def finish(program: "subprocess.Popen[bytes]", doing: str) -> None:
-    """Wait for a program; raises `DatabaseError` with its last words when it failed."""
+    """Wait for a program; raises `DatabaseError` when it failed, with the reason that it gave, or its last words."""
     words = _end(program)
     if program.returncode != 0:
         lines = [line for line in words.splitlines() if line.strip()]
-        raise DatabaseError(f"{doing} failed: {lines[-1][:400] if lines else 'no word'}")
+        # A statement that was refused is repeated in lines after the reason.
+        said = next((line for line in lines if "error:" in line), lines[-1] if lines else "no word")
+        raise DatabaseError(f"{doing} failed: {said[:400]}")
 
 
 def abandon(program: "subprocess.Popen[bytes]") -> None:

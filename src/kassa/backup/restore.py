@@ -151,7 +151,9 @@ def _loading() -> str:
 
 async def _load(file: Path, keys: Sequence[Any], url: str, server: int, tell: Tell) -> Mapping[str, bytes]:
     """Load a backup in a thread. Whoever is cancelled ends pg_restore first: nothing is undone beside one that runs."""
-    options = ("--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--clean", "--if-exists")
+    # What a database administrator added (extensions, publications) is in a dump too, and not ours to drop or to make.
+    ours = ("--schema=public", "--no-owner", "--no-privileges", "--clean", "--if-exists")
+    options = ("--single-transaction", "--exit-on-error", *ours)
     program = programs.start(programs.find("pg_restore", server), url, *options, reads=True, called=_loading())
     work = asyncio.ensure_future(asyncio.to_thread(_feed, program, file, keys, tell))
     try:

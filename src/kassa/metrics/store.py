@@ -59,7 +59,8 @@ select (select count(*) from differences where closed_at is null) as differences
     (select count(*) from contracts where frozen_for is not null) as frozen,
     (select deadlocks from pg_stat_database where datname = current_database()) as deadlocks,
     (select coalesce(extract(epoch from now() - min(xact_start)), 0)::float8 from pg_stat_activity
-        where datname = current_database() and state <> 'idle' and backend_type = 'client backend') as longest
+        where datname = current_database() and state <> 'idle' and backend_type = 'client backend'
+            and application_name <> 'pg_dump') as longest
 """
 _BACKUP = "select extract(epoch from now() - max(made_at))::float8 from backups"
 _ALERTS = "select kind, severity, count(*) as number from alerts where closed_at is null group by 1, 2"

@@ -27,8 +27,14 @@ from kassa.settings.model import (
 )
 
 PREFIX = "KASSA_"
-NOT_SETTINGS = ("KASSA_CONFIG", "KASSA_CRASH", "KASSA_TEST_", "KASSA_SANDBOX_", "KASSA_NODES_DIR", "KASSA_DEBUGGABLE")
+NOT_SETTINGS = (
+    "KASSA_CONFIG", "KASSA_CRASH", "KASSA_TEST_", "KASSA_SANDBOX_", "KASSA_NODES_DIR", "KASSA_DEBUGGABLE",
+    "KASSA_AUDIT_KEY",
+)  # fmt: skip
 """Variables (or beginnings of their names) read elsewhere: which file to read, and what tests and sandbox use."""
+
+# Kubernetes, and Docker's links, tell every container beside a service called `kassa` or `kassa-…` where that is.
+_OF_A_SERVICE = re.compile(r"KASSA_([A-Z0-9]+_)*(PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?|SERVICE_(HOST|PORT)(_\w+)?)\Z")
 
 _NETWORK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}\Z")
 _EVERY_NETWORK_KEY = {name: key for keys in FAMILIES.values() for name, key in keys.items()}
@@ -74,7 +80,9 @@ def read_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 def is_setting(variable: str) -> bool:
     """Tell whether an environment variable is a setting, by its name."""
-    return variable.startswith(PREFIX) and not variable.startswith(NOT_SETTINGS)
+    if not variable.startswith(PREFIX) or variable.startswith(NOT_SETTINGS):
+        return False
+    return "__" in variable or _OF_A_SERVICE.match(variable) is None
 
 
 def _file(path: Path | None) -> _Source:
