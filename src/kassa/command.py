@@ -22,12 +22,18 @@ DEFAULT_FILE = Path("kassa.toml")
 
 
 def settings_of(config: Path | None) -> "Settings":
-    """Read the settings from a file (kassa.toml, if there is one) and the environment; raises `SettingsError`."""
+    """Read the settings from a file (kassa.toml, if there is one) and the environment.
+
+    Raises `SettingsError`, also for root where the data folder is somebody else's.
+    """
+    from kassa.core.files import refuse_root
     from kassa.privacy import keep_memory_private
     from kassa.settings import read_settings
 
     keep_memory_private()
-    return read_settings(file_of(config), os.environ)
+    settings = read_settings(file_of(config), os.environ)
+    refuse_root(settings.data_dir)
+    return settings
 
 
 def file_of(config: Path | None) -> Path | None:

@@ -5,16 +5,18 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 from typer.main import get_command
 
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.cli import app
-from tests.e2e.program import Program, installed
+from tests.e2e.program import KASSA, Program, installed
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
 PLAIN = ("setpriv", "--bounding-set=-sys_ptrace,-sys_admin,-perfmon") if os.getuid() == 0 else ()
@@ -99,3 +101,84 @@ def options(command: Any) -> Iterator[Any]:  # typer's own commands
     yield from command.params
     for below in getattr(command, "commands", {}).values():
         yield from options(below)
+
+
+NOBODY = 65534
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+SETTINGS = """
+[networks.bitcoin-regtest]
+family = "bitcoin"
+chain = "bitcoin-regtest"
+rpc_url = "http://127.0.0.1:1"
+confirmations = [{ blocks = 1 }]
+[rates]
+fixed = { "BTC/EUR" = "50000" }
+"""
+CREATE = ("store", "create", "--name", "Shop", "--currency", "EUR")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become another user"
+)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Yield a folder with settings whose data folder belongs to nobody; not tmp_path, which others cannot enter."""
+    with tempfile.TemporaryDirectory(prefix="kassa-test-") as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / "kassa.toml").write_text(SETTINGS)
+        for name in ("kassa-data", "backups"):
+            (Path(folder) / name).mkdir(mode=0o700)
+            os.chown(Path(folder) / name, NOBODY, NOBODY)
+        yield Path(folder)
+
+
+def tell(place: Path, *arguments: str, before: tuple[str, ...] = ()) -> tuple[int, str]:
+    done = subprocess.run([*before, KASSA, *arguments], cwd=place, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def held(data: Path) -> dict[str, tuple[int, bytes]]:
+    return {path.name: (path.stat().st_uid, path.read_bytes()) for path in data.iterdir() if path.is_file()}
+
+
+@needs_root
+def test_root_takes_no_file_of_the_user_that_kassa_runs_as(place: Path) -> None:
+    data = place / "kassa-data"
+    refused = f"{data} belongs to nobody", "sudo -u nobody kassa"
+    code, told = tell(place, *CREATE, before=AS_NOBODY)
+    assert code == 0, told
+    before = held(data)
+    assert {uid for uid, _ in before.values()} == {NOBODY}
+    for command in (CREATE, ("migrate",), ("up",), ("reconcile",)):
+        code, told = tell(place, *command)
+        assert (code, [word in told for word in refused]) == (1, [True, True]), told
+    assert held(data) == before
+    # What root would make in a folder of somebody else's is the same; in one of its own it may do what it likes.
+    made = {**os.environ, "KASSA_DATA_DIR": str(data / "below")}
+    assert subprocess.run([KASSA, *CREATE], cwd=place, env=made, capture_output=True, check=False).returncode == 1
+    made["KASSA_DATA_DIR"] = str(place / "of-root")
+    assert subprocess.run([KASSA, *CREATE], cwd=place, env=made, capture_output=True, check=False).returncode == 0
+
+
+@needs_root
+def test_a_file_that_root_took_is_named_with_the_way_to_give_it_back(place: Path) -> None:
+    data = place / "kassa-data"
+    code, told = tell(place, *CREATE, before=AS_NOBODY)
+    assert code == 0, told
+    (data / "address-marks.json").write_text("{}")
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    backup = ("backup", "--to", str(place / "backups"), "--recipient", key)
+    accept = ("audit", "accept", "--reason", "tried")
+    for name, command in (
+        ("address-marks.json", CREATE),
+        ("address-key", CREATE),
+        ("audit-anchor.txt", CREATE),
+        ("audit-anchor.lock", accept),
+        ("address-key", backup),
+    ):
+        for path in data.iterdir():
+            os.chown(path, *((0, 0) if path.name == name else (NOBODY, NOBODY))) if path.is_file() else None
+        (data / name).chmod(0o600)
+        code, told = tell(place, *command, before=AS_NOBODY)
+        assert (code, f"`chown nobody {data / name}` as root" in told) == (1, True), (name, told)
+        assert ("Traceback" in told, "remove" in told) == (False, False), told

@@ -17,7 +17,7 @@ import kassa.audit.store as audit
 from kassa.audit.model import START, Break, Head
 from kassa.audit.rules import read_head
 from kassa.core.errors import DatabaseError, Invalid
-from kassa.core.files import locked, write_whole
+from kassa.core.files import locked, usable, write_whole
 
 FILE = "audit-anchor.txt"
 PLACE = "audit-place.txt"
@@ -66,7 +66,8 @@ def _places(data_dir: Path, *, make: bool) -> tuple[str, ...]:
     """
     path, where = data_dir / PLACE, f"{socket.gethostname()}:{data_dir.resolve()}"
     try:
-        name = path.read_text("ascii").strip()
+        with usable(data_dir):
+            name = path.read_text("ascii").strip()
     except (FileNotFoundError, ValueError):
         name = ""
     if not name:
@@ -74,8 +75,9 @@ def _places(data_dir: Path, *, make: bool) -> tuple[str, ...]:
             return (where,)
         name = token_hex(16)
         try:
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_whole(path, f"{name}\n")
+            with usable(data_dir):
+                data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                write_whole(path, f"{name}\n")
         except OSError as fault:
             raise DatabaseError(f"{path} cannot be written ({fault.strerror}): let this user write to it") from fault
     return name, where
@@ -94,7 +96,8 @@ def read_start(data_dir: Path) -> Head:
 def _read(data_dir: Path) -> tuple[Head, Head]:
     path = data_dir / FILE
     try:
-        anchor, _, start = path.read_text("utf-8").partition("\n")
+        with usable(data_dir):
+            anchor, _, start = path.read_text("utf-8").partition("\n")
         return read_head(anchor), read_head(start) if start.strip() else START
     except FileNotFoundError:
         return START, START
@@ -107,7 +110,7 @@ def _read(data_dir: Path) -> tuple[Head, Head]:
 def accept(data_dir: Path, head: Head, start: Head) -> None:
     """Put the anchor at a head whatever it was: an operator has decided that the log, as it is now, is the log."""
     path = data_dir / FILE
-    with locked(path):
+    with usable(data_dir), locked(path):
         _write(path, head, start)
 
 
@@ -118,7 +121,7 @@ def _write(path: Path, anchor: Head, start: Head) -> None:
 def _raise(path: Path, head: Head) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(path):
+        with usable(path.parent), locked(path):
             anchor, start = _read(path.parent)
             if anchor.number < head.number:
                 _write(path, head, start)

@@ -16,6 +16,7 @@ from kassa.backup.reach import told_counter
 from kassa.backup.rules import outdated
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import BackupError, SettingsError
+from kassa.core.files import usable
 from kassa.db import embedded
 from kassa.main import open_books
 from kassa.settings import Settings
@@ -98,7 +99,8 @@ def _beside(data_dir: Path, keyed: Sequence[Any]) -> dict[str, bytes]:
     The keys that seal addresses are encrypted to recipients of their own, where there are any.
     """
     kept = (path for path in sorted(data_dir.iterdir()) if path.is_file() and path.suffix not in _NOT_KEPT)
-    found = {path.name: path.read_bytes() for path in kept if path.stat().st_size <= _LARGEST}
+    with usable(data_dir):
+        found = {path.name: path.read_bytes() for path in kept if path.stat().st_size <= _LARGEST}
     for name in [name for name in found if keyed and KEY_FILE in name]:
         found[f"{name}.age"] = archive.locked(found.pop(name), keyed)
     return {BESIDE + name: content for name, content in found.items()}

@@ -26,6 +26,7 @@ from kassa.backup.make import BESIDE, ENVIRONMENT, FORMAT, SETTINGS, url_of
 from kassa.backup.reach import Reach, cover, pass_over, read_counters
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import BackupError, DatabaseError
+from kassa.core.files import usable
 from kassa.core.ids import StoreId
 from kassa.db.migrate import is_half_restored, known_names, migrate
 from kassa.operations import operator
@@ -72,7 +73,8 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
                 server = connection.get_server_version().major
                 members = await _load(wish.file, keys, url, server, tell)
                 added = await migrate(connection)
-                _put_beside(settings.data_dir, members, written)
+                with usable(settings.data_dir):
+                    _put_beside(settings.data_dir, members, written)
                 async with connection.transaction():
                     await store.note_restore(connection, now, reach.backup_at)
                     counters = await store.counters(connection, reach.backup_at)

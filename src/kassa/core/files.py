@@ -2,10 +2,14 @@
 
 import fcntl
 import os
+import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
+
+from kassa.core.errors import DatabaseError, SettingsError
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -49,3 +53,66 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def refuse_root(folder: Path) -> None:
+    """Raise `SettingsError` where root would leave files in a folder, or make it, whose user could not use them then.
+
+    Every file here is replaced as a whole, and so belongs to whoever changed it last.
+    """
+    if os.geteuid() != 0:
+        return
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if owner := there.stat().st_uid:
+        raise SettingsError(
+            f"{there} belongs to {_user(owner)}, who could not use what root writes in data_dir: {_as_user(owner)}"
+        )
+
+
+@contextmanager
+def usable(folder: Path) -> Iterator[None]:
+    """Raise `DatabaseError` for a file in a folder that this user may not use: whose it is, and how that is mended."""
+    try:
+        yield
+    except PermissionError as fault:
+        if fault.filename is None:  # ours, which says all this by itself
+            raise
+        told = f"{_user(os.geteuid())} may not use {fault.filename} ({fault.strerror})"
+        raise DatabaseError(f"{told}: {_remedy(folder)}") from fault
+
+
+def _remedy(folder: Path) -> str:
+    me, name = os.geteuid(), quote(_user(os.geteuid()))
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        owner = me
+    if owner == 0 != me:
+        return f"{folder} belongs to root: if it is Kassa's alone, give it to this user by `chown -R {name} {folder}`"
+    if owner != me:
+        return f"{folder} belongs to {_user(owner)}: {_as_user(owner)}"
+    others = " ".join(str(path) for path in _files(folder) if path.lstat().st_uid != me)
+    if not others:
+        return "let this user read and write data_dir and all that is in it"
+    return (
+        f"a command was run here as another user; give its files back by `chown {name} {others}` as root, and"
+        f" {_as_user(me)} from now on"
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    except OSError:
+        return []
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def _as_user(uid: int) -> str:
+    return f"run commands as that user (sudo -u {quote(_user(uid))} kassa …)"

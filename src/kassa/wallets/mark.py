@@ -24,7 +24,7 @@ import kassa.wallets.store as wallets
 from kassa.audit.model import KASSA
 from kassa.core.clock import SystemClock
 from kassa.core.errors import DatabaseError, Unavailable
-from kassa.core.files import locked, write_whole
+from kassa.core.files import locked, usable, write_whole
 from kassa.db.pool import Database
 from kassa.wallets.model import Wallet
 from kassa.wallets.store import Keychain
@@ -65,7 +65,8 @@ class AddressMarks:
         """
         marks = cls(database, data_dir)
         try:
-            alone = await asyncio.to_thread(marks._open)
+            with usable(data_dir):
+                alone = await asyncio.to_thread(marks._open)
         except OSError as fault:
             raise DatabaseError(
                 f"{data_dir} cannot hold the marks of issued addresses ({fault.strerror}): let data_dir name a folder"
@@ -227,7 +228,8 @@ def _made(keychain: Keychain) -> str:
 
 def _read(path: Path) -> Marks:
     try:
-        return dict(parse_marks(path.read_bytes()))
+        with usable(path.parent):
+            return dict(parse_marks(path.read_bytes()))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:
@@ -238,7 +240,7 @@ def _read(path: Path) -> Marks:
 
 
 def _change(path: Path, change: Callable[[Marks], Marks]) -> Marks:
-    with locked(path):
+    with usable(path.parent), locked(path):
         marks = change(_read(path))
         write_whole(path, json.dumps({name: {"index": m.index, "made": m.made} for name, m in sorted(marks.items())}))
         return marks

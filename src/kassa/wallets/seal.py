@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kassa.core.errors import DatabaseError
-from kassa.core.files import keep_names, others_may, write_whole
+from kassa.core.files import keep_names, others_may, usable, write_whole
 
 FILE = "address-key"
 _FORMER = f"{FILE}.former"
@@ -120,9 +120,10 @@ async def read_or_make(data_dir: Path, fingerprint: bytes | None) -> tuple[Seal,
     """
     path = data_dir / FILE
     try:
-        key, made = await asyncio.to_thread(_read, path), False
-        if key is None and fingerprint is None:
-            key, made = await asyncio.to_thread(_make, path)
+        with usable(data_dir):
+            key, made = await asyncio.to_thread(_read, path), False
+            if key is None and fingerprint is None:
+                key, made = await asyncio.to_thread(_make, path)
     except (OSError, ValueError) as fault:
         raise DatabaseError(
             f"{path} cannot be used ({fault}): it holds 64 hexadecimal digits, for this user alone"
@@ -150,7 +151,8 @@ async def sealed_since(data_dir: Path) -> datetime | None:
     """
     path = data_dir / _SINCE
     try:
-        return datetime.fromisoformat((await asyncio.to_thread(path.read_text, "ascii")).strip())
+        with usable(data_dir):
+            return datetime.fromisoformat((await asyncio.to_thread(path.read_text, "ascii")).strip())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as fault:
@@ -161,10 +163,11 @@ async def note_sealed_since(data_dir: Path, now: datetime, *, upgraded: bool) ->
     """Note since when whatever is asked of payers is sealed, at the first start of a version that seals it.
 
     Always; or, where something has no seal (`upgraded`), an hour from now: processes of the version before may run
-    beside this one for a while. Raises `OSError`.
+    beside this one for a while. Raises `DatabaseError` or `OSError`.
     """
     since = now + _TOGETHER if upgraded else _ALWAYS
-    await asyncio.to_thread(write_whole, data_dir / _SINCE, f"{since.isoformat()}\n")
+    with usable(data_dir):
+        await asyncio.to_thread(write_whole, data_dir / _SINCE, f"{since.isoformat()}\n")
     return since
 
 
@@ -172,10 +175,11 @@ async def make_another(data_dir: Path, fingerprint: bytes | None) -> tuple[Seal 
     """Replace the key in a data folder by a new one; return the former one, if it can be read, and the new one.
 
     The key of `fingerprint`, by which the database is sealed, is kept beside it until `forget_former`: whoever dies
-    before the database is sealed anew would lose all that only that key opens. Raises `OSError`.
+    before the database is sealed anew would lose all that only that key opens. Raises `DatabaseError` or `OSError`.
     """
-    former = await asyncio.to_thread(_put_aside, data_dir, fingerprint)
-    key, _ = await asyncio.to_thread(_make, data_dir / FILE)
+    with usable(data_dir):
+        former = await asyncio.to_thread(_put_aside, data_dir, fingerprint)
+        key, _ = await asyncio.to_thread(_make, data_dir / FILE)
     return None if former is None else Seal(former), Seal(key)
 
 
