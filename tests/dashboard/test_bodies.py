@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from secrets import token_hex
 
 import asyncpg
 import pytest
@@ -38,7 +39,7 @@ async def snapshot(premises: Premises) -> dict[str, str]:
 
 
 async def send(premises: Premises, visitor: Visitor, action: Action, ids: Ids, data: dict[str, str]) -> Seen:
-    token = {"csrf": csrf_token(visitor.cookies["kassa"])}
+    token = {"csrf": csrf_token(visitor.cookies["kassa"]), "once": token_hex(8)}
     return await visitor.send("POST", path_of(premises, action, ids), data=token | data, follow=False)
 
 

@@ -419,7 +419,7 @@ async def test_e11_another_stores_things_are_as_absent_as_what_never_was(shop: P
         answers = set()
         for id_ in (ids[each.id_of or ""], f"{each.id_of}_{'0' * 29}"):
             path = f"/dashboard/stores/{other.id}/{each.path.replace('{id}', id_)}"
-            body = {"data": {"csrf": token} | filled[each.path]} if sent else {}
+            body = {"data": {"csrf": token, "once": id_} | filled[each.path]} if sent else {}
             seen = await theirs.send("POST" if sent else "GET", path, follow=False, **body)
             answers.add((seen.status, seen.text.replace(id_, "id")))
         [(status, _)] = answers  # the same for both

@@ -1,15 +1,13 @@
 """A form that is sent when the proof of who sends it is too old: nothing that was typed is lost or kept."""
 
-from typing import Any
-
 import pytest
 
 from kassa.dashboard.page import Action
 from kassa.dashboard.pages import ACTIONS
 from kassa.people.model import Role
 from kassa.people.rules import csrf_token
-from tests.dashboard.furnished import Ids, bodies
-from tests.dashboard.test_bodies import NEEDS_A_DEVICE, set_up, snapshot
+from tests.dashboard.furnished import bodies
+from tests.dashboard.test_bodies import NEEDS_A_DEVICE, send, set_up, snapshot
 from tests.dashboard.test_roles import path_of
 from tests.dashboard.visitor import PASSWORD, Forms, Premises, Visitor
 
@@ -22,11 +20,6 @@ SENT_BY = {"wallets/new": {"compared"}}
 SECRET = "a secret that nobody else may see"
 
 FORMS = [action for action in ACTIONS if action.fresh and action.path not in NEEDS_A_DEVICE | {"account/passkey/ask"}]
-
-
-async def send(premises: Premises, visitor: Visitor, action: Action, ids: Ids, data: dict[str, Any]) -> None:
-    token = {"csrf": csrf_token(visitor.cookies["kassa"])}
-    await visitor.send("POST", path_of(premises, action, ids), data=token | data, follow=False)
 
 
 async def confirm(premises: Premises, visitor: Visitor, path: str, password: str = PASSWORD) -> None:

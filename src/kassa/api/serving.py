@@ -75,7 +75,7 @@ class Desk:
     def __init__(self, house: House) -> None:
         self.house = house
         self.uses = Uses(house.database)
-        self._repeats = Repeats()
+        self.repeats = Repeats()
         self._receivers = Receivers(house.database)
 
     def server(self, endpoint: Endpoint) -> Serve:
@@ -171,7 +171,7 @@ class Desk:
         if asked.repeat is None:
             return await self._work(endpoint, call, None)
         print_ = fingerprint(endpoint.method, asked.path, body)
-        return await self._repeats.answer(call, asked.repeat, print_, lambda keep: self._work(endpoint, call, keep))
+        return await self.repeats.answer(call, asked.repeat, print_, lambda keep: self._work(endpoint, call, keep))
 
     async def _admit(
         self, scope: Scope, headers: Mapping[bytes, bytes], access: str, *, receiving: bool = False

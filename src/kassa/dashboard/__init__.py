@@ -12,7 +12,9 @@ A page is added in three steps:
 
 What a page shows and does it gets by `visit.ask("list_payments", …)`: an endpoint of the API by its name, here in this
 process, with the same checks of query and body, and refused unless the person's role has the endpoint's scope. What the
-API does not offer (keys, people) is asked of the stores, after `visit.demand(right)`. Requests that are let in have a
-session, a store that the person belongs to, and (forms) a token that only a page of ours could have; unknown fields are
-refused. An `Invalid` that an action raises shows the form's page again, with each fault at its field.
+API does not offer (keys, people) is asked of the stores, after `visit.demand(right)`, and done by `visit.do` or
+`visit.make`. Both ways do it once for a form, however often that comes: `csrf` of `forms.html` holds what it is known
+by. Requests that are let in have a session, a store that the person belongs to, and (forms) a token that only a page of
+ours could have; unknown fields are refused. An `Invalid` that an action raises shows the form's page again, with each
+fault at its field.
 """

@@ -182,7 +182,9 @@ class Door:
         person, now = session.person, self._house.clock.now()
         assert person is not None
         try:
-            codes = await confirm_totp(self._house, browser, person, form.get("secret"), form.get("code"), session.id)
+            codes = await confirm_totp(
+                self._house, self._house.database.run, browser, person, form.get("secret"), form.get("code"), session.id
+            )
         except Invalid as error:
             return self._draw(request, "enrol.html", error, offer=Offer.of(person, form.get("secret")))
         token = await self._house.database.run(lambda tx: self._reopen(tx, browser, session, now))

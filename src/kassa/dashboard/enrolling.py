@@ -3,7 +3,9 @@
 import io
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import segno
 from markupsafe import Markup
@@ -19,6 +21,8 @@ from kassa.people import proofs
 from kassa.people.model import Person
 from kassa.people.rules import RECOVERY_BYTES, RECOVERY_CODES, recovery_code, recovery_hash
 
+Run: TypeAlias = Callable[[Callable[[Tx], Awaitable[list[str]]]], Awaitable[list[str]]]
+"""What carries work out in a transaction."""
 ISSUER = "Kassa"
 _SECRET = re.compile(r"[A-Z2-7]{32}\Z")
 
@@ -45,7 +49,7 @@ def new_offer(person: Person) -> Offer:
 
 
 async def confirm_totp(
-    house: House, browser: Browser, person: Person, secret: str, code: str, session: str
+    house: House, run: Run, browser: Browser, person: Person, secret: str, code: str, session: str
 ) -> list[str]:
     """Take a secret for a person's app, proved by a code of it; end their other sessions, return new recovery codes.
 
@@ -64,7 +68,7 @@ async def confirm_totp(
         await note(tx, browser, person.id, "person.app_set", now, {"replaced": person.has_totp})
         return await new_recovery_codes(tx, person)
 
-    return await house.database.run(work)
+    return await run(work)
 
 
 async def new_recovery_codes(tx: Tx, person: Person) -> list[str]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from secrets import token_hex
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -20,7 +21,7 @@ from kassa.dashboard import proving
 from kassa.dashboard.browser import AnyRequest, Browser, answer, read_browser, read_form, set_cookie
 from kassa.dashboard.page import MEMBER, Action, Answer, Download, Go, Page, Screen, Told
 from kassa.dashboard.render import render
-from kassa.dashboard.visit import Visit
+from kassa.dashboard.visit import ALREADY, Visit
 from kassa.dashboard.words import PROVEN, UNSAVED
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
@@ -102,7 +103,7 @@ class Hall:
             if isinstance(visit, Response):
                 return visit
             response = self._answer(visit, page, await page.show(visit), live=page.live)
-            return _unless_known(request, response) if page.live else response
+            return _unless_known(request, response, visit.once) if page.live else response
 
         return handle
 
@@ -113,7 +114,7 @@ class Hall:
             visit = await self._admit(request, action)
             if isinstance(visit, Response):
                 return visit
-            fields = (*action.fields, *proving.PROOF) if action.fresh else action.fields
+            fields = ("once", *action.fields, *(proving.PROOF if action.fresh else ()))
             sent = await read_form(request, visit.browser, self.site, fields, action.many)
             proof, visit.form = proving.parted(sent)
             # What came with a proof is shown first, also where the proof is fresh by now: the page was loaded again.
@@ -122,8 +123,13 @@ class Hall:
             try:
                 return self._answer(visit, page, await action.act(visit))
             except (Invalid, Conflict, Unavailable) as error:
+                if error.code in (ALREADY, "idempotency_key_reused"):  # the latter of what is drawn anew each time
+                    return self._answer(
+                        visit, page, Screen("already.html", {"at": _at(visit, action.made or page.path)})
+                    )
                 faults = error.faults if isinstance(error, Invalid) else (FieldFault("", str(error)),)
                 visit.faults = {fault.field: fault.message for fault in faults}
+                visit.once = visit.form.get("once") or visit.once
                 shown = await page.show(visit)
                 assert isinstance(shown, Screen)
                 return self._answer(visit, page, Screen(shown.template, shown.shown, error.status))
@@ -148,7 +154,7 @@ class Hall:
 
     def _ask_proof(self, visit: Visit, page: Page, status: int, faults: Mapping[str, str]) -> Response[Any]:
         body = render(
-            "confirm.html", root=self.root, csrf=visit.browser.csrf, to=visit.at(visit.path.replace("{id}", visit.id)),
+            "confirm.html", root=self.root, csrf=visit.browser.csrf, to=_at(visit, visit.path),
             prefix=proving.PREFIX, carried=proving.carried(visit.form), about=page.title, faults=faults,
             session=visit.session, passkeys=visit.site.has_passkeys,
         )  # fmt: skip
@@ -174,7 +180,7 @@ class Hall:
                 await sessions.note_seen(connection, session.id, browser.address, now)
         visit = Visit(
             self.house, self.desk, session, session.person, store, role, now, browser, self.site, self.root, asked.path,
-            id_, dict(parse_qsl(request.scope["query_string"].decode("latin-1"))),
+            token_hex(16), id_, dict(parse_qsl(request.scope["query_string"].decode("latin-1"))),
         )  # fmt: skip
         if asked.access != MEMBER:
             visit.demand(asked.access)
@@ -223,11 +229,15 @@ class Hall:
         return list(groups.items())
 
 
-def _unless_known(request: AnyRequest, response: Response[Any]) -> Response[Any]:
-    """Answer "not modified" (RFC 9110, 15.4.5) to a script that has the very same page."""
+def _at(visit: Visit, path: str) -> str:
+    return visit.at(path.replace("{id}", visit.id))
+
+
+def _unless_known(request: AnyRequest, response: Response[Any], once: str) -> Response[Any]:
+    """Answer "not modified" (RFC 9110, 15.4.5) to a script that has the very same page, but for `once` in its forms."""
     if response.status_code != 200:
         return response
-    tag = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
+    tag = f'"{hashlib.sha256(response.content.replace(once.encode(), b"")).hexdigest()[:32]}"'
     if request.headers.get("if-none-match") == tag:
         return answer(304, b"", headers={"etag": tag})
     response.headers["etag"] = tag

@@ -69,7 +69,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """What a form does. `form` is the path of the page that holds the form, with the same id; `many` may repeat."""
+    """What a form does. `form` is the path of the page that holds the form, with the same id; `many` may repeat.
+
+    `made` is the path of the page that shows what came of it, where that is not `form`.
+    """
 
     path: str
     access: str
@@ -77,6 +80,7 @@ class Action:
     form: str
     fields: tuple[str, ...] = ()
     many: tuple[str, ...] = ()
+    made: str = ""
     id_of: str | None = None
     fresh: bool = False
 

@@ -1,25 +1,35 @@
 """A request that was let in: whose it is, what it says, and what it may ask."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
 from kassa.api.endpoint import Call
+from kassa.api.reply import Reply
 from kassa.api.routes import ENDPOINTS
-from kassa.api.serving import Asked, Desk, body_decoder
+from kassa.api.serving import Asked, Desk, Keep, body_decoder
 from kassa.audit.model import Actor
-from kassa.core.errors import Forbidden
+from kassa.core.errors import Conflict, FieldFault, Forbidden, Invalid
 from kassa.dashboard.browser import Browser, Form
+from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.people.model import Person, Role, Session
 from kassa.people.proofs import Site
 from kassa.people.rules import rights
 from kassa.stores.model import Store
+from kassa.stores.store import remember
 
+T = TypeVar("T")
+
+ALREADY = "already_done"
+"""The code of what a form did before, and cannot show again."""
+_DONE = Reply(204, b"")
 _ENDPOINTS = {endpoint.name: (endpoint, body_decoder(endpoint)) for endpoint in ENDPOINTS}
 
 
@@ -38,6 +48,7 @@ class Visit:
     site: Site
     root: str
     path: str
+    once: str
     id: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
     form: Form = field(default_factory=Form)
@@ -72,27 +83,65 @@ class Visit:
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,  # JSON
-        once: str = "",
     ) -> Any:  # JSON
         """Ask an endpoint of the API by its name, as the person's role allows; return its answer.
 
-        `once` is an `Idempotency-Key`: what a form carries, so that sending it twice does it once. Raises `Rejected`.
+        What it writes it writes once for a form: sent again, the first answer comes again. Raises `Rejected`.
         """
         endpoint, decoder = _ENDPOINTS[name]
-        call = Call(self.house, self.store, self.person.id, self.now, self.browser.address, id_)
+        call = self._call(id_)
 
         async def read() -> bytes:
             return b"" if body is None else msgspec.json.encode(body)
 
         asked = Asked(
             endpoint, decoder, endpoint.path.replace("{id}", id_), urlencode(query or {}).encode(), {}, read,
-            f"dashboard {self.person.id} {once}"[:255] if once and endpoint.repeatable else None,
+            self._deed(name) if endpoint.writes else None,
         )  # fmt: skip
         try:
             reply = await self.desk.ask(asked, call, rights(self.role))
         except Forbidden:
             raise Forbidden(f"your role in this store ({self.role}) lacks the right {endpoint.access}") from None
         return msgspec.json.decode(reply.body) if reply.body else None
+
+    async def do(self, work: Callable[[Tx], Awaitable[object]]) -> None:
+        """Do in one transaction what no endpoint does, once for a form: sent again, it does nothing."""
+        await self._once(work)
+
+    async def make(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Do it, and return what came of it.
+
+        Raises `Conflict` (`ALREADY`) when the form did it before: what came of it may be a secret, and is not kept.
+        """
+        made = await self._once(work)
+        if not made:
+            raise Conflict("this was done already", code=ALREADY)
+        return made[0]
+
+    async def _once(self, work: Callable[[Tx], Awaitable[T]]) -> list[T]:
+        made: list[T] = []
+
+        async def once(tx: Tx, keep: Keep) -> T:
+            done = await work(tx)
+            await remember(tx, [keep(_DONE)])
+            return done
+
+        async def all_of_it(keep: Keep) -> Reply:
+            made.append(await self.house.database.run(lambda tx: once(tx, keep)))
+            return _DONE
+
+        await self.desk.repeats.answer(self._call(), self._deed(""), b"", all_of_it)
+        return made
+
+    def _call(self, id_: str = "") -> Call:
+        return Call(self.house, self.store, self.person.id, self.now, self.browser.address, id_)
+
+    def _deed(self, name: str) -> str:
+        """Return the `Idempotency-Key` of a form: with something else in it, it is another deed."""
+        if not self.form.get("once"):
+            raise Invalid(FieldFault("once", "is missing: load the page again"))
+        told = [self.path, self.id, sorted(self.form.values.items()), sorted(self.form.many.items())]
+        return f"dashboard {self.person.id} {hashlib.sha256(json.dumps(told).encode()).hexdigest()} {name}".rstrip()
 
     def explorer(self, payment: Mapping[str, Any]) -> str | None:  # JSON
         """Return where a payment can be looked at on a public site, if its network has one."""

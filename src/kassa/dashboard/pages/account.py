@@ -33,7 +33,7 @@ async def _stores(visit: Visit) -> Screen:
 
 async def _rename(visit: Visit) -> Go:
     name = checked_person_name(visit.form.get("name"))
-    await visit.house.database.run(lambda tx: people.set_name(tx, visit.person.id, name))
+    await visit.do(lambda tx: people.set_name(tx, visit.person.id, name))
     return Go("account", "saved")
 
 
@@ -50,7 +50,7 @@ async def _change_password(visit: Visit) -> Go:
         await sessions.end_others(tx, visit.person.id, visit.session.id)
         await entering.note(tx, visit.browser, visit.person.id, "person.password_changed", visit.now)
 
-    await visit.house.database.run(work)
+    await visit.do(work)
     return Go("account", "password")
 
 
@@ -62,7 +62,7 @@ async def _app(visit: Visit) -> Screen:
 async def _change_app(visit: Visit) -> Screen:
     form = visit.form
     codes = await confirm_totp(
-        visit.house, visit.browser, visit.person, form.get("secret"), form.get("code"), visit.session.id
+        visit.house, visit.make, visit.browser, visit.person, form.get("secret"), form.get("code"), visit.session.id
     )
     return Screen("codes-page.html", {"codes": codes, "title": "Recovery codes"})
 
@@ -72,7 +72,7 @@ async def _new_codes(visit: Visit) -> Screen:
         await entering.note(tx, visit.browser, visit.person.id, "person.recovery_renewed", visit.now)
         return await new_recovery_codes(tx, visit.person)
 
-    codes = await visit.house.database.run(work)
+    codes = await visit.make(work)
     return Screen("codes-page.html", {"codes": codes, "title": "Recovery codes"})
 
 
@@ -87,7 +87,7 @@ async def _ask_passkey(visit: Visit) -> Told:
         await sessions.ask(tx, visit.session.id, challenge, visit.now)
         return options
 
-    return Told(await visit.house.database.run(work))
+    return Told(await visit.house.database.run(work))  # each time something else
 
 
 async def _add_passkey(visit: Visit) -> Go:
@@ -105,7 +105,7 @@ async def _add_passkey(visit: Visit) -> Go:
         await people.put_passkey(tx, visit.person.id, found, name, visit.now)
         await entering.note(tx, visit.browser, visit.person.id, "person.passkey_added", visit.now, {"name": name})
 
-    await visit.house.database.run(work)
+    await visit.do(work)
     return Go("account", "passkey")
 
 
@@ -114,7 +114,7 @@ async def _drop_passkey(visit: Visit) -> Go:
         await people.drop_passkey(tx, visit.person.id, visit.id)
         await entering.note(tx, visit.browser, visit.person.id, "person.passkey_dropped", visit.now)
 
-    await visit.house.database.run(work)
+    await visit.do(work)
     return Go("account", "dropped")
 
 
@@ -123,12 +123,12 @@ async def _end_session(visit: Visit) -> Go:
         if not await sessions.end_one(tx, visit.person.id, visit.id):
             raise NotFound("")
 
-    await visit.house.database.run(work)
+    await visit.do(work)
     return Go("account", "ended")
 
 
 async def _end_others(visit: Visit) -> Go:
-    await visit.house.database.run(lambda tx: sessions.end_others(tx, visit.person.id, visit.session.id))
+    await visit.do(lambda tx: sessions.end_others(tx, visit.person.id, visit.session.id))
     return Go("account", "ended")
 
 

@@ -1,6 +1,5 @@
 """Customers: find them, see what they have and every movement of it, write off what they owe."""
 
-from secrets import token_hex
 from typing import Any
 
 from kassa import flow
@@ -11,12 +10,11 @@ from kassa.dashboard.visit import Visit
 
 async def _list(visit: Visit) -> Screen:
     asked = {name: visit.query[name] for name in ("search", "reference", "cursor") if visit.query.get(name)}
-    once = visit.form.get("once") or token_hex(8)
     found = await visit.ask("list_customers", query=asked | {"expand": "balances"})
     for customer in found["data"]:
         customer["held"] = [one for one in customer["balances"] if _is_more(one["available"], one["pending"])]
         customer["owing"] = any(one["owed"] != one["written_off"] for one in customer["balances"])
-    return Screen("customers.html", {"list": found, "once": once})
+    return Screen("customers.html", {"list": found})
 
 
 def _is_more(*amounts: str) -> bool:
@@ -54,11 +52,11 @@ async def _see_loss(visit: Visit) -> Screen:
     async with visit.house.database.transaction() as tx:
         told = await flow.preview_write_off(tx, visit.store, visit.id, asked["asset"], asked["amount"])
     # The amount that was shown is the one that is meant, also if more is owed by then.
-    return Screen("write-off.html", {"told": told, "note": asked["note"], "once": token_hex(8)})
+    return Screen("write-off.html", {"told": told, "note": asked["note"]})
 
 
 async def _lose(visit: Visit) -> Go:
-    await visit.ask("write_off_customer", visit.id, body=_write_off(visit), once=visit.form.get("once"))
+    await visit.ask("write_off_customer", visit.id, body=_write_off(visit))
     return Go(f"customers/{visit.id}", "written_off")
 
 
@@ -71,7 +69,7 @@ def _write_off(visit: Visit) -> dict[str, Any]:  # JSON
 
 async def _create(visit: Visit) -> Go:
     body = {name: text for name in ("reference", "name") if (text := visit.form.get(name).strip())}
-    made = await visit.ask("create_customer", body=body, once=visit.form.get("once"))
+    made = await visit.ask("create_customer", body=body)
     return Go(f"customers/{made['id']}", "customer_made")
 
 
@@ -82,7 +80,7 @@ PAGES: tuple[Page, ...] = (
 )
 ACTIONS: tuple[Action, ...] = (
     Action(
-        path="customers", access="customers:write", act=_create, form="customers", fields=("reference", "name", "once")
+        path="customers", access="customers:write", act=_create, form="customers", fields=("reference", "name")
     ),
     Action(
         path="customers/{id}",
@@ -98,6 +96,6 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         path="customers/{id}/write-off", access="customers:decide", act=_lose, form="customers/{id}", id_of="cus",
-        fields=(*_WRITE_OFF, "once"), fresh=True,
+        fields=_WRITE_OFF, fresh=True,
     ),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from typing import Any
 
 import kassa.people.store as people
 from kassa.core.errors import FieldFault, Invalid
-from kassa.core.ids import is_id, new_id
+from kassa.core.ids import is_id
 from kassa.dashboard.days import days
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
@@ -66,9 +66,8 @@ async def _resend(visit: Visit) -> Go:
 
 async def _new(visit: Visit) -> Screen:
     assets = [asset for asset in (await visit.ask("list_assets"))["data"] if asset["accepted"]]
-    once = visit.form.get("once") or new_id("frm", visit.now)
     chosen = visit.form.many.get("payment_options") or [asset["id"] for asset in assets]
-    return Screen("invoice-new.html", {"assets": assets, "times": _TIMES, "once": once, "chosen": chosen})
+    return Screen("invoice-new.html", {"assets": assets, "times": _TIMES, "chosen": chosen})
 
 
 async def _create(visit: Visit) -> Go:
@@ -85,7 +84,7 @@ async def _create(visit: Visit) -> Go:
         body["customer_id"] = await _customer(visit, customer)
     if metadata := _metadata(form.get("metadata")):
         body["metadata"] = metadata
-    made = await visit.ask("create_invoice", body=body, once=form.get("once"))
+    made = await visit.ask("create_invoice", body=body)
     return Go(f"invoices/{made['id']}", "created")
 
 
@@ -121,7 +120,7 @@ PAGES: tuple[Page, ...] = (
 ACTIONS: tuple[Action, ...] = (
     Action(
         path="invoices/new", access="invoices:write", act=_create, form="invoices/new",
-        fields=(*_TEXTS, "customer", "metadata", "expires_in", "once"), many=("payment_options",),
+        fields=(*_TEXTS, "customer", "metadata", "expires_in"), many=("payment_options",),
     ),
     Action(
         path="invoices/{id}/mark", access="invoices:decide", act=_mark, form="invoices/{id}", fields=("as",),

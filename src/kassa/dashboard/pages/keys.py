@@ -58,15 +58,13 @@ async def _create(visit: Visit) -> Screen:
             tx, visit.house, visit.actor, visit.store, visit.now, scopes=scopes, label=label, expires_at=until
         )
 
-    key_id, text = await visit.house.database.run(work)
+    key_id, text = await visit.make(work)
     return Screen("key-made.html", {"key_id": key_id, "text": text, "label": label})
 
 
 async def _revoke(visit: Visit) -> Go:
     visit.demand("keys:write")
-    await visit.house.database.run(
-        lambda tx: flow.revoke_key(tx, visit.actor, visit.id, visit.now, store_id=visit.store.id)
-    )
+    await visit.do(lambda tx: flow.revoke_key(tx, visit.actor, visit.id, visit.now, store_id=visit.store.id))
     return Go("keys", "revoked")
 
 
@@ -76,7 +74,7 @@ PAGES: tuple[Page, ...] = (
 )
 ACTIONS: tuple[Action, ...] = (
     Action(
-        path="keys/new", access="keys:write", act=_create, form="keys/new", fields=("label", "life"),
+        path="keys/new", access="keys:write", act=_create, form="keys/new", made="keys", fields=("label", "life"),
         many=("scopes",), fresh=True,
     ),
     Action(path="keys/{id}/revoke", access="keys:write", act=_revoke, form="keys", id_of="key", fresh=True),

@@ -1,6 +1,5 @@
 """Payment links: make one by hand, watch what comes in, change its words, close it."""
 
-from secrets import token_hex
 from typing import Any
 
 from kassa.dashboard.page import Action, Go, Page, Screen
@@ -19,8 +18,7 @@ async def _list(visit: Visit) -> Screen:
 
 async def _new(visit: Visit) -> Screen:
     assets = (await visit.ask("list_assets"))["data"]
-    once = visit.form.get("once") or token_hex(8)
-    return Screen("link-new.html", {"assets": [one for one in assets if one["accepted"]], "once": once})
+    return Screen("link-new.html", {"assets": [one for one in assets if one["accepted"]]})
 
 
 async def _create(visit: Visit) -> Go:
@@ -33,7 +31,7 @@ async def _create(visit: Visit) -> Go:
         body["show_received"] = form.get("show_received") == "yes"
     if form.get("expires_on"):
         body["expires_at"] = _end_of(form.get("expires_on"))
-    made = await visit.ask("create_payment_link", body=body, once=form.get("once"))
+    made = await visit.ask("create_payment_link", body=body)
     return Go(f"links/{made['id']}", "link_made")
 
 
@@ -69,7 +67,7 @@ PAGES: tuple[Page, ...] = (
 ACTIONS: tuple[Action, ...] = (
     Action(
         path="links/new", access="invoices:write", act=_create, form="links/new",
-        fields=(*_WORDS, *_PRICED, *_CHOICES, "once"),
+        fields=(*_WORDS, *_PRICED, *_CHOICES),
     ),
     Action(
         path="links/{id}", access="invoices:write", act=_change, form="links/{id}", id_of="lnk",

@@ -67,14 +67,14 @@ async def _invite(visit: Visit) -> Screen:
     async def work(tx: Tx) -> str:
         return await membership.invite(tx, visit.house.seal, visit.actor, email, (visit.store.id, role), visit.now)
 
-    token = await visit.house.database.run(work)
+    token = await visit.make(work)
     link = f"{visit.house.settings.http.public_url}/dashboard/invitation/{token}"
     return Screen("member-invited.html", {"link": link, "email": email, "role": role})
 
 
 async def _withdraw(visit: Visit) -> Go:
     visit.demand("people:write")
-    await visit.house.database.run(lambda tx: membership.withdraw(tx, visit.actor, visit.store.id, visit.id, visit.now))
+    await visit.do(lambda tx: membership.withdraw(tx, visit.actor, visit.store.id, visit.id, visit.now))
     return Go("members", "withdrawn")
 
 
@@ -91,13 +91,13 @@ async def _remove(visit: Visit) -> Go:
 
 async def _changing(visit: Visit, role: Role | None) -> Go:
     async def work(tx: Tx) -> bool:
-        await membership.change(tx, visit.house.seal, visit.actor, visit.store.id, visit.id, role, visit.now)
+        try:
+            await membership.change(tx, visit.house.seal, visit.actor, visit.store.id, visit.id, role, visit.now)
+        except (Conflict, NotFound) as error:
+            raise Invalid(FieldFault("role", str(error))) from error
         return any(key["beyond"] for key in await _keys(tx, visit, frozenset() if role is None else rights(role)))
 
-    try:
-        left = await visit.house.database.run(work)
-    except (Conflict, NotFound) as error:
-        raise Invalid(FieldFault("role", str(error))) from error
+    left = await visit.make(work)
     done = "removed" if role is None else "role"
     return Go(f"members/{visit.id}", f"{done}_keys") if left else Go("members", done)
 
@@ -111,7 +111,7 @@ async def _revoke(visit: Visit) -> Go:
         for key in await _keys(tx, visit, frozenset()):
             await flow.revoke_key(tx, visit.actor, key["id"], visit.now, store_id=visit.store.id)
 
-    await visit.house.database.run(work)
+    await visit.do(work)
     return Go("members", "keys_revoked")
 
 
@@ -123,8 +123,8 @@ PAGES: tuple[Page, ...] = (
 )
 ACTIONS: tuple[Action, ...] = (
     Action(
-        path="members/new", access="people:write", act=_invite, form="members/new", fields=("email", "role"),
-        fresh=True,
+        path="members/new", access="people:write", act=_invite, form="members/new", made="members",
+        fields=("email", "role"), fresh=True,
     ),
     Action(
         path="members/{id}/role", access="people:write", act=_change, form="members", fields=("role",), id_of="per",
