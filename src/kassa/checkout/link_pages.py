@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
+import structlog
 from litestar import Request, Response
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
@@ -25,6 +26,7 @@ from kassa.checkout.link_page import Filled, link_page
 from kassa.checkout.page import notice_page
 from kassa.checkout.turns import Turns
 from kassa.checkout.typed import read_amount
+from kassa.core.correlation import current
 from kassa.core.errors import Conflict, Forbidden, Invalid, NotFound, Throttled, Unavailable
 from kassa.core.ids import InvoiceId, is_id
 from kassa.db.faults import DATABASE_AWAY
@@ -32,6 +34,8 @@ from kassa.house import House
 from kassa.invoices.quote import TOO_SMALL
 from kassa.limits.rules import bucket
 from kassa.links.proof import Challenge, Proof
+
+log = structlog.get_logger()
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -89,14 +93,15 @@ async def _guarded(request: AnyRequest, serving: Any) -> Response[bytes]:  # a c
         return _notice(request, 429, _TOO_MANY, {"retry-after": "3600"})
     except Forbidden:
         return _notice(request, 403, _NOT_OURS)
-    except (Unavailable, *DATABASE_AWAY):
-        return _notice(request, 503, _NOT_NOW, {"retry-after": "5"})
+    except (Unavailable, *DATABASE_AWAY) as error:
+        log.warning("a payment link cannot be served", error=type(error).__name__)
+        return _notice(request, 503, _NOT_NOW, {"retry-after": "5"}, current())
 
 
 def _notice(
-    request: AnyRequest, status: int, words: tuple[str, str], more: Mapping[str, str] | None = None
+    request: AnyRequest, status: int, words: tuple[str, str], more: Mapping[str, str] | None = None, number: str = ""
 ) -> Response[bytes]:
-    return html(status, notice_page(*words, _spoken(request)), request.headers, more=more)
+    return html(status, notice_page(*words, _spoken(request), number), request.headers, more=more)
 
 
 def _spoken(request: AnyRequest) -> Language:

@@ -120,7 +120,7 @@ def layout(said: Language, colour: str | None) -> dict[str, Any]:
 
 
 def notice_page(title: str, text: str, said: Language, number: str = "") -> bytes:
-    """Draw a page that only says something; with a `number` to ask about."""
+    """Draw a page that only says something; with a `number` to ask about, and a way to load it again."""
     return _NOTICE.render(**layout(said, None), title=said.say(title), text=said.say(text), number=number).encode()
 
 

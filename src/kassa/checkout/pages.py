@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import structlog
 from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
@@ -17,6 +18,7 @@ from kassa.checkout.languages import choose, later
 from kassa.checkout.link_pages import TROUBLE, failed, link_handlers
 from kassa.checkout.page import Wish, invoice_page, notice_page
 from kassa.checkout.stream import Streams, encoded
+from kassa.core.correlation import current
 from kassa.core.errors import NotFound, Rejected, Unavailable
 from kassa.core.ids import InvoiceId, is_id
 from kassa.db.batch import Batch
@@ -24,6 +26,8 @@ from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.limits.rules import bucket
 from kassa.stores.store import get_logo
+
+log = structlog.get_logger()
 
 AnyRequest = Request[Any, Any, Any]
 Views = Batch[InvoiceId, flow.PayerView | None]
@@ -72,7 +76,8 @@ async def _page(house: House, views: Views, framing: set[str], request: AnyReque
     lang = query.get("lang")
     said = choose(lang, headers.get("accept-language"))
     wish = Wish(said, query.get("asset"), lang if lang == said.code else None, query.get("embed"))
-    # Without the database nobody can say whose site it is; a notice has no address and nothing to click.
+    # Without the database nobody can say whose site it is; a notice has no address, and nothing to click but to load it
+    # again.
     ancestors: Sequence[str] = (wish.embed,) if wish.embed in framing else ()
     try:
         view = await _view(views, request.path_params["invoice_id"])
@@ -82,8 +87,9 @@ async def _page(house: House, views: Views, framing: set[str], request: AnyReque
         body, status = invoice_page(view, house.chains, wish, encoded(view.public)[1]), 200
     except NotFound:
         body, status = notice_page(*_GONE, said), 404
-    except Unavailable:
-        body, status = notice_page(*TROUBLE, said), 503
+    except Unavailable as error:
+        log.warning("an invoice cannot be shown", reason=str(error))
+        body, status = notice_page(*TROUBLE, said, current()), 503
     return html(status, body, headers, ancestors)
 
 

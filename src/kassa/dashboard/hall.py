@@ -15,6 +15,7 @@ import kassa.people.session_store as sessions
 import kassa.stores.store as stores
 from kassa.api.errors import from_away
 from kassa.api.serving import Desk
+from kassa.core.correlation import current
 from kassa.core.errors import Conflict, FieldFault, Invalid, NotFound, Rejected, Throttled, Unavailable
 from kassa.core.ids import is_id
 from kassa.dashboard import proving
@@ -66,7 +67,8 @@ class Hall:
                 return self.refusal(error)
             except DATABASE_AWAY as error:
                 from_away(error)  # writes it to the log
-                return self.refusal(Unavailable("The database cannot be reached now. Try again in a moment."))
+                said = "The database cannot be reached now. Try again in a moment. The log has it under the number"
+                return self.refusal(Unavailable(f"{said} {current()}."))
 
         full = "/dashboard" + path.replace("{id}", "{id:str}")
         opt = {"access": "public", "failed": self.failed}
