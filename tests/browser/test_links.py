@@ -200,8 +200,12 @@ async def test_e16_e19_e20_hostile_words_stay_words_and_no_other_site_begins_a_p
 
 
 async def test_every_page_of_the_merchant_about_it_is_sound(
-    kassa: Program, open_page: OpenPage, faults: Faults
+    kassa: Program, shared_bitcoind: DevNode, open_page: OpenPage
 ) -> None:
+    invoice = await kassa.invoice()
+    await shared_bitcoind.fund(invoice["payment_options"][0]["address"], 100_000)
+    await shared_bitcoind.mine()
+    await kassa.until_invoice(invoice, status="settled")  # so that the books hold something to take home
     page = await open_page(viewport=DESKTOP)
     home = await owner_of(kassa, page)
     await _make_by_hand(page, home)
