@@ -113,10 +113,10 @@ async def furnish(office: Office, node: DevNode) -> None:
     office.ids |= {one["id"].partition("_")[0]: one["id"] for one in found if "id" in one}
 
 
-async def raise_alert(office: Office) -> None:
+async def raise_alert(office: Office, reason: str = HOSTILE) -> None:
     """Let something need a person, with hostile texts."""
     database = await Database.open(office_database(office))
-    finding = Finding(Kind.CREDIT_LOST, HOSTILE[:100], Severity.WARNING, HOSTILE, StoreId(office.program.store))
+    finding = Finding(Kind.CREDIT_LOST, reason[:100], Severity.WARNING, reason, StoreId(office.program.store))
     async with database.transaction() as tx:
         alert = await alerts.open_alert(tx, finding, SystemClock().now())
     await database.close()
@@ -392,6 +392,36 @@ async def test_a_page_stays_true_and_keeps_focus_scroll_and_what_was_typed(
     await shared_bitcoind.mine()
     await expect(page.locator(".head [aria-live]")).to_have_text("settled", timeout=15_000)
     await expect(page.locator("#c-url")).to_be_visible()
+
+
+async def test_alerts_events_and_links_come_by_themselves_to_who_looks_at_their_lists(
+    office: Office, open_page: OpenPage
+) -> None:
+    page = await open_page(viewport=DESKTOP, storage_state=office.state)
+    await page.goto(office.at("links"))
+    await page.get_by_label("Reference").fill("half a wo")
+    await page.evaluate("window.unloaded = false")
+    await office.program.call("POST", "/v1/payment-links", {"title": "Tea for two", "amount": "5"})
+    await expect(page.get_by_role("link", name="Tea for two")).to_be_attached(timeout=15_000)
+    await expect(page.get_by_label("Reference")).to_have_value("half a wo")
+    assert await page.evaluate("window.unloaded") is False
+
+    await page.goto(office.at("events"))
+    row = page.locator("tbody tr").first
+    newest = await row.get_attribute("data-key") or ""
+    await row.get_by_role("link").first.focus()
+    await office.program.invoice(reference="order-5001")
+    await expect(page.locator("tbody tr").first).not_to_have_attribute("data-key", newest, timeout=15_000)
+    assert newest in await page.evaluate("document.activeElement.href")  # the focus moved with its row
+
+    await page.goto(office.at("alerts"))
+    rows = page.locator("tbody tr")
+    before = await rows.count()
+    known, reason = office.ids["alt"], "a second thing that needs a person"
+    await raise_alert(office, reason)
+    office.ids["alt"] = known
+    await expect(rows).to_have_count(before + 1, timeout=15_000)
+    await expect(page.get_by_text(reason)).to_be_visible()
 
 
 async def test_who_is_signed_out_is_told_that_a_page_stands_still(office: Office, open_page: OpenPage) -> None:

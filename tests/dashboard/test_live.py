@@ -9,8 +9,8 @@ from kassa.people.rules import IDLE
 from tests.dashboard.visitor import Premises
 
 MOVING = {
-    "overview", "invoices", "invoices/{id}", "payments", "payments/{id}", "links/{id}", "webhooks/{id}", "deliveries",
-    "networks",
+    "overview", "alerts", "invoices", "invoices/{id}", "payments", "payments/{id}", "links", "links/{id}",
+    "webhooks/{id}", "deliveries", "events", "networks",
 }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ async def _close(visit: Visit) -> Go:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="alerts", title="Alerts", access="alerts:read", show=_list, nav="Business"),
+    Page(path="alerts", title="Alerts", access="alerts:read", show=_list, nav="Business", live=True),
     Page(path="alerts/{id}", title="Alert", access="alerts:read", show=_one, id_of="alt"),
 )
 ACTIONS: tuple[Action, ...] = (

@@ -55,7 +55,7 @@ async def _one(visit: Visit) -> Screen:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="events", title="Events", access="events:read", show=_list, nav="Technology"),
+    Page(path="events", title="Events", access="events:read", show=_list, nav="Technology", live=True),
     Page(path="events/{id}", title="Event", access="events:read", show=_one, id_of="evt"),
 )
 ACTIONS: tuple[Action, ...] = ()

@@ -60,7 +60,7 @@ def _end_of(day: str) -> str:
 
 
 PAGES: tuple[Page, ...] = (
-    Page(path="links", title="Payment links", access="invoices:read", show=_list, nav="Business"),
+    Page(path="links", title="Payment links", access="invoices:read", show=_list, nav="Business", live=True),
     Page(path="links/new", title="New payment link", access="invoices:write", show=_new),
     Page(path="links/{id}", title="Payment link", access="invoices:read", show=_one, id_of="lnk", live=True),
 )
