@@ -17,7 +17,7 @@ from kassa.core.ids import new_id
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.doctor import Finding, Verdict, examine
-from kassa.settings import Http, Limits, Settings
+from kassa.settings import Alerts, Http, Limits, Settings
 from kassa.stores import store as stores
 from kassa.watch import store as watch
 from tests.evmshop import open_evm_shop, usdc
@@ -188,3 +188,54 @@ async def test_e43_the_gap_limit_that_a_signing_wallet_needs_is_said(
         [(verdict, detail)] = gaps
         assert verdict is said[0]
         assert said[1] in detail
+
+
+@pytest.mark.parametrize(
+    ("url", "verdict", "words"),
+    [
+        (None, Verdict.WARN, "reach nobody by themselves: alerts.webhook_url is not set"),
+        ("https://ops.example/hook?token=canary", Verdict.OK, "are sent to alerts.webhook_url"),
+    ],
+)
+async def test_who_hears_of_alerts_is_said_and_no_token_with_it(
+    database_url: str, tmp_path: Path, url: str | None, verdict: Verdict, words: str
+) -> None:
+    told = Alerts(webhook_url=None if url is None else Secret(url))
+    found = await examine(Settings(database_url=Secret(database_url), data_dir=tmp_path, alerts=told))
+    [said] = [each for each in found if each.check == "operator"]
+    assert said.verdict is verdict
+    assert words in said.detail
+    assert "canary" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("live", "quota", "said"),
+    [
+        (True, None, (Verdict.OK, "20,000 addresses an hour at most")),
+        (True, 500, (Verdict.OK, "500 addresses an hour at most")),
+        (True, 0, (Verdict.WARN, "a leaked key may take any number")),
+        (False, 0, None),
+    ],
+)
+async def test_e43_how_many_addresses_a_leaked_key_could_take_is_said(
+    database: Database,
+    database_url: str,
+    tmp_path: Path,
+    live: bool,
+    quota: int | None,
+    said: tuple[Verdict, str] | None,
+) -> None:
+    now, limits = SystemClock().now(), Limits(addresses_per_store=quota)
+    async with database.transaction() as tx:
+        store = await stores.create_store(tx, "Shop", "EUR", live, now)
+        await tx.execute(
+            """with k as (insert into keychains (space, descriptor, fingerprint, created_at)
+                   values ('bip122', 'wpkh', '00000000', $2) returning id)
+               insert into wallets (id, store_id, network, keychain_id, created_at)
+               select 'wal_1', $1, 'b', id, $2 from k""",
+            store.id, now,
+        )  # fmt: skip
+    found = await examine(Settings(database_url=Secret(database_url), data_dir=tmp_path, limits=limits))
+    quotas = [(each.verdict, each.detail) for each in found if each.check == "address quota"]
+    assert [verdict for verdict, _ in quotas] == ([] if said is None else [said[0]])
+    assert all(said is not None and said[1] in detail for _, detail in quotas)
