@@ -27,7 +27,7 @@ MULTISIG_KEYS = frozenset([0x0295B43F, 0x02AA7ED3, 0x024289EF, 0x02575483])
 """Ypub, Zpub, Upub, Vpub: one signer's part of a multisignature wallet, useless alone."""
 _BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{50,115}")
 _PRIVATE_LOOK = re.compile(r"[A-Za-z](?:prv|tpv)[1-9A-HJ-NP-Za-km-z]{20,}|Ltpv|Mtpv")
-_WORDS = re.compile(r"[^\W\d_]+(?:[\s,]+[^\W\d_]+){8,}")
+_WORDS = re.compile(r"(?<![^\W\d_])[^\W\d_]+(?:[\s,]+[^\W\d_]+){8,}")  # not from within a word: linear
 _SEED = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{48}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128})")
 ORIGIN = re.compile(r"\[([0-9a-fA-F]{8})((?:/\d{1,10}['hH]?)*)\]")
 _STEPS = re.compile(r"((?:/(?:\d{1,10}|<\d{1,10};\d{1,10}>))*)/\*\Z")
