@@ -13,6 +13,10 @@ import kassa.alerts.store as alerts
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.api.document import document
 from kassa.api.routes import ENDPOINTS
+from kassa.core.ids import CustomerId
+from kassa.customers import store as customers
+from kassa.ledger import store as ledger
+from kassa.ledger.model import LOSSES, RECEIVABLES, SALES, Entry, Posting
 from kassa.stores import store as stores
 from kassa.stores.model import SCOPES
 from tests.api.served import Answer, Caller, Served
@@ -154,12 +158,16 @@ async def owned(served: Served) -> dict[str, str]:
         found = Finding(Kind.CREDIT_LOST, "x", Severity.WARNING, "why", store_id=store.id)
         alert = await alerts.open_alert(tx, found, now)
         assert alert is not None
+        # Of a network, which the others do not use.
+        halted = Finding(Kind.NETWORK_HALTED, BITCOIN, Severity.CRITICAL, "why", network=BITCOIN)
+        shared = await alerts.open_alert(tx, halted, now)
+        assert shared is not None
         payment = f"pay_{'1' * 29}"
         await tx.execute(
             """insert into payments (id, network, txid, position, asset, units, maturity, address_id, store_id,
                    invoice_id, first_seen_at, replaceable)
-               select $1, network, 'ab', 'out:0', $2, 1000, 0, id, store_id, invoice_id, $3, false from addresses
-               where invoice_id = $4""",
+               select $1, network, repeat('ab', 32), 'out:0', $2, 1000, 0, id, store_id, invoice_id, $3, false
+               from addresses where invoice_id = $4""",
             payment, ASSET["asset"], now, invoice["id"],
         )  # fmt: skip
     wallet = (await mine.get("/v1/wallets")).json["data"][0]["id"]
@@ -173,6 +181,7 @@ async def owned(served: Served) -> dict[str, str]:
         "dlv": (await mine.post(f"/v1/webhooks/{hook['id']}/test")).json["id"],
         "lnk": link["id"],
         "alt": alert.id,
+        "alt of the network": shared.id,
         "pay": payment,
     }
 
@@ -190,7 +199,8 @@ async def test_e11_what_is_anothers_is_as_absent_as_what_never_was(served: Serve
             continue
         never, malformed = f"{kind}_{'0' * 29}", ("x", f"{kind}_'or''='", f"{kind}_{'0' * 28}", f"{kind}_{'0' * 3000}")
         for stranger in strangers:
-            answers = [await send(stranger, method, path, one, each) for each in (mine[kind], never, *malformed)]
+            theirs = [id_ for id_ in mine.values() if id_.startswith(kind)]
+            answers = [await send(stranger, method, path, one, each) for each in (*theirs, never, *malformed)]
             assert {(each.status, each.body) for each in answers} == {(404, answers[0].body)}, one["operationId"]
     assert await everything(served) == before
 
@@ -202,23 +212,51 @@ async def everything(served: Served) -> dict[str, Any]:
     return {path: (await served.all.get(path)).json for path in lists if not path.startswith(needy)}
 
 
-async def test_e11_no_list_shows_what_is_anothers(served: Served) -> None:
-    mine = await owned(served)
+async def test_e11_no_list_shows_counts_or_sums_up_what_is_anothers(served: Served) -> None:
     async with served.house.database.transaction() as tx:
         other = await stores.create_store(tx, "Other", "EUR", False, served.house.clock.now())
     stranger = await served.key(store=other)
-    for method, path, one in OPERATIONS:
-        if method != "GET" or prefix(one) is not None:
-            continue
+    lists = [(path, one) for method, path, one in OPERATIONS if method == "GET" and prefix(one) is None]
+    alone = {path: (await stranger.get(path)).body for path, _ in lists}
+    mine = await owned(served)
+    words = await furnish(served, mine)
+    for path, one in lists:
         given = {p["name"] for p in one["parameters"] if p["in"] == "query"}
-        asked = [f"{path}?cursor={id_}" for id_ in mine.values() if "cursor" in given]
-        asked += [f"{path}?{name}={mine[kind]}" for name, kind in FILTERS.items() if name in given]
-        for url in [path, *asked]:
-            told = (await stranger.get(url)).body.decode()
-            assert [id_ for id_ in (*mine.values(), served.store.id) if id_ in told] == [], url
+        asked = [("cursor", id_) for id_ in mine.values()] + [(name, mine[kind]) for name, kind in FILTERS.items()]
+        asked += [("search", word) for word in (*mine.values(), *words)]
+        assert (await stranger.get(path)).body == alone[path], path
+        for name, value in asked:
+            if name in given:
+                told, never = [
+                    (await stranger.get(f"{path}?{name}={each}")).body.decode().replace(each, "what was asked for")
+                    for each in (value, value[:4] + "0" * (len(value) - 4))
+                ]
+                assert told == never, (path, name)
+                assert [id_ for id_ in (*mine.values(), served.store.id) if id_ in told] == [], (path, name)
 
 
-FILTERS = {"invoice_id": "inv", "customer_id": "cus", "after": "inv", "payment_id": "pay"}
+async def furnish(served: Served, mine: dict[str, str]) -> tuple[str, ...]:
+    """Let a store have what is counted and summed up of it; return by what its things are found."""
+    now, store, asset = served.house.clock.now(), served.store, ASSET["asset"]
+    async with served.house.database.transaction() as tx:
+        customer = CustomerId(mine["cus"])
+        await customers.move(tx, {(customer, asset): -1_000})
+        for account, value in ((SALES, -50), (LOSSES, -40)):
+            postings = (Posting(RECEIVABLES, asset, 1_000, -value, None), Posting(account, asset, -1_000, value, None))
+            await ledger.post(tx, [Entry(store.id, "spent", customer_id=customer, postings=postings)], now)
+        await tx.execute("update deliveries set state = 'failed'")
+        await tx.execute("update customers set name = 'Ada Lovelace', reference = 'user-17'")
+    sold = await served.all.invoice(reference="order-1002")
+    await served.house.database.pool.execute(
+        """update invoices set status = 'settled', settled_at = $2, settled_units = amount_units, flags = '{late}'
+           where id = $1""",
+        sold["id"], now,
+    )  # fmt: skip
+    mine["evt"] = (await served.all.get("/v1/events")).json["data"][0]["id"]
+    return "ab" * 32, "Lovelace", "user-17", "order-1002", sold["payment_options"][0]["address"]
+
+
+FILTERS = {"invoice_id": "inv", "customer_id": "cus", "after": "evt", "payment_id": "pay", "payment_link_id": "lnk"}
 FORGED = {
     "store_id": "sto_x", "owner": "x", "status": "settled", "amount_paid": "1.00", "rate": "1", "address": "bcrt1q",
     "is_admin": True, "created_at": "2026-01-01T00:00:00Z", "id": "inv_x", "livemode": True, "scopes": ["audit:read"],
