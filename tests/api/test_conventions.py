@@ -213,6 +213,16 @@ async def test_e44_a_body_that_trickles_after_its_answer_holds_no_connection(
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
+async def test_e44_a_body_that_trickles_is_told_so(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kassa.api.incoming.BODY_SECONDS", 0.5)
+    head = f"POST /v1/invoices HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.all.key}\r\n"
+
+    answer = await raw(served.port, f"{head}connection: close\r\ncontent-length: 100\r\n\r\n{{".encode())
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"body_too_slow" in answer
+
+
 async def test_e44_who_takes_no_answer_holds_no_connection(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kassa.api.server.SILENT_SECONDS", 0.5)
     asking = f"GET /v1/openapi.json HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.all.key}\r\n\r\n".encode()

@@ -90,6 +90,32 @@ async def test_e44_a_head_that_never_ends_holds_no_connection(served: Served, mo
 
 
 @pytest.mark.parametrize(
+    "framing",
+    [
+        "content-length: 5\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 5",
+        "content-length: 5\r\ncontent-length: 6",
+        "content-length: +5",
+        "content-length: 0x5",
+        "content-length : 5",
+        "transfer-encoding: xchunked",
+        "transfer-encoding: chunked, identity",
+        "transfer-encoding : chunked",
+        "x: y\r\n transfer-encoding: chunked",
+        "x: y\rcontent-length: 5",
+    ],
+)
+async def test_e44_what_a_proxy_could_end_elsewhere_is_refused_whole(served: Served, framing: str) -> None:
+    inner = f"GET /v1/assets HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.all.key}\r\n\r\n"
+    answer = await raw(
+        served.port, f"POST /v1/invoices HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n0\r\n\r\n{inner}".encode()
+    )
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
     ("path", "host", "status"),
     [
         ("/v1/invoices", "shop.example:8080", 201),
