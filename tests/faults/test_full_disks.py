@@ -1,15 +1,22 @@
-"""D10: volumes that are full, of the log and of the database."""
+"""D10: volumes that are full, of the log, of the database, of the data folder and of a node."""
 
 import asyncio
+import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from kassa.chains.base import Program as NodeProgram
 from kassa.chains.bitcoin.devnode import DevNode
+from kassa.core.errors import SandboxError
+from kassa.wallets.mark import FILE as MARKS
 from tests.e2e.program import Json, Program, installed
+from tests.nodes import running
+from tests.sizes import FULL
 
 VOLUME_MIB = 256
 
@@ -78,6 +85,77 @@ async def test_d10_a_full_database_volume_is_answered_by_503_and_needs_no_repair
         assert await kassa.stop() == [0]
 
 
+async def test_d10_a_full_data_folder_shows_no_address_above_its_mark_and_needs_no_repair(
+    bitcoind: DevNode, database_url: str, volume: Path, tmp_path: Path
+) -> None:
+    """The mark that outlives a lost database cannot be raised: then nobody is shown what it does not cover."""
+    folder = tmp_path / "kassa"
+    folder.mkdir()
+    (folder / "data").symlink_to(volume)
+    async with installed(folder, bitcoind, database_url) as kassa:
+        await kassa.start("up")
+        await kassa.ready()
+        await kassa.open_store()
+        shown = [await kassa.invoice()]
+        [mark] = json.loads((volume / MARKS).read_text()).values()
+        _fill(volume / "ballast", spare=0)
+        answers = [await order(kassa) for _ in range(2 * mark["index"])]
+        made = [answer for status, answer in answers if status == 201]
+        assert [status for status, _ in answers] == [201] * len(made) + [503] * (len(answers) - len(made))
+        assert 0 < len(made) < mark["index"]
+
+        (volume / "ballast").unlink()
+        made += [await kassa.invoice() for _ in range(mark["index"])]
+        shown += made
+        assert {each["id"] for each in await pages(kassa)} == {each["id"] for each in shown}
+        addresses = [each["payment_options"][0]["address"] for each in shown]
+        assert len(set(addresses)) == len(addresses)
+        assert await kassa.stop() == [0]
+
+
+async def test_d10_a_node_whose_volume_is_full_loses_no_payment(
+    bitcoind_program: NodeProgram, bitcoind_data: Path, database_url: str, volume: Path, tmp_path: Path
+) -> None:
+    async with (
+        running(bitcoind_program, bitcoind_data, volume / "bitcoind", "bitcoin-regtest") as node,
+        installed(tmp_path / "kassa", node, database_url) as kassa,
+    ):
+        await kassa.start("up")
+        await kassa.ready()
+        await kassa.open_store()
+        paid = await kassa.invoice()
+        _fill(volume / "ballast")
+        await node.fund(paid["payment_options"][0]["address"], 100_000)
+        await kassa.until_invoice(paid, status="processing")
+        with suppress(SandboxError):  # the node gives up rather than write half a block
+            for _ in range(100):
+                await node.mine(10)
+
+        async def unseen() -> bool:
+            [network] = (await kassa.call("GET", "/v1/networks"))[1]["data"]
+            return bool(network["state"] == "unreachable")
+
+        if FULL:  # after a minute nobody is asked to pay where nothing is seen
+            await kassa.until(unseen, seconds=180)
+            assert (await order(kassa))[0] == 503
+        assert (await kassa.call("GET", f"/v1/invoices/{paid['id']}"))[1]["status"] == "processing"
+
+        (volume / "ballast").unlink()
+        await node.restart()
+        await node.mine()
+
+        async def takes_orders() -> bool:
+            return (await order(kassa))[0] == 201
+
+        await kassa.until(takes_orders, seconds=120)
+        await kassa.until_invoice(paid, status="settled", payments=["settled"])
+        assert [each["type"] for each in await kassa.events() if each["type"].startswith("payment.")] == [
+            "payment.detected",
+            "payment.settled",
+        ]
+        assert await kassa.stop() == [0]
+
+
 async def order(kassa: Program) -> tuple[int, Json]:
     body = {"amount": "50.00", "currency": "EUR", "description": "x" * 900, "metadata": {"x": "y" * 6_000}}
     return await kassa.call("POST", "/v1/invoices", body)
@@ -95,12 +173,12 @@ async def pages(kassa: Program) -> list[Json]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-def _fill(path: Path) -> None:
+def _fill(path: Path, spare: int = 65_536) -> None:
     with path.open("wb") as file:
         while True:
             try:
                 file.write(bytes(65_536))
                 file.flush()
             except OSError:
-                os.truncate(path, max(0, path.stat().st_size - 65_536))
+                os.truncate(path, max(0, path.stat().st_size - spare))
                 return
