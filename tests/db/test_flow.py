@@ -353,8 +353,8 @@ async def test_a_reader_never_sees_the_end_of_time_without_the_payment_that_came
     assert (place in happened) is (place < 5), "the reader's statements are five; name the new one"
 
 
-async def test_followers_that_book_money_for_one_invoice_do_not_wait_for_each_other(world: World) -> None:
-    """D8: each has written a payment that refers to the invoice before it locks it."""
+async def test_d8_followers_that_book_money_for_one_invoice_do_not_wait_for_each_other(world: World) -> None:
+    """Each has written a payment that refers to the invoice before it locks it."""
     invoice, now, both = await world.invoice(), world.clock.now(), asyncio.Barrier(2)
     (transfer,) = world.paying("a", invoice).transfers
     (owner,) = await wallets.owners(world.house.database.pool, BITCOIN, [transfer.to])
@@ -367,6 +367,25 @@ async def test_followers_that_book_money_for_one_invoice_do_not_wait_for_each_ot
             await invoices.lock(tx, [invoice["id"]])
 
     await asyncio.gather(follow(BITCOIN), follow("litecoin-regtest"))
+
+
+async def test_d8_invoices_are_locked_in_one_order_whoever_locks_them(world: World) -> None:
+    """Two wait for the last of them while each holds what it has locked already: in two orders they would deadlock."""
+    database = world.house.database
+    for _ in range(5):
+        made = [(await world.invoice())["id"] for _ in range(12)]
+
+        async def lock(ids: list[Any]) -> None:
+            async with database.transaction() as tx:
+                await invoices.lock(tx, ids)
+
+        async with database.transaction() as tx, asyncio.TaskGroup() as group:
+            await tx.execute("select from invoices where id = $1 for update", max(made))
+            group.create_task(lock(made))
+            group.create_task(lock(made[::-1]))
+            while await tx.fetchval("select count(*) < 2 from pg_locks where not granted"):  # noqa: ASYNC110  it tells nobody
+                await asyncio.sleep(0.01)
+            await tx.execute("rollback and chain")
 
 
 async def test_an_incomplete_look_concludes_nothing(world: World) -> None:

@@ -2,19 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import asyncpg
 import pytest
 
 from kassa import flow
 from kassa.core.clock import SystemClock
 from kassa.core.facts import BlockRef
-from kassa.db.pool import Database
+from kassa.db.pool import Database, Tx, say_after_commit
 from kassa.invoices.model import Order
 from kassa.watch.keys import WatchedKeys
 from kassa.watch.model import ChainUpdate
@@ -153,6 +154,25 @@ async def test_d8_lost_transactions_are_done_again_whole(world: World) -> None:
     assert await pool.fetchval("select count(*) from invoices") == 50
     counted = await pool.fetch("select type, count(*) from events where type like 'payment.%' group by 1 order by 1")
     assert {row["type"]: row["count"] for row in counted} == {"payment.detected": 75, "payment.settled": 50}
+
+
+@pytest.mark.parametrize(("losses", "said"), [(3, ["once"]), (10**6, [])])
+async def test_d8_what_loses_is_tried_eight_times_and_said_only_when_it_is_true(
+    database: Database, losses: int, said: list[str]
+) -> None:
+    tried, heard = 0, list[str]()
+
+    async def work(tx: Tx) -> None:
+        nonlocal tried
+        tried += 1
+        say_after_commit(lambda: heard.append("once"))
+        if tried <= losses:
+            await tx.execute("do $$ begin raise exception 'lost, as if' using errcode = '40001'; end $$")
+
+    with nullcontext() if said else pytest.raises(asyncpg.SerializationError):
+        async with asyncio.timeout(60):
+            await database.run(work)
+    assert (tried, heard) == (min(losses + 1, 8), said)
 
 
 async def test_d8_a_real_deadlock_is_lost_and_done_again(world: World) -> None:
