@@ -145,7 +145,7 @@ class StubWallet:
     def __init__(self, anvil: AnvilNode, number: int = 2) -> None:
         """`number`: of the node's account from which it pays."""
         self._anvil, self._number = anvil, number
-        self._chain = "0x1"
+        self.chain = "0x1"
         self._known = {"0x1"}
         self.asked: list[tuple[str, Any]] = []
         self.declines = False
@@ -155,6 +155,11 @@ class StubWallet:
         await page.expose_function("askStub", self._answer)
         await page.add_init_script(WALLET)
 
+    @property
+    def looks(self) -> int:
+        """How often it was asked what became of a transaction."""
+        return sum(method == "eth_getTransactionReceipt" for method, _ in self.asked)
+
     async def account(self) -> str:
         """Return the address from which this wallet pays."""
         return (await self._anvil.accounts())[self._number]
@@ -163,13 +168,13 @@ class StubWallet:
         self.asked.append((method, params))
         match method:
             case "eth_chainId":
-                return {"result": self._chain}
+                return {"result": self.chain}
             case "eth_requestAccounts":
                 return {"result": [await self.account()]}
             case "wallet_switchEthereumChain" if params[0]["chainId"] not in self._known:
                 return {"fault": {"code": 4902, "message": "<img src=x onerror=alert(1)> unknown chain"}}
             case "wallet_switchEthereumChain":
-                self._chain = params[0]["chainId"]
+                self.chain = params[0]["chainId"]
                 return {"result": None}
             case "wallet_addEthereumChain":
                 self._known.add(params[0]["chainId"])
@@ -178,6 +183,6 @@ class StubWallet:
                 return {"fault": {"code": 4001, "message": "no"}}
             case "eth_sendTransaction":
                 return {"result": await self._anvil.send(params[0])}
-            case "eth_getTransactionReceipt":
+            case "eth_getTransactionReceipt" | "eth_getTransactionByHash" | "eth_getTransactionCount":
                 return {"result": await self._anvil.rpc.call(method, *params)}
         return {"fault": {"code": 4200, "message": f"what is {method}?"}}

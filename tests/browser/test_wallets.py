@@ -1,5 +1,6 @@
 """What payers have beside the checkout: wallets in the browser, bad ones too, and sites that show transactions."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -8,21 +9,24 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
 from kassa import flow
+from kassa.chains.evm.devnode import AnvilNode
 from kassa.checkout.pages import handlers
 from kassa.core.clock import SystemClock
 from kassa.core.facts import Tip
+from kassa.core.money import Token
 from kassa.db.pool import Database
 from kassa.settings import Confirmations
 from kassa.wallets import store as wallets
 from kassa.watch import store as watch
 from tests.api.conftest import follow
 from tests.api.served import Served, serve
+from tests.browser.checkouts import StubWallet
 from tests.browser.conftest import Faults, OpenPage
 from tests.browser.usable import usable
 from tests.db.test_flow import LEASE, World
 from tests.house import BITCOIN, XPUB, add_store, anvil_network, build_house, regtest
 
-ETH = "ETH@anvil"
+ETH, USDC = "ETH@anvil", "USDC@anvil"
 SITE = "https://mempool.space/signet/tx/"
 WALLET = """(() => {
   const put = (name, more = {}, info = {}) => {
@@ -57,7 +61,7 @@ async def world(
     """A store on an anvil and on signet (which a public site shows), with facts given by hand."""
     database, clock = await Database.open(shared_database_url), SystemClock()
     signet = replace(regtest(), chain="bitcoin-signet", confirmations=(Confirmations(2),))
-    networks = {BITCOIN: signet, "anvil": anvil_network("http://127.0.0.1:1")}
+    networks = {BITCOIN: signet, "anvil": anvil_network("http://127.0.0.1:1", Token("USDC", "0x" + "ab" * 20, 6))}
     folder = tmp_path_factory.mktemp("wallets")
     house = await build_house(database, folder, networks, clock=clock)  # type: ignore[arg-type]
     await follow(house, "anvil")
@@ -98,6 +102,14 @@ async def says(page: Page, text: str) -> None:
 
 async def asked(page: Page, wallet: str) -> list[str]:
     return list(await page.evaluate("(name) => wallets[name].asked.map(([method]) => method)", wallet))
+
+
+async def looks(page: Page, wallet: StubWallet, count: int) -> None:
+    """Let a page look for what was sent so many times more."""
+    wanted = wallet.looks + count
+    async with asyncio.timeout(60):
+        while wallet.looks < wanted:
+            await page.clock.run_for(3_000)
 
 
 async def test_a_wallet_that_cannot_be_brought_to_the_network_is_told_so_and_asked_for_no_money(
@@ -145,10 +157,67 @@ async def test_a_transaction_that_failed_is_said_to_have_and_can_be_sent_again(
     await says(page, "Sent. Waiting until the network shows it")
     await expect(buttons(page)).to_be_disabled()
     await page.reload()  # it is followed from there, too
+    await says(page, "Sent. Waiting until the network shows it")
     await expect(buttons(page)).to_be_disabled()
     await page.evaluate("wallets['Short of gas'].receipt = { status: '0x0' }")
     await says(page, "The transaction failed, and nothing was paid.")
     await expect(buttons(page)).to_be_enabled()
+
+
+async def test_while_one_payment_is_not_shown_none_is_offered_in_another_asset(
+    world: tuple[World, Served], page: Page
+) -> None:
+    made, served = world
+    asset = f"BTC@{BITCOIN}"
+    invoice = await served.all.invoice(payment_options=[asset, ETH, USDC])
+    await made.look(made.paying("cc" * 32, invoice, units=1_000))  # a part, seen long before
+    await page.add_init_script(WALLET % 'announced("One")')
+    here = f"http://127.0.0.1:{served.port}/i/{invoice['id']}"
+    await page.goto(f"{here}?asset={ETH}")
+    await buttons(page).click()
+    await says(page, "Sent. Waiting until the network shows it")
+    for other in (USDC, asset, ETH):
+        await page.goto(f"{here}?asset={other}")
+        await says(page, "Sent. Waiting until the network shows it")
+        await expect(page.locator("[data-wallets] button[aria-disabled=false]")).to_have_count(0)
+        assert await buttons(page).count() == (0 if other == asset else 1)
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_a_transaction_that_the_network_knows_no_more_is_said_to_be_gone_and_can_be_sent_again(
+    world: tuple[World, Served], shared_anvil: AnvilNode, page: Page, cancelled: bool
+) -> None:
+    _, served = world  # which follows no anvil, and so shows nothing
+    invoice = await served.all.invoice(payment_options=[ETH])
+    wallet = StubWallet(shared_anvil, 4)
+    await shared_anvil.mine()
+    await wallet.enter(page)
+    await page.clock.install()
+    await page.goto(f"http://127.0.0.1:{served.port}/i/{invoice['id']}")
+    await buttons(page).click()
+    await says(page, "Sent. Waiting until the network shows it")
+    (sent,) = await shared_anvil.mempool()
+    await looks(page, wallet, 2)
+    if cancelled:
+        await shared_anvil.replace(sent)
+        await shared_anvil.mine()
+        await looks(page, wallet, 15)
+        wallet.chain = "0x1"  # a node of another network knows nothing of it, and proves nothing
+        await looks(page, wallet, 2)
+        wallet.chain = "0x7a69"
+    else:
+        await shared_anvil.drop(sent)
+    await looks(page, wallet, 15 if cancelled else 95)
+    await says(page, "Sent. Waiting until the network shows it")
+    await expect(buttons(page)).to_be_disabled()
+    async with asyncio.timeout(60):
+        while await buttons(page).get_attribute("aria-disabled") == "true":
+            await page.clock.run_for(3_000)
+    assert wallet.looks <= (40 if cancelled else 105)
+    await says(page, "The network no longer knows the transaction. Look into your wallet")
+    await expect(buttons(page)).to_be_enabled()
+    await buttons(page).click()
+    await says(page, "Sent. Waiting until the network shows it")
 
 
 async def test_an_older_wallet_is_found_and_offered_once(world: tuple[World, Served], page: Page) -> None:

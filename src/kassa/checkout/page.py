@@ -207,6 +207,10 @@ def _script_words(said: Language) -> str:  # JSON
         "declined": said.say("You declined it in your wallet. Nothing was sent."),
         "wrong_network": said.say("Your wallet is not on this network. Please switch it by hand and try again."),
         "undone": said.say("The transaction failed, and nothing was paid. You can try again."),
+        "gone": said.say(
+            "The network no longer knows the transaction. "
+            "Look into your wallet: if nothing was paid, you can try again."
+        ),
         "failed": said.say("Your wallet reported an error. Look there before you try again."),
     }
     return json.dumps(words)

@@ -1,6 +1,7 @@
 // Wallets in the payer's browser: found by EIP-6963, asked by EIP-1193 to be on the right network and to send what is due.
 (() => {
-  const MOST = 8, LONGEST = 40, LOOK_EVERY = 3000, OLD = Symbol("without EIP-6963"), found = new Map();
+  const MOST = 8, LONGEST = 40, OLD = Symbol("without EIP-6963"), found = new Map();
+  const LOOK_EVERY = 3000, USED_LOOKS = 20, GONE_LOOKS = 100; // one minute, and five
   // `told` is the request that the line under the buttons is about.
   let redraw = () => {}, sending = false, followed = false, paid = null, told = null;
 
@@ -34,9 +35,11 @@
     announce(info.name, provider, info.uuid);
   });
 
+  const isOn = async (provider, { chainId }) =>
+    BigInt(await provider.request({ method: "eth_chainId" })) === BigInt(chainId);
+
   const onNetwork = async (provider, chain) => {
-    const there = async () => BigInt(await provider.request({ method: "eth_chainId" })) === BigInt(chain.chainId);
-    if (await there()) return true;
+    if (await isOn(provider, chain)) return true;
     const change = { method: "wallet_switchEthereumChain", params: [{ chainId: chain.chainId }] };
     try {
       await provider.request(change);
@@ -46,9 +49,9 @@
       const { blockExplorerUrls, ...known } = chain;
       const added = blockExplorerUrls.length ? chain : known;
       await provider.request({ method: "wallet_addEthereumChain", params: [added] });
-      if (!(await there())) await provider.request(change);
+      if (!(await isOn(provider, chain))) await provider.request(change);
     }
-    return there();
+    return isOn(provider, chain);
   };
 
   const pay = async (provider, request, say, words) => {
@@ -59,32 +62,51 @@
     return provider.request({ method: "eth_sendTransaction", params: [transaction] });
   };
 
-  // Tell whether a transaction failed in its block; false also when it will not be known.
-  const failed = async (provider, hash) => {
+  // Tell what became of a transaction: it failed in its block ("undone"), or the network knows it no more ("gone"); null
+  // where it was done, or another way told. One answer proves little, for a wallet's node may lag behind others.
+  const fate = async (provider, invoice, { shown, hash }) => {
+    const ask = (method, ...params) => provider.request({ method, params });
+    const { chain } = JSON.parse(shown);
+    let missing = 0;
     for (;;) {
       await new Promise((resume) => setTimeout(resume, LOOK_EVERY));
-      if (paid?.hash !== hash) return false;
+      if (paid?.hash !== hash) return null;
       try {
-        const receipt = await provider.request({ method: "eth_getTransactionReceipt", params: [hash] });
-        if (receipt) return BigInt(receipt.status) === 0n;
-      } catch { return false; }
+        const receipt = await ask("eth_getTransactionReceipt", hash);
+        if (receipt) return BigInt(receipt.status) === 0n ? "undone" : null;
+        const known = await ask("eth_getTransactionByHash", hash);
+        if (known?.nonce && !paid.nonce) remember(invoice, { ...paid, from: known.from, nonce: known.nonce });
+        // A node of another network knows nothing of it, and proves nothing.
+        if (!(await isOn(provider, chain))) { missing = 0; continue; }
+        // Some nodes go on showing what was cancelled: its place was taken by another transaction of the same sender.
+        const used = paid.nonce && BigInt(await ask("eth_getTransactionCount", paid.from, "latest")) > BigInt(paid.nonce);
+        missing = known && !used ? 0 : missing + 1;
+        if (missing >= (used ? USED_LOOKS : GONE_LOOKS)) return "gone";
+      } catch { missing = 0; }
     }
   };
 
   window.kassaWallets = (main, words) => {
     paid ??= remembered(main.dataset.invoice);
+    // By its own name, or because nothing is asked for any more: what was paid before, or is to be paid otherwise, is another.
+    const isShown = () => {
+      const list = main.querySelector(".payments");
+      if (!list) return false;
+      const named = [...list.querySelectorAll(".tx bdi")].some((one) => one.textContent === paid.hash.toLowerCase());
+      return named || !main.querySelector(".way, .ways");
+    };
+
     redraw = () => {
       const place = main.querySelector("[data-wallets]");
-      if (!place) {
-        // The network has shown it: should it disappear there, it may be sent again.
-        if (paid && main.querySelector(".payments")) remember(main.dataset.invoice, null);
-        return;
-      }
-      if (told !== null && told !== place.dataset.wallets && !sending) say("", null);
+      // The network has shown it: should it disappear there, it may be sent again.
+      if (paid && isShown()) remember(main.dataset.invoice, null);
+      if (paid && !sending) say(words.sent, paid.hash);
+      else if (told !== null && told !== place?.dataset.wallets && !sending) say("", null);
+      if (!place) return;
       // The same buttons as long as the page lives: whoever is on one stays there, however often the page is drawn.
       for (const { name, provider, button } of found.values()) {
-        // Until the network shows what was sent, a second click would pay it twice.
-        const off = sending || place.dataset.wallets === paid?.shown;
+        // Until the network shows what was sent, a second click would pay twice, in whatever asset.
+        const off = sending || paid !== null;
         button.setAttribute("aria-disabled", String(off));
         button.onclick = () => { if (button.getAttribute("aria-disabled") === "false") start(provider, place); };
         if (button.parentElement === place) continue;
@@ -113,7 +135,7 @@
         const hash = await pay(provider, request, (text) => say(text, shown), words);
         if (hash) {
           outcome = words.sent;
-          remember(main.dataset.invoice, { shown, hash });
+          remember(main.dataset.invoice, { shown, hash: String(hash) });
         }
       } catch (fault) {
         outcome = fault?.code === 4001 ? words.declined : words.failed;
@@ -125,13 +147,14 @@
     };
 
     const follow = async (provider) => {
-      const { shown, hash } = paid;
+      const sent = paid;
       followed = true;
-      if (await failed(provider, hash)) {
+      const became = await fate(provider, main.dataset.invoice, sent);
+      if (became) {
         remember(main.dataset.invoice, null);
-        say(words.undone, shown);
+        say(words[became], main.querySelector("[data-wallets]")?.dataset.wallets ?? null);
       }
-      followed = paid?.hash === hash;
+      followed = paid?.hash === sent.hash;
       redraw();
     };
 
