@@ -23,7 +23,7 @@ from kassa.core.ids import StoreId, is_id
 from kassa.dashboard.pages import PAGES
 from kassa.db.pool import Database
 from tests.browser.conftest import DESKTOP, PHONE, Faults, OpenPage, site
-from tests.e2e.program import Program, installed
+from tests.e2e.program import Json, Program, installed
 from tests.house import BITCOIN
 from tests.images import png
 
@@ -103,6 +103,7 @@ async def furnish(office: Office, node: DevNode) -> None:
     if "id" not in hook:
         _, hook = await program.call("POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/hook", "events": ["*"]})
     _, customer = await program.call("POST", "/v1/customers", {"reference": HOSTILE[:200], "name": HOSTILE[:200]})
+    await deposit(program, node, customer)
     _, link = await program.call(
         "POST", "/v1/payment-links", {"title": HOSTILE[:100], "amount": "5", "currency": "EUR"}
     )
@@ -111,6 +112,19 @@ async def furnish(office: Office, node: DevNode) -> None:
     found = [shown, shown["payments"][0], hook, customer, link, wallets["data"][0], events["data"][0]]
     await raise_alert(office)
     office.ids |= {one["id"].partition("_")[0]: one["id"] for one in found if "id" in one}
+
+
+async def deposit(program: Program, node: DevNode, customer: Json) -> None:
+    """Let money come for a customer: their page shows a balance, and what moved."""
+    _, address = await program.call("POST", f"/v1/customers/{customer['id']}/addresses", {"asset": f"BTC@{BITCOIN}"})
+    await node.fund(address["address"], 30_000)
+    await node.mine()
+
+    async def has_come() -> bool:
+        _, balances = await program.call("GET", f"/v1/customers/{customer['id']}/balances")
+        return [one["available"] for one in balances["data"]] == ["0.00030000"]
+
+    await program.until(has_come)
 
 
 async def raise_alert(office: Office, reason: str = HOSTILE) -> None:
