@@ -13,6 +13,7 @@ from kassa.db.pool import Database
 from kassa.links.rules import UNPAID_PER_HOUR
 from kassa.stores.store import get_store
 from kassa.wallets import store as wallets
+from kassa.wallets.replacement_store import retire
 from kassa.wallets.seal_store import seal_all
 from tests.api.conftest import follow
 from tests.api.served import Served, serve
@@ -20,8 +21,8 @@ from tests.api.test_links import Payer
 from tests.faults.test_addresses import THIEF
 from tests.house import BITCOIN, TPUB, XPUB, add_store, anvil_network, build_house, regtest
 
-OWN = claim(BITCOIN, BITCOIN, TPUB, 50)
-ETHER = claim("anvil", "31337", XPUB, 50)
+OWN = claim(BITCOIN, BITCOIN, [TPUB], 50)
+ETHER = claim("anvil", "31337", [XPUB], 50)
 
 
 @pytest.fixture
@@ -113,8 +114,50 @@ async def test_e28_an_address_beside_the_right_one_on_the_page_is_found(served: 
     assert found.foreign == [f"{invoice['id']}: bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"]
 
 
+async def test_what_a_former_wallet_issued_is_the_merchants_where_both_are_brought(served: Served) -> None:
+    before = await served.all.invoice()
+    house, now = served.house, served.house.clock.now()
+    async with house.database.transaction() as tx:
+        (old,) = [each for each in await wallets.wallets_of(tx, served.store.id) if each.network == BITCOIN]
+        await retire(tx, old.id, now)
+        chain = house.chains[BITCOIN]
+        account = chain.addresses.account(THIEF)
+        await wallets.add_wallet(tx, served.store.id, BITCOIN, chain.space, account, house.seal, now)
+    after = await served.all.invoice()
+
+    both = await look(served, claim(BITCOIN, BITCOIN, [THIEF, TPUB], 50))
+    assert (both.checked, both.foreign, both.trouble) == (4, [], [])
+    alone = await look(served, claim(BITCOIN, BITCOIN, [THIEF], 50))
+    assert len(alone.foreign) == 2  # in the list, which says why, and on the page
+    assert any("bring its descriptor too" in line for line in alone.foreign)
+    assert [line for line in alone.foreign if after["id"] in line] == []
+    assert any(before["id"] in line for line in alone.foreign)
+
+
+async def test_indexes_beyond_the_depth_are_the_merchants_as_far_as_they_were_issued(served: Served) -> None:
+    made = [await served.all.invoice() for _ in range(4)]
+    shallow = claim(BITCOIN, BITCOIN, [TPUB], 2)
+    found = await look(served, shallow)
+    assert (found.checked, found.foreign, found.trouble) == (8, [], [])
+    unlisted = await look(served, shallow, made[3]["id"], key=False)  # nobody said how many there are
+    assert len(unlisted.foreign) == 1
+
+
+async def test_an_order_in_another_coin_is_nothing_unusual_but_its_page_is_read(served: Served) -> None:
+    wanted = ["ETH@anvil"]
+    await served.all.invoice()
+    other = await served.all.invoice(payment_options=wanted)
+    found = await look(served, OWN)
+    assert (found.checked, found.foreign, found.trouble) == (2, [], [])
+    named = await look(served, OWN, other["id"], key=False)
+    assert (named.checked, len(named.trouble)) == (0, 1)
+    thief = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+    lied = await served.all.invoice(payment_options=wanted, description=f"or to {thief}")
+    assert (await look(served, OWN)).foreign == [f"{lied['id']}: {thief}"]
+
+
 async def test_nothing_to_look_at_proves_nothing(served: Served) -> None:
     found = await look(served, OWN, f"inv_{'0' * 29}", key=False)
     assert (found.checked, len(found.trouble)) == (0, 1)
     with pytest.raises(Invalid, match="chain"):
-        claim("x", "no-such-chain", TPUB, 10)
+        claim("x", "no-such-chain", [TPUB], 10)

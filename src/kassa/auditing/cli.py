@@ -79,7 +79,10 @@ def export(
 def addresses(
     url: Annotated[str, typer.Option(help="Where payers find this Kassa: https://pay.example.com")],
     network: Annotated[str, typer.Option(help="The network's name there, as in BTC@NAME.")],
-    descriptor: Annotated[str, typer.Option(help="Your own descriptor or extended public key, from your own wallet.")],
+    descriptor: Annotated[
+        list[str],
+        typer.Option(help="Your own descriptor or extended public key, from your own wallet; again for former ones."),
+    ],
     chain: Annotated[str | None, typer.Option(help="The chain, such as bitcoin or 8453; none: as the network.")] = None,
     key: Annotated[
         str | None, typer.Option(envvar="KASSA_AUDIT_KEY", help="A key with invoices:read and wallets:read.")
@@ -89,7 +92,7 @@ def addresses(
         list[str] | None, typer.Option(help="Order a canary by this payment link, and look at its page.")
     ] = None,
     most: Annotated[int, typer.Option(min=0, help="With a key: look at so many of the newest invoices.")] = 50,
-    depth: Annotated[int, typer.Option(min=1, help="Try so many indexes of the descriptor.")] = 20_000,
+    depth: Annotated[int, typer.Option(min=1, help="Try at least so many indexes of each descriptor.")] = 20_000,
     as_json: AsJson = False,
 ) -> None:
     """Prove, from ANOTHER machine, that what payers see comes from your key; exit code 1 when not, or not provable.

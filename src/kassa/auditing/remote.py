@@ -19,6 +19,7 @@ from kassa.chains.registry import FAMILIES
 from kassa.core.errors import FieldFault, Invalid
 from kassa.links.proof import MAX_BITS, Challenge, find
 
+BEYOND, DEEPEST = 1_000, 1_000_000
 PAGE = 100
 MAX_ANSWER = 4_194_304
 SECONDS = 20
@@ -49,15 +50,28 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The merchant's own knowledge: a network's name, its chain, the descriptor, and how many indexes to try."""
+    """The merchant's own knowledge: a network's name, its chain, the descriptors, and how many indexes to try of each.
+
+    Several, where wallets were changed: what the former ones issued stays, and is still the merchant's.
+    """
 
     network: str
     chain: Chain
-    descriptor: str
+    descriptors: tuple[str, ...]
     depth: int
 
-    def addresses(self) -> frozenset[bytes]:
-        return frozenset(self.chain.addresses.derive(self.descriptor, n).script for n in range(self.depth))
+    def addresses(self, highest: int | None) -> frozenset[bytes]:
+        """Derive the merchant's addresses, to some way beyond the highest index that the server says it issued, if any.
+
+        It can say what it likes of that: no index makes an address of the merchant's out of another's.
+        """
+        depth = self.depth if highest is None else max(self.depth, min(highest + BEYOND, DEEPEST))
+        return frozenset(self.at(descriptor, n)[1] for descriptor in self.descriptors for n in range(depth))
+
+    def at(self, descriptor: str, index: int) -> tuple[str, bytes]:
+        """Return the address of an index, as text and as script."""
+        derived = self.chain.addresses.derive(descriptor, index)
+        return derived.text, derived.script
 
     def parsed(self, text: str) -> bytes | None:
         """Return the bytes of an address of this network; None for a text that is none."""
@@ -67,14 +81,14 @@ class Claim:
             return None
 
 
-def claim(network: str, chain_name: str, descriptor: str, depth: int) -> Claim:
+def claim(network: str, chain_name: str, descriptors: Sequence[str], depth: int) -> Claim:
     """Read what the merchant brings; raises `Invalid`."""
     family = next((family for family in FAMILIES.values() if chain_name in family.chains), None)
     if family is None:
         known = ", ".join(sorted({name for each in FAMILIES.values() for name in each.chains}))
         raise Invalid(FieldFault("chain", f"{chain_name!r} is unknown; known: {known}"))
     chain = family.chain(chain_name, network, ())
-    return Claim(network, chain, chain.addresses.account(descriptor).descriptor, depth)
+    return Claim(network, chain, tuple(chain.addresses.account(each).descriptor for each in descriptors), depth)
 
 
 async def audit(
@@ -84,15 +98,17 @@ async def audit(
 
     Of each payment link a canary is ordered first: an invoice that the server has no reason to think is watched.
     """
-    own, found = await asyncio.to_thread(brought.addresses), Found()
+    found, highest = Found(), None
     async with _session(url) as payer, _session(url, key) as merchant:
-        ids = [*invoices, *[each for link in links if (each := await _canary(payer, link, found)) is not None]]
+        named = [*invoices, *[each for link in links if (each := await _canary(payer, link, found)) is not None]]
+        newest: list[str] = []
         if key is not None:
-            ids += [each["id"] async for each in _listed(merchant, "/v1/invoices", most)]
-            await _check_issued(merchant, brought, found)
-        for id_ in dict.fromkeys(ids):
+            newest = [each["id"] async for each in _listed(merchant, "/v1/invoices", most)]
+            highest = await _check_issued(merchant, brought, found)
+        own = await asyncio.to_thread(brought.addresses, highest)
+        for id_ in dict.fromkeys([*named, *newest]):
             # Without the key: a server must not know that it is us.
-            await _check_page(payer, id_, brought, own, found)
+            await _check_page(payer, id_, brought, own, found, named=id_ in named)
     return found
 
 
@@ -119,7 +135,9 @@ async def _pressed(payer: aiohttp.ClientSession, path: str, form: dict[str, str]
     return place
 
 
-async def _check_issued(merchant: aiohttp.ClientSession, brought: Claim, found: Found) -> None:
+async def _check_issued(merchant: aiohttp.ClientSession, brought: Claim, found: Found) -> int | None:
+    """Compare the list of what was issued; return the highest index in it."""
+    highest: int | None = None
     wallets = [each async for each in _listed(merchant, "/v1/wallets", 1_000)]
     mine = [each for each in wallets if each["network"] == brought.network]
     if not mine:
@@ -130,17 +148,25 @@ async def _check_issued(merchant: aiohttp.ClientSession, brought: Claim, found: 
             if each["address"] is None:
                 found.trouble.append(f"{where}: the server itself withholds this address")
                 continue
-            right = brought.chain.addresses.derive(brought.descriptor, each["index"]).text
-            _note(found, where, each["address"], good=each["address"] == right)
+            highest = each["index"] if highest is None else max(highest, each["index"])
+            right = [brought.at(descriptor, each["index"])[0] for descriptor in brought.descriptors]
+            hint = "" if wallet["retired_at"] is None else " (of a wallet that was replaced: bring its descriptor too)"
+            _note(found, where, each["address"], good=each["address"] in right, hint=hint)
+    return highest
 
 
 async def _check_page(
-    payer: aiohttp.ClientSession, invoice: str, brought: Claim, own: frozenset[bytes], found: Found
+    payer: aiohttp.ClientSession, invoice: str, brought: Claim, own: frozenset[bytes], found: Found, *, named: bool
 ) -> None:
     public = await _first_event(payer, f"/i/{invoice}/stream")
     options = [] if public is None else [o for o in public["payment_options"] if o["network"] == brought.network]
     if not options:
-        found.trouble.append(f"{invoice}: nothing is offered on {brought.network}")
+        # An order in another coin is nothing unusual; but whatever its page shows must be the merchant's.
+        if named or public is None:
+            found.trouble.append(f"{invoice}: nothing is offered on {brought.network}")
+        _, text = await _text(payer, f"/i/{invoice}", {})
+        for address in _addresses_in(text, brought):
+            _note(found, invoice, address, good=brought.parsed(address) in own)
     for option in options:
         if option["address"] is None:
             found.trouble.append(f"{invoice}: the address is withheld ({option.get('withheld')})")
@@ -161,10 +187,10 @@ def _addresses_in(page: str, brought: Claim) -> Iterable[str]:
     return [word for word in dict.fromkeys([*words, *places]) if brought.parsed(word) is not None]
 
 
-def _note(found: Found, where: str, address: str, *, good: bool) -> None:
+def _note(found: Found, where: str, address: str, *, good: bool, hint: str = "") -> None:
     found.checked += 1
     if not good:
-        found.foreign.append(f"{where}: {address}")
+        found.foreign.append(f"{where}: {address}{hint}")
 
 
 @asynccontextmanager
