@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from kassa.stores import store as stores
-from tests.api.served import ORDER, Served, serve, until
+from tests.api.served import ORDER, Answer, Served, serve, until
 from tests.house import add_store
 
 KEY = {"idempotency-key": "order-1001"}
@@ -91,6 +91,42 @@ async def test_d12_a_hundred_equal_requests_at_two_servers_make_one_invoice(serv
     assert await _count(served, "events") == 1
     # The second of two equal requests in one process waits before it takes an index.
     assert await served.house.database.pool.fetchval("select next_index from keychains") <= 2
+
+
+async def _orders(served: Served, keys: list[str]) -> list[Answer]:
+    asked = [served.all.post("/v1/invoices", ORDER, headers={"idempotency-key": key}) for key in keys]
+    return await asyncio.gather(*asked)
+
+
+async def test_orders_of_one_moment_are_committed_with_their_answers(served: Served) -> None:
+    keys = [f"order-{n}" for n in range(40)]
+    first = await _orders(served, keys)
+    commits = await served.house.database.pool.fetch(
+        "select array_agg(key) as keys, (select count(*) from invoices i where i.xmin = k.xmin) as invoices"
+        " from idempotency_keys k group by xmin"
+    )
+    assert {answer.status for answer in first} == {201}
+    assert [row["invoices"] for row in commits] == [len(row["keys"]) for row in commits]
+    assert len(commits) <= 20
+    assert [answer.body for answer in await _orders(served, keys)] == [answer.body for answer in first]
+
+
+async def test_d12_an_answer_given_elsewhere_meanwhile_spoils_no_order_beside_it(served: Served) -> None:
+    pool = served.house.database.pool
+    async with served.house.database.transaction() as tx:
+        # Another process answers another request with this key, and has not committed yet.
+        await tx.execute(
+            "insert into idempotency_keys (store_id, key, request_hash, status, body, created_at)"
+            " values ($1, 'key-2', '', 201, '', now())",
+            served.store.id,
+        )
+        asked = asyncio.create_task(_orders(served, [f"key-{n}" for n in range(6)]))
+        await until(lambda: pool.fetchval("select exists (select from pg_locks where not granted)"))
+    answers = await asked
+    assert [answer.status for answer in answers] == [201, 201, 422, 201, 201, 201]
+    assert answers[2].code == "idempotency_key_reused"
+    indexes = await pool.fetchval("select array_agg(index order by index) from addresses")
+    assert indexes == [*range(await pool.fetchval("select next_index from keychains"))] == [*range(5)]
 
 
 async def test_a_request_whose_first_never_ends_is_told_so(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from kassa.invoices.opening_store import NewInvoice
 from kassa.invoices.policy import agreed
 from kassa.invoices.rules import fresh, sealed_text
 from kassa.stores.model import Store
-from kassa.stores.store import Reading
+from kassa.stores.store import Keep, Reading
 from kassa.wallets.model import NewAddress, Place, Taker, Wallet
 from kassa.wallets.store import Receiving
 from kassa.watch.rules import is_seen
@@ -137,13 +137,16 @@ async def quote_invoice(
     return await _opening(house, plan, guessed, again=partial(_with_own_indexes, house, plan))
 
 
-async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: datetime) -> dict[str, Any]:  # JSON
+async def open_invoice(
+    tx: "Tx | None", house: House, opening: Opening, now: datetime, keep: Keep | None = None
+) -> dict[str, Any]:  # JSON
     """Write a priced invoice and its `invoice.created`; return its resource.
 
-    Without a transaction it is committed at once, together with others that are opened in the same moment. Raises
-    `Outdated` when what it was made from has changed since its reading; nothing is written then.
+    Without a transaction it is committed at once, together with others that are opened in the same moment. What `keep`
+    makes of the resource is kept with it. Raises `Outdated` when what it was made from has changed since its reading,
+    `Conflict` (`idempotency_in_progress`) when an answer is kept already; nothing is written then.
     """
-    made, resource = _new(house, opening)
+    made, resource = _new(house, opening, keep)
     crashpoint("invoice.commit")
     if tx is not None:
         assert opening.again is None, "guessed indexes are taken by a statement of their own"
@@ -151,7 +154,7 @@ async def open_invoice(tx: "Tx | None", house: House, opening: Opening, now: dat
     elif opening.again is None:
         await house.database.ask(openings.put, made)
     elif not await _put_guessed(house, opening, made, now):
-        return await open_invoice(None, house, await opening.again(), now)
+        return await open_invoice(None, house, await opening.again(), now, keep)
     crashpoint("invoice.written")
     return resource
 
@@ -167,7 +170,7 @@ async def _put_guessed(house: House, opening: Opening, made: NewInvoice, now: da
     return written
 
 
-def _new(house: House, opening: Opening) -> tuple[NewInvoice, dict[str, Any]]:  # JSON
+def _new(house: House, opening: Opening, keep: Keep | None) -> tuple[NewInvoice, dict[str, Any]]:  # JSON
     terms = opening.terms
     standing = fresh(terms)
     announced = Announced(standing.status, (), (), False, 0, 0, None, standing.deadline)
@@ -175,7 +178,8 @@ def _new(house: House, opening: Opening) -> tuple[NewInvoice, dict[str, Any]]:  
     resource = pictures.resource(house, Picture(terms, announced, (), standing), hidden={})
     event = NewEvent(terms.store_id, "invoice.created", resource, terms.id, terms.webhook_url)
     seal = house.seal.of_terms(sealed_text(terms))
-    return NewInvoice(terms, opening.addresses, event, seal, opening.reading), resource
+    kept = keep(resource) if keep else None
+    return NewInvoice(terms, opening.addresses, event, seal, opening.reading, kept), resource
 
 
 async def _guess(house: House, plan: _Plan, now: datetime) -> Mapping[int, int] | None:

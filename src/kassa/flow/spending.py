@@ -1,6 +1,6 @@
 """Pay invoices from their customers' credit, those of one moment in one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -29,10 +29,7 @@ from kassa.invoices.rules import option_due
 from kassa.rates.model import Rate
 from kassa.rates.resource import method_text
 from kassa.stores.model import Store
-from kassa.stores.store import Kept
-
-Keep = Callable[[dict[str, Any]], Kept]
-"""Makes of an invoice's resource (JSON) the answer that is kept for whoever sends the same request again."""
+from kassa.stores.store import Keep
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from asyncpg import CheckViolationError, Record
+from asyncpg import CheckViolationError, Record, UniqueViolationError
 from asyncpg.pool import Pool
 
 from kassa.core.errors import Conflict, Outdated
@@ -16,7 +16,7 @@ from kassa.events.store import WAKING, WAKING_ONCE, arguments, writing
 from kassa.invoices import policy as policies
 from kassa.invoices.model import Option, Terms
 from kassa.payments.store import write_tiers
-from kassa.stores.store import Reading, digests
+from kassa.stores.store import ANSWERED, Kept, Reading, digests
 from kassa.wallets.model import NewAddress
 
 
@@ -44,6 +44,10 @@ def _putting(guard: str = "") -> str:
         select invoice_id, asset, network, address_id, due_units, rate, rate_source, rate_at, confirmations,
             rate_method
         from json_populate_recordset(null::payment_options, $3){guarded}
+    ), kept as (
+        insert into idempotency_keys (store_id, key, request_hash, status, body, created_at)
+        select store_id, key, request_hash, status, body, created_at
+        from json_populate_recordset(null::idempotency_keys, $8){guarded}
     ), {writing(4, guard)}
     """
 
@@ -55,7 +59,7 @@ _PUT = f"with {_putting()} {WAKING}"
 # a reading is not what it was. Counters are locked in the order of their ids, as wherever indexes are handed out.
 _PUT_GUESSED = f"""
 with readings as (
-    select * from json_to_recordset($8) as r (hash bytea, digest text)
+    select * from json_to_recordset($9) as r (hash bytea, digest text)
 ), still as materialized (
     select count(*) = (select count(*) from readings) as so
     from ({digests("array(select hash from readings)")}) now_read join readings using (hash, digest)
@@ -88,12 +92,15 @@ class NewInvoice:
     seal: bytes
     reading: Reading | None = None
     """Of what it was made from, where that is to be compared once more when it is written."""
+    kept: Kept | None = None
+    """The answer for whoever sends the same order again."""
 
 
 async def put(tx: "Tx | Pool[Any]", made: Sequence[NewInvoice]) -> Sequence[None]:
     """Write new invoices with their addresses, options and events: all of them or none, in one statement.
 
-    The unique constraints on scripts and indexes refuse an address that was ever issued before.
+    The unique constraints on scripts and indexes refuse an address that was ever issued before. Raises `Conflict`
+    (`idempotency_in_progress`) when an answer to one of the orders is kept already: nothing may be committed then.
     """
     await _put(tx, _PUT, made)
     return [None] * len(made)
@@ -104,7 +111,8 @@ async def put_guessed(pool: "Pool[Any]", made: Sequence[NewInvoice]) -> Sequence
 
     False for all when one of them does not follow on its keychain's counter: then nothing was written. Outside any
     transaction: it holds the counters of their keychains until it is committed. Raises `Conflict` when a keychain has
-    no index left, `Outdated` when what one was made from is not as it was read; nothing was written then either.
+    no index left or an answer is kept already (as `put` does), `Outdated` when what one was made from is not as it was
+    read; nothing was written then either.
     """
     readings = {each.reading for each in made if each.reading is not None}
     compared = as_json([{"hash": hex_bytes(each.hash), "digest": each.digest} for each in readings])
@@ -121,14 +129,22 @@ async def put_guessed(pool: "Pool[Any]", made: Sequence[NewInvoice]) -> Sequence
 
 async def _put(tx: "Tx | Pool[Any]", statement: str, made: Sequence[NewInvoice], *more: object) -> Sequence[Record]:
     _, announcing = arguments([each.event for each in made], made[0].terms.created_at)
-    rows: Sequence[Record] = await tx.fetch(
-        statement,
-        as_json([_invoice_row(each.terms, each.seal) for each in made]),
-        as_json([_address_row(each.terms, address) for each in made for address in each.addresses]),
-        as_json([_option_row(each.terms, option) for each in made for option in each.terms.options]),
-        *announcing,
-        *more,
-    )
+    # In this order, so that none waits for one who waits for it.
+    answers = sorted((each.kept for each in made if each.kept), key=lambda kept: (kept.store_id, kept.key))
+    try:
+        rows: Sequence[Record] = await tx.fetch(
+            statement,
+            as_json([_invoice_row(each.terms, each.seal) for each in made]),
+            as_json([_address_row(each.terms, address) for each in made for address in each.addresses]),
+            as_json([_option_row(each.terms, option) for each in made for option in each.terms.options]),
+            *announcing,
+            as_json([_kept_row(kept) for kept in answers]),
+            *more,
+        )
+    except UniqueViolationError as repeat:
+        if repeat.constraint_name != "idempotency_keys_key":
+            raise
+        raise Conflict(ANSWERED, code="idempotency_in_progress") from repeat
     return rows
 
 
@@ -170,6 +186,17 @@ def _address_row(terms: Terms, address: NewAddress) -> dict[str, object]:
         "invoice_id": terms.id,
         "created_at": terms.created_at,
         "seal": hex_bytes(address.seal),
+    }
+
+
+def _kept_row(kept: Kept) -> dict[str, object]:
+    return {
+        "store_id": kept.store_id,
+        "key": kept.key,
+        "request_hash": hex_bytes(kept.answer.request_hash),
+        "status": kept.answer.status,
+        "body": hex_bytes(kept.answer.body),
+        "created_at": kept.at,
     }
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,6 +50,8 @@ def digests(hashes: str) -> str:
     """
 
 
+ANSWERED = "a request with this Idempotency-Key was running; send it again to get its answer"
+
 _READINGS = f"""
 with receivers as (
     select {_KEY}, {RECEIVING} {_FROM_RECEIVERS} where a.hash = any($1::bytea[])
@@ -75,6 +77,10 @@ class Kept:
     key: str
     answer: Answer
     at: datetime
+
+
+Keep = Callable[[dict[str, Any]], Kept]
+"""Makes of a resource (JSON) the answer that is kept for whoever sends the same request again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,10 +353,7 @@ async def remember(tx: Tx, answers: Sequence[Kept]) -> None:
         [each.at for each in kept],
     )
     if done != f"INSERT 0 {len(kept)}":
-        raise Conflict(
-            "a request with this Idempotency-Key was running; send it again to get its answer",
-            code="idempotency_in_progress",
-        )
+        raise Conflict(ANSWERED, code="idempotency_in_progress")
 
 
 async def forget_answers(tx: Tx, before: datetime) -> int:

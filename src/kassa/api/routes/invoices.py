@@ -37,7 +37,7 @@ async def _quote(call: Call) -> flow.Opening:
 
 
 async def _open(tx: "Tx | None", call: Call) -> dict[str, Any]:  # JSON
-    return await flow.open_invoice(tx, call.house, call.prepared, call.now)
+    return await flow.open_invoice(tx, call.house, call.prepared, call.now, call.keep)
 
 
 async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -119,7 +119,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST", path="/v1/invoices", name="create_invoice", summary="Create an invoice",
         access="invoices:write", body=shapes.InvoiceOrder, prepare=_quote, work=_open, result=shapes.Invoice,
-        status=201, repeatable=True, single=True, receiving=True,
+        status=201, repeatable=True, single=True, keeps=True, receiving=True,
         example={"amount": "49.90", "currency": "EUR", "reference": "order-1001", "expires_in": 900},
     ),
     Endpoint(
