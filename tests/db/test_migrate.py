@@ -113,7 +113,10 @@ async def test_a_migration_that_gets_no_lock_says_who_has_it(behind: Connect, mo
     backup, migrating, other = await behind(), await behind(), await behind()
     await migrating.execute("select pg_advisory_lock($1)", migrations._LOCK)
     waiting = asyncio.create_task(migrate(other))  # as every role does that starts beside it
-    await until_waiting(migrating, other)
+    asking = f"select query like '%try_advisory%' from pg_stat_activity where pid = {other.get_server_pid()}"
+    async with asyncio.timeout(20):
+        while not await migrating.fetchval(asking):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
     await backup.execute("set application_name = 'pg_dump'")
     async with backup.transaction():
         await backup.fetch("select * from networks")
@@ -146,6 +149,78 @@ async def until_waiting(seeing: "asyncpg.Connection[Any]", who: "asyncpg.Connect
     async with asyncio.timeout(20):
         while not await seeing.fetchval("select cardinality(pg_blocking_pids($1))", who.get_server_pid()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+INDEXES = "0216_payments_found.sql"
+_BUILDING = "select pid from pg_stat_progress_create_index where datname = current_database()"
+
+
+@pytest.fixture
+async def without_indexes(database_url: str) -> AsyncIterator[Connect]:
+    """Connect to a database that lacks a migration of indexes alone."""
+    made: list[asyncpg.Connection[Any]] = []
+
+    async def connect() -> "asyncpg.Connection[Any]":
+        made.append(await asyncpg.connect(database_url))
+        return made[-1]
+
+    first = await connect()
+    await first.execute(
+        f"drop index payments_status, payments_asset, payments_seen; delete from migrations where name = '{INDEXES}'"
+    )
+    yield connect
+    for connection in made:
+        connection.terminate()
+
+
+async def until_building(seeing: "asyncpg.Connection[Any]") -> int:
+    async with asyncio.timeout(30):
+        while not (pid := await seeing.fetchval(_BUILDING)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return int(pid)
+
+
+async def of_indexes(seeing: "asyncpg.Connection[Any]") -> list[tuple[str, bool]]:
+    return [tuple(row) for row in await seeing.fetch(
+        "select c.relname::text, i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid"
+        " where c.relname in ('payments_asset', 'payments_seen', 'payments_status') order by 1"
+    )]  # fmt: skip
+
+
+WHOLE = [("payments_asset", True), ("payments_seen", True), ("payments_status", True)]
+
+
+async def test_an_index_is_built_beside_writers_and_what_a_kill_left_of_it_is_built_again(
+    without_indexes: Connect,
+) -> None:
+    writing, seeing, killed = [await without_indexes() for _ in range(3)]
+    async with writing.transaction():
+        await writing.execute("update payments set units = units")  # the build waits for who began before it
+        migrating = asyncio.create_task(migrate(killed))
+        pid = await until_building(seeing)
+        # Others write meanwhile.
+        await seeing.execute("update payments set units = units", timeout=5)
+        await seeing.execute("select pg_terminate_backend($1)", pid)
+        await asyncio.wait([migrating])
+        assert migrating.exception() is not None
+        assert await of_indexes(seeing) == [("payments_status", False)]
+
+    assert await migrate(await without_indexes()) == [INDEXES]
+    assert await of_indexes(seeing) == WHOLE
+    assert await migrate(await without_indexes()) == []
+
+
+async def test_two_that_start_at_once_build_indexes_once(without_indexes: Connect) -> None:
+    writing, seeing, one, two = [await without_indexes() for _ in range(4)]
+    async with writing.transaction():
+        await writing.execute("update payments set units = units")
+        both = [asyncio.create_task(migrate(connection)) for connection in (one, two)]
+        await until_building(seeing)
+        await asyncio.sleep(1.5)  # longer than a deadlock takes to be found
+
+    assert sorted([await each for each in both]) == [[], [INDEXES]]
+    assert await of_indexes(seeing) == WHOLE
+    assert await seeing.fetchval("select deadlocks from pg_stat_database where datname = current_database()") == 0
 
 
 async def test_the_books_refuse_change(database: Database) -> None:

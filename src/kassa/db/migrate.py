@@ -1,7 +1,12 @@
-"""Forward migrations in plain SQL, each applied once, in the order of their numbers."""
+"""Forward migrations in plain SQL, each applied once, in the order of their numbers.
+
+Each is one transaction, but for those that only make and drop indexes: these let everybody write meanwhile.
+"""
 
 import asyncio
 import hashlib
+import re
+from collections.abc import Sequence
 from importlib.resources import files
 from time import monotonic
 from typing import Any
@@ -21,6 +26,9 @@ PAUSE_SECONDS = 5
 TRIES_SECONDS = 900
 """For so long it is tried again, with everybody let through in between, while somebody holds what it needs."""
 
+_ASK_SECONDS = 0.2
+_INDEX = re.compile(r"(create index|drop index) (\w+)\b")
+
 log = structlog.get_logger()
 
 
@@ -31,7 +39,10 @@ async def migrate(connection: "asyncpg.Connection[Any]") -> list[str]:
     is newer than this program), when the database's user may not make tables, or when somebody else does not let go of
     one: then those before it were applied, and running it again goes on.
     """
-    await connection.execute("select pg_advisory_lock($1)", _LOCK, timeout=_PATIENCE_SECONDS)
+    # Asked again and again: whoever waits in the database is waited for by one who builds an index beside writers.
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while not await connection.fetchval("select pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110  # for a reason
+            await asyncio.sleep(_ASK_SECONDS)
     try:
         return await _apply_missing(connection)
     except asyncpg.InsufficientPrivilegeError as fault:
@@ -100,6 +111,9 @@ async def _apply(connection: "asyncpg.Connection[Any]", name: str, text: str, di
     began = monotonic()
     while True:
         try:
+            if statements := index_statements(text):
+                await _apply_beside_writers(connection, name, statements, digest)
+                return
             async with connection.transaction():
                 await connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
                 await connection.execute(text, timeout=_PATIENCE_SECONDS)
@@ -114,6 +128,30 @@ async def _apply(connection: "asyncpg.Connection[Any]", name: str, text: str, di
                 ) from refused
             log.warning("a migration waits for a lock and tries again", migration=name, holder=holder)
             await asyncio.sleep(PAUSE_SECONDS)
+
+
+def index_statements(text: str) -> list[str]:
+    """Return the statements of a migration that does nothing but make and drop indexes; nothing of any other."""
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+    statements = [statement.strip() for statement in code.split(";") if statement.strip()]
+    return statements if all(map(_INDEX.match, statements)) else []
+
+
+async def _apply_beside_writers(
+    connection: "asyncpg.Connection[Any]", name: str, statements: Sequence[str], digest: str
+) -> None:
+    """Build and drop indexes one by one: what a kill left done is found done, what it left half done is redone."""
+    for statement in statements:
+        verb, index = statement.split()[0], statement.split()[2]
+        whole = await connection.fetchval(
+            "select indisvalid and indisready from pg_index where indexrelid = to_regclass($1)", index
+        )
+        if verb == "drop" or whole is False:
+            await connection.execute(f"drop index concurrently if exists {index}", timeout=_PATIENCE_SECONDS)
+        if verb == "create" and not whole:
+            built = statement.replace("create index", "create index concurrently", 1)
+            await connection.execute(built, timeout=_PATIENCE_SECONDS)
+    await connection.execute("insert into migrations (name, sha256) values ($1, $2)", name, digest)
 
 
 async def _holder(connection: "asyncpg.Connection[Any]") -> str:
