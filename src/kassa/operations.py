@@ -14,13 +14,13 @@ import kassa.alerts.store as alerts
 import kassa.people.store as people
 import kassa.stores.store as stores
 from kassa import flow
-from kassa.alerts.model import Alert, Verdict
+from kassa.alerts.model import Alert, Kind, Verdict
 from kassa.alerts.resource import alert_resource
 from kassa.audit import anchor
 from kassa.audit.model import Actor
 from kassa.chains.base import Chain
 from kassa.core.clock import SystemClock, rfc3339
-from kassa.core.errors import DatabaseError, FieldFault, Invalid, NotFound
+from kassa.core.errors import Conflict, DatabaseError, FieldFault, Invalid, NotFound
 from kassa.core.ids import StoreId
 from kassa.core.money import currency, parse_amount
 from kassa.core.secret import Secret
@@ -296,12 +296,16 @@ async def assign_payment(settings: Settings, store_id: str, payment_id: str, cus
     return await _in_house(settings, work)
 
 
-async def list_alerts(settings: Settings, *, closed: bool) -> Told:
-    """Tell the alerts of every store and of none, newest first; only the open ones, unless `closed`."""
+async def list_alerts(settings: Settings, *, closed: bool, kind: str | None = None) -> Told:
+    """Tell the alerts of every store and of none, newest first; only the open ones, unless `closed`.
+
+    At most a thousand: `more` tells whether there are others.
+    """
+    filters = alerts.Filters(is_open=None if closed else True, kind=kind and _kind(kind))
 
     async def work(tx: Tx, _now: datetime) -> Told:
-        found = await alerts.page(tx, None, alerts.Filters(is_open=None if closed else True), limit=_ALERTS)
-        return {"data": [_alert(alert) for alert in found]}
+        found = await alerts.page(tx, None, filters, limit=_ALERTS + 1)
+        return {"data": [_alert(alert) for alert in found[:_ALERTS]], "more": len(found) > _ALERTS}
 
     return await in_transaction(settings, work)
 
@@ -314,6 +318,30 @@ async def acknowledge_alert(settings: Settings, alert_id: str, note: str) -> Tol
 async def close_alert(settings: Settings, alert_id: str, note: str, *, undo: bool) -> Told:
     """Keep an operator's decision to close an alert, with what was done by itself undone if told so."""
     return await _decide_alert(settings, alert_id, Verdict.UNDONE if undo else Verdict.CLOSED, note)
+
+
+async def close_alerts(settings: Settings, kind: str, note: str) -> Told:
+    """Keep an operator's decision to close every open alert of a kind, one act for each; tell how many there were."""
+    filters, closed, before = alerts.Filters(is_open=True, kind=_kind(kind)), 0, None
+    async with open_house(settings) as house:
+        while True:
+            async with house.database.transaction() as tx:
+                page = await alerts.page(tx, None, filters, before)
+            for alert in page:
+                try:
+                    await _decide(house, alert.id, Verdict.CLOSED, note)
+                    closed += 1
+                except Conflict:  # what is over, or somebody else's decision, has closed it meanwhile
+                    continue
+            if not page:
+                return {"kind": kind, "closed": closed}
+            before = page[-1].id
+
+
+def _kind(text: str) -> str:
+    if text not in (known := sorted(kind.value for kind in Kind)):
+        raise Invalid(FieldFault("kind", f"{text[:40]!r} is no kind of alert; known: {', '.join(known)}"))
+    return text
 
 
 def share_ppm(field: str, text: str) -> int:
@@ -386,10 +414,13 @@ def _store(store: StoreValue) -> Told:
 
 async def _decide_alert(settings: Settings, alert_id: str, verdict: Verdict, note: str) -> Told:
     async with open_house(settings) as house:
-        decided = await house.database.run(
-            lambda tx: flow.decide_alert(tx, house, None, alert_id, verdict, operator(), note, house.clock.now())
-        )
-    return _alert(decided)
+        return _alert(await _decide(house, alert_id, verdict, note))
+
+
+async def _decide(house: House, alert_id: str, verdict: Verdict, note: str) -> Alert:
+    return await house.database.run(
+        lambda tx: flow.decide_alert(tx, house, None, alert_id, verdict, operator(), note, house.clock.now())
+    )
 
 
 def _alert(alert: Alert) -> Told:

@@ -5,14 +5,20 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 import kassa.alerts.store as alerts
+from kassa import operations
 from kassa.alerts.model import Finding, Kind, Severity
+from kassa.alerts.telling_store import MOST, claim
+from kassa.core.errors import Invalid
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.house import House
-from kassa.settings import Alerts
+from kassa.settings import Alerts, Settings
 from kassa.webhooks.rules import sign
 from kassa.workers.tell_operator import tell_operator
 from tests.house import build_house
@@ -64,6 +70,61 @@ async def test_an_alert_of_no_store_is_told_signed_again_after_a_failure_and_onc
             id_, at = one.headers["webhook-id"], int(one.headers["webhook-timestamp"])
             assert one.headers["webhook-signature"] == sign([Secret(SECRET)], id_, at, one.body)
         await built.marks.close()
+
+
+async def test_what_is_still_wrong_is_told_however_long_it_has_stood(database: Database, tmp_path: Path) -> None:
+    async with Sink(status(503)) as sink:
+        told = Alerts(Secret(f"{sink.url}/ops"), Secret(SECRET))
+        built = await build_house(database, tmp_path)
+        house = replace(built, settings=replace(built.settings, alerts=told))
+        async with database.transaction() as tx:
+            await alerts.open_alert(tx, BROKEN, house.clock.now())
+        house.clock.move(4 * 24 * 3600)  # type: ignore[attr-defined]  # no receiver was named until now
+        async with telling(house):
+            await sink.until(lambda: len(sink.got) == 1)
+            sink.default = status(200)
+            house.clock.move(10)  # type: ignore[attr-defined]
+            await sink.until(lambda: len(sink.got) == 2)
+        await built.marks.close()
+
+
+async def test_a_storm_of_one_kind_keeps_no_other_alert_waiting(database: Database, tmp_path: Path) -> None:
+    house = await build_house(database, tmp_path)
+    now = house.clock.now()
+    async with database.transaction() as tx:
+        for n in range(3 * MOST):
+            storm = Finding(Kind.ADDRESS_MISMATCH, f"inv_{n}", Severity.CRITICAL, "why")
+            await alerts.open_alert(tx, storm, now + timedelta(milliseconds=n))
+        await alerts.open_alert(tx, BROKEN, now + timedelta(seconds=1))
+        first = await claim(tx, now + timedelta(seconds=2), now + timedelta(seconds=32), timedelta(hours=72))
+        second = await claim(tx, now + timedelta(seconds=2), now + timedelta(seconds=32), timedelta(hours=72))
+    assert len(first) == len(second) == MOST
+    assert BROKEN.kind in {each.alert.finding.kind for each in first}
+    assert {each.alert.id for each in first}.isdisjoint(each.alert.id for each in second)
+    await house.marks.close()
+
+
+async def test_all_alerts_of_a_kind_are_closed_by_one_command_an_act_each(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    house = await build_house(database, tmp_path)
+    async with database.transaction() as tx:
+        for n in range(120):
+            lasting = Finding(Kind.ADDRESS_MISMATCH, f"inv_{n}", Severity.CRITICAL, "why", lasting=True)
+            await alerts.open_alert(tx, lasting, house.clock.now())
+        await alerts.open_alert(tx, BROKEN, house.clock.now())
+    await house.marks.close()
+    settings = Settings(database_url=Secret(database_url), data_dir=tmp_path)
+
+    assert await operations.close_alerts(settings, "address_mismatch", "mended") == {
+        "kind": "address_mismatch",
+        "closed": 120,
+    }
+    left = await operations.list_alerts(settings, closed=False)
+    assert ([each["kind"] for each in left["data"]], left["more"]) == ([BROKEN.kind.value], False)
+    assert await database.pool.fetchval("select count(*) from acts where kind = 'alert.closed'") == 120
+    with pytest.raises(Invalid, match="known: "):
+        await operations.close_alerts(settings, "address", "mended")
 
 
 async def test_d26_what_is_told_after_a_restore_says_so_until_the_chain_is_caught_up_with(

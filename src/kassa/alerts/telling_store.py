@@ -28,13 +28,19 @@ class Telling:
 
 
 async def claim(tx: Tx, now: datetime, until: datetime, oldest: timedelta) -> Sequence[Telling]:
-    """Take what is due to be told, oldest first; nobody else does before `until`. What ended long ago is left out."""
+    """Take what is due to be told, oldest first; nobody else does before `until`. What ended long ago is left out.
+
+    Kinds take turns: a thousand alerts of one kind do not keep the first of another waiting.
+    """
     rows = await tx.fetch(
         """update alerts set tell_at = $2, tell_attempts = tell_attempts + 1 where id in (
-               select id from alerts
-               where (told_opened_at is null or (closed_at is not null and told_closed_at is null)) and tell_at <= $1
-                 and (closed_at is null or closed_at > $3)
-               order by id limit $4 for update skip locked)
+               select id from alerts join (
+                   select id, row_number() over (partition by kind order by id) as turn from alerts
+                   where (told_opened_at is null or (closed_at is not null and told_closed_at is null))
+                     and tell_at <= $1 and (closed_at is null or closed_at > $3)
+               ) due using (id)
+               where tell_at <= $1
+               order by turn, id limit $4 for update of alerts skip locked)
            returning id, told_opened_at is not null as closing, tell_attempts - 1 as attempts,
                exists (select from restores r where coalesce(r.caught_up_at, 'infinity') >
                    case when told_opened_at is null then opened_at else closed_at end) as restored""",

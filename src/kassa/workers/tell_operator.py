@@ -14,7 +14,7 @@ from kassa.alerts.resource import alert_resource
 from kassa.alerts.telling_store import Telling
 from kassa.core.clock import rfc3339
 from kassa.house import House
-from kassa.webhooks.model import RetryAt
+from kassa.webhooks.model import Delivered, RetryAt
 from kassa.webhooks.poster import Poster
 from kassa.webhooks.rules import GIVE_UP_AFTER, outcome, sign
 
@@ -58,11 +58,15 @@ async def _tell(house: House, poster: Poster, told: Telling) -> None:
         headers["webhook-restored"] = "true"
     reply = await poster.post(url.reveal(), headers, body)
     jitter = Fraction(randbelow(1000), 1000)
-    came = outcome(reply.status_code, told.attempts + 1, told.happened_at, house.clock.now(), jitter)
+    # What is still wrong is never given up: it may have stood for days when a receiver is named, or mended.
+    since = now if told.alert.closed_at is None else told.happened_at
+    came = outcome(reply.status_code, told.attempts + 1, since, house.clock.now(), jitter)
     if isinstance(came, RetryAt):
         log.warning("the operator's receiver takes no alerts", alert=told.alert.id, error=reply.error)
         await house.database.run(lambda tx: telling.note_untold(tx, told, came.at))
         return
+    if not isinstance(came, Delivered):
+        log.error("the operator's receiver was not told of an alert", alert=told.alert.id, error=reply.error)
     await house.database.run(lambda tx: telling.note_told(tx, told, house.clock.now()))
 
 
