@@ -13,6 +13,7 @@ from playwright.async_api import Page, expect
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.chains.evm.keccak import checksummed
+from kassa.core.money import parse_amount
 from tests.browser.checkouts import (
     BTC,
     ETH,
@@ -22,6 +23,7 @@ from tests.browser.checkouts import (
     ends_soon,
     one_of_each,
     option,
+    patched,
     running_kassa,
     shows,
     sound,
@@ -249,6 +251,30 @@ async def test_a_wallet_in_the_browser_is_asked_for_the_right_chain_and_the_exac
         assert sent["data"] == f"0xa9059cbb{address[2:].lower():0>64}{50 * 10**6:064x}"
     paid = await kassa.until_invoice(invoice, status="settled", flags=[])
     assert paid["amount_over"] == "0.00"
+
+
+async def test_what_is_shown_has_eight_decimals_and_whoever_sends_it_has_paid(
+    kassa: Program, shared_anvil: AnvilNode, page: Page
+) -> None:
+    before = (await kassa.call("GET", "/v1/store"))[1]["spread_percent"]
+    await patched(kassa, spread_percent="3")
+    invoice = await kassa.invoice(payment_options=[ETH])
+    await patched(kassa, spread_percent=before)
+    await page.goto(invoice["checkout_url"])
+    shown = await page.locator(".due .copy").inner_text()
+    due = parse_amount(option(invoice, ETH)["amount_due"], 18)
+    sent = parse_amount(shown, 8) * 10**10
+    assert 0 < sent - due < 10**10
+    assert f"value={sent}" in str(await page.get_by_role("link", name="Open in a wallet").get_attribute("href"))
+    await expect(page.locator(".send .hint")).to_have_count(0)
+    await shared_anvil.fund(option(invoice, ETH)["address"], sent)
+    await shared_anvil.mine(2)
+    await shows(page, "Paid")
+    paid = await kassa.until_invoice(invoice, status="settled", flags=[], amount_over="0.00")
+    assert paid["amount_paid"] == paid["amount"]
+    _, entries = await kassa.call("GET", f"/v1/ledger/entries?invoice_id={invoice['id']}")
+    booked = [line for entry in entries["data"] for line in entry["postings"]]
+    assert {line["account"] for line in booked if "over" in line["account"]} == set()
 
 
 async def test_a_transfer_that_fails_in_its_block_is_said_to_have_and_can_be_sent_again(

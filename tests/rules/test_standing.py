@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kassa.core.money import Asset, format_units
 from kassa.invoices.model import Announced, Decision, Flag, Rule, Standing, Status
+from kassa.invoices.parts import step_of
+from kassa.invoices.policy import Over, Policy
 from kassa.invoices.rules import changes, evaluate, option_due, option_paid, option_to_send, payment_changes
 from kassa.payments.model import Payment, Sight, Tier
 from kassa.payments.model import Status as PaymentStatus
@@ -415,3 +418,39 @@ def test_what_is_paid_exactly_shows_exactly_and_a_late_surplus_decides_nothing()
     standing = evaluate(terms(), [payment(), payment(1_000, number=2, seen=901)], (), view(1_000))
     assert Rule.LATE_FLAG not in standing.rules
     assert evaluate(terms(), [payment()], (), view()).paid_units == 5_000
+
+
+ETHER = Asset("ETH", BTC.network, 18)
+
+
+@given(st.integers(1, 10**9), st.integers(10**10, 10**24), st.lists(st.integers(1, 10**24), max_size=3))
+def test_whoever_types_eight_decimals_pays_the_price_and_not_more(amount: int, due: int, parts: list[int]) -> None:
+    agreed = terms(option(ETHER, due), amount=amount, policy=Policy(over=Over.CREDIT))
+    came = [payment(units, number=number, asset=ETHER, block=90) for number, units in enumerate(parts)]
+    rest = option_due(agreed.options[0], evaluate(agreed, came, (), view()))
+    step = step_of(agreed.options[0], agreed)
+    asked = option_to_send(rest, 1, step)
+    # No more is asked for than half a smallest unit of the price is worth, and as few decimals as that allows.
+    assert (asked % step, 0 <= asked - rest < step) == (0, True)
+    assert step in (1, 10**10)
+    if asked:
+        after = evaluate(agreed, [*came, payment(asked, number=9, asset=ETHER, block=90)], (), view())
+        assert (after.status, after.flags, after.rules) == (Status.SETTLED, (), ())
+        assert (after.paid_units, after.due_units, after.over_units) == (amount, 0, 0)
+        assert sum(split.price for split in after.splits) == sum(parts) + asked
+
+
+def test_a_step_more_than_was_asked_for_is_excess_once() -> None:
+    agreed = terms(option(ETHER, 16_633_333_333_333_334), amount=4_990)
+    asked = option_to_send(16_633_333_333_333_334, 1, step_of(agreed.options[0], agreed))
+    assert format_units(asked, 18) == "0.016633340000000000"
+    crumbs = [payment(10**9, number=number, asset=ETHER, block=90) for number in range(1, 20)]
+    after = evaluate(agreed, [payment(16_633_333_333_333_334, number=0, asset=ETHER, block=90), *crumbs], (), view())
+    assert sum(split.price for split in after.splits) == 16_633_333_333_333_334 + 9 * 10**9
+    assert sum(split.excess for split in after.splits) == 10 * 10**9
+
+
+@pytest.mark.parametrize(("due", "step"), [(10**10 * 2 * 4_990, 1), (10**10 * 2 * 4_990 + 1, 10**10)])
+def test_nothing_is_rounded_that_is_worth_half_a_cent(due: int, step: int) -> None:
+    agreed = terms(option(ETHER, due), amount=4_990)
+    assert step_of(agreed.options[0], agreed) == step

@@ -177,7 +177,7 @@ def _living(
                 {
                     "id": payment["id"], "units": int(payment["units"]), "share": share, "spend": False,
                     "counts": counts.get(kind, Fraction(0)), "settled": status == "settled", "late": kind,
-                    "moment": payment["first_seen_at"], "tie": _tie(payment),
+                    "moment": payment["first_seen_at"], "tie": _tie(payment), "crumb": _crumb(option, invoice),
                 }
             )  # fmt: skip
     for spend in spends:
@@ -185,7 +185,7 @@ def _living(
         living.append(
             {
                 "id": spend["id"], "units": int(spend["units"]), "share": share, "spend": True, "counts": share,
-                "settled": True, "late": "", "moment": spend["made_at"], "tie": (spend["id"],),
+                "settled": True, "late": "", "moment": spend["made_at"], "tie": (spend["id"],), "crumb": 0,
             }
         )  # fmt: skip
     return living, in_flight, was_settled
@@ -215,7 +215,7 @@ def _turn(payment: Row, given: Sequence[str]) -> tuple[Any, ...]:
 def _split(
     living: list[dict[str, Any]], credit: bool, theirs: Sequence[str], accepted: bool
 ) -> dict[str, dict[str, int]]:
-    """Lay the parts end to end, those that are settled first; what lies beyond the price is excess.
+    """Lay the parts end to end, those that are settled first; what lies beyond the price by more than crumbs is excess.
 
     `theirs` are the customer's whole, and take no part in it.
     """
@@ -226,7 +226,8 @@ def _split(
     ordered = [part for part in ordered if part["id"] not in theirs]
     for part in ordered:
         begin, end = end, end + part["share"]
-        inside = (min(end, 1) - min(begin, Fraction(1))) / part["share"] * part["units"]
+        edge = end if 1 < end < 1 + part["crumb"] else Fraction(1)
+        inside = (min(end, edge) - min(begin, edge)) / part["share"] * part["units"]
         price = -(-inside.numerator // inside.denominator)
         rest = part["units"] - price
         if credit or part["spend"]:
@@ -241,6 +242,12 @@ def _split(
         exact = short / last["share"] * last["units"]
         money[last["id"]]["under"] = -(-exact.numerator // exact.denominator)
     return money
+
+
+def _crumb(option: Row, invoice: Row) -> Fraction:
+    """Return the share of the price that payers are asked too much at most, so that eight decimals suffice."""
+    share = Fraction(10 ** option["decimals"], 10**8) / int(option["due_units"])
+    return share if option["decimals"] > 8 and share * int(invoice["amount_units"]) < Fraction(1, 2) else Fraction(0)
 
 
 def _status(decisions: Sequence[str], sums: Mapping[str, Fraction], enough: Fraction, over: bool) -> str:

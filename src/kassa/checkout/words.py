@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kassa.checkout.languages import Language
+from kassa.core.money import parse_amount, typed_step
 from kassa.invoices.model import Terms
 from kassa.invoices.policy import Over, Short
 from kassa.stores.branding import Branding
@@ -72,7 +73,8 @@ def payment_words(payment: Json, said: Language) -> str:
 
 def least(option: Json, terms: Terms, said: Language) -> tuple[str, ...]:
     """Say why more is asked for than is missing, and what becomes of what is over; nothing where it is not."""
-    if option["amount_to_send"] == option["amount_due"]:
+    due, to_send = (parse_amount(option[name], option["decimals"]) for name in ("amount_due", "amount_to_send"))
+    if to_send - due < typed_step(option["decimals"]):
         return ()
     rest = f"{trimmed(option['amount_due'])} {option['symbol']}"
     why = said.say("Only {rest} is missing, but this is the smallest payment that the network carries.", rest=rest)
@@ -150,8 +152,7 @@ def _closed(invoice: Json, said: Language) -> State:
         said.say("This page opens again by itself."),
     )
     if _is_paid(invoice):
-        paid = said.money(invoice["amount_paid"], invoice["currency"])
-        texts = (said.say("{paid} of {price} arrived.", paid=paid, price=_price(invoice, said)), *texts)
+        texts = (*_arrived(invoice, said), *texts)
     return State(said.say("Closed for now"), texts, "bad", True, True)
 
 
@@ -171,8 +172,7 @@ def _undecided(invoice: Json, said: Language) -> State:
         said.say("If you have sent something already, it is not lost: it is recorded, and the shop decides."),
     )
     if _is_paid(invoice):
-        paid = said.money(invoice["amount_paid"], invoice["currency"])
-        texts = (said.say("{paid} of {price} arrived.", paid=paid, price=_price(invoice, said)), *texts)
+        texts = (*_arrived(invoice, said), *texts)
     return State(said.say("The time is over"), texts, "bad", False, True)
 
 
@@ -198,11 +198,7 @@ def _expired(invoice: Json, terms: Terms, said: Language) -> State:
         text = said.say("It came after the time was over. The shop knows of it and decides; please contact it.")
         return State(said.say("Your payment came too late"), (text,), "bad", False, waiting)
     if _is_paid(invoice):
-        paid = said.money(invoice["amount_paid"], invoice["currency"])
-        texts = (
-            said.say("{paid} of {price} arrived.", paid=paid, price=_price(invoice, said)),
-            _shortage(terms, said),
-        )
+        texts = (*_arrived(invoice, said), _shortage(terms, said))
         return State(said.say("Not fully paid in time"), texts, "bad", False, waiting)
     texts = (
         said.say("Please do not pay any more; ask the shop for a new invoice."),
@@ -214,6 +210,19 @@ def _expired(invoice: Json, terms: Terms, said: Language) -> State:
         ),
     )
     return State(said.say("The time is over"), texts, "bad", False, waiting)
+
+
+def _arrived(invoice: Json, said: Language) -> tuple[str, ...]:
+    """Say what arrived, and what is missing in the asset: in the price's currency it may be too little to write."""
+    paid = said.money(invoice["amount_paid"], invoice["currency"])
+    arrived = said.say("{paid} of {price} arrived.", paid=paid, price=_price(invoice, said))
+    used = (option for option in invoice["payment_options"] if option["amount_paid"].strip("0."))
+    missing = (
+        said.say("{rest} is missing.", rest=f"{trimmed(option['amount_due'])} {option['symbol']}")
+        for option in used
+        if option["amount_due"].strip("0.")
+    )
+    return arrived, *list(missing)[:1]
 
 
 def _excess(invoice: Json, terms: Terms, said: Language) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from kassa.core.errors import FieldFault, Invalid
 
 MAX_DIGITS = 60  # of a written amount; 2**256 has 78, but no invoice is priced there
 MAX_UNITS = 10**78 - 1  # numeric(78,0)
+TYPED_DECIMALS = 8
+"""Exchanges and many wallets take no more decimals of an amount, whatever the asset has."""
 
 # Decimals that differ from two, from ISO 4217; then what is priced like a currency without being in it.
 _DECIMALS = (
@@ -96,6 +98,11 @@ def format_units(units: int, decimals: int) -> str:
         return sign + digits
     digits = digits.rjust(decimals + 1, "0")
     return f"{sign}{digits[:-decimals]}.{digits[-decimals:]}"
+
+
+def typed_step(decimals: int) -> int:
+    """Return the smallest units of an asset in the least amount that can be typed everywhere; 1 where it has so few."""
+    return int(10 ** max(0, decimals - TYPED_DECIMALS))
 
 
 def parse_rate(text: str) -> Fraction:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
 
+from kassa.core.money import typed_step
 from kassa.customers.model import Spend
 from kassa.invoices.model import Cause, Option, Split, Terms
 from kassa.payments.model import Payment, PaymentStanding, Status
@@ -27,7 +28,7 @@ class Part:
 
     `share` is its exact share of the price by value; `counts` is how much of the price it completes: nothing where it
     is late and not accepted, or `given` back to the customer, and no less than at the locked rate where it is late and
-    accepted.
+    accepted. Less than `crumb` of the price is over where what was asked for was rounded up.
     """
 
     id: Cause
@@ -37,6 +38,7 @@ class Part:
     settled: bool
     lateness: Lateness
     spend: bool = False
+    crumb: Fraction = Fraction(0)
     given: bool = False
 
 
@@ -90,7 +92,7 @@ def allocate(parts: Sequence[Part], *, give_back: bool, credit_excess: bool, acc
     in for what may be lost. What belongs to the price is rounded UP to whole units, in the merchant's favour.
     `give_back` credits everything, and what was given back before fills no price; the excess of a spend always goes
     back. With `accept_short`, the last settled part also says what is missing from the price, in its own units (rounded
-    up).
+    up). Less than a part's `crumb` too much is price as well: so much was asked for.
     """
     left = Fraction(1)
     splits = []
@@ -99,8 +101,10 @@ def allocate(parts: Sequence[Part], *, give_back: bool, credit_excess: bool, acc
         if give_back or part.given:
             splits.append(Split(part.id, 0, 0, part.units))
             continue
-        price = part.units if part.share <= left else _ceil(part.units * left / part.share)
-        left = max(Fraction(0), left - part.share)
+        room = max(left, Fraction(0))
+        whole = part.share <= room or part.share < left + part.crumb
+        price = part.units if whole else _ceil(part.units * room / part.share)
+        left -= part.share
         rest = part.units - price
         if credit_excess or part.spend:
             splits.append(Split(part.id, price, 0, rest))
@@ -113,6 +117,15 @@ def allocate(parts: Sequence[Part], *, give_back: bool, credit_excess: bool, acc
         short = _ceil(last.units * missing / last.share)
         splits[kept[-1]] = replace(splits[kept[-1]], short=short)
     return tuple(splits)
+
+
+def step_of(option: Option, terms: Terms) -> int:
+    """Return the units of which what is asked for is a multiple, rounded up, so that whoever types it pays in full.
+
+    One where the most that is over by that would be worth half a smallest unit of the price, or more.
+    """
+    step = typed_step(option.asset.decimals)
+    return step if 2 * step * terms.amount_units < option.due_units else 1
 
 
 def share_of(option: Option, payment: Payment, terms: Terms) -> Fraction:
@@ -148,7 +161,9 @@ def _paid(terms: Terms, option: Option, payment: Payment, standing: PaymentStand
         Lateness.IN_TIME: share,
         Lateness.ACCEPTED: max(share, Fraction(payment.units, option.due_units)),
     }.get(late, Fraction(0))
-    return Part(payment.id, payment.units, share, counts, standing.status is Status.SETTLED, late)
+    step = step_of(option, terms)
+    crumb = Fraction(step, option.due_units) if step > 1 else Fraction(0)
+    return Part(payment.id, payment.units, share, counts, standing.status is Status.SETTLED, late, crumb=crumb)
 
 
 def _spent(option: Option, spend: Spend) -> Part:

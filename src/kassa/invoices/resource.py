@@ -11,6 +11,7 @@ from kassa.core.money import format_rate, format_units
 from kassa.customers.model import Spend
 from kassa.customers.resource import spend_resource
 from kassa.invoices.model import Option, Standing, Terms, Withheld
+from kassa.invoices.parts import step_of
 from kassa.invoices.policy import policy_resource
 from kassa.invoices.rules import option_due, option_paid, option_to_send
 from kassa.payments.model import Payment
@@ -109,7 +110,7 @@ def _origin(payment: Payment, option: Option | None) -> tuple[str | None, dateti
 def _option(option: Option, shown: Shown) -> dict[str, Any]:
     asset, face, withheld = option.asset, shown.faces.get(option.asset.id), shown.withheld.get(option.asset.id)
     due = option_due(option, shown.standing)
-    to_send = option_to_send(due, 1 if face is None else face.least_units)
+    to_send = option_to_send(due, 1 if face is None else face.least_units, step_of(option, shown.terms))
     return {
         "asset": asset.id,
         "symbol": asset.symbol,

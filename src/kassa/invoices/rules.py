@@ -166,12 +166,13 @@ def option_due(option: Option, standing: Standing) -> int:
     return -(-exact.numerator // exact.denominator)
 
 
-def option_to_send(due_units: int, least_units: int) -> int:
+def option_to_send(due_units: int, least_units: int, step_units: int = 1) -> int:
     """Return the units that a payer is asked to send where so many are due: no less than the network carries.
 
-    Rounded UP, in the merchant's favour; what is over is the policy's. A rest that the tolerance covers is not due.
+    Rounded UP to whole steps, in the merchant's favour; less than a step too much is price, what is over by more is the
+    policy's. A rest that the tolerance covers is not due.
     """
-    return max(due_units, least_units) if due_units else 0
+    return max(-(-due_units // step_units) * step_units, least_units) if due_units else 0
 
 
 def _status(decision: Decision | None, sums: Tally, enough: Fraction, *, time_over: bool) -> Status:

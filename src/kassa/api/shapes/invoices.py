@@ -93,7 +93,11 @@ class PaymentOption(Struct):
     amount_paid: Amount
     amount_due: Amount
     amount_to_send: Annotated[
-        Amount, Meta(description="What `uri` asks for: what is due, or where the network carries no less, the least.")
+        Amount,
+        Meta(
+            description="What `uri` asks for: what is due, rounded up to the 8 decimals that can be typed everywhere; "
+            "or where the network carries no less, the least."
+        ),
     ]
     rate: Amount
     rate_source: str
