@@ -85,7 +85,7 @@ async def test_e24_many_guesses_at_one_person_are_told_to_their_store(premises: 
     await premises.member(Role.OWNER)
     now, pool = premises.clock.now(), premises.house.database.pool
     await pool.execute(
-        "insert into sign_in_tries values ('person owner@shop.example', 40, $1, $1)", now + timedelta(minutes=5)
+        "insert into sign_in_tries values ('person owner@shop.example', 40, $1, $2)", now, now + timedelta(minutes=5)
     )
     stranger = premises.visitor()
     await stranger.open("/dashboard/sign-in")

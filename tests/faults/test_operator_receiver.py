@@ -19,7 +19,7 @@ from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.house import House
 from kassa.settings import Alerts, Settings
-from kassa.webhooks.rules import sign
+from kassa.webhooks.rules import LONGEST_WAITS, sign
 from kassa.workers.tell_operator import tell_operator
 from tests.house import build_house
 from tests.tools.sink import Sink, status
@@ -96,8 +96,9 @@ async def test_a_storm_of_one_kind_keeps_no_other_alert_waiting(database: Databa
             storm = Finding(Kind.ADDRESS_MISMATCH, f"inv_{n}", Severity.CRITICAL, "why")
             await alerts.open_alert(tx, storm, now + timedelta(milliseconds=n))
         await alerts.open_alert(tx, BROKEN, now + timedelta(seconds=1))
-        first = await claim(tx, now + timedelta(seconds=2), now + timedelta(seconds=32), timedelta(hours=72))
-        second = await claim(tx, now + timedelta(seconds=2), now + timedelta(seconds=32), timedelta(hours=72))
+        asked = now + timedelta(seconds=2), now + timedelta(seconds=32), timedelta(hours=72), LONGEST_WAITS
+        first = await claim(tx, *asked)
+        second = await claim(tx, *asked)
     assert len(first) == len(second) == MOST
     assert BROKEN.kind in {each.alert.finding.kind for each in first}
     assert {each.alert.id for each in first}.isdisjoint(each.alert.id for each in second)

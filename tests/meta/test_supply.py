@@ -104,6 +104,12 @@ def test_e45_no_unit_reaches_more_than_its_role_asks(unit: str, denied: str, all
     assert (found["IPAddressDeny"], found.get("IPAddressAllow", "")) == (denied, allowed)
 
 
+@pytest.mark.parametrize("unit", ["kassa@.service", "kassa-backup.service"])
+def test_no_unit_starts_before_the_clock_is_set_where_something_sets_it(unit: str) -> None:
+    lines = (ROOT / "ops" / "systemd" / unit).read_text("utf-8").splitlines()
+    assert any(line.startswith("After=") and "time-sync.target" in line.split("=")[1].split() for line in lines)
+
+
 def test_the_backup_unit_writes_where_systemd_makes_a_folder() -> None:
     lines = (ROOT / "ops" / "systemd" / "kassa-backup.service").read_text("utf-8").splitlines()
     found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))

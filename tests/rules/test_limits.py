@@ -45,8 +45,18 @@ def test_who_waits_as_told_is_let_in_and_not_a_second_sooner(current: int, previ
         assert wait_seconds(rolled(tally, limit, sooner), limit, sooner) > 0
 
 
-def test_a_clock_that_is_set_back_opens_no_new_window() -> None:
-    assert rolled(Tally(600, 10, 3), LIMIT, 30) == Tally(600, 10, 3)
+@pytest.mark.parametrize("seconds", [1, 10, 60])
+def test_a_clock_that_is_set_back_by_seconds_opens_no_new_window(seconds: int) -> None:
+    assert rolled(Tally(600, 10, 3), LIMIT, 600 - seconds) == Tally(600, 10, 3)
+
+
+@pytest.mark.parametrize("back", [61, 3_600, 30 * 86_400])
+def test_a_window_that_is_yet_to_come_is_over(back: int) -> None:
+    now = 30 * 86_400
+    assert rolled(Tally(now + back, 10, 3), LIMIT, now) == Tally(now)
+    hour = Limit(10, 3_600)
+    assert rolled(Tally(now + back, 10, 3), hour, now) == Tally(now)
+    assert wait_seconds(rolled(Tally(now + back, 10, 3), hour, now), hour, now) == 0
 
 
 def test_no_limit_lets_everything_in() -> None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kassa.alerts.seen import Beat
+from kassa.core.ahead import AHEAD
 from kassa.db.pool import Tx
 
 
@@ -12,12 +13,14 @@ async def begin(tx: Tx, name: str, every_seconds: int, now: datetime) -> bool:
     """Take a detector's next run if one is due; whoever asks at the same time is told that it is not."""
     taken = await tx.fetchval(
         """insert into detectors (name, every_seconds, begun_at) values ($1, $2, $3)
-           on conflict (name) do update set begun_at = $3, every_seconds = $2 where detectors.begun_at <= $4
+           on conflict (name) do update set begun_at = $3, every_seconds = $2
+           where detectors.begun_at <= $4 or detectors.begun_at > $5
            returning name""",
         name,
         every_seconds,
         now,
         now - timedelta(seconds=every_seconds),
+        now + AHEAD,
     )
     return taken is not None
 
@@ -47,6 +50,17 @@ async def end(tx: Tx, name: str, every_seconds: int, findings: int, now: datetim
         every_seconds,
         now,
         findings,
+    )
+
+
+async def pull_back(tx: Tx, now: datetime) -> None:
+    """Take what a clock that was ahead has noted for noted now: who looks no more is silent from here on."""
+    await tx.execute(
+        """update detectors set ended_at = case when ended_at > $1 then $1 else ended_at end,
+               enlisted_at = case when enlisted_at > $1 then $1 else enlisted_at end
+           where ended_at > $2 or enlisted_at > $2""",
+        now,
+        now + AHEAD,
     )
 
 

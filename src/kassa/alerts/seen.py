@@ -211,11 +211,6 @@ class Beat:
     ended_at: datetime | None
     findings: int | None
 
-    @property
-    def last_at(self) -> datetime | None:
-        """The last moment at which nothing was wrong with it."""
-        return max((at for at in (self.enlisted_at, self.ended_at) if at is not None), default=None)
-
 
 @dataclass(frozen=True, slots=True)
 class Unrecorded:

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
 from kassa.alerts.seen import Beat, Compared, Ordered, Queue, Sending, UnpaidRun, Unrecorded
+from kassa.core.ahead import AHEAD
 from kassa.core.ids import StoreId
 from kassa.core.money import Asset
 from kassa.rates.model import Alarm, AlarmKind
@@ -178,12 +179,14 @@ def silent(
 ) -> list[str]:
     """Return the detectors that have not looked for three times as long as they should, or never.
 
-    The first start since the last look gives them as long again, unless `strictly`.
+    The first start since the last look gives them as long again, unless `strictly`. What a clock that was ahead has
+    noted is no look.
     """
     missing = []
     for name, every in sorted(expected.items()):
         beat = beats.get(name)
-        last = None if beat is None else beat.ended_at if strictly else beat.last_at
+        noted = () if beat is None else (beat.ended_at,) if strictly else (beat.ended_at, beat.enlisted_at)
+        last = max((at for at in noted if at is not None and at <= now + AHEAD), default=None)
         if last is None or now - last > _LATE_RUNS * timedelta(seconds=every) + _LATE_BY:
             missing.append(name)
     return missing

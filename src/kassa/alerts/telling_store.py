@@ -6,9 +6,12 @@ from datetime import datetime, timedelta
 
 import kassa.alerts.store as alerts
 from kassa.alerts.model import Alert
+from kassa.core.ahead import AHEAD
 from kassa.db.pool import Tx
 
 MOST = 20
+_IS_DUE = """(tell_at <= $1
+    or tell_at - make_interval(secs => ($6::int[])[least(tell_attempts, cardinality($6) - 1) + 1]) > $5)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +30,33 @@ class Telling:
         return self.alert.closed_at if self.closing and self.alert.closed_at else self.alert.opened_at
 
 
-async def claim(tx: Tx, now: datetime, until: datetime, oldest: timedelta) -> Sequence[Telling]:
+async def claim(
+    tx: Tx, now: datetime, until: datetime, oldest: timedelta, longest_waits: Sequence[int]
+) -> Sequence[Telling]:
     """Take what is due to be told, oldest first; nobody else does before `until`. What ended long ago is left out.
 
-    Kinds take turns: a thousand alerts of one kind do not keep the first of another waiting.
+    Kinds take turns: a thousand alerts of one kind do not keep the first of another waiting. `longest_waits`: seconds
+    after which what failed 0, 1, … times is tried again at the latest; what is to wait longer was put off by a clock
+    that was ahead.
     """
     rows = await tx.fetch(
-        """update alerts set tell_at = $2, tell_attempts = tell_attempts + 1 where id in (
+        f"""update alerts set tell_at = $2, tell_attempts = tell_attempts + 1 where id in (
                select id from alerts join (
                    select id, row_number() over (partition by kind order by id) as turn from alerts
                    where (told_opened_at is null or (closed_at is not null and told_closed_at is null))
-                     and tell_at <= $1 and (closed_at is null or closed_at > $3)
+                     and {_IS_DUE} and (closed_at is null or closed_at > $3)
                ) due using (id)
-               where tell_at <= $1
+               where {_IS_DUE}
                order by turn, id limit $4 for update of alerts skip locked)
            returning id, told_opened_at is not null as closing, tell_attempts - 1 as attempts,
                exists (select from restores r where coalesce(r.caught_up_at, 'infinity') >
-                   case when told_opened_at is null then opened_at else closed_at end) as restored""",
+                   case when told_opened_at is null then opened_at else closed_at end) as restored""",  # noqa: S608  # constants of this file
         now,
         until,
         now - oldest,
         MOST,
+        now + AHEAD,
+        list(longest_waits),
     )
     return [
         Telling(await alerts.get(tx, None, row["id"]), row["closing"], row["attempts"], row["restored"])

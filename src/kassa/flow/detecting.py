@@ -9,6 +9,7 @@ import kassa.alerts.holdings_store as holdings
 import kassa.alerts.record_store as records
 import kassa.alerts.seen_store as seen
 import kassa.alerts.service_seen_store as services
+import kassa.ledger.audit_store as audits
 import kassa.rates.spread_store as spreads
 import kassa.rates.store as rates
 from kassa.alerts import chain_rules, money_rules, service_rules
@@ -153,6 +154,8 @@ async def _queues(tx: Tx, _house: House, now: datetime) -> list[Finding]:
 
 
 async def _watch(tx: Tx, house: House, now: datetime) -> list[Finding]:
+    await detectors.pull_back(tx, now)
+    await audits.pull_back(tx, now)
     beats, compared = await detectors.beats(tx), await services.compared(tx)
     mine = [each for each in compared if each.network in house.chains]
     every = house.settings.books.reconcile_seconds

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from asyncpg import Record
 
+from kassa.core.ahead import AHEAD
 from kassa.core.audits import Claim, Movement
 from kassa.core.facts import BlockRef
 from kassa.db.pool import Tx
@@ -75,13 +76,25 @@ async def begin(tx: Tx, network: str, now: datetime, every: timedelta) -> bool:
     """Take the next run of a network if one is due; whoever asks at the same time is told that it is not."""
     taken = await tx.fetchval(
         """insert into reconciliations (network, begun_at, first_at) select id, $2, $2 from networks where id = $1
-           on conflict (network) do update set begun_at = $2 where reconciliations.begun_at <= $2 - $3::interval
+           on conflict (network) do update set begun_at = $2
+           where reconciliations.begun_at <= $2 - $3::interval or reconciliations.begun_at > $4
            returning network""",
         network,
         now,
         every,
+        now + AHEAD,
     )
     return taken is not None
+
+
+async def pull_back(tx: Tx, now: datetime) -> None:
+    """Take what a clock that was ahead has noted for noted now: books not compared since are old from here on."""
+    await tx.execute(
+        """update reconciliations set ended_at = case when ended_at > $1 then $1 else ended_at end,
+               first_at = case when first_at > $1 then $1 else first_at end where ended_at > $2 or first_at > $2""",
+        now,
+        now + AHEAD,
+    )
 
 
 async def record(

@@ -18,7 +18,7 @@ from kassa.core.errors import Throttled
 from kassa.db.faults import DATABASE_AWAY
 from kassa.db.pool import Database
 from kassa.limits.model import Kind, Limit, Tally
-from kassa.limits.rules import Room, rolled, room_of, wait_seconds
+from kassa.limits.rules import Room, is_ahead, rolled, room_of, wait_seconds
 from kassa.limits.store import Window
 
 FLUSH_SECONDS = 1.0
@@ -92,7 +92,7 @@ class Limiter:
         known = await counts.since(database.pool, clock.now() - timedelta(seconds=2 * reach))
         for (kind, subject, start), count in sorted(known.items(), key=lambda each: each[0][2]):
             limit = self._limits.get(Kind(kind)) if kind in _NAMES else None
-            if limit is not None:
+            if limit is not None and not is_ahead(start, second):
                 tally = rolled(self._known(Kind(kind), subject) or Tally(start), limit, start)
                 self._keep(Kind(kind), subject, rolled(Tally(start, count, tally.previous), limit, second))
 

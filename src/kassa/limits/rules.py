@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
 
+from kassa.core.ahead import AHEAD
 from kassa.limits.model import Kind, Limit, Tally
 
 MOST_ISSUED = 20_000
@@ -17,9 +18,16 @@ Room = tuple[Kind, bool]
 def rolled(tally: Tally, limit: Limit, now: int) -> Tally:
     """Return a tally as it stands in the window of `now`."""
     start = now - now % limit.seconds
-    if start <= tally.start:  # a clock that was set back counts on in the window it has reached
+    if is_ahead(tally.start, now):
+        return Tally(start)
+    if start <= tally.start:  # a clock that was set back a little counts on in the window it has reached
         return tally
     return Tally(start, 0, tally.current if start - tally.start == limit.seconds else 0)
+
+
+def is_ahead(start: int, now: int) -> bool:
+    """Tell whether a window was counted by a clock that was ahead: nobody waits until it comes."""
+    return start > now + AHEAD.total_seconds()
 
 
 def wait_seconds(tally: Tally, limit: Limit, now: int) -> int:

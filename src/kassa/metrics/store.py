@@ -62,7 +62,8 @@ select (select count(*) from differences where closed_at is null) as differences
         where datname = current_database() and state <> 'idle' and backend_type = 'client backend'
             and application_name <> 'pg_dump') as longest
 """
-_BACKUP = "select extract(epoch from now() - max(made_at))::float8 from backups"
+# One of a clock that was ahead is as doubtful as it is far away.
+_BACKUP = "select abs(extract(epoch from now() - max(made_at)))::float8 from backups"
 _ALERTS = "select kind, severity, count(*) as number from alerts where closed_at is null group by 1, 2"
 _RECONCILED = """
 select network, extract(epoch from now() - ended_at)::float8 as age from reconciliations where network = any($1::text[])

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from kassa.core.ahead import AHEAD
 from kassa.core.errors import FieldFault, Invalid
 from kassa.people.model import Invitation, Role, Session, Stage
 
@@ -171,7 +172,7 @@ def is_alive(session: Session, now: datetime) -> bool:
 
 def is_fresh(session: Session, now: datetime) -> bool:
     """Tell whether the person proved who they are so lately that sensitive things may be changed."""
-    return session.proven_at is not None and now < session.proven_at + FRESH
+    return session.proven_at is not None and now - FRESH < session.proven_at <= now + AHEAD
 
 
 def question(session: Session, now: datetime) -> bytes | None:

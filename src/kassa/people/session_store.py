@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from kassa.core.ahead import AHEAD
 from kassa.core.ids import PersonId, StoreId, new_id
 from kassa.db.pool import Tx
 from kassa.people.model import Person, Role, Session, Stage
@@ -174,14 +175,17 @@ async def note_place(tx: Tx, place: str, now: datetime) -> None:
 
 
 async def _held(tx: Tx, subject: str, now: datetime) -> Any:  # asyncpg's record
-    """Return the tries of a subject, locked."""
+    """Return the tries of a subject, locked. A pause that a clock began which was ahead begins now."""
     return await tx.fetchrow(
         """insert into sign_in_tries as t (subject, tries, last_at, free_at) values ($1, 0, $2, $2)
-           on conflict (subject) do update set tries = case when t.last_at < $3 then 0 else t.tries end
+           on conflict (subject) do update set tries = case when t.last_at < $3 then 0 else t.tries end,
+               last_at = case when t.last_at > $4 then $2 else t.last_at end,
+               free_at = case when t.last_at > $4 then $2 + (t.free_at - t.last_at) else t.free_at end
            returning subject, tries, free_at""",
         subject,
         now,
         now - FORGOTTEN,
+        now + AHEAD,
     )
 
 

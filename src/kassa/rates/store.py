@@ -146,7 +146,8 @@ async def take_lease(tx: Tx, holder: str, seconds: int) -> int | None:
     """Become the one process that asks the sources; return the fence, or None while another one's lease runs."""
     fence: int | None = await tx.fetchval(
         """update rate_fetching set fence = fence + 1, holder = $1, lease_until = now() + make_interval(secs => $2)
-           where lease_until is null or lease_until <= now() returning fence""",
+           where lease_until is null or lease_until <= now()
+               or lease_until > now() + make_interval(secs => $2 + 60) returning fence""",
         holder,
         seconds,
     )

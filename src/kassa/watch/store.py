@@ -7,6 +7,7 @@ from typing import Any
 
 from asyncpg.pool import Pool
 
+from kassa.core.ahead import AHEAD
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import LeaseLost
 from kassa.core.facts import BlockRef, Tip
@@ -56,11 +57,13 @@ async def register(tx: Tx, network: str, chain: str) -> None:
 async def take_lease(tx: Tx, network: str, holder: str, seconds: int) -> Position | None:
     """Become the one follower of a network, or return None while another one's lease runs.
 
-    By the database's clock. Each taking raises the fence: whoever held the lease before can commit nothing more.
+    By the database's clock; a lease that ends later than any could was given while that was ahead, and is over. Each
+    taking raises the fence: whoever held the lease before can commit nothing more.
     """
     row = await tx.fetchrow(
         f"""update networks set fence = fence + 1, holder = $2, lease_until = now() + make_interval(secs => $3)
-            where id = $1 and (lease_until is null or lease_until <= now()) returning {_POSITION}""",
+            where id = $1 and (lease_until is null or lease_until <= now()
+                or lease_until > now() + make_interval(secs => $3 + 60)) returning {_POSITION}""",
         network,
         holder,
         seconds,
@@ -141,8 +144,14 @@ async def note_final(tx: Tx, network: str, height: int, now: datetime) -> None:
 
 
 async def note_observed(tx: Tx, network: str, moment: datetime) -> None:
-    """Note that everything the node had at a moment has been seen; the moment never goes back."""
-    await tx.execute("update networks set observed_at = greatest(observed_at, $2) where id = $1", network, moment)
+    """Note that everything the node had at a moment has been seen; only one that is yet to come is taken back."""
+    await tx.execute(
+        "update networks set observed_at = case when observed_at > $3 then $2 else greatest(observed_at, $2) end"
+        " where id = $1",
+        network,
+        moment,
+        moment + AHEAD,
+    )
 
 
 async def note_left(tx: Tx, networks: Collection[str], now: datetime) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 from kassa.alerts import store as alerts
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
-from kassa.core.ids import WebhookId
+from kassa.core.ahead import AHEAD
+from kassa.core.ids import WebhookId, first_id
 from kassa.core.secret import Secret
 from kassa.db.pool import Tx
 from kassa.events.model import Event
 from kassa.webhooks.model import Claimed, Delivered, GaveUp, Gone, Lane, Postponed, Result, RetryAt
-from kassa.webhooks.rules import GIVE_UP_AFTER
+from kassa.webhooks.rules import GIVE_UP_AFTER, LONGEST_WAITS
 from kassa.webhooks.store import hold
 
 TRAIN = 20
@@ -119,9 +120,32 @@ from made m where d.id = m.id and (d.state = 'due' or m.state = 'delivered')
 """
 
 
+# What is claimed may be under way: its claim begins now.
+_PULL_BACK = """
+update deliveries set due_at = case when claimed_until is null then $1::timestamptz else $3 end,
+    claimed_until = case when claimed_until is not null then $3::timestamptz end
+where id in (
+    select id from deliveries where state = 'due' and id >= $2
+    and due_at > $4 and (due_at = created_at
+        or due_at - make_interval(secs => ($5::int[])[least(attempts, cardinality($5) - 1) + 1]) > $4)
+    order by id for update skip locked
+)
+"""
+
+
 async def lanes(tx: Tx, after: str, limit: int) -> list[Lane]:
     """Return up to `limit` lanes that have something to send, now or later, by name from behind `after`."""
     return [Lane(row["lane"], row["due_at"]) for row in await tx.fetch(_LANES, after, limit)]
+
+
+async def pull_back(tx: Tx, now: datetime, until: datetime, *, whole: bool = False) -> None:
+    """Let nothing wait for a moment that a clock named which was ahead; `until`: as for `claim`.
+
+    Looks through what was made later than now, which costs little, or (`whole`) through all that waits.
+    """
+    later = now + AHEAD
+    since = "" if whole else first_id("dlv", later)
+    await tx.execute(_PULL_BACK, now, since, until, later, list(LONGEST_WAITS))
 
 
 async def claim(tx: Tx, room: Mapping[str, int], now: datetime, until: datetime) -> list[tuple[Claimed, ...]]:

@@ -26,6 +26,8 @@ HOLD_ATTEMPTS: Final = 4
 """Up to this many failed attempts of an event hold back the later events of the same invoice."""
 PAUSES: Final = (5, 30, 120, 600, 1800, 3600, 7200, 14400, 21600, 28800)
 """Seconds before the second, third, … attempt, before jitter; the last one repeats until 72 h are over."""
+LONGEST_WAITS: Final = tuple(max(seconds, PAUSES[HOLD_ATTEMPTS - 1]) * 6 // 5 for seconds in (0, *PAUSES))
+"""Seconds after which a delivery that failed 0, 1, … times is tried again at the latest; it may wait for another's."""
 EXCERPT_BYTES = 1024
 
 _SCHEME: Final = "whsec_"

@@ -18,7 +18,7 @@ async def detect(house: House, detector: flow.Detector, started_at: datetime) ->
     """
     while True:
         now = house.clock.now()
-        if not detector.patient or now - started_at >= PATIENCE:
+        if not detector.patient or abs(now - started_at) >= PATIENCE:
             await _look(house, detector, now)
         await asyncio.sleep(LOOK_SECONDS)
 

@@ -301,7 +301,7 @@ class Follower:
 
     async def _look_at_contracts(self) -> None:
         now = self._house.clock.now()
-        if self._vetted_at is not None and now - self._vetted_at < CONTRACTS_EVERY:
+        if self._vetted_at is not None and abs(now - self._vetted_at) < CONTRACTS_EVERY:
             return
         seen = await self._source.contracts()
         decimals = {asset.id: asset.decimals for asset in self._house.chains[self._network.name].assets}
@@ -372,7 +372,7 @@ class Follower:
         most = _ANSWERING_PAUSE_SECONDS if self._answering else _MAX_PAUSE_SECONDS
         self._pause = min(most, max(0.25, self._pause * 2))
         log.warning("the node did not answer", network=self._network.name, fault=str(fault), again_in=self._pause)
-        if self._house.clock.now() - self._heard_at > UNREACHABLE_AFTER and self._position.state != "halted":
+        if abs(self._house.clock.now() - self._heard_at) > UNREACHABLE_AFTER and self._position.state != "halted":
             await self._put_state(None, "unreachable", str(fault))
 
     async def _refuse(self, fault: ChainInvalid) -> None:

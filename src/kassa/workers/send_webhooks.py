@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from secrets import randbelow
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from kassa import measures, tracing
+from kassa.core.ahead import AHEAD
 from kassa.core.correlation import correlated
 from kassa.core.crashpoint import crashpoint
 from kassa.db.pool import Tx
@@ -32,6 +33,7 @@ FINISH_SECONDS = 7
 """Of the ten within which a process must be gone, for posts under way; one that is cut off is sent again."""
 POSTS = 256
 """Posts under way in this process; at most half of them for one store."""
+PULL_BACK_EVERY = timedelta(seconds=1)
 BATCH = 50
 FIRST_WIDTH, MAX_WIDTH = 4, 32
 """Posts under way in one lane: at first, and for a receiver that keeps taking them. One that is mute gets one."""
@@ -77,6 +79,7 @@ class _Sender:
         self._waking: asyncio.TimerHandle | None = None
         self._behind = ""  # the lane at which the next turn goes on
         self._ending = False
+        self._looked_at = datetime.max.replace(tzinfo=UTC)  # for what waits for a moment that is too far away
         self._verbose = house.settings.log.level == "debug"
 
     async def finish(self, recorder: asyncio.Task[None]) -> None:
@@ -134,6 +137,9 @@ class _Sender:
     async def _take(self, tx: Tx) -> tuple[list[Published], list[tuple[Claimed, ...]]]:
         published = await events.number(tx)
         now = self._house.clock.now()
+        if not timedelta() <= now - self._looked_at < PULL_BACK_EVERY:
+            await queue.pull_back(tx, now, now + LEASE, whole=now < self._looked_at - AHEAD)
+            self._looked_at = now
         # Round the lanes from where the last turn ended, so that each gets its turn however many there are.
         for behind in dict.fromkeys((self._behind, "")):
             after = behind

@@ -16,7 +16,7 @@ from kassa.core.clock import rfc3339
 from kassa.house import House
 from kassa.webhooks.model import Delivered, RetryAt
 from kassa.webhooks.poster import Poster
-from kassa.webhooks.rules import GIVE_UP_AFTER, outcome, sign
+from kassa.webhooks.rules import GIVE_UP_AFTER, LONGEST_WAITS, outcome, sign
 
 log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ async def tell_operator(house: House) -> None:
         while True:
             now = house.clock.now()
             found = await house.database.run(
-                lambda tx, now=now: telling.claim(tx, now, now + LEASE, GIVE_UP_AFTER)  # type: ignore[misc]
+                lambda tx, now=now: telling.claim(tx, now, now + LEASE, GIVE_UP_AFTER, LONGEST_WAITS)  # type: ignore[misc]
             )
             async with asyncio.TaskGroup() as posts:
                 for each in found:

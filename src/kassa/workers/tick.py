@@ -26,11 +26,12 @@ async def tick(house: House) -> None:
             done = await house.database.run_to_end(lambda tx, now=now: flow.on_deadlines(tx, house, now, BATCH))  # type: ignore[misc]
         done = max(done, await house.database.run(lambda tx, now=now: flow.on_link_deadlines(tx, house, now, BATCH)))  # type: ignore[misc]
         await house.database.run(lambda tx, now=now: flow.on_wallet_changes(tx, house, now))  # type: ignore[misc]
-        if now - forgotten_at > _FORGET_EVERY:
+        # Also where the clock was set back: else neither were done until it is as late again.
+        if abs(now - forgotten_at) > _FORGET_EVERY:
             await house.database.run(lambda tx, now=now: stores.forget_answers(tx, now - KEEP_ANSWERS))  # type: ignore[misc]
             await house.database.run(watch.note_caught_up)
             forgotten_at = now
-        if now - noted_at >= _NOTED_EVERY:
+        if abs(now - noted_at) >= _NOTED_EVERY:
             await house.database.run(lambda tx, now=now: flow.note_round(tx, house, flow.DEADLINES, now))  # type: ignore[misc]
             noted_at = now
         if done < BATCH:

@@ -1,0 +1,272 @@
+"""A clock that was ahead and is set back, on a real PostgreSQL: nothing waits for what it noted to come true."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kassa.alerts.detector_store as detectors
+import kassa.alerts.store as alerts
+import kassa.ledger.audit_store as audits
+import kassa.metrics.store as metrics
+import kassa.people.session_store as sessions
+import kassa.rates.store as rates
+import kassa.watch.store as watch
+from kassa import flow
+from kassa.alerts.model import Finding, Kind, Severity
+from kassa.alerts.service_rules import silent
+from kassa.core.errors import Throttled
+from kassa.core.secret import Secret
+from kassa.db.pool import Database
+from kassa.events import store as events
+from kassa.house import House
+from kassa.limits.limiter import Limiter
+from kassa.limits.model import Kind as Counted
+from kassa.limits.model import Limit
+from kassa.people.rules import FREE_TRIES
+from kassa.settings import Alerts
+from kassa.workers.detect import detect
+from kassa.workers.tell_operator import tell_operator
+from kassa.workers.tick import tick
+from tests.api.conftest import follow
+from tests.detecting import BY_NAME, look
+from tests.house import BITCOIN, SetClock, build_house
+from tests.tools.sending import open_shop, until
+from tests.tools.sink import Sink, status
+
+STEP = 7_200
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+async def house(database: Database, tmp_path: Path, clock: SetClock) -> AsyncIterator[House]:
+    built = await build_house(database, tmp_path, clock=clock)
+    await follow(built)
+    yield built
+    await built.marks.close()
+
+
+@asynccontextmanager
+async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(loop)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def looked(house: House) -> None:
+    for name in BY_NAME:
+        await house.database.run(
+            lambda tx, name=name: detectors.begin(tx, name, BY_NAME[name].every_seconds, house.clock.now())  # type: ignore[misc]
+        )
+    await look(house, *BY_NAME)
+    for name in flow.ROUNDS:
+        await house.database.run(lambda tx, name=name: flow.note_round(tx, house, name, house.clock.now()))  # type: ignore[misc]
+
+
+async def is_silent(house: House, *, strictly: bool = False) -> list[str]:
+    beats = await detectors.beats(house.database.pool)
+    return silent(flow.expected(house.settings), beats, house.clock.now(), strictly=strictly)
+
+
+async def test_detectors_look_at_once_and_their_silence_is_seen(house: House, clock: SetClock) -> None:
+    await house.database.run(lambda tx: detectors.enlist(tx, flow.expected(house.settings), clock.now()))
+    await looked(house)
+    assert await is_silent(house, strictly=True) == []
+    clock.move(-STEP)
+    # Who asks from outside hears that nobody has looked yet; nobody is called for what is a minute old.
+    assert await is_silent(house, strictly=True) == sorted(flow.expected(house.settings))
+    assert Kind.DETECTOR_SILENT not in await look(house, "watch")
+    for each in BY_NAME.values():
+        assert await house.database.run(lambda tx, each=each: detectors.begin(tx, each.name, 1, clock.now()))  # type: ignore[misc]
+        assert not await house.database.run(lambda tx, each=each: detectors.begin(tx, each.name, 1, clock.now()))  # type: ignore[misc]
+    clock.move(3 * 60 + 61)
+    found = await look(house, "watch")
+    quiet = {name for name, every in flow.expected(house.settings).items() if every <= 60} - {"watch"}
+    assert {each.finding.subject for each in found[Kind.DETECTOR_SILENT]} == quiet
+
+
+async def test_a_step_of_seconds_makes_no_detector_look_twice(house: House, clock: SetClock) -> None:
+    assert await house.database.run(lambda tx: detectors.begin(tx, "dust", 60, clock.now()))
+    for _ in range(6):
+        clock.move(-10)
+        assert not await house.database.run(lambda tx: detectors.begin(tx, "dust", 60, clock.now()))
+
+
+async def test_a_patient_detector_waits_no_longer_for_a_start_that_is_yet_to_come(
+    house: House, clock: SetClock
+) -> None:
+    started = clock.now()
+    clock.move(-STEP)
+    async with running(detect(house, BY_NAME["queues"], started)):
+        await until(lambda: _begun(house, "queues"))
+
+
+async def _begun(house: House, name: str) -> bool:
+    return bool(await house.database.pool.fetchval("select true from detectors where name = $1", name))
+
+
+async def test_deadlines_note_their_rounds_again(house: House, clock: SetClock) -> None:
+    async with running(tick(house)):
+        noted = "select coalesce(max(ended_at) = $1, false) from detectors where name = 'deadlines'"
+        await until(lambda: house.database.pool.fetchval(noted, clock.now()))
+        clock.move(-STEP)
+        await until(lambda: house.database.pool.fetchval(noted, clock.now()), 10)
+
+
+async def test_limits_let_in_again_also_in_a_process_that_starts(database: Database, clock: SetClock) -> None:
+    limits = {Counted.ADDRESS: Limit(3, 60), Counted.ISSUED: Limit(3, 3_600)}
+    clock.move(STEP)
+
+    def room(limiter: Limiter, kind: Counted) -> int:
+        for taken in range(10):
+            try:
+                limiter.check(kind, "192.0.2.7", clock.now())
+            except Throttled:
+                return taken
+        return 10
+
+    first, second = Limiter(limits), Limiter(limits)
+    async with first.keeping(database, clock):
+        assert [room(first, kind) for kind in limits] == [3, 3]
+        clock.move(-STEP)
+        assert [room(first, kind) for kind in limits] == [3, 3]
+    async with second.keeping(database, clock):
+        assert [room(second, kind) for kind in limits] == [0, 0]  # what is counted since holds
+        clock.move(7_200)
+        assert [room(second, kind) for kind in limits] == [3, 3]
+
+
+async def test_one_wrong_password_keeps_nobody_out_for_hours(house: House, clock: SetClock) -> None:
+    mine, run = {"person": "a@b.example"}, house.database.run
+    for _ in range(FREE_TRIES["person"]):
+        assert not await run(lambda tx: sessions.take_try(tx, mine, clock.now()))
+    assert await run(lambda tx: sessions.take_try(tx, mine, clock.now()))
+    clock.move(-STEP)
+    wait = await run(lambda tx: sessions.take_try(tx, mine, clock.now()))
+    assert timedelta(0) < wait <= timedelta(minutes=1)  # the pause that was begun begins now
+    clock.move(wait.total_seconds())
+    assert not await run(lambda tx: sessions.take_try(tx, mine, clock.now()))
+    assert await run(lambda tx: sessions.take_try(tx, mine, clock.now()))  # and the tries are remembered
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_deliveries_are_sent_now_whoever_wrote_them_or_put_them_off(
+    database: Database, tmp_path: Path, restarted: bool
+) -> None:
+    shop = await open_shop(database, tmp_path)
+    async with Sink(status(500)) as sink:
+        await shop.endpoint(sink.url)
+        shop.clock.ahead = timedelta(seconds=STEP)
+        await shop.events(3)
+        async with shop.sending():
+            await shop.attempted(3)
+            if not restarted:
+                sink.default = status(200)
+                await shop.pass_time(timedelta(seconds=-STEP))
+                await shop.until_states(delivered=3)
+        if restarted:
+            sink.default = status(200)
+            await shop.pass_time(timedelta(seconds=-STEP))
+            async with shop.sending():
+                await shop.until_states(delivered=3)
+
+
+async def test_what_a_machine_ahead_of_us_writes_is_sent_now_and_put_off_as_ever(
+    database: Database, tmp_path: Path
+) -> None:
+    shop = await open_shop(database, tmp_path)
+    async with Sink(status(500)) as sink, shop.sending():
+        await shop.endpoint(sink.url)
+        async with database.transaction() as tx:
+            await events.write(tx, [shop.event(1)], shop.clock.now() + timedelta(seconds=STEP))
+        await shop.attempted(1)
+        await asyncio.sleep(3)  # less than the first pause
+        assert len(sink.got) == 1
+
+
+async def test_a_sender_that_starts_hurries_nothing_that_waits_as_it_should(database: Database, tmp_path: Path) -> None:
+    shop = await open_shop(database, tmp_path)
+    async with Sink(status(500)) as sink:
+        await shop.endpoint(sink.url)
+        await shop.events(2, invoices=1)
+        async with shop.sending():
+            for tries in range(1, 5):
+                await shop.attempted(tries)
+                if tries < 4:
+                    await shop.due_now()
+        assert len(sink.got) == 4
+        waits = "select min(due_at) from deliveries where attempts = 0"
+        assert await database.pool.fetchval(waits) > shop.clock.now() + timedelta(minutes=7)  # for the first
+        async with shop.sending():
+            await asyncio.sleep(2)
+        assert len(sink.got) == 4
+
+
+async def test_the_operators_receiver_is_tried_again(database: Database, tmp_path: Path, clock: SetClock) -> None:
+    async with Sink(status(503)) as sink:
+        built = await build_house(database, tmp_path, clock=clock)
+        told = Alerts(Secret(f"{sink.url}/ops"), Secret("whsec_" + "QUJD" * 8))
+        house = replace(built, settings=replace(built.settings, alerts=told))
+        broken = Finding(Kind.NOBODY_SENDS, "queue", Severity.CRITICAL, "nobody sends")
+        async with database.transaction() as tx:
+            await alerts.open_alert(tx, broken, clock.now())
+        async with running(tell_operator(house)):
+            put_off = "select tell_at > $1 and tell_at < $1 + interval '20 seconds' from alerts"  # no claim
+            await until(lambda: database.pool.fetchval(put_off, clock.now()))
+            sink.default = status(200)
+            clock.move(-STEP)
+            await sink.until(lambda: len(sink.got) == 2)
+        await built.marks.close()
+
+
+async def test_books_are_compared_again_and_grow_old_from_now(house: House, clock: SetClock) -> None:
+    pool, hour, run = house.database.pool, timedelta(hours=1), house.database.run
+    clock.move(STEP)
+    assert await run(lambda tx: audits.begin(tx, BITCOIN, clock.now(), hour))
+    await pool.execute("update reconciliations set ended_at = $1, first_at = $1", clock.now())
+    clock.move(-STEP)
+    assert await run(lambda tx: audits.begin(tx, BITCOIN, clock.now(), hour))
+    assert not await run(lambda tx: audits.begin(tx, BITCOIN, clock.now(), hour))
+    assert Kind.BOOKS_UNCOMPARED not in await look(house, "watch")
+    assert await pool.fetchval("select ended_at from reconciliations") == clock.now()
+
+
+async def test_leases_of_a_database_whose_clock_was_ahead_are_over(house: House) -> None:
+    async with house.database.transaction() as tx:
+        for seconds, is_free in ((10, False), (69, False), (STEP, True)):
+            await tx.execute("update networks set lease_until = now() + make_interval(secs => $1)", seconds)
+            assert (await watch.take_lease(tx, BITCOIN, "other", 10) is not None) is is_free
+            await tx.execute("update rate_fetching set lease_until = now() + make_interval(secs => $1)", seconds)
+            assert (await rates.take_lease(tx, "other", 10) is not None) is is_free
+
+
+async def test_nothing_was_seen_up_to_a_moment_that_is_yet_to_come(house: House, clock: SetClock) -> None:
+    async def observed(seconds: int) -> bool:
+        moment = clock.now() + timedelta(seconds=seconds)
+        await house.database.run(lambda tx: watch.note_observed(tx, BITCOIN, moment))
+        return bool(await house.database.pool.fetchval("select observed_at = $1 from networks", moment))
+
+    assert [await observed(seconds) for seconds in (STEP, STEP - 60, 0)] == [True, False, True]
+
+
+async def test_a_backup_that_is_yet_to_be_made_says_nothing_for_long(database: Database) -> None:
+    await database.pool.execute(
+        "insert into backups (made_at, bytes, sha256) values (now() + interval '30 days', 1, '')"
+    )
+    age = await metrics.backup_age(database.pool)
+    assert age is not None
+    assert age > 29 * 86_400
