@@ -12,7 +12,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+import kassa.alerts.store as alerts
 import kassa.audit.store as audit
+from kassa import flow
+from kassa.alerts.model import Verdict
 from kassa.audit import anchor
 from kassa.audit.model import START, Actor, Break, Head
 from kassa.audit.resource import link_resource
@@ -200,6 +203,52 @@ async def test_o10_an_edit_behind_the_anchor_is_told_by_the_watch_until_it_is_ac
         await until(lambda: is_told("act 6"))
     finally:
         watch.cancel()
+
+
+async def test_o10_each_machine_says_what_it_misses_until_it_is_accepted_there(
+    database: Database, database_url: str, house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep_audit, "ROUND_SECONDS", 0.05)
+    pool, settings = database.pool, replace(house.settings, database_url=Secret(database_url), networks={})
+    machines = [replace(house, settings=replace(settings, data_dir=tmp_path / name)) for name in ("one", "two")]
+    one, two = [f"{socket.gethostname()}:{each.settings.data_dir}" for each in machines]
+    await acts(database, house, "a.a", "b.b", "c.c")
+    for each in machines:
+        await anchor.advance(pool, each.settings.data_dir)
+    await tamper(database, "delete from acts where number = 3")
+
+    async def told(*places: str) -> bool:
+        reasons = [row["reason"] for row in await pool.fetch("select reason from alerts where closed_at is null")]
+        return len(reasons) == len(places) and all(any(place in reason for reason in reasons) for place in places)
+
+    async def rounds(count: int) -> None:
+        for _ in range(count):
+            seen = await pool.fetchval("select xmin from detectors where name = 'audit_log'")
+            await until(lambda seen=seen: is_later(seen))  # type: ignore[misc]
+
+    async def is_later(seen: Any) -> bool:
+        return bool(await pool.fetchval("select xmin <> $1 from detectors where name = 'audit_log'", seen))
+
+    watches = [asyncio.create_task(keep_audit.keep_audit(each)) for each in machines]
+    try:
+        await until(lambda: told(one, two))
+        await log.accept(machines[0].settings, BY, "restored a backup")
+        await until(lambda: told(two))
+        await rounds(8)
+        assert await told(two)
+        # Closed by a person while it is still so, it is not told again; accepted there, and broken anew, it is.
+        async with database.transaction() as tx:
+            [open_] = await alerts.page(tx, None, alerts.Filters(is_open=True))
+            await flow.decide_alert(tx, house, None, open_.id, Verdict.CLOSED, BY, "known", house.clock.now())
+        await rounds(8)
+        assert await told()
+        await log.accept(machines[1].settings, BY, "restored a backup")
+        await rounds(8)
+        await tamper(database, "delete from acts where number = (select max(number) from acts)")
+        await until(lambda: told(one, two))
+    finally:
+        for watch in watches:
+            watch.cancel()
 
 
 async def test_an_act_that_is_rolled_back_leaves_no_trace_and_no_gap(database: Database, house: House) -> None:

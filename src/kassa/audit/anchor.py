@@ -30,13 +30,13 @@ async def advance(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
     that there was one. Raises `DatabaseError` when the file cannot be used.
     """
     anchor = await asyncio.to_thread(read_anchor, data_dir)
-    places = await asyncio.to_thread(_places, data_dir, make=True)
-    if gone := await _gone(pool, data_dir, anchor, places):
+    known_as = await asyncio.to_thread(places, data_dir)
+    if gone := await _gone(pool, data_dir, anchor, known_as):
         return gone
     found = await audit.verify(pool, anchor, anchor)
     if isinstance(found, Head) and found.number > anchor.number:
         await asyncio.to_thread(_raise, data_dir / FILE, found)
-        for place in places:
+        for place in known_as:
             await audit.note_anchor(pool, place, found.number)
     return found
 
@@ -47,22 +47,22 @@ async def prove(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
     On a machine that never had one (`read_anchor` is the start then) a cut end is not found. Raises `DatabaseError`.
     """
     anchor, start = await asyncio.to_thread(_read, data_dir)
-    places = await asyncio.to_thread(_places, data_dir, make=False)
-    return await _gone(pool, data_dir, anchor, places) or await audit.verify(pool, anchor, start)
+    known_as = await asyncio.to_thread(places, data_dir, make=False)
+    return await _gone(pool, data_dir, anchor, known_as) or await audit.verify(pool, anchor, start)
 
 
-async def _gone(pool: "Pool[Any]", data_dir: Path, anchor: Head, places: tuple[str, ...]) -> Break | None:
-    for place in places if anchor == START else ():
+async def _gone(pool: "Pool[Any]", data_dir: Path, anchor: Head, known_as: tuple[str, ...]) -> Break | None:
+    for place in known_as if anchor == START else ():
         if known := await audit.anchored(pool, place):
             return Break(known, f"{data_dir / FILE}, which named act {known}, is gone")
     return None
 
 
-def _places(data_dir: Path, *, make: bool) -> tuple[str, ...]:
-    """Return what a data folder is known by: a name of its own, made if there is none, and where it is.
+def places(data_dir: Path, *, make: bool = True) -> tuple[str, ...]:
+    """Return what a data folder is known by: a name of its own, made if there is none, and where it is (HOST:PATH).
 
     A container has another host name after each start, so where it is tells little; but who deletes the anchor may
-    delete the name beside it as well.
+    delete the name beside it as well. Without `make`, only the latter where there is no name. Raises `DatabaseError`.
     """
     path, where = data_dir / PLACE, f"{socket.gethostname()}:{data_dir.resolve()}"
     try:

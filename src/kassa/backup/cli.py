@@ -78,7 +78,10 @@ def _lines(told: dict[str, object]) -> list[str]:
         "what is sent says webhook-restored until every network with a wallet was seen whole: `kassa doctor` names"
         " those that are waited for; of one that you follow no more say `kassa network give-up NAME`"
     )
-    lines.append("the audit log ends where the backup did: see it, then `kassa audit accept --reason …`")
+    lines.append(
+        "the audit log ends where the backup did: see it, then `kassa audit accept --reason …`, on every machine with a"
+        " data_dir of its own"
+    )
     lines.append(
         "start Kassa: it reads the chain from there, then `kassa reconcile`. Keys revoked since are valid again"
     )

@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import kassa.alerts.store as alerts
 import kassa.audit.store as audit
 from kassa import flow
 from kassa.alerts.model import Finding, Kind, Severity
-from kassa.audit.anchor import advance, read_start
+from kassa.audit.anchor import advance, places, read_start
 from kassa.audit.model import Break, Head
 from kassa.house import House
 
@@ -19,6 +18,7 @@ BROKEN_SECONDS = 60
 """The same while the log is broken, and may have been accepted as it is."""
 REST_SECONDS = 0.05
 """Rest after each part of the whole log: a fraction of a core is used, however long the log is."""
+_NAMED = 8
 
 
 async def keep_audit(house: House) -> None:
@@ -42,24 +42,26 @@ async def prove_audit(house: House) -> None:
 
 async def _watch(
     house: House,
-    subject: str,
-    name: str,
+    what: str,
+    loop: str,
     look: Callable[[], Awaitable[Head | Break]],
     rest: float,
     rest_broken: float,
 ) -> None:
     broken = True  # as far as this process knows, an alert may be open
+    # Each folder has an anchor of its own: what one machine misses, others find whole, or have accepted.
+    name, where = await asyncio.to_thread(places, house.settings.data_dir)
+    subject = f"{what} {name[:_NAMED]}"
     while True:
         found = await look()
-        await house.database.run(lambda tx: flow.note_round(tx, house, name, house.clock.now()))
-        if isinstance(found, Break):
-            reason = f"{found.words}; see `kassa audit verify`"
-            told = Finding(Kind.AUDIT_LOG_BROKEN, subject, Severity.CRITICAL, reason)
-            await house.database.run(lambda tx, told=told: alerts.open_alert(tx, told, house.clock.now()))  # type: ignore[misc]
-        elif broken:
-            ended = "the log is whole, or was accepted as it is"
+        await house.database.run(lambda tx: flow.note_round(tx, house, loop, house.clock.now()))
+        was, broken = broken, isinstance(found, Break)
+        if was or broken:
+            reason = f"{found.words}, says {where}; see `kassa audit verify` there" if isinstance(found, Break) else ""
+            told = [Finding(Kind.AUDIT_LOG_BROKEN, subject, Severity.CRITICAL, reason)] if broken else []
             await house.database.run(
-                lambda tx: alerts.close_alert(tx, Kind.AUDIT_LOG_BROKEN, subject, ended, house.clock.now())  # noqa: B023
+                lambda tx, told=told: flow.on_findings(  # type: ignore[misc]
+                    tx, house, (Kind.AUDIT_LOG_BROKEN,), told, house.clock.now(), among=(subject,)
+                )
             )
-        broken = isinstance(found, Break)
         await asyncio.sleep(rest_broken if broken else rest)
