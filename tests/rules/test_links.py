@@ -292,6 +292,23 @@ def test_unpaid_attempts_are_bounded_and_paid_ones_are_not(reusable: bool) -> No
         check_room(here, [attempt(n) for n in range(UNPAID_PER_PAYER)], NOW)
 
 
+def test_what_is_yet_to_begin_holds_nobody_up() -> None:
+    """A clock was ahead, and was set back."""
+    for seconds, is_refused in ((0, True), (60, True), (61, False), (7_200, False)):
+        begun = NOW + timedelta(seconds=seconds)
+        making = [replace(attempt(), invoice=None, began_at=begun)]
+        many = [replace(attempt(n), began_at=begun) for n in range(UNPAID_PER_PAYER)]
+        assert [refuses(making), refuses(many)] == [is_refused] * 2
+
+
+def refuses(attempts: list[Attempt]) -> bool:
+    try:
+        check_room(link(), attempts, NOW)
+    except (Conflict, Throttled):
+        return True
+    return False
+
+
 def test_one_address_cannot_use_up_a_link_and_what_died_does_not_count() -> None:
     stranger = [replace(attempt(n, mine=False), near=True) for n in range(UNPAID_PER_ADDRESS)]
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from kassa.core.ahead import AHEAD
 from kassa.core.errors import Conflict, FieldFault, Invalid, Throttled
 from kassa.core.ids import InvoiceId
 from kassa.core.money import Currency, format_units, parse_amount
@@ -135,7 +136,7 @@ def continued(link: Link, attempts: Sequence[Attempt], units: int, now: datetime
 
 def check_room(link: Link, attempts: Sequence[Attempt], now: datetime) -> None:
     """Raise `Throttled` when no more invoices may be made for a link now, `Conflict` while one is being made."""
-    making = [each for each in attempts if each.invoice is None and now - each.began_at < MAKING]
+    making = [each for each in attempts if each.invoice is None and -AHEAD <= now - each.began_at < MAKING]
     if any(each.mine or not link.reusable for each in making):
         raise Conflict("the invoice is just being made", code="attempt_in_progress")
     # An attempt that ended without an invoice, whatever ended it, showed no address to anybody.
@@ -158,7 +159,7 @@ def needs_proof(link: Link, attempts: Sequence[Attempt], now: datetime) -> bool:
 
 
 def _unpaid(begun: Iterable[Attempt], now: datetime) -> list[Attempt]:
-    return [each for each in begun if now - each.began_at < _HOUR and _is_unpaid(each)]
+    return [each for each in begun if -AHEAD <= now - each.began_at < _HOUR and _is_unpaid(each)]
 
 
 def _units(text: str, currency: Currency) -> int | None:
