@@ -10,6 +10,7 @@ import kassa.audit.store as audit
 import kassa.wallets.store as wallets
 from kassa.backup.rules import MOST_ESTIMATED, Pace, skipped
 from kassa.backup.store import Counter
+from kassa.core.ahead import AHEAD
 from kassa.core.clock import rfc3339
 from kassa.core.errors import BackupError
 from kassa.operations import operator
@@ -40,6 +41,12 @@ class Reach:
         reached = max(counter.next_index, self.there[name].index if name in self.there else 0)
         if self.skip is not None:
             return reached + self.skip, "skip"
+        if self.backup_at > self.now + AHEAD:
+            raise BackupError(
+                f"the backup was made at {rfc3339(self.backup_at)}, which is yet to come: a clock was wrong, or is, and"
+                " nothing tells how many addresses were issued since: say by --skip how many of each wallet are to be"
+                " passed over"
+            )
         estimate = skipped(_pace(counter, self.backup_at), self.now - self.backup_at)
         if estimate > MOST_ESTIMATED:
             raise BackupError(
