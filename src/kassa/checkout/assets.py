@@ -1,4 +1,4 @@
-"""What the pages load: one stylesheet and one script, named by their content, compressed once, kept by browsers."""
+"""What the pages load: stylesheets and a script, named by their content, compressed once, kept by browsers."""
 
 import base64
 import gzip
@@ -25,11 +25,16 @@ class Asset:
     integrity: str
 
 
-@lru_cache(maxsize=64)
-def stylesheet(colour: str | None) -> Asset:
-    """Return the stylesheet, in the colour of a store (`#rrggbb`) if it has one."""
-    own = b"" if colour is None else theme(colour).encode()
-    return _asset("checkout" + (colour or "").replace("#", "-"), "css", "text/css", _read("checkout.css") + own)
+@lru_cache(maxsize=1)
+def stylesheet() -> Asset:
+    """Return the stylesheet of all pages."""
+    return _asset("checkout", "css", "text/css", _read("checkout.css"))
+
+
+@lru_cache(maxsize=10_000)
+def own_colour(colour: str) -> Asset:
+    """Return the few rules that put the colour of a store (`#rrggbb`) in the place of the stylesheet's own."""
+    return _own_colour(colour)
 
 
 @lru_cache(maxsize=1)
@@ -59,9 +64,16 @@ def embedding() -> bytes:
 
 def find(name: str) -> Asset | None:
     """Return the file of a name that one of the pages gave, or None."""
-    digits = name.partition(".")[0].removeprefix("checkout-")
-    known = (script(), link_script(), icon(), stylesheet(f"#{digits}" if _is_colour(digits) else None))
+    known = [script(), link_script(), icon(), stylesheet()]
+    stem, _, digits = name.partition(".")[0].partition("-")
+    if stem == "colour" and _is_colour(digits):
+        # Not kept: a colour that nobody has must not throw out one of a store.
+        known.append(_own_colour(f"#{digits}"))
     return next((asset for asset in known if asset.path == f"{_PLACE}/{name}"), None)
+
+
+def _own_colour(colour: str) -> Asset:
+    return _asset(colour.replace("#", "colour-"), "css", "text/css", theme(colour).encode())
 
 
 def _asset(stem: str, ending: str, media_type: str, body: bytes) -> Asset:

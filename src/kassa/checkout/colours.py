@@ -3,7 +3,9 @@
 Contrast as WCAG 2.2 defines it (relative luminance; 4.5 for text, 3 for what is no text).
 """
 
+from bisect import bisect_left
 from fractions import Fraction
+from functools import cache, lru_cache
 
 _TEXT = Fraction(9, 2)
 # Of the grounds in the stylesheet, those on which a colour is harder to read.
@@ -24,11 +26,12 @@ def readable(colour: str, ground: str) -> str:
     """Return the nearest shade of a colour, towards black or white, that can be read as text on a ground."""
     towards = 0 if luminance(ground) > Fraction(1, 5) else 255
     parts = _parts(colour)
-    for step in range(_STEPS + 1):
-        shade = "#" + "".join(f"{part + (towards - part) * step // _STEPS:02x}" for part in parts)
-        if contrast(shade, ground) >= _TEXT:
-            return shade
-    return ink_on(ground)
+    shades = [
+        "#" + "".join(f"{part + (towards - part) * step // _STEPS:02x}" for part in parts) for step in range(_STEPS + 1)
+    ]
+    # From the first that can be read on, each can.
+    nearest = bisect_left(shades, True, key=lambda shade: contrast(shade, ground) >= _TEXT)
+    return shades[nearest] if nearest <= _STEPS else ink_on(ground)
 
 
 def ink_on(ground: str) -> str:
@@ -42,12 +45,14 @@ def contrast(one: str, other: str) -> Fraction:
     return (brighter + Fraction(1, 20)) / (darker + Fraction(1, 20))
 
 
+@lru_cache(maxsize=1_000)
 def luminance(colour: str) -> Fraction:
     """Return the relative luminance of a colour: 0 (black) to 1 (white)."""
     red, green, blue = (_linear(part) for part in _parts(colour))
     return (2126 * red + 7152 * green + 722 * blue) / 10_000
 
 
+@cache
 def _linear(part: int) -> Fraction:
     share = part / 255
     return Fraction(share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4)

@@ -116,7 +116,8 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
 
 def layout(said: Language, colour: str | None) -> dict[str, Any]:
     """Return what every page is laid out with."""
-    return {"said": said, "say": said.say, "style": assets.stylesheet(colour), "icon": assets.icon()}
+    styles = [assets.stylesheet(), *([] if colour is None else [assets.own_colour(colour)])]
+    return {"said": said, "say": said.say, "styles": styles, "icon": assets.icon()}
 
 
 def notice_page(title: str, text: str, said: Language, number: str = "") -> bytes:
