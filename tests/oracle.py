@@ -65,6 +65,7 @@ class Oracle:
         await self._linked_blocks()
         await self._history()
         await self._standings()
+        await self._links()
         await check_tenants(self.house.database.pool)
 
     async def check_books(self) -> None:
@@ -195,6 +196,22 @@ class Oracle:
         await check_credit(pool, facts, current)
         orphans = await pool.fetch("select txid from payments where store_id is not null and status is null")
         assert not orphans, f"payments of which nothing was ever announced: {orphans}"
+
+    async def _links(self) -> None:
+        """The sums that are kept of a reusable link are those of its invoices."""
+        wrong = await self.house.database.pool.fetch(
+            """with counted as (
+                   select i.link_id, i.status, count(*) as invoices, sum(i.paid_units) as paid_units,
+                       sum(i.settled_units) as settled_units
+                   from invoices i join payment_links l on l.id = i.link_id where l.reusable group by 1, 2
+               ), kept as (
+                   select link_id, status, sum(invoices) as invoices, sum(paid_units) as paid_units,
+                       sum(settled_units) as settled_units from link_sums group by 1, 2
+               )
+               (table kept except table counted) union all (table counted except table kept)"""
+        )
+        wrong = [row for row in wrong if any(row[name] for name in ("invoices", "paid_units", "settled_units"))]
+        assert not wrong, f"the sums of links are not those of their invoices: {wrong}"
 
 
 @dataclass(frozen=True)

@@ -77,12 +77,13 @@ async def owe(tx: Tx, premises: Premises, customer: str, units: int) -> None:
 async def _by_api(mine: Caller) -> Ids:
     invoice, customer = await mine.invoice(), (await mine.post("/v1/customers", {})).json
     hook = (await mine.post("/v1/webhooks", {"url": "https://shop.example/hook"})).json
-    link = (await mine.post("/v1/payment-links", {"title": "Tea", "amount": "5.00", "currency": "EUR"})).json
+    link = {"title": "Tea", "amount": "5.00", "currency": "EUR", "reusable": True, "show_received": True}
+    made = (await mine.post("/v1/payment-links", link)).json
     wallet = (await mine.get("/v1/wallets")).json["data"][0]["id"]
     change = (await mine.post(f"/v1/wallets/{wallet}/change", {"descriptor": OTHER})).json
     delivery = (await mine.post(f"/v1/webhooks/{hook['id']}/test")).json
     return {
-        "inv": invoice["id"], "cus": customer["id"], "whk": hook["id"], "lnk": link["id"], "wal": wallet,
+        "inv": invoice["id"], "cus": customer["id"], "whk": hook["id"], "lnk": made["id"], "wal": wallet,
         "wch": change["id"], "dlv": delivery["id"], "fingerprint": change["fingerprint"],
     }  # fmt: skip
 

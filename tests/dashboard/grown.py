@@ -13,7 +13,7 @@ insert into addresses select (json_populate_record(a, json_build_object('id', 'a
     from addresses a, generate_series(1, $1::int) n where a.invoice_id = $2;
 insert into invoices select (json_populate_record(i, json_build_object('id', 'inv_' || lpad(n::text, 29, '0'),
         'status', case when n % 2 = 0 then 'settled' else 'expired' end, 'is_final', true, 'deadline', null,
-        'reference', 'old-' || n, 'flags', case
+        'reference', 'old-' || n, 'link_id', $6, 'flags', case
             when n % 3 = 0 then '{late,marked}' else '{}' end::text[],
         'created_at', i.created_at - interval '400 days',
         'expires_at', i.expires_at - interval '400 days', 'settled_at', case when n % 2 = 0
@@ -53,6 +53,10 @@ insert into customers select (json_populate_record(c, json_build_object('id', 'c
     from customers c, generate_series(1, $1::int) n where c.id = $5;
 insert into payment_links select (json_populate_record(l, json_build_object('id', 'lnk_' || lpad(n::text, 29, '0'),
         'status', case when n % 2 = 0 then 'closed' else 'completed' end, 'deadline', null))).*
+    from payment_links l, generate_series(1, $1::int) n where l.id = $6;
+insert into link_sums select link_id, status, 1, paid_units, settled_units from invoices where link_id = $6;
+insert into link_attempts (link_id, payer, began_at, invoice_id)
+    select $6, decode(md5(n::text), 'hex'), l.created_at - interval '400 days', 'inv_' || lpad(n::text, 29, '0')
     from payment_links l, generate_series(1, $1::int) n where l.id = $6;
 insert into alerts select (json_populate_record(a, json_build_object('id', 'alt_' || lpad(n::text, 29, '0'),
         'closed_at', a.opened_at, 'over_at', a.opened_at, 'closed_by', 'kassa', 'ended', 'over',

@@ -85,6 +85,13 @@ async def test_what_a_page_reads_does_not_grow_with_the_store(premises: Premises
             assert all(event.type.startswith(kind.rstrip("*")) for event in listed)
         read = (await _read(premises.house.database, connection))["events"] - before["events"]
         greedy += [("GET /v1/events", kind, read)] if read > MOST else []
+    before = await _read(premises.house.database, connection)
+    async with premises.house.database.transaction() as tx:  # as the link's own page does
+        shown = await flow.link_view(tx, premises.house, ids["lnk"], premises.clock.now())
+        assert shown.public["amount_paid"] != "0.00"
+        assert await flow.last_attempt(tx, premises.house, ids["lnk"], "somebody") is None
+    after = await _read(premises.house.database, connection)
+    greedy += [("/l/…", table, count) for table, was in before.items() if (count := after[table] - was) > MOST]
     await connection.close()
     assert greedy == [], "\n".join(map(str, greedy))
 

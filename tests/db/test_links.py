@@ -1,7 +1,9 @@
 """Payment links against a real PostgreSQL."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 
 import asyncpg
 import pytest
@@ -10,6 +12,7 @@ from kassa.core.errors import NotFound
 from kassa.core.ids import InvoiceId, LinkId, new_id
 from kassa.core.money import currency
 from kassa.db.pool import Database, Tx
+from kassa.flow import keep_sums
 from kassa.invoices.model import Status as InvoiceStatus
 from kassa.links import store as links
 from kassa.links.model import Announced, Ask, Chosen, Fixed, Flag, Link, Payer, Status
@@ -99,13 +102,82 @@ async def test_invoices_are_summed_alike_for_one_payment_and_whole_for_many(data
             for paid in (5000, 5000, 5001):
                 await invoice(tx, link, paid=paid)
             await invoice(tx, link, "expired", 10, ("late",))
-        found = await links.invoices_of(tx, [once.id, again.id])
+        found = await links.invoices_of(tx, [once, again])
     assert sorted((each.paid_units, each.count, each.late) for each in found[once.id]) == [
         (10, 1, True), (5001, 1, False), (10_000, 2, False),
     ]  # fmt: skip
     assert sorted((each.status, each.paid_units, each.count) for each in found[again.id]) == [
         (InvoiceStatus.EXPIRED, 10, 1), (InvoiceStatus.SETTLED, 15_001, 3),
     ]  # fmt: skip
+
+
+async def sums(tx: Tx, link: Link) -> list[tuple[str, int, int, int]]:
+    found = (await links.invoices_of(tx, [link]))[link.id]
+    return sorted((each.status.value, each.count, each.paid_units, each.settled_units) for each in found)
+
+
+async def test_sums_follow_each_change_of_an_invoice_and_are_made_one(database: Database) -> None:
+    async with database.transaction() as tx:
+        link = await put(tx, await store_in(tx), reusable=True)
+        first = await invoice(tx, link, "new", 0)
+        await invoice(tx, link, "new", 0)
+        assert await sums(tx, link) == [("new", 2, 0, 0)]
+        await tx.execute(
+            "update invoices set status = 'settled', paid_units = $2, settled_units = 7 where id = $1", first, WEI
+        )
+        await links.fold(tx)
+        assert await sums(tx, link) == [("new", 1, 0, 0), ("settled", 1, WEI, 7)]
+        await tx.execute(
+            "update invoices set status = 'expired', paid_units = 1, settled_units = 0 where id = $1", first
+        )
+        await links.fold(tx)
+        await tx.execute("update invoices set description = 'x'")  # nothing that is summed up
+        assert await sums(tx, link) == [("expired", 1, 1, 0), ("new", 1, 0, 0)]
+        assert await tx.fetchval("select count(*) from link_sums") == 3  # settled: none any more
+
+
+async def test_sums_are_whole_while_they_are_made_one(database: Database) -> None:
+    async with database.transaction() as tx:
+        link = await put(tx, await store_in(tx), reusable=True)
+    seen, over = [0], asyncio.Event()
+
+    async def write(count: int) -> None:
+        for _ in range(count):
+            async with database.transaction() as tx:
+                made = await invoice(tx, link, "new", 0)
+            async with database.transaction() as tx:
+                await tx.execute("update invoices set status = 'settled', paid_units = 1 where id = $1", made)
+
+    async def keep() -> None:
+        while not over.is_set():
+            await database.run(lambda tx: keep_sums(tx, NOW))
+
+    async def read() -> None:
+        while not over.is_set():
+            async with database.transaction() as tx:
+                seen.append(sum(count for _, count, *_ in await sums(tx, link)))
+
+    async with asyncio.TaskGroup() as group:
+        others = [group.create_task(each()) for each in (keep, keep, read)]
+        await asyncio.gather(*(write(50) for _ in range(4)))
+        over.set()
+        await asyncio.gather(*others)
+    async with database.transaction() as tx:
+        assert await sums(tx, link) == [("settled", 200, 200, 0)]
+    assert seen == sorted(seen)  # none was ever out of the sums
+
+
+async def test_what_was_there_before_sums_were_kept_is_in_them(database: Database) -> None:
+    async with database.transaction() as tx:
+        store = await store_in(tx)
+        link, once = await put(tx, store, reusable=True), await put(tx, store)
+        for each in (link, link, once):
+            await invoice(tx, each)
+        await tx.execute("drop function sum_up_link cascade; drop table link_sums; drop index link_attempts_payer")
+        await tx.execute((files("kassa.db") / "migrations" / "0267_link_sums.sql").read_text())
+        await invoice(tx, link)
+        assert await sums(tx, link) == [("settled", 3, 15_000, 15_000)]
+        assert await tx.fetchval("select count(*) from link_sums where link_id = $1", once.id) == 0
 
 
 async def test_attempts_are_told_newest_first_and_whose_they_are(database: Database) -> None:

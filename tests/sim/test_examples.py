@@ -51,6 +51,23 @@ async def test_a4_flip_flop_between_two_branches(world: World) -> None:
     assert len((await world.shown(invoice))["payments"]) == 2
 
 
+async def test_a_reorganisation_takes_from_the_sums_of_a_link_what_it_took_from_an_invoice(world: World) -> None:
+    kept, lost = await world.invoice(), await world.invoice()
+    assert kept is not None
+    assert lost is not None
+    world.chain.mine([world.paying(kept)])
+    await world.step()
+    world.chain.mine([taken := world.paying(lost)])
+    world.chain.mine()
+    await world.step()
+    before = await world.link()
+    world.chain.fork(2, 3, [world.tx((b"x" * 22, 1), spends=taken.inputs)])
+    await world.step()
+    after = await world.link()
+    assert (before["amount_paid"], before["amount_settled"], before["invoices"]["settled"]) == ("100.00", "100.00", 2)
+    assert (after["amount_paid"], after["amount_settled"], after["invoices"]["settled"]) == ("50.00", "50.00", 1)
+
+
 async def test_a6_a_reorganisation_beyond_the_limit_halts_until_somebody_looked(world: World) -> None:
     invoice = await world.invoice()
     assert invoice is not None

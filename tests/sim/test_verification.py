@@ -18,6 +18,7 @@ from tests.house import BITCOIN
 from tests.sim.world import World, new_world
 
 BALANCES = "every customer's balance is the sum of their postings"
+LINKS = "the sums that are kept of payment links are those of their invoices"
 PAYMENTS = "every payment was settled first when its event says so"
 INVOICES = "every settled invoice is so since its event"
 STORED = "what is stored of every invoice and payment is where it stands"
@@ -110,6 +111,12 @@ async def test_a_balance_that_its_postings_do_not_make_is_named(world: World) ->
     customer = world.customers[0][0][0]
     await world.house.database.pool.execute("update customer_balances set units = units + 1")
     assert await wrong(world) == {BALANCES: [f"{customer} BTC@bitcoin-regtest"]}
+
+
+async def test_a_sum_of_a_link_that_its_invoices_do_not_make_is_named(world: World) -> None:
+    await world.house.database.pool.execute("update link_sums set paid_units = 1 where status = 'new'")
+    found = await wrong(world)
+    assert found == {LINKS: [f"{world.links[0]} new"]}
 
 
 async def test_a_gap_in_the_events_is_named_by_its_store(world: World) -> None:

@@ -16,8 +16,8 @@ from kassa.audit.model import Actor
 from kassa.chains.base import Connection
 from kassa.core.errors import Conflict, LeaseLost, NotFound, Unavailable
 from kassa.core.facts import BlockRef, Pending
-from kassa.core.ids import CustomerId, new_id
-from kassa.core.money import format_units
+from kassa.core.ids import CustomerId, LinkId, new_id
+from kassa.core.money import currency, format_units
 from kassa.customers import store as customers
 from kassa.customers.model import Customer
 from kassa.db.pool import Database, Tx
@@ -25,6 +25,8 @@ from kassa.flow.contracts import freeze_asset
 from kassa.house import House
 from kassa.invoices.model import Decision, Order
 from kassa.invoices.policy import Over, Policy, Short
+from kassa.links import store as links
+from kassa.links.model import Chosen, Link
 from kassa.settings import Confirmations, Rates
 from kassa.stores.model import Store
 from kassa.wallets import store as wallets
@@ -65,6 +67,8 @@ class World:
     invoices: list[dict[str, Any]] = field(default_factory=list)
     # The customers of each store, with the script of their deposit address.
     customers: list[list[tuple[str, bytes]]] = field(default_factory=list)
+    # Of each store one that is paid again and again: by every invoice that is for no customer.
+    links: list[LinkId] = field(default_factory=list)
     # The moments at which everything there was had been seen.
     observed: list[datetime] = field(default_factory=list)
 
@@ -97,6 +101,8 @@ class World:
             opening = await flow.quote_invoice(self.house, self.stores[store], order, now)
         except Unavailable:
             return None
+        if customer is None:
+            opening = replace(opening, terms=replace(opening.terms, link_id=self.links[store]))
         async with self.house.database.transaction() as tx:
             made = await flow.open_invoice(tx, self.house, opening, now)
         self.invoices.append(made)
@@ -223,6 +229,12 @@ class World:
     async def shown(self, invoice: dict[str, Any]) -> dict[str, Any]:
         async with self.house.database.transaction() as tx:
             return await flow.invoice_resource(tx, self.house, self.store_of(invoice), invoice["id"], self.clock.now())
+
+    async def link(self) -> dict[str, Any]:
+        """Return the link of the first store as it stands, its sums made one."""
+        async with self.house.database.transaction() as tx:
+            await flow.keep_sums(tx, self.clock.now())
+            return await flow.link_resource_of(tx, self.house, self.stores[0], self.links[0], self.clock.now())
 
     async def position(self) -> Any:
         async with self.house.database.transaction() as tx:
@@ -422,7 +434,17 @@ async def new_world(database: Database, folder: Path, clock: Any = None) -> Asyn
             await add_store(tx, house, policy=CREDITING),
             await add_store(tx, house, policy=TOLERANT),
         ]
-    world = World(house, clock, chain, source, stores, Oracle(house), customers=[[], [], []])
+        linked = [
+            Link(
+                LinkId(new_id("lnk", clock.now())), store.id, "Tea", Chosen(1, None), currency("EUR"), True, clock.now()
+            )
+            for store in stores
+        ]
+        for link in linked:
+            await links.put(tx, link)
+    world = World(
+        house, clock, chain, source, stores, Oracle(house), customers=[[], [], []], links=[link.id for link in linked]
+    )
     await world.start()
     for number in range(len(stores)):
         await world.customer(number)

@@ -64,7 +64,7 @@ async def _begin(
     # Under the link's lock: however many ask at once, one of them makes the invoice and no limit is passed.
     link = await links.get(tx, link_id, lock=True)
     # What was paid before says nothing about a reusable link's next invoice, and there may be very many.
-    alike = () if link.reusable else (await links.invoices_of(tx, [link.id]))[link.id]
+    alike = () if link.reusable else (await links.invoices_of(tx, [link]))[link.id]
     standing = evaluate(link, alike, now)
     units = asked(link, standing, None if typed is None else typed(link.currency))
     attempts = await links.attempts(tx, link, payer, now)

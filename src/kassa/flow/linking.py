@@ -110,7 +110,7 @@ async def link_list(
 ) -> list[dict[str, Any]]:  # JSON  # fmt: skip
     """Return a store's payment links, newest first, those before an id."""
     found = await links.page(tx, store.id, status, reference, before, limit)
-    stand = await links.invoices_of(tx, [link.id for link in found])
+    stand = await links.invoices_of(tx, found)
     return [_resource(house, store, link, evaluate(link, stand[link.id], now)) for link in found]
 
 
@@ -141,7 +141,7 @@ async def on_link_deadlines(tx: Tx, house: House, now: datetime, limit: int = 10
 
 async def _reassess(tx: Tx, house: House, ids: Sequence[LinkId], now: datetime) -> None:
     held = await links.hold(tx, ids)
-    stand = await links.invoices_of(tx, [link.id for link, _ in held])
+    stand = await links.invoices_of(tx, [link for link, _ in held])
     for link, said in held:
         store = await get_store(tx, link.store_id)
         await _announce(tx, house, store, link, said, evaluate(link, stand[link.id], now), now)
@@ -167,7 +167,7 @@ async def _announce(
 
 
 async def _standing(tx: Tx, link: Link, now: datetime) -> Standing:
-    return evaluate(link, (await links.invoices_of(tx, [link.id]))[link.id], now)
+    return evaluate(link, (await links.invoices_of(tx, [link]))[link.id], now)
 
 
 def _resource(house: House, store: Store, link: Link, standing: Standing) -> dict[str, Any]:  # JSON

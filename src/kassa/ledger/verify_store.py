@@ -104,6 +104,20 @@ CHECKS = (
            where (s.units, s.value_units) is distinct from (b.units, b.value_units)""",  # noqa: S608  # a constant
     ),
     Check(
+        "the sums that are kept of payment links are those of their invoices",
+        """with said as (
+               select i.link_id, i.status, count(*) as invoices, sum(i.paid_units) as paid_units,
+                   sum(i.settled_units) as settled_units
+               from invoices i join payment_links l on l.id = i.link_id where l.reusable group by 1, 2
+           ), kept as (
+               select link_id, status, sum(invoices) as invoices, sum(paid_units) as paid_units,
+                   sum(settled_units) as settled_units from link_sums group by 1, 2
+           )
+           select link_id || ' ' || status as id from said s full join kept k using (link_id, status)
+           where (coalesce(s.invoices, 0), coalesce(s.paid_units, 0), coalesce(s.settled_units, 0)) is distinct from
+               (coalesce(k.invoices, 0), coalesce(k.paid_units, 0), coalesce(k.settled_units, 0))""",
+    ),
+    Check(
         "the decimals of every asset are known",
         """select distinct p.asset as id from postings p left join assets a on a.id = p.asset where a.id is null
            union select distinct o.asset from payment_options o left join assets a on a.id = o.asset

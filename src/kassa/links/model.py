@@ -78,7 +78,8 @@ class Link:
 class Alike:
     """So many invoices of a link that stand alike, with what they ask for and got together, in the link's currency.
 
-    Of a link that is paid once, they are alike in every amount, too.
+    Of a link that is paid once, they are alike in every amount, too. Of a reusable one, neither what they ask for nor
+    their flags are told.
     """
 
     status: InvoiceStatus

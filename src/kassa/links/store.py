@@ -16,6 +16,24 @@ from kassa.links.model import Alike, Announced, Attempt, Chosen, Fixed, Flag, Li
 
 _KEPT = timedelta(hours=1)  # so far back the rules look
 _MOST_ATTEMPTS = 500
+_EACH = """
+select link_id, status, 'late' = any(flags) as late, 'reversed' = any(flags) as reversed,
+    sum(amount_units) as asked_units, sum(paid_units) as paid_units, sum(settled_units) as settled_units,
+    count(*) as count
+from invoices where link_id = any($1) group by 1, 2, 3, 4, amount_units, invoices.paid_units, invoices.settled_units
+"""
+_SUMS = """
+select link_id, status, false as late, false as reversed, 0 as asked_units, sum(paid_units) as paid_units,
+    sum(settled_units) as settled_units, sum(invoices) as count
+from link_sums where link_id = any($1) group by 1, 2 having sum(invoices) <> 0
+"""
+# One statement: whoever reads meanwhile sees either all the summands or what they were made into.
+_FOLDING = """
+with many as (select link_id, status from link_sums group by 1, 2 having count(*) > 1),
+folded as (delete from link_sums s using many m where (s.link_id, s.status) = (m.link_id, m.status) returning s.*)
+insert into link_sums
+select link_id, status, sum(invoices), sum(paid_units), sum(settled_units) from folded group by 1, 2
+"""
 
 
 async def put(tx: Tx, link: Link) -> None:
@@ -102,24 +120,24 @@ async def announce(tx: Tx, link: LinkId, said: Announced, deadline: datetime | N
     )
 
 
-async def invoices_of(tx: Tx, links: Sequence[LinkId]) -> Mapping[LinkId, list[Alike]]:
+async def invoices_of(tx: Tx, links: Sequence[Link]) -> Mapping[LinkId, list[Alike]]:
     """Return how the invoices of links stand, as last announced: those that stand alike together.
 
-    Of a reusable link only the sums play a part, and there may be very many.
+    Of a reusable link only how many have each status and what they got play a part, and nothing else is told. There may
+    be very many: these sums are kept.
     """
-    rows = await tx.fetch(
-        """select i.link_id, i.status, 'late' = any(i.flags) as late, 'reversed' = any(i.flags) as reversed,
-               sum(i.amount_units) as asked_units, sum(i.paid_units) as paid_units,
-               sum(i.settled_units) as settled_units, count(*) as count
-           from invoices i join payment_links l on l.id = i.link_id where i.link_id = any($1)
-           group by 1, 2, 3, 4, case when not l.reusable then i.amount_units end,
-               case when not l.reusable then i.paid_units end, case when not l.reusable then i.settled_units end""",
-        links,
-    )
-    found: dict[LinkId, list[Alike]] = {link: [] for link in links}
+    found: dict[LinkId, list[Alike]] = {link.id: [] for link in links}
+    once, often = ([link.id for link in links if link.reusable is reusable] for reusable in (False, True))
+    rows = await tx.fetch(_EACH, once) if once else []
+    rows += await tx.fetch(_SUMS, often) if often else []
     for row in rows:
         found[LinkId(row["link_id"])].append(_alike(row))
     return found
+
+
+async def fold(tx: Tx) -> None:
+    """Make the summands of each link and status one. To be called by one at a time."""
+    await tx.execute(_FOLDING)
 
 
 async def attempts(tx: Tx, link: Link, payer: Payer, now: datetime) -> list[Attempt]:
@@ -208,7 +226,7 @@ def _alike(row: Mapping[str, Any]) -> Alike:
         int(row["asked_units"]),
         int(row["paid_units"]),
         int(row["settled_units"]),
-        row["count"],
+        int(row["count"]),
     )
 
 
