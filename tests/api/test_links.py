@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from html import unescape
 from ipaddress import ip_network
 from itertools import count
@@ -15,6 +16,7 @@ import pytest
 from kassa import flow
 from kassa.checkout.pages import handlers
 from kassa.checkout.turns import AT_ONCE, WAIT_SECONDS, Turns
+from kassa.core.clock import rfc3339
 from kassa.core.errors import Unavailable
 from kassa.db.pool import Tx
 from kassa.house import House
@@ -245,6 +247,55 @@ async def test_a_closed_link_begins_nothing(served: Served) -> None:
     assert (answer.status, answer.headers["location"]) == (303, payer.path)  # type: ignore[index,call-overload]
     assert "This link was closed" in await payer.look()
     assert (await served.all.get("/v1/invoices")).json["data"] == []
+
+
+@pytest.mark.parametrize("reusable", [False, True])
+@pytest.mark.parametrize("ends", ["closed", "expired"])
+async def test_who_began_to_pay_a_link_before_its_end_is_told_to_finish(
+    served: Served, ends: str, reusable: bool
+) -> None:
+    clock = served.house.clock
+    assert isinstance(clock, SetClock)
+    made = await make(served, reusable=reusable, expires_at=rfc3339(clock.now() + timedelta(seconds=60)))
+    payer, other = Payer(served, made), Payer(served, made)
+    invoice = await payer.begin()
+    if ends == "closed":
+        await served.all.send("PATCH", f"/v1/payment-links/{made['id']}", {"closed": True})
+    else:
+        clock.move(61)
+
+    mine, theirs = await payer.look(), await other.look()
+    clock.move(901)
+    late = await payer.look()
+
+    title = "This link was closed" if ends == "closed" else "This link has expired"
+    for page in (mine, theirs, late):
+        assert title in page
+    assert "No new payments are taken. Yours below can be finished." in mine
+    assert f'<a class="go" href="/i/{invoice}">Go on with this payment</a>' in mine
+    assert "do not pay any more" not in mine
+    for page in (theirs, late):
+        assert "Please do not pay any more; ask the shop for a new link." in page
+        assert "can be finished" not in page
+
+
+async def test_the_chosen_language_goes_along_to_the_invoice_and_back(served: Served) -> None:
+    made = await make(served)
+    chosen, plain = Payer(served, made), Payer(served, made)
+    chosen.path += "?lang=de"
+
+    there = (await chosen.pay(await chosen.look())).headers["location"]  # type: ignore[index,call-overload]
+    page = (await served.caller(None).get(there)).body.decode()
+    back = re.search(r'href="(/l/[^"]+)"[^>]*>([^<]+)</a>', page)
+    assert back is not None
+    again = (await served.caller(None).get(back[1])).body.decode()
+
+    assert there.endswith("?lang=de")
+    assert (back[1], back[2]) == (chosen.path, "Zurück zum Zahlungslink")
+    assert '<html lang="de"' in again
+    unasked = (await served.caller(None).get(f"/i/{await plain.begin()}")).body.decode()
+    assert re.search(rf'href="{plain.path}"[^>]*>Back to the payment link</a>', unasked)
+    assert "Back to 127" not in unasked
 
 
 @pytest.mark.parametrize("reusable", [False, True])

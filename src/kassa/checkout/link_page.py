@@ -49,8 +49,8 @@ class LinkState:
     waiting: bool = False
 
 
-def link_state(link: Json, said: Language) -> LinkState:
-    """Say where a link stands and what its payer can do."""
+def link_state(link: Json, said: Language, *, begun: bool = False) -> LinkState:
+    """Say where a link stands and what its payer can do; `begun`: they have a payment that they can still make."""
     single, say = not link["reusable"], said.say
     paid = single and _is_paid(link)
     match link["status"]:
@@ -74,6 +74,8 @@ def link_state(link: Json, said: Language) -> LinkState:
             text = say("Thank you. The payment is complete.") + (f" {over}" if "overpaid" in link["flags"] else "")
             return LinkState(say("Paid"), text, "good")
     title = say("This link has expired") if link["status"] == "expired" else say("This link was closed")
+    if begun:
+        return LinkState(title, say("No new payments are taken. Yours below can be finished."), "open")
     recorded = say("What you have sent was recorded; please contact the shop.")
     text = say("Please do not pay any more; ask the shop for a new link.")
     return LinkState(title, f"{text} {recorded}" if paid else text, "bad")
@@ -82,8 +84,8 @@ def link_state(link: Json, said: Language) -> LinkState:
 def link_page(view: LinkView, filled: Filled, mine: PayerView | None = None) -> bytes:
     """Draw a link for its payer; `mine` is the invoice that they were given last."""
     link, said, branding = view.public, filled.said, view.store.branding
-    now = link_state(link, said)
     own = None if mine is None else state(mine.public, mine.terms, mine.now, said)
+    now = link_state(link, said, begun=own is not None and own.payable)
     bounds = _bounds(link, said)
     due = link["amount_due"] or link["amount"]
     return _TEMPLATE.render(

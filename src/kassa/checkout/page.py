@@ -106,7 +106,7 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
         payments=[_payment(payment, chains, said) for payment in invoice["payments"]],
         spends=[_spend(spend, said) for spend in invoice["spends"]],
         receipt=receipt(invoice, lambda network: _title(chains.get(network), network), said),
-        shop=shop(invoice["redirect_url"], branding, invoice["checkout_url"]),
+        back=_back(view, wish),
         again=wish.url() if chosen is None else wish.url(asset=chosen["asset"]),
         script=assets.script(),
         script_words=_script_words(said),
@@ -123,6 +123,16 @@ def layout(said: Language, colour: str | None) -> dict[str, Any]:
 def notice_page(title: str, text: str, said: Language, number: str = "") -> bytes:
     """Draw a page that only says something; with a `number` to ask about, and a way to load it again."""
     return _NOTICE.render(**layout(said, None), title=said.say(title), text=said.say(text), number=number).encode()
+
+
+def _back(view: PayerView, wish: Wish) -> tuple[str, str] | None:
+    """Return where the way back leads, and in which words: to the payment link in the language chosen, or the shop."""
+    said, invoice = wish.said, view.public
+    if view.terms.link_id is not None:
+        lang = "" if wish.lang is None else "?" + urlencode({"lang": wish.lang})
+        return f"/l/{view.terms.link_id}{lang}", said.say("Back to the payment link")
+    name = shop(invoice["redirect_url"], view.store.branding, invoice["checkout_url"])
+    return None if name is None else (invoice["redirect_url"], said.say("Back to {shop}", shop=name))
 
 
 def _way(option: Mapping[str, Any], chains: Mapping[str, Chain], wish: Wish, chosen: bool, terms: Terms) -> _Way:

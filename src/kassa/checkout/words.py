@@ -99,8 +99,7 @@ def is_closed(invoice: Json) -> bool:
 def shop(redirect_url: str | None, branding: Branding, own_url: str) -> str | None:
     """Return the host that the way back leads to: a payer should see where a link goes.
 
-    None also for a site that the store has left out of its list since; an invoice of a payment link leads back to that
-    link, beside `own_url`.
+    None also for a site that the store has left out of its list since, unless it is our own, where `own_url` is.
     """
     if redirect_url is None:
         return None
