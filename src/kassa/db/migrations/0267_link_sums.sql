@@ -31,6 +31,3 @@ create trigger invoices_sum_changed after update of status, paid_units, settled_
 insert into link_sums
 select i.link_id, i.status, count(*), sum(i.paid_units), sum(i.settled_units)
 from invoices i join payment_links l on l.id = i.link_id where l.reusable group by 1, 2;
-
--- What a payer was given last is found without reading the attempts of all others.
-create index link_attempts_payer on link_attempts (link_id, payer, id desc);
