@@ -165,6 +165,6 @@ FRESH = frozenset({
     "keys/new", "keys/{id}/revoke", "members/invited/{id}", "members/new", "members/{id}/remove",
     "members/{id}/revoke-keys", "members/{id}/role", "payments/{id}/assign", "settings", "wallet-changes/{id}/cancel",
     "wallet-changes/{id}/confirm", "wallets/compare", "wallets/new", "wallets/{id}", "webhooks", "webhooks/{id}",
-    "webhooks/{id}/secret",
+    "webhooks/{id}/delete", "webhooks/{id}/secret", "webhooks/{id}/switch",
 })  # fmt: skip
 """What nobody changes, or makes, who has not shown within some minutes that it is still they: money, keys, people."""

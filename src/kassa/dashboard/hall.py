@@ -1,7 +1,7 @@
 """The way of a request to a page: the session, the store, the role, the form's token, a fresh proof, the page."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from secrets import token_hex
 from typing import Any
@@ -130,7 +130,7 @@ class Hall:
                         visit, page, Screen("already.html", {"at": _at(visit, action.made or page.path)})
                     )
                 faults = error.faults if isinstance(error, Invalid) else (FieldFault("", str(error)),)
-                visit.faults = {fault.field: fault.message for fault in faults}
+                visit.faults = by_field(faults)
                 visit.once = visit.form.get("once") or visit.once
                 shown = await page.show(visit)
                 assert isinstance(shown, Screen)
@@ -229,6 +229,14 @@ class Hall:
             if page.nav and page.access in mine:
                 groups.setdefault(page.nav, []).append(page)
         return list(groups.items())
+
+
+def by_field(faults: Iterable[FieldFault]) -> dict[str, str]:
+    """Return what was wrong by the form's field: `events` for `events.1`, `over` for `policy.over`."""
+    told: dict[str, list[str]] = {}
+    for fault in faults:
+        told.setdefault(fault.field.removeprefix("policy.").partition(".")[0], []).append(fault.message)
+    return {name: "; ".join(said) for name, said in told.items()}
 
 
 def _at(visit: Visit, path: str) -> str:

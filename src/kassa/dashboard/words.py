@@ -9,6 +9,7 @@ DONE = {
     "invited": "The invitation was made.",
     "withdrawn": "The invitation was withdrawn.",
     "role": "The role was changed. They must sign in again.",
+    "same_role": "That is their role already. Nothing was changed.",
     "removed": "They no longer belong to this store.",
     "removed_keys": "They no longer belong to this store, but the keys below, which they made, still open it.",
     "role_keys": "The role was changed. The keys below, which they made, can do more than it allows.",

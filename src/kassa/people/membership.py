@@ -58,8 +58,8 @@ async def join(tx: Tx, seal: Seal, by: Actor, invitation: Invitation, person: Pe
     await audit.record(tx, by, "member.joined", person.id, now, store_id=invitation.store, after=told)
 
 
-async def change(tx: Tx, seal: Seal, by: Actor, store: StoreId, person: str, role: Role | None, now: datetime) -> None:
-    """Give a member another role, or (None) remove them; their sessions end.
+async def change(tx: Tx, seal: Seal, by: Actor, store: StoreId, person: str, role: Role | None, now: datetime) -> bool:
+    """Give a member another role, or (None) remove them; their sessions end. False where it is their role already.
 
     Where they may not invite any more, neither do the links that they made: one may be kept to come back by.
     Raises `NotFound`, or `Conflict` when no owner would be left.
@@ -71,6 +71,8 @@ async def change(tx: Tx, seal: Seal, by: Actor, store: StoreId, person: str, rol
     owners = [each.person for each in members.values() if each.role is Role.OWNER]
     if owners == [member.person] and role is not Role.OWNER:
         raise Conflict("a store keeps at least one owner: make another one first")
+    if role is member.role:
+        return False
     before, after = {"role": member.role.value}, None if role is None else {"role": role.value}
     if role is None:
         await people.drop_member(tx, store, person)
@@ -85,6 +87,7 @@ async def change(tx: Tx, seal: Seal, by: Actor, store: StoreId, person: str, rol
     if role is None or _INVITING not in rights(role):
         for id_ in await people.revoke_invitations_by(tx, store, person, now):
             await audit.record(tx, by, "invitation.withdrawn", id_, now, store_id=store)
+    return True
 
 
 async def _may_invite(tx: Tx, store: StoreId, maker: str) -> bool:

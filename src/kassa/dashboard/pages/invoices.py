@@ -66,7 +66,7 @@ async def _resend(visit: Visit) -> Go:
 
 async def _new(visit: Visit) -> Screen:
     assets = [asset for asset in (await visit.ask("list_assets"))["data"] if asset["accepted"]]
-    chosen = visit.form.many.get("payment_options") or [asset["id"] for asset in assets]
+    chosen = visit.form.many.get("payment_options", [asset["id"] for asset in assets])
     return Screen("invoice-new.html", {"assets": assets, "times": _TIMES, "chosen": chosen})
 
 
@@ -77,8 +77,9 @@ async def _create(visit: Visit) -> Go:
         raise Invalid(FieldFault("expires_in", "must be a number of seconds"))
     body["expires_in"] = int(form.get("expires_in")[:9])
     body["currency"] = form.get("currency").strip().upper() or visit.store.currency
-    if form.many["payment_options"]:
-        body["payment_options"] = form.many["payment_options"]
+    body["payment_options"] = form.many["payment_options"]
+    if not body["payment_options"]:
+        raise Invalid(FieldFault("payment_options", "choose one at least"))
     body.setdefault("amount", "")
     if customer := form.get("customer").strip():
         body["customer_id"] = await _customer(visit, customer)

@@ -90,16 +90,18 @@ async def _remove(visit: Visit) -> Go:
 
 
 async def _changing(visit: Visit, role: Role | None) -> Go:
-    async def work(tx: Tx) -> bool:
+    async def work(tx: Tx) -> str:
         try:
-            await membership.change(tx, visit.house.seal, visit.actor, visit.store.id, visit.id, role, visit.now)
+            changed = await membership.change(tx, visit.house.seal, visit.actor, visit.store.id, visit.id, role, visit.now)
         except (Conflict, NotFound) as error:
             raise Invalid(FieldFault("role", str(error))) from error
-        return any(key["beyond"] for key in await _keys(tx, visit, frozenset() if role is None else rights(role)))
+        if not changed:
+            return "same_role"
+        left = any(key["beyond"] for key in await _keys(tx, visit, frozenset() if role is None else rights(role)))
+        return ("removed" if role is None else "role") + ("_keys" if left else "")
 
-    left = await visit.make(work)
-    done = "removed" if role is None else "role"
-    return Go(f"members/{visit.id}", f"{done}_keys") if left else Go("members", done)
+    done = await visit.make(work)
+    return Go(f"members/{visit.id}" if done.endswith("_keys") else "members", done)
 
 
 async def _revoke(visit: Visit) -> Go:

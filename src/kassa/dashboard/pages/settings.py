@@ -27,16 +27,8 @@ async def _change(visit: Visit) -> Go:
     policy: dict[str, Any] = {name: form.get(name) for name in _POLICY if name in form.values}
     policy["late_grace_seconds"] = int(form.get("late_grace_seconds"))
     body = {"version": int(form.get("version")), "policy": policy} | _looks(visit)
-    try:
-        await visit.ask("change_store", body=body)
-    except Invalid as error:
-        raise Invalid(*(FieldFault(_named(each.field), each.message) for each in error.faults)) from error
+    await visit.ask("change_store", body=body)
     return Go("settings", "saved")
-
-
-def _named(field: str) -> str:
-    """Return the name in the form of what the API calls a field: `policy.over`, `frame_ancestors[0]`."""
-    return field.removeprefix("policy.").partition("[")[0]
 
 
 def _looks(visit: Visit) -> dict[str, Any]:

@@ -12,8 +12,10 @@ FIRST = 5
 
 
 async def _list(visit: Visit) -> Screen:
-    found = (await visit.ask("list_wallets", query={"limit": "100"}))["data"]
-    return Screen("wallets.html", {"wallets": [await visit.ask("get_wallet", wallet["id"]) for wallet in found]})
+    asked = {"cursor": cursor} if (cursor := visit.query.get("cursor")) else {}
+    found = await visit.ask("list_wallets", query=asked)
+    wallets = [await visit.ask("get_wallet", wallet["id"]) for wallet in found["data"]]
+    return Screen("wallets.html", {"list": found, "wallets": wallets})
 
 
 async def _one(visit: Visit) -> Screen:

@@ -89,12 +89,14 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         path="webhooks/{id}/switch", access="webhooks:write", act=_switch, form="webhooks/{id}", id_of="whk",
-        fields=("disabled",),
+        fields=("disabled",), fresh=True,
     ),
     Action(
         path="webhooks/{id}/secret", access="webhooks:write", act=_renew, form="webhooks/{id}", id_of="whk", fresh=True
     ),
-    Action(path="webhooks/{id}/delete", access="webhooks:write", act=_delete, form="webhooks/{id}", id_of="whk"),
+    Action(
+        path="webhooks/{id}/delete", access="webhooks:write", act=_delete, form="webhooks/{id}", id_of="whk", fresh=True
+    ),
     Action(path="webhooks/{id}/test", access="webhooks:write", act=_test, form="webhooks/{id}", id_of="whk"),
     Action(path="deliveries/{id}/retry", access="webhooks:write", act=_resend, form="webhooks", id_of="dlv"),
 )  # fmt: skip

@@ -1,0 +1,84 @@
+"""What people do in the dashboard on a usual day, and the slips that they make."""
+
+import re
+
+import pytest
+
+import kassa.wallets.store as wallets
+from kassa.people.model import Role
+from tests.dashboard.furnished import furnish
+from tests.dashboard.visitor import Premises
+from tests.house import BITCOIN
+
+
+def fault_at(text: str, field: str) -> str:
+    """Return what a page says at a field that is marked as wrong for every reader; empty where it is not."""
+    said = re.search(rf'<p class="fault" id="e-{field}">([^<]*)</p>', text)
+    marked = re.search(rf'<(input|textarea)[^>]*name="{field}"[^>]*aria-invalid="true"[^>]*e-{field}"', text)
+    grouped = re.search(rf'<fieldset aria-describedby="e-{field}">', text)
+    return said[1] if said and (marked or grouped) else ""
+
+
+async def test_a_role_that_is_given_again_ends_no_session_and_is_no_change(premises: Premises) -> None:
+    owner, admin = await premises.member(Role.OWNER), await premises.member(Role.ADMIN)
+    pool = premises.house.database.pool
+    for mine, email in ((owner, "owner@shop.example"), (admin, "admin@shop.example")):
+        person = await pool.fetchval("select id from people where email = $1", email)
+        await owner.open(premises.at("members"))
+        await owner.submit(f"{person}/role")  # "Change", with nothing changed
+        assert "That is their role already. Nothing was changed." in owner.seen.words
+        assert (await mine.open(premises.at("account"))).status == 200
+        assert mine.seen.url == premises.at("account")
+    assert await pool.fetchval("select count(*) from acts where kind = 'member.changed'") == 0
+
+
+async def test_the_list_of_wallets_goes_on_where_a_page_of_it_ends(premises: Premises) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    await pool.execute(
+        """insert into wallets select (jsonb_populate_record(w, jsonb_build_object(
+               'id', left(w.id, -3) || lpad(n::text, 3, '0'), 'retired_at', now()))).*
+           from wallets w, generate_series(100, 225) n where w.network = $1""",
+        BITCOIN,
+    )
+    seen, shown = await owner.open(premises.at("wallets")), set()
+    for _ in range(20):
+        shown |= set(re.findall(r"wallets/(wal_\w+)", seen.text))
+        following = re.search(r'href="(\?[^"]*)" rel="next"', seen.text)
+        if following is None:
+            break
+        seen = await owner.open(premises.at("wallets") + following[1])
+    assert len(shown) == await pool.fetchval("select count(*) from wallets")
+    assert len(await wallets.wallets_of(pool, premises.store.id, before=None, limit=1_000, retired=True)) == len(shown)
+
+
+@pytest.mark.parametrize("deed", ["switch", "delete"])
+async def test_nobody_silences_the_shop_by_a_session_alone(premises: Premises, deed: str) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    ids = await furnish(premises, await pool.fetchval("select id from people"))
+    await pool.execute("delete from wallet_changes")
+    await owner.open(premises.at(f"webhooks/{ids['whk']}"))
+    premises.clock.move(11 * 60)
+    await owner.submit(f"/{deed}")
+    assert (owner.seen.status, "Confirm that it is you" in owner.seen.words) == (403, True)
+    assert await pool.fetchval("select count(*) from webhooks where disabled_at is null and deleted_at is null") == 1
+
+
+async def test_an_invoice_without_a_way_to_pay_is_not_made(premises: Premises) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    await owner.open(premises.at("invoices/new"))
+    seen = await owner.submit("invoices/new", amount="5", payment_options=None)
+    assert (seen.status, fault_at(seen.text, "payment_options")) == (422, "choose one at least")
+    assert " checked" not in seen.text  # as they left it
+    assert await pool.fetchval("select count(*) from invoices") == 0
+
+
+async def test_what_is_wrong_in_a_list_is_said_at_its_field(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    await owner.open(premises.at("webhooks"))
+    seen = await owner.submit("/webhooks", url="https://shop.example/hook", events="invoice.* odd invoice.odd")
+    assert seen.status == 422
+    assert fault_at(seen.text, "events").count("odd&#39; is no event type") == 2
+    await owner.open(premises.at("settings"))
+    seen = await owner.submit("/settings", frame_ancestors="https://a.example http:/b", tolerance_percent="x")
+    assert seen.status == 422
+    assert fault_at(seen.text, "frame_ancestors") or fault_at(seen.text, "tolerance_percent")
