@@ -413,3 +413,14 @@ async def test_a_stream_that_comes_back_is_told_only_what_it_has_not_seen(served
     assert status == "invalid"
     over = await payer.get(f"/i/{invoice['id']}/stream", headers={"last-event-id": final})
     assert over.status == 204
+
+
+async def test_who_only_asks_whether_a_page_is_there_is_told_so_without_it(served: Served, payer: Caller) -> None:
+    invoice = await served.all.invoice()
+    link = (await served.all.post("/v1/payment-links", {"title": "Tea", "amount": "5.00", "currency": "EUR"})).json
+    page = await payer.get(f"/i/{invoice['id']}")
+    [style] = [link["href"] or "" for link in Tags(page.body).of("link") if link["rel"] == "stylesheet"]
+    for path in (f"/i/{invoice['id']}", "/embed.js", style, f"/l/{link['id']}"):
+        asked = await payer.send("HEAD", path)
+        assert (asked.status, asked.body) == (200, b""), path
+    assert (await payer.send("HEAD", "/i/inv_x")).status == 404

@@ -82,3 +82,51 @@ async def test_what_is_wrong_in_a_list_is_said_at_its_field(premises: Premises) 
     seen = await owner.submit("/settings", frame_ancestors="https://a.example http:/b", tolerance_percent="x")
     assert seen.status == 422
     assert fault_at(seen.text, "frame_ancestors") or fault_at(seen.text, "tolerance_percent")
+
+
+@pytest.mark.parametrize(
+    ("typed", "units"), [("1,200.00", 120_000), ("12,50", 1_250), (".5", 50), ("€12", 1_200), ("007", 700)]
+)
+async def test_an_amount_is_typed_as_people_write_it(premises: Premises, typed: str, units: int) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    await owner.open(premises.at("invoices/new"))
+    assert (await owner.submit("invoices/new", amount=typed)).status == 200, owner.seen.words
+    assert await pool.fetchval("select amount_units from invoices") == units
+    await owner.open(premises.at("links/new"))
+    assert (await owner.submit("links/new", title="Tea", amount=typed, currency="eur")).status == 200, owner.seen.words
+    assert await pool.fetchval("select amount_units from payment_links") == units
+
+
+async def test_what_is_no_number_is_said_in_words_for_people_and_stays(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    for page, fields in (("invoices/new", {"amount": "1.2.3"}), ("settings", {"spread_percent": "a lot"})):
+        await owner.open(premises.at(page))
+        seen = await owner.submit(f"/{page}", **fields)
+        for name, typed in fields.items():
+            assert "is no number that can be read in one way only" in fault_at(seen.text, name)
+            assert f'value="{typed}"' in seen.text
+    await owner.open(premises.at("settings"))
+    assert (await owner.submit("/settings", spread_percent="1,5 %", tolerance_amount="1,000")).status == 200
+    row = await premises.house.database.pool.fetchrow("select spread_ppm, tolerance_units from stores")
+    assert (row["spread_ppm"], row["tolerance_units"]) == (15_000, 100_000)
+
+
+async def test_the_search_takes_what_is_at_hand(premises: Premises) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    ids = await furnish(premises, await pool.fetchval("select id from people"))
+    await pool.execute("update payments set txid = '0x' || repeat('ab', 32)")
+    await pool.execute("update payments set invoice_id = $1, store_id = $2", ids["inv"], premises.store.id)
+    page = f"{premises.house.settings.http.public_url}/i/{ids['inv']}"
+    for text in ("AB" * 32, "0x" + "ab" * 32, page, f"{page}?lang=de#top"):
+        for where, found in (("invoices", ids["inv"]), ("payments", ids["pay"])):
+            seen = await owner.send("GET", premises.at(where), params={"search": text})
+            assert f"{where}/{found}" in seen.text, (where, text)
+
+
+async def test_who_opens_it_where_no_cookie_is_kept_is_told_where_to_go(premises: Premises) -> None:
+    visitor = premises.visitor()
+    await visitor.open("/dashboard/sign-in")
+    visitor.session.cookie_jar.clear()  # as a browser drops one that is `Secure` and came over http
+    seen = await visitor.submit("/sign-in", email="a@shop.example", password="x")
+    assert seen.status == 403
+    assert f"open {premises.house.settings.http.public_url}/dashboard, and allow cookies" in seen.words

@@ -75,3 +75,8 @@ def test_credit_that_was_spent_and_what_was_too_much_are_on_it() -> None:
 @pytest.mark.parametrize("status", ["new", "processing", "expired", "invalid"])
 def test_only_what_is_paid_has_one(status: str) -> None:
     assert written(status=status) is None
+
+
+def test_there_is_none_where_nothing_came() -> None:
+    assert written(amount_paid="0.00", flags=["marked"], payments=[]) is None
+    assert written(amount_paid="0.01", flags=["marked"]) is not None

@@ -44,6 +44,8 @@ def test_what_a_page_shows_is_read_back(code: str, region: str) -> None:
         ("ja", "１２", JPY, "12"),
         ("ja", "２０，０００", JPY, "20000"),
         ("en", "€20", EUR, "20"),
+        ("en", ".5", EUR, "0.5"),
+        ("de", ",5", EUR, "0.5"),
         ("en", "20 eur", EUR, "20"),
         ("de", "1.234.567", EUR, "1234567"),
     ],

@@ -134,3 +134,14 @@ def test_each_payment_has_words(status: str) -> None:
 )
 def test_amounts_of_assets_lose_zeros_and_nothing_else(amount: str, shown: str) -> None:
     assert trimmed(amount) == shown
+
+
+def test_what_the_shop_marked_as_paid_is_not_said_to_have_come() -> None:
+    assert said(status="settled").texts[0] == "Thank you. The payment is complete."
+    marked = "Thank you. The shop has accepted this invoice as paid."
+    assert said(status="settled", flags=["marked"]).texts[0] == marked
+    for lang in set(SPOKEN) - {"en"}:
+        assert said(lang=lang, status="settled", flags=["marked"]).texts[0] not in (
+            marked,
+            said(lang=lang, status="settled").texts[0],
+        )

@@ -76,7 +76,7 @@ def link_handlers(house: House) -> list[HTTPRouteHandler]:
 
     opt = {"access": "public", "failed": failed}
     route = partial(HTTPRouteHandler, "/l/{link_id:str}", opt=opt, status_code=200)
-    return [route(http_method="GET")(page), route(http_method="POST")(begin)]
+    return [route(http_method=("GET", "HEAD"))(page), route(http_method="POST")(begin)]
 
 
 def failed(request: AnyRequest, number: str) -> Response[bytes]:

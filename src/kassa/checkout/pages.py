@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from litestar import Request, Response
+from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
@@ -59,13 +60,15 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
     async def embedding() -> Response[bytes]:
         return script_answer(assets.embedding())
 
-    route = partial(HTTPRouteHandler, http_method="GET", opt={"access": "public"}, status_code=200)
+    # Those who only ask whether a page is there send HEAD; the server leaves the body out.
+    looked_at = (HttpMethod.GET, HttpMethod.HEAD)
+    route = partial(HTTPRouteHandler, http_method=looked_at, opt={"access": "public"}, status_code=200)
     return [
         route("/embed.js")(embedding),
         route("/i/assets/{name:str}")(asset),
         route("/i/logo/{name:str}")(logo),
         route("/i/{invoice_id:str}", opt={"access": "public", "failed": failed})(page),
-        route("/i/{invoice_id:str}/stream")(stream),
+        route("/i/{invoice_id:str}/stream", http_method=HttpMethod.GET)(stream),
         *link_handlers(house),
     ]
 

@@ -23,8 +23,11 @@ class Receipt:
 
 
 def receipt(invoice: Json, title: Callable[[str], str], said: Language) -> Receipt | None:
-    """Write the receipt of a paid invoice, None for another; `title` is what people call a network."""
-    if invoice["status"] != "settled":
+    """Write the receipt of a settled invoice for which something came, None for another.
+
+    `title` is what people call a network.
+    """
+    if invoice["status"] != "settled" or not invoice["amount_paid"].strip("0."):
         return None
     say = said.say
     money = {name: said.money(invoice[name], invoice["currency"]) for name in ("amount", "amount_paid", "amount_over")}

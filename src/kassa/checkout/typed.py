@@ -60,4 +60,5 @@ def _split(text: str, *, decimal: str, group: str) -> str | None:
 
 
 def _checked(text: str) -> str | None:
+    text = f"0{text}" if text.startswith(".") else text
     return text if _PLAIN.match(text) else None

@@ -45,7 +45,11 @@ def state(invoice: Json, terms: Terms, now: datetime, said: Language) -> State:
         case "processing":
             return _processing(invoice, terms, said)
         case "settled":
-            texts = (said.say("Thank you. The payment is complete."), *_excess(invoice, terms, said))
+            if "marked" in invoice["flags"]:
+                text = said.say("Thank you. The shop has accepted this invoice as paid.")
+            else:
+                text = said.say("Thank you. The payment is complete.")
+            texts = (text, *_excess(invoice, terms, said))
             return State(said.say("Paid"), texts, "good", False, not invoice["is_final"])
         case "expired":
             return _expired(invoice, terms, said)

@@ -97,7 +97,11 @@ async def read_form(
     except ValueError:
         raise Rejected("the form cannot be read", code="malformed_form") from None
     given = next((value for name, value in pairs if name == "csrf"), "")
-    if not browser.known or not compare_digest(given.encode(), browser.csrf.encode()):
+    if not browser.known:
+        # As a page is opened by another scheme than `public_url`'s: the browser keeps no cookie of ours then.
+        said = f"your browser keeps no cookie here; open {site.origin}/dashboard, and allow cookies there"
+        raise Forbidden(said, code="csrf")
+    if not compare_digest(given.encode(), browser.csrf.encode()):
         raise Forbidden("this form is too old, or was not made by this page; load it again", code="csrf")
     return _form([pair for pair in pairs if pair[0] != "csrf"], frozenset(fields), frozenset(many))
 

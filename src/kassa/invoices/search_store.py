@@ -20,7 +20,8 @@ async def search(
                select id from invoices where store_id = $1 and id = $2
                union select id from invoices where store_id = $1 and reference = $2
                union select invoice_id from payments where store_id = $1 and id = $2
-               union select invoice_id from payments where store_id = $1 and network = any($3) and txid = lower($2)
+               union select invoice_id from payments where store_id = $1 and network = any($3)
+                   and txid in (lower($2), '0x' || lower($2))
                union select a.invoice_id from addresses a
                    join unnest($4::text[], $5::bytea[]) as s (network, script)
                    on a.network = s.network and a.script = s.script where a.store_id = $1

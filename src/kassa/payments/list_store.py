@@ -59,7 +59,8 @@ async def search(
     rows = await tx.fetch(
         """select id from (
                select id from payments where store_id = $1 and id = $2
-               union select id from payments where store_id = $1 and network = any($3) and txid = lower($2)
+               union select id from payments where store_id = $1 and network = any($3)
+                   and txid in (lower($2), '0x' || lower($2))
                union select p.id from invoices i join payments p on p.invoice_id = i.id
                    where i.store_id = $1 and i.id = $2
                union select p.id from invoices i join payments p on p.invoice_id = i.id

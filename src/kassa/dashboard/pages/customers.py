@@ -5,6 +5,7 @@ from typing import Any
 from kassa import flow
 from kassa.core.errors import FieldFault, Invalid
 from kassa.dashboard.page import Action, Go, Page, Screen
+from kassa.dashboard.typed import amounts
 from kassa.dashboard.visit import Visit
 
 
@@ -64,7 +65,7 @@ def _write_off(visit: Visit) -> dict[str, Any]:  # JSON
     given = {name: visit.form.get(name).strip() for name in _WRITE_OFF}
     if not given["note"]:
         raise Invalid(FieldFault("note", "say why: it is kept"))
-    return given | {"amount": given["amount"] or None}
+    return given | {"amount": None} | amounts(visit.form, ("amount",), given["asset"])
 
 
 async def _create(visit: Visit) -> Go:

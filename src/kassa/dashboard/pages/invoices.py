@@ -7,10 +7,11 @@ from kassa.core.errors import FieldFault, Invalid
 from kassa.core.ids import is_id
 from kassa.dashboard.days import days
 from kassa.dashboard.page import Action, Go, Page, Screen
+from kassa.dashboard.typed import amounts
 from kassa.dashboard.visit import Visit
 
 _FILTERS = ("search", "status", "flag", "decision", "payment_link_id", "customer_id", "cursor")
-_TEXTS = ("amount", "currency", "reference", "description", "redirect_url")
+_TEXTS = ("reference", "description", "redirect_url")
 _TIMES = (("900", "15 minutes"), ("3600", "1 hour"), ("86400", "1 day"), ("604800", "7 days"))
 
 
@@ -77,10 +78,12 @@ async def _create(visit: Visit) -> Go:
         raise Invalid(FieldFault("expires_in", "must be a number of seconds"))
     body["expires_in"] = int(form.get("expires_in")[:9])
     body["currency"] = form.get("currency").strip().upper() or visit.store.currency
+    body |= amounts(form, ("amount",), body["currency"])
+    if "amount" not in body:
+        raise Invalid(FieldFault("amount", "say how much"))
     body["payment_options"] = form.many["payment_options"]
     if not body["payment_options"]:
         raise Invalid(FieldFault("payment_options", "choose one at least"))
-    body.setdefault("amount", "")
     if customer := form.get("customer").strip():
         body["customer_id"] = await _customer(visit, customer)
     if metadata := _metadata(form.get("metadata")):
@@ -121,7 +124,7 @@ PAGES: tuple[Page, ...] = (
 ACTIONS: tuple[Action, ...] = (
     Action(
         path="invoices/new", access="invoices:write", act=_create, form="invoices/new",
-        fields=(*_TEXTS, "customer", "metadata", "expires_in"), many=("payment_options",),
+        fields=(*_TEXTS, "amount", "currency", "customer", "metadata", "expires_in"), many=("payment_options",),
     ),
     Action(
         path="invoices/{id}/mark", access="invoices:decide", act=_mark, form="invoices/{id}", fields=("as",),

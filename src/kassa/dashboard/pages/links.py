@@ -3,11 +3,13 @@
 from typing import Any
 
 from kassa.dashboard.page import Action, Go, Page, Screen
+from kassa.dashboard.typed import amounts
 from kassa.dashboard.visit import Visit
 
 STATES = ("open", "processing", "completed", "expired", "closed")
 _WORDS = ("title", "description", "reference", "redirect_url")
-_PRICED = ("amount", "min_amount", "max_amount", "currency", "asset")
+_AMOUNTS = ("amount", "min_amount", "max_amount")
+_PRICED = ("currency", "asset")
 _CHOICES = ("reusable", "show_received", "expires_on")
 
 
@@ -27,6 +29,9 @@ async def _create(visit: Visit) -> Go:
     body["reusable"] = form.get("reusable") == "yes"
     if body.get("asset"):
         body.pop("currency", None)  # the asset says it
+    elif body.get("currency"):
+        body["currency"] = body["currency"].upper()
+    body |= amounts(form, _AMOUNTS, body.get("asset") or body.get("currency") or visit.store.currency)
     if form.get("show_received"):
         body["show_received"] = form.get("show_received") == "yes"
     if form.get("expires_on"):
@@ -67,7 +72,7 @@ PAGES: tuple[Page, ...] = (
 ACTIONS: tuple[Action, ...] = (
     Action(
         path="links/new", access="invoices:write", act=_create, form="links/new",
-        fields=(*_WORDS, *_PRICED, *_CHOICES),
+        fields=(*_WORDS, *_AMOUNTS, *_PRICED, *_CHOICES),
     ),
     Action(
         path="links/{id}", access="invoices:write", act=_change, form="links/{id}", id_of="lnk",

@@ -92,7 +92,9 @@ async def _remove(visit: Visit) -> Go:
 async def _changing(visit: Visit, role: Role | None) -> Go:
     async def work(tx: Tx) -> str:
         try:
-            changed = await membership.change(tx, visit.house.seal, visit.actor, visit.store.id, visit.id, role, visit.now)
+            changed = await membership.change(
+                tx, visit.house.seal, visit.actor, visit.store.id, visit.id, role, visit.now
+            )
         except (Conflict, NotFound) as error:
             raise Invalid(FieldFault("role", str(error))) from error
         if not changed:

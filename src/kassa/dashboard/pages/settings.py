@@ -4,6 +4,7 @@ from typing import Any
 
 from kassa.core.errors import FieldFault, Invalid
 from kassa.dashboard.page import Action, Go, Page, Screen
+from kassa.dashboard.typed import amounts, percents
 from kassa.dashboard.visit import Visit
 
 _POLICY = (
@@ -26,7 +27,10 @@ async def _change(visit: Visit) -> Go:
             raise Invalid(FieldFault(name, "must be a whole number"))
     policy: dict[str, Any] = {name: form.get(name) for name in _POLICY if name in form.values}
     policy["late_grace_seconds"] = int(form.get("late_grace_seconds"))
+    policy |= amounts(form, ("tolerance_amount",), visit.store.currency)
+    policy |= percents(form, [name for name in policy if name.endswith("_percent")])
     body = {"version": int(form.get("version")), "policy": policy} | _looks(visit)
+    body |= percents(form, ("spread_percent",))
     await visit.ask("change_store", body=body)
     return Go("settings", "saved")
 
