@@ -8,8 +8,10 @@ from typing import Any
 
 from kassa import flow
 from kassa.audit.model import Actor
+from kassa.core.money import format_units
 from kassa.db.pool import Tx
 from kassa.house import House
+from kassa.payments.asset_store import decimals
 from kassa.payments.model import Touched
 from kassa.stores import store as stores
 
@@ -121,7 +123,8 @@ async def compare(house: House, fresh: House) -> None:
     """G6: compare with a rescan: a fresh database that was given the same terms, and then only the final chain.
 
     The moments of first sight, the rates that belong to them, and what was given back are handed to the rescan first:
-    whether a payment came in time, and what was decided while it was away, is history.
+    whether a payment came in time, and what was decided while it was away, is history. So is how much of what is owed
+    was written off, which is handed to it last: the debt must be there.
     """
     seen = await house.database.pool.fetch(
         "select network, txid, position, first_seen_at, late_rate, late_rate_source, book_rate, book_rate_source,"
@@ -141,6 +144,7 @@ async def compare(house: House, fresh: House) -> None:
         apart = await tx.fetch("select id from payments where store_id is not null and invoice_id is null")
         deposits = [row["id"] for row in apart]
         await flow.reassess(tx, fresh, Touched(frozenset(ids), frozenset(deposits)), fresh.clock.now())
+        await _copy_write_offs(house, fresh, tx)
     lived, scanned = await projection(house), await projection(fresh)
     for name, rows in lived.items():
         differing = [each for each in zip_longest(rows, scanned[name]) if each[0] != each[1]]
@@ -180,6 +184,18 @@ async def _copy_assignments(house: House, fresh: House, tx: Tx) -> None:
         if payment is not None:
             store = await stores.get_store(tx, store_id)
             await flow.assign_payment(tx, fresh, store, payment, customer, Actor("rescan"), at)
+
+
+async def _copy_write_offs(house: House, fresh: House, tx: Tx) -> None:
+    """Write off again what is still a loss."""
+    lost = await house.database.pool.fetch(
+        """select c.store_id, b.customer_id, b.asset, b.written_off from customer_balances b
+           join customers c on c.id = b.customer_id where b.written_off > 0"""
+    )
+    known = await decimals(tx)
+    for store_id, customer, asset, units in lost:
+        store, amount = await stores.get_store(tx, store_id), format_units(int(units), known[asset])
+        await flow.write_off(tx, store, customer, asset, amount, "gone", Actor("rescan"), fresh.clock.now())
 
 
 def _digest(rows: Mapping[str, Any]) -> str:
