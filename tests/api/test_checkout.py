@@ -16,6 +16,7 @@ from kassa.chains.registry import FAMILIES
 from kassa.checkout.languages import SPOKEN
 from kassa.checkout.pages import handlers
 from kassa.checkout.stream import REST_SECONDS, Streams
+from kassa.checkout.views import Views
 from kassa.core.ids import InvoiceId
 from kassa.house import House
 from kassa.payments import asset_store as assets
@@ -334,7 +335,7 @@ async def test_streams_are_bounded_also_when_all_come_at_once(
 async def test_pages_closed_while_their_streams_begin_take_no_connection_with_them(house: House) -> None:
     pool = house.database.pool
     for hundredth in range(200):
-        streams = Streams(house)
+        streams = Streams(house, Views(house))
         page = streams.follow(InvoiceId("inv_x"))
         await anext(page)
         await asyncio.sleep(hundredth / 50_000)  # 0 to 4 ms: at every step of what begins
@@ -346,7 +347,7 @@ async def test_pages_closed_while_their_streams_begin_take_no_connection_with_th
 
 async def test_pages_closed_while_a_hint_arrives_take_no_connection_with_them(house: House) -> None:
     async def close(turns: int) -> None:
-        streams = Streams(house)
+        streams = Streams(house, Views(house))
         page = streams.follow(InvoiceId("inv_x"))
         await anext(page)
         await asyncio.sleep(1)  # it has looked, and waits for a hint

@@ -75,3 +75,21 @@ async def test_payments_are_listed_by_state_asset_and_when_they_were_first_seen(
     assert parts == made[::-1]
     for query in ("status=gone", "search=", "first_seen_after=yesterday", "from=2026-01-01"):
         assert (await served.all.get(f"/v1/payments?{query}")).status == 422
+
+
+async def test_all_payments_of_an_invoice_are_listed_and_of_no_other(served: Served) -> None:
+    invoice, other = await served.all.invoice(), await served.all.invoice()
+    made = [await _paid(served, invoice, f"{number:064}", "dropped") for number in range(60)]
+    await _paid(served, other, "ab" * 32, "detected")
+    parts, cursor = [], ""
+    while cursor is not None:
+        part = (await served.all.get(f"/v1/payments?invoice_id={invoice['id']}&limit=25{cursor}")).json
+        parts += [each["id"] for each in part["data"]]
+        cursor = part["next_cursor"] and f"&cursor={part['next_cursor']}"
+    assert parts == sorted(made, reverse=True)
+    assert await _found(served.all, f"invoice_id={invoice['id']}&status=detected") == []
+    async with served.house.database.transaction() as tx:
+        elsewhere = await stores.create_store(tx, "Other", "EUR", False, served.house.clock.now())
+    assert await _found(await served.key(store=elsewhere), f"invoice_id={invoice['id']}") == []
+    shown = (await served.all.get(f"/v1/invoices/{invoice['id']}")).json
+    assert (len(shown["payments"]), shown["payments_left_off"]) == (50, 10)

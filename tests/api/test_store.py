@@ -134,7 +134,8 @@ async def test_e21_payers_are_led_back_to_listed_sites_alone(served: Served) -> 
     # What was taken before is not shown any more; the way back to a payment link is our own.
     other = "https://gone.example/done"
     async with served.house.database.pool.acquire() as connection:
-        view = await flow.payer_view(connection, served.house, kept["id"], served.house.clock.now())
+        found = await flow.payer_views(connection, served.house, [kept["id"]], served.house.clock.now())
+        view = found[kept["id"]]
     assert view.public["redirect_url"] == other
     assert shop(other, view.store.branding, view.public["checkout_url"]) is None
     assert shop(served.house.link_url(link["id"]), view.store.branding, view.public["checkout_url"]) is not None

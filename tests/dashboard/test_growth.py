@@ -40,6 +40,7 @@ QUERIES = {
         "status=settled",
         "status=reversed",
         "asset=NONE@bitcoin-regtest",
+        "invoice_id=inv_{}",
         "search=old-77",
         f"search={'0' * 60}9999",
         "from=2020-01-01&to={today}",

@@ -1,4 +1,4 @@
-"""D29, E44: the real program while somebody floods its port, or the network its node."""
+"""A17, D29, E44: the real program while somebody floods its port, one of its invoices, or the network its node."""
 
 import asyncio
 import gzip
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from statistics import median
 from time import monotonic
 
 import aiohttp
@@ -18,6 +19,7 @@ from kassa.chains.bitcoin.devnode import DevNode
 from tests.e2e.program import Program, installed
 
 SOCKETS, SECONDS = 5_000, 8
+READERS, ORDERS = 6, 9
 GROWTH_KB = 150_000
 """What the program may take more of while it is flooded: far less than what is thrown at it."""
 
@@ -80,6 +82,52 @@ async def newcomer(kassa: Program) -> tuple[int, float]:
     ):
         await answer.read()
         return answer.status, monotonic() - began
+
+
+@asynccontextmanager
+async def reading(kassa: Program, invoice_id: str) -> AsyncIterator[list[int]]:
+    """Let strangers ask for an invoice's page as often as it comes; yield what they were answered."""
+    answers: list[int] = []
+
+    async def read() -> None:
+        async with aiohttp.ClientSession(kassa.url) as session:
+            while True:
+                async with session.get(f"/i/{invoice_id}") as answer:
+                    await answer.read()
+                    answers.append(answer.status)
+
+    tasks = [asyncio.create_task(read()) for _ in range(READERS)]
+    try:
+        yield answers
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def waits_of_orders(kassa: Program) -> list[float]:
+    waits = []
+    for _ in range(ORDERS):
+        began = monotonic()
+        await kassa.invoice()
+        waits.append(monotonic() - began)
+        await asyncio.sleep(0.2)
+    return waits
+
+
+async def test_a17_who_looks_at_a_flooded_invoice_again_and_again_stalls_no_order(
+    kassa: Program, bitcoind: DevNode
+) -> None:
+    plain, flooded = await kassa.invoice(), await kassa.invoice(amount="1000.00")
+    for _ in range(4):
+        await bitcoind.send_many([(flooded["payment_options"][0]["address"], 600)] * 500)
+    await kassa.until_invoice(flooded, payments_left_off=1_950)
+    waits: dict[str, list[float]] = {plain["id"]: [], flooded["id"]: []}
+    for invoice_id in [*waits] * 3:  # in turns: what else the machine does is the same for both
+        async with reading(kassa, invoice_id) as answers:
+            waits[invoice_id] += await waits_of_orders(kassa)
+        assert set(answers) == {200}
+    assert median(waits[flooded["id"]]) < 3 * median(waits[plain["id"]]), waits
 
 
 async def test_e44_five_thousand_callers_who_crawl_keep_nobody_out(kassa: Program) -> None:

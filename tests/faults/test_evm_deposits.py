@@ -222,7 +222,8 @@ async def test_b10_without_traces_it_is_seen_by_the_balance_and_attributed_to_th
         assert payment["position"] == f"balance:{address(invoice).lower()}"
         chain = replace(shop.house.chains["anvil"], explorer="https://explorer.example")
         async with database.transaction() as tx:
-            view = await flow.payer_view(tx, shop.house, invoice["id"], shop.house.clock.now())
+            found = await flow.payer_views(tx, shop.house, [invoice["id"]], shop.house.clock.now())
+            view = found[invoice["id"]]
         page = invoice_page(view, {"anvil": chain}, Wish(language("en")), "1").decode()
         assert f"https://explorer.example/block/{payment['block_hash']}" in page
 

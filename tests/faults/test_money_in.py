@@ -1,25 +1,37 @@
 """Odd ways in which money arrives, on a real node: A15, A17, A19, A20, A21, A23."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import process_time
 
 import pytest
+from aiohttp import web
 from asyncpg import UniqueViolationError
 
 from kassa import flow
 from kassa.audit.model import Actor
 from kassa.chains.bitcoin.devnode import DevNode
+from kassa.checkout.pages import handlers
 from kassa.db.pool import Database
 from kassa.invoices.model import Decision
+from kassa.settings import Webhooks
+from tests.api.served import serve
 from tests.house import add_store
-from tests.shop import Shop, address, open_shop
+from tests.shop import Json, Shop, address, open_shop
 from tests.sizes import size
+from tests.tools.sending import Shop as Sender
 from tests.tools.sending import Skewed
 
 GROWTH_KB = 40_000
 """What the second half of a flood may take more of than the first did: far less than what has come by then."""
+
+
+MOST_TAKEN = 100_000
+"""Bytes of a body that receivers take which were never told how much they should: some frameworks' default."""
 
 
 def memory_kb() -> int:
@@ -55,23 +67,81 @@ async def test_a15_a_coinbase_that_is_reorganised_away_never_was(shop: Shop) -> 
 
 @pytest.mark.catalogue
 async def test_a17_a_flood_of_dust_is_booked_to_the_last_satoshi(shop: Shop) -> None:
-    invoice, count = await shop.invoice(), size(4, 20)
-    grown, began = [], process_time()
-    for _ in range(count):
-        await shop.node.send_many([(address(invoice), 600)] * 500)
-        await shop.caught_up()
-        grown.append(memory_kb())
-    await shop.node.mine()
-    units = count * 500 * 600
-    shown = await shop.until(invoice, amount_settled=f"{units // 2000}.00")
-    assert len(shown["payments"]) == count * 500
-    assert await shop.books() == {
-        "wallet:bitcoin-regtest": units,
-        "sales": -100_000,
-        "over": 100_000 - units,
-    }
-    assert process_time() - began < 60  # of Kassa and of this test, whatever else the machine does
-    assert grown[-1] - grown[count // 2] < GROWTH_KB, f"memory grows with every output: {grown}"
+    told: list[Json] = []
+    async with _modest_receiver(told) as url:
+        settings = replace(shop.house.settings, webhooks=Webhooks(allow_private_addresses=True))
+        sender = Sender(replace(shop.house, settings=settings), shop.store.id, Skewed())
+        await sender.endpoint(url, "invoice.*")
+        invoice, count = await shop.invoice(), size(4, 20)
+        grown, began = [], process_time()
+        for _ in range(count):
+            await shop.node.send_many([(address(invoice), 600)] * 500)
+            await shop.caught_up()
+            grown.append(memory_kb())
+        await shop.node.mine()
+        units = count * 500 * 600
+        shown = await shop.until(invoice, amount_settled=f"{units // 2000}.00")
+        assert (len(shown["payments"]), shown["payments_left_off"]) == (50, count * 500 - 50)
+        assert await shop.books() == {
+            "wallet:bitcoin-regtest": units,
+            "sales": -100_000,
+            "over": 100_000 - units,
+        }
+        assert process_time() - began < 60  # of Kassa and of this test, whatever else the machine does
+        assert grown[-1] - grown[count // 2] < GROWTH_KB, f"memory grows with every output: {grown}"
+        await _check_what_is_shown(shop, invoice, count * 500)
+        await _check_what_is_told(sender, told)
+
+
+async def _check_what_is_shown(shop: Shop, invoice: Json, count: int) -> None:
+    """Pages and streams are as small as those of an invoice that nobody floods; the API lists every payment."""
+    async with serve(shop.house, shop.store, handlers(shop.house)) as served:
+        url = f"http://127.0.0.1:{served.port}/i/{invoice['id']}"
+        async with served.session.get(url, headers={"accept-encoding": "gzip"}) as answer:
+            assert answer.headers["content-encoding"] == "gzip"
+            assert int(answer.headers["content-length"]) < 30_000
+            page = await answer.text()
+        assert 'data-status="settled"' in page
+        assert f"and {count - 10} more, together <bdi" in page
+        async with served.session.get(f"{url}/stream") as stream:
+            lines = [await stream.content.readline() for _ in range(4)]
+        assert max(map(len, lines)) < 64_000
+        listed, cursor = [], ""
+        while cursor is not None:
+            part = (await served.all.get(f"/v1/payments?invoice_id={invoice['id']}&limit=100{cursor}")).json
+            listed += [payment["id"] for payment in part["data"]]
+            cursor = part["next_cursor"] and f"&cursor={part['next_cursor']}"
+    assert len(set(listed)) == len(listed) == count
+
+
+async def _check_what_is_told(sender: Sender, told: list[Json]) -> None:
+    """Events are small enough for a receiver of modest bodies, and arrive at the first try."""
+    async with sender.sending():
+        await sender.rested()
+    states, tries = await sender.states(), await sender.attempts()
+    assert states == {"delivered": len(told)}, [(each["status_code"], each["error"]) for each in tries][-3:]
+    assert [each["data"]["object"]["status"] for each in told][-1] == "settled"
+
+
+@asynccontextmanager
+async def _modest_receiver(told: list[Json]) -> AsyncIterator[str]:
+    """Take events at an address, unless they are larger than many a receiver takes; they are written down."""
+
+    async def take(request: web.Request) -> web.Response:
+        told.append(await request.json())
+        return web.Response()
+
+    app = web.Application(client_max_size=MOST_TAKEN)
+    app.router.add_post("/", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}/"
+    finally:
+        await runner.cleanup()
 
 
 @pytest.mark.catalogue

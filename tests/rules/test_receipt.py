@@ -16,7 +16,7 @@ PAYMENT: dict[str, Any] = {
 INVOICE: dict[str, Any] = {
     "id": "inv_1", "status": "settled", "flags": [], "amount": "50.00", "currency": "EUR", "amount_paid": "50.00",
     "amount_over": "0.00", "created_at": "2026-03-04T15:00:00.000Z", "settled_at": "2026-03-04T16:00:00.000Z",
-    "payments": [PAYMENT], "spends": [],
+    "payments": [PAYMENT], "payments_left_off": 0, "spends": [], "payment_options": [],
 }  # fmt: skip
 
 
@@ -53,6 +53,12 @@ def test_each_living_payment_is_on_it_and_no_dead_one() -> None:
     second = PAYMENT | {"amount": "0.50000000", "asset": "LTC@litecoin", "status": "confirming"}
     dead = [PAYMENT | {"status": status, "amount": "9.00"} for status in ("replaced", "dropped", "reversed")]
     assert [amount for amount, _ in written(payments=[PAYMENT, second, *dead]).payments] == ["0.001 BTC", "0.5 LTC"]
+
+
+def test_what_the_invoice_leaves_off_is_one_sum_at_its_end() -> None:
+    option = {"asset": "BTC@bitcoin", "symbol": "BTC", "decimals": 8, "amount_paid": "0.00100060"}
+    shown = written(payments_left_off=60, payment_options=[option])
+    assert shown.payments[-1] == ("0.0000006 BTC", (("Zahlungen", "60"),))
 
 
 def test_what_is_not_known_is_left_out() -> None:

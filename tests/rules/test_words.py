@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kassa.checkout.languages import SPOKEN, language
-from kassa.checkout.words import State, least, payment_words, state, trimmed
+from kassa.checkout.listing import trimmed
+from kassa.checkout.words import State, least, payment_words, state
 from kassa.invoices.policy import Over, Policy, Short
 from tests.rules.build import at, terms
 

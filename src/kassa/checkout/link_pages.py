@@ -26,6 +26,7 @@ from kassa.checkout.link_page import Filled, link_page
 from kassa.checkout.page import notice_page
 from kassa.checkout.turns import Turns
 from kassa.checkout.typed import read_amount
+from kassa.checkout.views import Views
 from kassa.core.correlation import current
 from kassa.core.errors import Conflict, Forbidden, Invalid, NotFound, Throttled, Unavailable
 from kassa.core.ids import InvoiceId, is_id
@@ -64,15 +65,15 @@ _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 """Pauses while another request of the same payer makes the invoice."""
 
 
-def link_handlers(house: House) -> list[HTTPRouteHandler]:
+def link_handlers(house: House, views: Views) -> list[HTTPRouteHandler]:
     """Make the routes, to be handed to `create_app`."""
-    views, turns = Turns(), Turns()
+    looks, turns = Turns(), Turns()
 
     async def page(request: AnyRequest) -> Response[bytes]:
-        return await _guarded(request, _page(house, views, request))
+        return await _guarded(request, _page(house, views, looks, request))
 
     async def begin(request: AnyRequest) -> Response[bytes]:
-        return await _guarded(request, _begin(house, views, turns, request))
+        return await _guarded(request, _begin(house, views, looks, turns, request))
 
     opt = {"access": "public", "failed": failed}
     route = partial(HTTPRouteHandler, "/l/{link_id:str}", opt=opt, status_code=200)
@@ -115,7 +116,8 @@ def _lang(request: AnyRequest) -> str | None:
 
 async def _page(
     house: House,
-    views: Turns,
+    views: Views,
+    looks: Turns,
     request: AnyRequest,
     given: str = "",
     *,
@@ -123,11 +125,11 @@ async def _page(
     challenge: Challenge | None = None,
 ) -> Response[bytes]:
     link_id, payer = _link_id(request), _payer(house, request)
-    async with views.turn(), house.database.snapshot(5) as tx:
-        now = house.clock.now()
-        view = await flow.link_view(tx, house, link_id, now)
-        last = None if payer is None else await flow.last_attempt(tx, house, link_id, payer)
-        mine = None if last is None else await flow.payer_view(tx, house, last, now)
+    async with looks.turn():
+        async with house.database.snapshot(5) as tx:
+            view = await flow.link_view(tx, house, link_id, house.clock.now())
+            last = None if payer is None else await flow.last_attempt(tx, house, link_id, payer)
+        mine = None if last is None else await views.get(last)
     token = payer or secrets.token_urlsafe(24)
     body = link_page(view, Filled(_spoken(request), token, _lang(request), given, wrong, challenge), mine)
     answer = html(422 if wrong or challenge else 200, body, request.headers, form=True)
@@ -140,7 +142,7 @@ async def _page(
     return answer
 
 
-async def _begin(house: House, views: Turns, turns: Turns, request: AnyRequest) -> Response[bytes]:
+async def _begin(house: House, views: Views, looks: Turns, turns: Turns, request: AnyRequest) -> Response[bytes]:
     link_id, form = _link_id(request), await _form(request)
     payer = _payer(house, request)
     _check_origin(request, payer, form.get("token", ""))
@@ -162,11 +164,11 @@ async def _begin(house: House, views: Turns, turns: Turns, request: AnyRequest) 
         if "amount" not in form or invalid.faults[0].field != "amount":
             raise Unavailable("this store cannot take the payment now") from invalid
         wrong = "small" if invalid.code == TOO_SMALL else "bounds"
-        return await _page(house, views, request, form.get("amount", "")[:60], wrong=wrong)
+        return await _page(house, views, looks, request, form.get("amount", "")[:60], wrong=wrong)
     except Conflict:
         return _see(f"/l/{link_id}", _lang(request))
     if isinstance(begun, Challenge):
-        return await _page(house, views, request, form.get("amount", "")[:60], challenge=begun)
+        return await _page(house, views, looks, request, form.get("amount", "")[:60], challenge=begun)
     return _see(f"/i/{begun}", _lang(request))
 
 

@@ -1,21 +1,23 @@
 """The page of an invoice as HTML: autoescaped, nothing inline but the QR codes that are drawn here."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from kassa.chains.base import Chain
 from kassa.checkout import assets
 from kassa.checkout.drawing import qr
 from kassa.checkout.ending import ending
 from kassa.checkout.languages import SPOKEN, Language, language
+from kassa.checkout.listing import LIVING, listed, rest, trimmed
 from kassa.checkout.receipt import receipt
-from kassa.checkout.words import is_closed, least, payment_words, shop, state, trimmed, ways
+from kassa.checkout.words import is_closed, least, payment_words, shop, state, ways
 from kassa.core.clock import rfc3339
 from kassa.core.errors import Unavailable
 from kassa.core.facts import BY_BALANCE
@@ -31,6 +33,7 @@ TEMPLATES = Environment(
     loader=PackageLoader("kassa.checkout"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
 )  # fmt: skip
+_AMOUNT = Markup('<bdi dir="ltr">{}</bdi>')
 _INVOICE = TEMPLATES.get_template("invoice.html")
 _NOTICE = TEMPLATES.get_template("notice.html")
 
@@ -87,6 +90,7 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
         wished = payable[0] if payable else None
     chosen = wished if wished in payable else None
     shown = [_way(option, chains, wish, option is chosen, view.terms) for option in offered]
+    seen = listed(invoice["payments"])
     return _INVOICE.render(
         **layout(said, branding.colour),
         wish=wish,
@@ -103,7 +107,8 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
         created=said.time(view.terms.created_at),
         ways=shown,
         way=next((way for way in shown if way.chosen), None),
-        payments=[_payment(payment, chains, said) for payment in invoice["payments"]],
+        payments=[_payment(payment, chains, said) for payment in seen],
+        rest=_rest(invoice, seen, said),
         spends=[_spend(spend, said) for spend in invoice["spends"]],
         receipt=receipt(invoice, lambda network: _title(chains.get(network), network), said),
         back=_back(view, wish),
@@ -183,13 +188,22 @@ def _payment(payment: Mapping[str, Any], chains: Mapping[str, Chain], said: Lang
         "amount": trimmed(payment["amount"]),
         "symbol": symbol,
         "words": payment_words(payment, said),
-        "alive": payment["status"] in ("detected", "confirming", "settled"),
+        "alive": payment["status"] in LIVING,
         "txid": payment["txid"],
         "by_balance": payment["position"].startswith(BY_BALANCE),
         "url": None if chain is None else chain.explorer_url(payment["txid"], payment["position"]),
         "rival": rival,
         "rival_url": None if chain is None or rival is None else chain.explorer_url(rival, payment["position"]),
     }
+
+
+def _rest(invoice: Mapping[str, Any], seen: Sequence[Mapping[str, Any]], said: Language) -> str:
+    """Say how many payments are not listed; nothing where all are."""
+    count, amount = rest(invoice, seen)
+    if not count:
+        return ""
+    amount = amount or f"0 {invoice['payment_options'][0]['symbol']}"
+    return said.say("and {n} more, together {amount}", n=count, amount=_AMOUNT.format(amount))
 
 
 def _spend(spend: Mapping[str, Any], said: Language) -> dict[str, Any]:

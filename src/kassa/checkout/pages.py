@@ -19,10 +19,10 @@ from kassa.checkout.languages import choose, later
 from kassa.checkout.link_pages import TROUBLE, failed, link_handlers
 from kassa.checkout.page import Wish, invoice_page, notice_page
 from kassa.checkout.stream import Streams, encoded
+from kassa.checkout.views import Views
 from kassa.core.correlation import current
 from kassa.core.errors import NotFound, Rejected, Unavailable
 from kassa.core.ids import InvoiceId, is_id
-from kassa.db.batch import Batch
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.limits.rules import bucket
@@ -31,7 +31,6 @@ from kassa.stores.store import get_logo
 log = structlog.get_logger()
 
 AnyRequest = Request[Any, Any, Any]
-Views = Batch[InvoiceId, flow.PayerView | None]
 
 _MOST_FRAMING = 1_000  # sites that are remembered
 
@@ -40,8 +39,8 @@ _GONE = (later("There is no such invoice"), later("Please check the link, or ask
 
 def handlers(house: House) -> list[HTTPRouteHandler]:
     """Make the routes, to be handed to `create_app`."""
-    # Pages that are asked for in one moment are read together.
-    streams, views = Streams(house), Batch(partial(_read, house))
+    views = Views(house)
+    streams = Streams(house, views)
     framing: set[str] = set()
 
     async def page(request: AnyRequest) -> Response[bytes]:
@@ -69,7 +68,7 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
         route("/i/logo/{name:str}")(logo),
         route("/i/{invoice_id:str}", opt={"access": "public", "failed": failed})(page),
         route("/i/{invoice_id:str}/stream", http_method=HttpMethod.GET)(stream),
-        *link_handlers(house),
+        *link_handlers(house, views),
     ]
 
 
@@ -133,9 +132,3 @@ async def _view(views: Views, invoice_id: str) -> flow.PayerView:
     if view is None:
         raise NotFound("there is no such invoice")
     return view
-
-
-async def _read(house: House, ids: Sequence[InvoiceId]) -> list[flow.PayerView | None]:
-    async with house.database.snapshot(5) as tx:
-        found = await flow.payer_views(tx, house, ids, house.clock.now())
-    return [found.get(id_) for id_ in ids]

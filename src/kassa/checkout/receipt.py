@@ -6,17 +6,19 @@ from datetime import datetime
 from typing import Any
 
 from kassa.checkout.languages import Language
-from kassa.checkout.words import payment_words, trimmed
+from kassa.checkout.listing import LIVING, rest, trimmed
+from kassa.checkout.words import payment_words
 
 Json = Mapping[str, Any]
 Rows = tuple[tuple[str, str], ...]
 
-_ALIVE = ("detected", "confirming", "settled")
-
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The rows of the whole, and those of each payment under its amount. Moments are in UTC: paper has no zone."""
+    """The rows of the whole, and those of each payment under its amount. Moments are in UTC: paper has no zone.
+
+    What the invoice's resource leaves off is one sum at the end.
+    """
 
     rows: Rows
     payments: tuple[tuple[str, Rows], ...]
@@ -40,9 +42,11 @@ def receipt(invoice: Json, title: Callable[[str], str], said: Language) -> Recei
     ]
     if "overpaid" in invoice["flags"]:
         rows.append((say("Too much"), money["amount_over"]))
-    paid = [_payment(payment, title, said) for payment in invoice["payments"] if payment["status"] in _ALIVE]
+    paid = [_payment(payment, title, said) for payment in invoice["payments"] if payment["status"] in LIVING]
     spent = [(_amount(spend), _spend(spend, invoice, said)) for spend in invoice["spends"]]
-    return Receipt(tuple(rows), (*paid, *spent))
+    count, amount = rest(invoice, invoice["payments"])
+    others = [(amount, ((say("Payments"), str(count)),))] if amount else []
+    return Receipt(tuple(rows), (*paid, *others, *spent))
 
 
 def _payment(payment: Json, title: Callable[[str], str], said: Language) -> tuple[str, Rows]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from kassa import flow
+from kassa.checkout.views import Views
 from kassa.core.errors import Unavailable
 from kassa.core.ids import InvoiceId
 from kassa.db.faults import DATABASE_AWAY
@@ -79,8 +79,8 @@ class _Topic:
 class Streams:
     """The streams of this process."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, house: House, views: Views) -> None:
+        self._house, self._views = house, views
         self._open = 0
         self._by_address: Counter[str] = Counter()
         self._topics: dict[InvoiceId, _Topic] = {}
@@ -198,16 +198,17 @@ class Streams:
 
     async def _look(self, ids: Sequence[InvoiceId]) -> None:
         try:
-            async with self._house.database.snapshot() as tx:
-                found = await flow.public_invoices(tx, self._house, ids, self._house.clock.now())
+            found, kept = await self._views.read(ids)
         except (Unavailable, *DATABASE_AWAY):
             for id_ in ids:  # the next look may do better; what was shown stays true of its time
                 if id_ in self._topics:
                     self._topics[id_].place = -1
             return
-        for id_, public in found.items():
+        for id_, view in found.items():
             if id_ in self._topics:
-                self._topics[id_].put(public)
+                self._topics[id_].put(view.public)
+                if id_ in kept:
+                    self._topics[id_].place = -1  # what a hint told of may not be in it yet
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kassa.checkout.languages import Language
+from kassa.checkout.listing import LIVING, trimmed
 from kassa.core.money import parse_amount, typed_step
 from kassa.invoices.model import Terms
 from kassa.invoices.policy import Over, Short
@@ -14,8 +15,6 @@ from kassa.stores.branding import Branding
 from kassa.stores.origins import leads_to, origin_of
 
 Json = Mapping[str, Any]
-
-_LIVING = ("detected", "confirming", "settled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +110,6 @@ def shop(redirect_url: str | None, branding: Branding, own_url: str) -> str | No
     return urlsplit(redirect_url).hostname if sound else None
 
 
-def trimmed(amount: str) -> str:
-    """Return an amount of an asset without the zeros at its end: what a payer types is what a payer reads."""
-    return amount.rstrip("0").rstrip(".") if "." in amount else amount
-
-
 def _open(invoice: Json, said: Language) -> State:
     lost = _lost(invoice)
     if is_closed(invoice):
@@ -180,7 +174,7 @@ def _undecided(invoice: Json, said: Language) -> State:
 
 
 def _processing(invoice: Json, terms: Terms, said: Language) -> State:
-    alive = [payment for payment in invoice["payments"] if payment["status"] in _LIVING]
+    alive = [payment for payment in invoice["payments"] if payment["status"] in LIVING]
     excess = _excess(invoice, terms, said)
     rest = said.say("You need do nothing more, and may close this page.")
     if "reversed" in invoice["flags"]:
@@ -256,7 +250,7 @@ def _lost(invoice: Json) -> str | None:
     Of what had been settled it matters more that it was undone than by what.
     """
     payments = invoice["payments"]
-    if not payments or any(payment["status"] in _LIVING for payment in payments):
+    if not payments or any(payment["status"] in LIVING for payment in payments):
         return None
     return "reversed" if "reversed" in invoice["flags"] else str(payments[-1]["status"])
 

@@ -81,13 +81,10 @@ from kassa.flow.showing import (
     PayerView,
     invoice_list,
     invoice_resource,
-    payer_view,
     payer_views,
     payment_list,
     payment_rate,
     payment_resource,
-    public_invoice,
-    public_invoices,
 )
 from kassa.flow.spending import pay_from_credit
 from kassa.flow.standing import mark_invoice, on_deadlines, reassess
@@ -172,7 +169,6 @@ __all__ = [
     "overview",
     "owing",
     "pay_from_credit",
-    "payer_view",
     "payer_views",
     "payment_list",
     "payment_rate",
@@ -180,8 +176,6 @@ __all__ = [
     "prepare_address",
     "preview_write_off",
     "priced_pairs",
-    "public_invoice",
-    "public_invoices",
     "quote_invoice",
     "rate_alarms",
     "rates_at",

@@ -61,10 +61,13 @@ async def assign_payment(
     return await payment_resource(tx, house, store, payment.id, now)
 
 
-async def unassigned(tx: Tx, house: House, store: Store | None = None) -> list[dict[str, Any]]:  # JSON
+async def unassigned(
+    tx: Tx, house: House, store: Store | None = None, first: str | None = None, limit: int = 1_000
+) -> list[dict[str, Any]]:  # JSON
     """Return money without an owner, of one store or all, oldest first, with who may be meant: by wallet or invoice.
 
-    Where the database does not know the decimals of its asset, the amount is None.
+    `first` is the id of the payment from which on it is listed. Where the database does not know the decimals of its
+    asset, the amount is None.
     """
     known = await decimals(tx)
     return [
@@ -79,7 +82,7 @@ async def unassigned(tx: Tx, house: House, store: Store | None = None) -> list[d
             "stores": list(found.stores),
             "suggested": found.customer_id or INCOME,
         }
-        for found in await owners.unassigned(tx, None if store is None else store.id)
+        for found in await owners.unassigned(tx, None if store is None else store.id, first, limit)
     ]
 
 

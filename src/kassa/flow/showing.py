@@ -1,6 +1,6 @@
 """Read invoices and payments as they stand now. An address that is not what its wallet derives is not shown."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -62,7 +62,8 @@ async def payment_resource(
     tx: Tx, house: House, store: Store, payment_id: str, now: datetime
 ) -> dict[str, Any]:  # JSON
     """Return a payment of a store; raises `NotFound`."""
-    found = await _payments(tx, house, await payments.touching(tx, store.id, payment_id), now)
+    wanted = [PaymentId(payment_id)]
+    found = await _payments(tx, house, await payments.touching(tx, store.id, payment_id), wanted, now)
     if payment_id not in found:
         raise NotFound("there is no such payment in this store")
     return found[payment_id]
@@ -85,29 +86,8 @@ async def payment_list(
         frozenset(invoice for _, invoice in page if invoice is not None),
         frozenset(payment for payment, invoice in page if invoice is None),
     )
-    resources = await _payments(tx, house, touched, now)
+    resources = await _payments(tx, house, touched, {payment for payment, _ in page}, now)
     return [resources[payment] for payment, _ in page if payment in resources]
-
-
-async def public_invoice(tx: Tx, house: House, invoice_id: str, now: datetime) -> dict[str, Any]:  # JSON
-    """Return what an invoice's payer may see of it; raises `NotFound`."""
-    return (await payer_view(tx, house, invoice_id, now)).public
-
-
-async def public_invoices(
-    tx: Tx, house: House, ids: Sequence[InvoiceId], now: datetime
-) -> dict[InvoiceId, dict[str, Any]]:  # JSON
-    """Return what the payers of some invoices may see of them, by id; unknown ones are left out."""
-    taken = await pictures.take(tx, house, ids, now)
-    return {picture.terms.id: _public(house, picture) for picture in taken}
-
-
-async def payer_view(tx: Tx, house: House, invoice_id: str, now: datetime) -> PayerView:
-    """Return an invoice with what its payer's page says about it; raises `NotFound`."""
-    found = await payer_views(tx, house, [InvoiceId(invoice_id)], now)
-    if not found:
-        raise NotFound("there is no such invoice")
-    return found[InvoiceId(invoice_id)]
 
 
 async def payer_views(tx: Tx, house: House, ids: Sequence[InvoiceId], now: datetime) -> dict[InvoiceId, PayerView]:
@@ -135,10 +115,12 @@ def _while_open(option: dict[str, Any], picture: Picture) -> dict[str, Any]:  # 
     return option | {"closed": closed} | ({"address": None, "uri": None} if closed else {})
 
 
-async def _payments(tx: Tx, house: House, touched: Touched, now: datetime) -> dict[str, dict[str, Any]]:
+async def _payments(
+    tx: Tx, house: House, touched: Touched, wanted: Collection[PaymentId], now: datetime
+) -> dict[str, dict[str, Any]]:  # JSON
     held = await deposits.take(tx, house, touched.deposits)
     found: dict[str, dict[str, Any]] = {deposit.payment.id: deposits.resource(deposit) for deposit in held}
     for picture in await pictures.take(tx, house, sorted(touched.invoices), now):
-        for resource in payment_resources(pictures.shown(house, picture, None, picture.payments)):
+        for resource in payment_resources(pictures.shown(house, picture, None, picture.payments), wanted):
             found[resource["id"]] = resource
     return found

@@ -147,14 +147,14 @@ def _outcome(house: House, picture: Picture, now: datetime) -> _Outcome:
     both = tuple(zip(picture.payments, arrived, strict=True))
     announced = announced_of(picture, now)
     said = changes(before, standing)
-    steps = {p.id: payment_changes(p, standings[p.id]) for p in picture.payments}
-    if not said and not any(steps.values()):
+    steps = {p.id: step for p in picture.payments if (step := payment_changes(p, standings[p.id]))}
+    if not said and not steps:
         return _Outcome(both, (), announced)
     shown = pictures.shown(house, picture, announced.settled_at, arrived)
     terms = picture.terms
     written = [
         NewEvent(terms.store_id, type_, resource, terms.id, terms.webhook_url)
-        for resource in payment_resources(shown)
+        for resource in payment_resources(shown, steps)
         for type_ in steps[resource["id"]]
     ]
     if said:

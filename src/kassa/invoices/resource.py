@@ -1,12 +1,13 @@
 """Invoices and payments as the API, events and pages show them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from kassa.core.clock import rfc3339
+from kassa.core.ids import PaymentId
 from kassa.core.money import format_rate, format_units
 from kassa.customers.model import Spend
 from kassa.customers.resource import spend_resource
@@ -14,9 +15,14 @@ from kassa.invoices.model import Option, Standing, Terms, Withheld
 from kassa.invoices.parts import step_of
 from kassa.invoices.policy import policy_resource
 from kassa.invoices.rules import option_due, option_paid, option_to_send
+from kassa.payments.foremost import foremost
 from kassa.payments.model import Payment
 from kassa.payments.resource import payment_resource
 from kassa.payments.settling import tier_of
+
+MOST_PAYMENTS = 50
+"""So many of its payments an invoice's resource holds: anybody may send as many as they like, and receivers take
+bodies of 100 KB, some no larger ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
     """Return an invoice as JSON-ready values."""
     terms, standing = shown.terms, shown.standing
     decimals = terms.currency.decimals
+    listed = foremost([(each.status.alive, each.value_units) for each in standing.payments], MOST_PAYMENTS)
     return {
         "object": "invoice",
         "id": terms.id,
@@ -78,13 +85,14 @@ def invoice_resource(shown: Shown) -> dict[str, Any]:  # JSON
         "redirect_url": terms.redirect_url,
         "policy": policy_resource(terms.policy, terms.currency),
         "payment_options": [_option(option, shown) for option in terms.options],
-        "payments": payment_resources(shown),
+        "payments": payment_resources(shown, {standing.payments[place].id for place in listed}),
+        "payments_left_off": len(standing.payments) - len(listed),
         "spends": [spend_resource(spend, shown.decimals[spend.asset]) for spend in shown.spends],
     }
 
 
-def payment_resources(shown: Shown) -> list[dict[str, Any]]:  # JSON
-    """Return an invoice's payments as JSON-ready values, oldest first, the dead ones too."""
+def payment_resources(shown: Shown, wanted: Collection[PaymentId]) -> list[dict[str, Any]]:  # JSON
+    """Return those of an invoice's payments that are wanted as JSON-ready values, oldest first."""
     payments = {payment.id: payment for payment in shown.payments}
     options = {option.asset.id: option for option in shown.terms.options}
     checked = {option.address for option in shown.terms.options if option.asset.id not in shown.withheld}
@@ -98,6 +106,7 @@ def payment_resources(shown: Shown) -> list[dict[str, Any]]:  # JSON
             trusted=payment.address in checked,
         )
         for s in shown.standing.payments
+        if s.id in wanted
     ]
 
 

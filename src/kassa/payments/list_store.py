@@ -12,11 +12,11 @@ MOST = 100
 _OF_STORE = "select id, invoice_id from payments where store_id = $1"
 _WANTED = """ and ($3::text is null or status = $3) and ($4::text is null or asset = $4)
     and ($5::timestamptz is null or first_seen_at > $5) and ($6::timestamptz is null or first_seen_at < $6)
-    and ($7::text[] is null or id = any($7))"""
-_NEWEST = _OF_STORE + " and ($2::text is null or id < $2)" + _WANTED + " order by id desc limit $8"
+    and ($7::text[] is null or id = any($7)) and ($8::text is null or invoice_id = $8)"""
+_NEWEST = _OF_STORE + " and ($2::text is null or id < $2)" + _WANTED + " order by id desc limit $9"
 # Days may lie far back, and a payment may have been written long after it was seen: the order is that of their index.
 _BEFORE = " and ($2::text is null or (first_seen_at, id) < (select first_seen_at, id from payments where id = $2))"
-_OF_DAYS = _OF_STORE + _BEFORE + _WANTED + " order by first_seen_at desc, id desc limit $8"
+_OF_DAYS = _OF_STORE + _BEFORE + _WANTED + " order by first_seen_at desc, id desc limit $9"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Filters:
 
     status: str | None = None
     asset: str | None = None
+    invoice_id: str | None = None
     seen_after: datetime | None = None
     seen_before: datetime | None = None
     found: Sequence[PaymentId] | None = None
@@ -44,6 +45,7 @@ async def page(
         filters.seen_after,
         filters.seen_before,
         filters.found,
+        filters.invoice_id,
         limit,
     )
     return [(PaymentId(row["id"]), row["invoice_id"]) for row in rows]

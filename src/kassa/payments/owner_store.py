@@ -86,15 +86,21 @@ async def assign(
     )
 
 
-async def unassigned(tx: Tx, store_id: StoreId | None = None) -> list[Unassigned]:
-    """Return living money without an owner of which nobody decided whose it is, oldest first; of one store or all."""
+async def unassigned(tx: Tx, store_id: StoreId | None, first: str | None, limit: int) -> list[Unassigned]:
+    """Return living money without an owner of which nobody decided whose it is, oldest first; of one store or all.
+
+    `first` is the id from which on it is listed.
+    """
     rows = await tx.fetch(
         f"""select {COLUMNS}, i.customer_id as buyer,
                 case when p.store_id is null then {_STORES} else array[p.store_id] end as stores
             from ({_UNOWNED}) unowned join payments p on p.id = unowned.id
             join addresses a on a.id = p.address_id left join invoices i on i.id = p.invoice_id
-            where $1::text is null or $1 = p.store_id or (p.store_id is null and $1 = any({_STORES}))
-            order by p.id limit 1000""",
+            where ($1::text is null or $1 = p.store_id or (p.store_id is null and $1 = any({_STORES})))
+                and ($2::text is null or p.id >= $2)
+            order by p.id limit $3""",
         store_id,
+        first,
+        limit,
     )
     return [Unassigned(read(row), tuple(map(StoreId, row["stores"])), row["buyer"]) for row in rows]

@@ -24,6 +24,7 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     filters = Filters(
         status=query.status,
         asset=line("asset", query.asset),
+        invoice_id=line("invoice_id", query.invoice_id),
         seen_after=moment("first_seen_after", query.first_seen_after),
         seen_before=moment("first_seen_before", query.first_seen_before),
         found=None if query.search is None else await flow.find_payments(tx, call.house, call.store, query.search),

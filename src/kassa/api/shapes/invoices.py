@@ -53,6 +53,7 @@ class PaymentQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
     ) = None  # fmt: skip
     status: PaymentStatus | None = None
     asset: Annotated[str, Meta(max_length=100)] | None = None
+    invoice_id: Annotated[str, Meta(max_length=100)] | None = None
     first_seen_after: Moment | None = None
     first_seen_before: Moment | None = None
 
@@ -150,7 +151,16 @@ class Invoice(Struct):
     redirect_url: str | None
     policy: Policy
     payment_options: list[PaymentOption]
-    payments: list[Payment]
+    payments: Annotated[
+        list[Payment],
+        Meta(
+            max_length=50,
+            description="At most 50, oldest first: those that count before dead ones, the largest before smaller ones.",
+        ),
+    ]
+    payments_left_off: Annotated[
+        int, Meta(description="How many more there are: list them by `invoice_id`. The sums are over all of them.")
+    ]
     spends: list[Spend]
 
 

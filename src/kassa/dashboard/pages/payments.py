@@ -2,11 +2,13 @@
 
 from kassa import flow
 from kassa.core.errors import Invalid
+from kassa.core.ids import is_id
 from kassa.dashboard.days import days
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
 
-_FILTERS = ("search", "status", "asset", "cursor")
+_FILTERS = ("search", "status", "asset", "invoice_id", "cursor")
+_UNOWNED = 50  # forms on a page: anybody may send what nobody asked for
 _STATES = ("detected", "confirming", "settled", "replaced", "dropped", "reversed")
 
 
@@ -25,11 +27,14 @@ async def _list(visit: Visit) -> Screen:
 async def _unowned(visit: Visit) -> Screen:
     """List it on a page of its own: what is owned is told only by reading every payment of the store."""
     visit.demand("payments:read")
+    cursor = visit.query.get("cursor", "")
+    first = visit.id or (cursor if is_id("pay", cursor) else None)
     async with visit.house.database.pool.acquire() as connection:
-        found = await flow.unassigned(connection, visit.house, visit.store)
+        found = await flow.unassigned(connection, visit.house, visit.store, first, _UNOWNED + 1)
     if visit.id and visit.id not in {one["payment_id"] for one in found}:
         return await _one(visit)  # the form of one whose owner was named before
-    return Screen("unowned.html", {"unowned": found})
+    following = found[_UNOWNED]["payment_id"] if len(found) > _UNOWNED else None
+    return Screen("unowned.html", {"unowned": found[:_UNOWNED], "list": {"next_cursor": following}})
 
 
 async def _one(visit: Visit) -> Screen:
