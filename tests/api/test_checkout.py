@@ -425,3 +425,9 @@ async def test_who_only_asks_whether_a_page_is_there_is_told_so_without_it(serve
         asked = await payer.send("HEAD", path)
         assert (asked.status, asked.body) == (200, b""), path
     assert (await payer.send("HEAD", "/i/inv_x")).status == 404
+
+
+@pytest.mark.parametrize("path", ["/i", "/i/", "/i/x"])
+async def test_who_shortens_the_address_of_a_page_is_answered_in_words(payer: Caller, path: str) -> None:
+    answer = await payer.get(path)
+    assert (answer.status, "Please check the link" in Tags(answer.body).words) == (404, True)

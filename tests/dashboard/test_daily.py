@@ -5,6 +5,7 @@ import re
 import pytest
 
 import kassa.wallets.store as wallets
+from kassa.dashboard.pages import ACTIONS
 from kassa.people.model import Role
 from tests.dashboard.furnished import furnish
 from tests.dashboard.visitor import Premises
@@ -130,3 +131,35 @@ async def test_who_opens_it_where_no_cookie_is_kept_is_told_where_to_go(premises
     seen = await visitor.submit("/sign-in", email="a@shop.example", password="x")
     assert seen.status == 403
     assert f"open {premises.house.settings.http.public_url}/dashboard, and allow cookies" in seen.words
+
+
+async def test_the_address_of_a_form_leads_to_its_page_with_what_was_asked_of_it(premises: Premises) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    ids = await furnish(premises, await pool.fetchval("select id from people"))
+    await owner.open(premises.at(f"invoices/{ids['inv']}"))
+    refused = await owner.submit("/mark", **{"as": "odd"})
+    assert (refused.status, refused.url) == (422, premises.at(f"invoices/{ids['inv']}/mark"))
+    again = await owner.open(refused.url + "?cursor=")  # "First", a restored tab, Enter in the address bar
+    assert (again.status, again.url) == (200, premises.at(f"invoices/{ids['inv']}") + "?cursor=")
+    for action in ACTIONS:
+        led = await owner.open(premises.at(action.path.replace("{id}", ids.get(action.id_of or "", "x"))))
+        assert led.headers["content-type"].startswith("text/html"), action.path
+
+
+async def test_what_is_not_there_is_said_on_a_page(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    for path in ("/dashboard/x", premises.at("x"), premises.at("").rstrip("/"), "/dashboard/stores/x/overview"):
+        seen = await owner.open(path)
+        assert (seen.status, "There is no such page" in seen.words) == (404, True), path
+
+
+async def test_files_are_packed_for_whom_they_can_be(premises: Premises) -> None:
+    visitor = premises.visitor()
+    page = await visitor.open("/dashboard/sign-in")
+    [style] = re.findall(r'href="([^"]*[.]css)"', page.text)
+    plain = await visitor.send("GET", style, headers={"accept-encoding": "identity"})
+    packed = await visitor.send("GET", style, headers={"accept-encoding": "gzip"})
+    assert packed.text == plain.text
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 3
+    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "accept-encoding")
+    assert "content-encoding" not in plain.headers

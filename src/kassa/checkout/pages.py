@@ -56,6 +56,10 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
     async def logo(request: AnyRequest) -> Response[bytes]:
         return await _logo(house, request.path_params["name"])
 
+    async def shortened(request: AnyRequest) -> Response[bytes]:
+        said = choose(None, request.headers.get("accept-language"))
+        return html(404, notice_page(*_GONE, said), request.headers)
+
     async def embedding() -> Response[bytes]:
         return script_answer(assets.embedding())
 
@@ -64,6 +68,7 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
     route = partial(HTTPRouteHandler, http_method=looked_at, opt={"access": "public"}, status_code=200)
     return [
         route("/embed.js")(embedding),
+        route("/i")(shortened),
         route("/i/assets/{name:str}")(asset),
         route("/i/logo/{name:str}")(logo),
         route("/i/{invoice_id:str}", opt={"access": "public", "failed": failed})(page),

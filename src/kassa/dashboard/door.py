@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 
 import kassa.people.session_store as sessions
 import kassa.people.store as people
+from kassa.checkout.answers import takes_gzip
 from kassa.core.errors import Forbidden, Invalid, NotFound, Rejected
 from kassa.dashboard import entering
 from kassa.dashboard.browser import AnyRequest, Browser, Form, answer, new_token, read_browser, read_form
@@ -67,7 +68,10 @@ class Door:
         asset = ASSETS.get(request.path_params["name"])
         if asset is None:
             raise NotFound("")
-        return answer(200, asset.body, asset.media_type, {"cache-control": "public, max-age=31536000, immutable"})
+        headers = {"cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}
+        if not takes_gzip(request.headers):
+            return answer(200, asset.body, asset.media_type, headers)
+        return answer(200, asset.packed, asset.media_type, headers | {"content-encoding": "gzip"})
 
     # ------------------------------------------------------------ signing in
 

@@ -53,9 +53,12 @@ class Hall:
     def routes(self) -> list[HTTPRouteHandler]:
         """Make the routes of pages and forms."""
         made = [self.route("GET", f"/stores/{{store:str}}/{one.path}", self._showing(one)) for one in self.pages]
-        return made + [
-            self.route("POST", f"/stores/{{store:str}}/{one.path}", self._acting(one)) for one in self._actions
-        ]
+        for one in self._actions:
+            made.append(self.route("POST", f"/stores/{{store:str}}/{one.path}", self._acting(one)))
+            if one.path not in self._by_path:
+                made.append(self.route("GET", f"/stores/{{store:str}}/{one.path}", self._leading(one)))
+        unknown = ("/{page:str}", "/stores/{store:str}", "/stores/{store:str}/{page:str}")
+        return made + [self.route("GET", path, _absent) for path in unknown]
 
     def route(self, method: str, path: str, handle: Handle) -> HTTPRouteHandler:
         """Make a route of the dashboard, whose refusals are pages."""
@@ -138,6 +141,15 @@ class Hall:
 
         return handle
 
+    def _leading(self, action: Action) -> Handle:
+        """Lead to the page of a form: after a refusal a browser stands at the form's own address, and asks for it."""
+
+        async def handle(request: AnyRequest) -> Response[Any]:
+            query = request.scope["query_string"].decode("latin-1")
+            return self.go(self._path(request, action.form) + (f"?{query}" if query else ""))
+
+        return handle
+
     async def _prove(self, visit: Visit, page: Page, proof: dict[str, str]) -> Response[Any]:
         """Ask whoever sent a form for a fresh proof; then show them the form as they filled it in."""
         if not is_fresh(visit.session, visit.now):
@@ -192,10 +204,14 @@ class Hall:
 
     def _where(self, request: AnyRequest, asked: Page | Action) -> str:
         """Return where to come back to: a page, never the sending of a form, which says that nothing was done yet."""
-        store, id_ = quote(request.path_params["store"]), quote(request.path_params.get("id", ""))
-        path = (asked.form if isinstance(asked, Action) else asked.path).replace("{id}", id_)
+        path = self._path(request, asked.form if isinstance(asked, Action) else asked.path)
         query = request.scope["query_string"].decode("latin-1") if isinstance(asked, Page) else f"done={UNSAVED}"
-        return f"/stores/{store}/{path}" + (f"?{query}" if query else "")
+        return path + (f"?{query}" if query else "")
+
+    def _path(self, request: AnyRequest, path: str) -> str:
+        """Return where a page of the store and the id that were asked for is."""
+        store, id_ = quote(request.path_params["store"]), quote(request.path_params.get("id", ""))
+        return f"/stores/{store}/" + path.replace("{id}", id_)
 
     def _answer(self, visit: Visit, page: Page, given: Answer, *, live: bool = False) -> Response[Any]:
         match given:
@@ -229,6 +245,10 @@ class Hall:
             if page.nav and page.access in mine:
                 groups.setdefault(page.nav, []).append(page)
         return list(groups.items())
+
+
+async def _absent(_request: AnyRequest) -> Response[Any]:
+    raise NotFound("")
 
 
 def by_field(faults: Iterable[FieldFault]) -> dict[str, str]:

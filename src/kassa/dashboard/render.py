@@ -1,6 +1,7 @@
 """Templates to pages: autoescaped, with the few filters that they need, and the static files by what they hold."""
 
 import base64
+import gzip
 import hashlib
 import json
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ class Asset:
 
     name: str
     body: bytes
+    packed: bytes
     media_type: str
     integrity: str
 
@@ -36,7 +38,8 @@ def _asset(file: str) -> Asset:
     stem, _, ending = file.rpartition(".")
     digest = hashlib.sha256(body).hexdigest()[:16]
     integrity = "sha384-" + base64.b64encode(hashlib.sha384(body).digest()).decode()
-    return Asset(f"{stem}.{digest}.{ending}", body, _MEDIA[ending], integrity)
+    packed = gzip.compress(body, 9, mtime=0)
+    return Asset(f"{stem}.{digest}.{ending}", body, packed, _MEDIA[ending], integrity)
 
 
 STYLE, SCRIPT, ICON = _asset("dashboard.css"), _asset("dashboard.js"), _asset("icon.svg")
