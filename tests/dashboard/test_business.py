@@ -421,7 +421,8 @@ async def test_e11_another_stores_things_are_as_absent_as_what_never_was(shop: P
             path = f"/dashboard/stores/{other.id}/{each.path.replace('{id}', id_)}"
             body = {"data": {"csrf": token, "once": id_} | filled[each.path]} if sent else {}
             seen = await theirs.send("POST" if sent else "GET", path, follow=False, **body)
-            answers.add((seen.status, seen.text.replace(id_, "id")))
+            same = re.sub(r'name="csrf" value="[0-9a-f]*"', "", seen.text)  # under another mask in each answer
+            answers.add((seen.status, same.replace(id_, "id")))
         [(status, _)] = answers  # the same for both
         assert status in ((303,) if each.path == REVOKES else (404, 422)), (each.path, seen.words[:300])
     for page in every.PAGES:

@@ -5,8 +5,8 @@ import re
 from kassa.dashboard.hall import AGAIN
 from kassa.dashboard.pages import PAGES
 from kassa.people.model import Role
-from kassa.people.rules import IDLE
-from tests.dashboard.visitor import Premises
+from kassa.people.rules import IDLE, csrf_token
+from tests.dashboard.visitor import Forms, Premises
 
 MOVING = {
     "overview", "alerts", "invoices", "invoices/{id}", "payments", "payments/{id}", "links", "links/{id}",
@@ -54,3 +54,22 @@ async def test_a_page_that_is_left_open_does_not_keep_its_session_alive(premises
     premises.clock.move(2 * 3_600)
     await owner.send("GET", path, headers={AGAIN: "1"}, follow=False)
     assert (owner.seen.status, "/sign-in" in owner.seen.headers["location"]) == (303, True)
+
+
+async def test_a_page_that_is_asked_for_again_is_packed_and_packing_tells_nothing_of_its_token(
+    premises: Premises,
+) -> None:
+    owner = await premises.member(Role.OWNER)
+    plain = await owner.send("GET", premises.at("overview"), headers={"accept-encoding": "identity"})
+    packed = await owner.send("GET", premises.at("overview"), headers={"accept-encoding": "gzip"})
+    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "accept-encoding")
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 2
+    assert packed.headers["etag"] == plain.headers["etag"]
+    tokens = {Forms(seen.text).found[0][1]["csrf"][0] for seen in (plain, packed)}
+    assert len(tokens) == 2
+    assert not any(csrf_token(owner.cookies["kassa"]) in seen.text for seen in (plain, packed))
+    for token in tokens:  # each of a page that stayed open is taken
+        sent = await owner.send("POST", premises.at("account/name"), data={"csrf": token, "once": token, "name": "Me"})
+        assert sent.status == 200
+    await owner.open(premises.at("keys"))
+    assert "content-encoding" not in owner.seen.headers

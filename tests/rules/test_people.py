@@ -17,10 +17,12 @@ from kassa.people.rules import (
     checked_email,
     checked_password,
     csrf_token,
+    masked,
     pause,
     recovery_code,
     recovery_hash,
     rights,
+    unmasked,
 )
 from kassa.stores.model import SCOPES
 
@@ -89,6 +91,16 @@ def test_an_address_has_one_form() -> None:
 def test_the_token_of_forms_tells_nothing_about_the_cookie() -> None:
     assert csrf_token("a") != csrf_token("b")
     assert "a" * 43 not in csrf_token("a" * 43)
+
+
+def test_a_masked_token_shares_nothing_with_the_next_and_is_read_back() -> None:
+    token = csrf_token("a")
+    first, second = masked(token, b"\x01" * 32), masked(token, b"\xfe" * 32)
+    for written in (first, second):
+        assert unmasked(written) == token
+        assert token not in written
+    assert not {first[at : at + 4] for at in range(125)} & {second[at : at + 4] for at in range(125)}
+    assert [unmasked(text) for text in (token, "", "0" * 127, "é" * 128)] == [token, "", "0" * 127, "é" * 128]
 
 
 @pytest.mark.parametrize("answer", ["[" * 8_000, '{"a":' * 1_600, "[]", "{}", "", "{" * 9_000])

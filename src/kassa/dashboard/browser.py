@@ -12,7 +12,7 @@ from litestar import Request, Response
 from kassa.api.incoming import read_body
 from kassa.core.errors import FieldFault, Forbidden, Invalid, Rejected, UnsupportedMedia
 from kassa.people.proofs import Site
-from kassa.people.rules import LONGEST, csrf_token
+from kassa.people.rules import LONGEST, csrf_token, masked, unmasked
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -52,10 +52,12 @@ class Browser:
     known: bool
     address: str
     agent: str
+    mask: bytes = field(default_factory=lambda: secrets.token_bytes(32))
 
     @property
     def csrf(self) -> str:
-        return csrf_token(self.token)
+        """What the forms of one answer carry: another one in each answer, since answers are packed."""
+        return masked(csrf_token(self.token), self.mask)
 
     @property
     def seen(self) -> tuple[str, str]:
@@ -101,7 +103,7 @@ async def read_form(
         # As a page is opened by another scheme than `public_url`'s: the browser keeps no cookie of ours then.
         said = f"your browser keeps no cookie here; open {site.origin}/dashboard, and allow cookies there"
         raise Forbidden(said, code="csrf")
-    if not compare_digest(given.encode(), browser.csrf.encode()):
+    if not compare_digest(unmasked(given).encode(), csrf_token(browser.token).encode()):
         raise Forbidden("this form is too old, or was not made by this page; load it again", code="csrf")
     return _form([pair for pair in pairs if pair[0] != "csrf"], frozenset(fields), frozenset(many))
 

@@ -1,5 +1,6 @@
 """The way of a request to a page: the session, the store, the role, the form's token, a fresh proof, the page."""
 
+import gzip
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
@@ -15,6 +16,7 @@ import kassa.people.session_store as sessions
 import kassa.stores.store as stores
 from kassa.api.errors import from_away
 from kassa.api.serving import Desk
+from kassa.checkout.answers import takes_gzip
 from kassa.core.correlation import current
 from kassa.core.errors import Conflict, FieldFault, Invalid, NotFound, Rejected, Throttled, Unavailable
 from kassa.core.ids import is_id
@@ -28,7 +30,7 @@ from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.people.model import Session, Stage
 from kassa.people.proofs import site_of
-from kassa.people.rules import is_alive, is_fresh, rights
+from kassa.people.rules import csrf_token, is_alive, is_fresh, rights
 
 SEEN_EVERY = timedelta(minutes=1)
 AGAIN = "kassa-again"
@@ -108,7 +110,7 @@ class Hall:
             if isinstance(visit, Response):
                 return visit
             response = self._answer(visit, page, await page.show(visit), live=page.live)
-            return _unless_known(request, response, visit.once) if page.live else response
+            return _as_known(request, response, visit) if page.live else response
 
         return handle
 
@@ -263,15 +265,21 @@ def _at(visit: Visit, path: str) -> str:
     return visit.at(path.replace("{id}", visit.id))
 
 
-def _unless_known(request: AnyRequest, response: Response[Any], once: str) -> Response[Any]:
-    """Answer "not modified" (RFC 9110, 15.4.5) to a script that has the very same page, but for `once` in its forms."""
+def _as_known(request: AnyRequest, response: Response[Any], visit: Visit) -> Response[Any]:
+    """Pack a page that is asked for every few seconds; answer "not modified" (RFC 9110, 15.4.5) to who has it.
+
+    What its forms carry anew each time is no change: so the tag is a weak one.
+    """
     if response.status_code != 200:
         return response
-    tag = f'"{hashlib.sha256(response.content.replace(once.encode(), b"")).hexdigest()[:32]}"'
+    lasting = response.content.replace(visit.once.encode(), b"").replace(visit.browser.csrf.encode(), b"")
+    tag = f'W/"{hashlib.sha256(lasting + csrf_token(visit.browser.token).encode()).hexdigest()[:32]}"'
     if request.headers.get("if-none-match") == tag:
         return answer(304, b"", headers={"etag": tag})
-    response.headers["etag"] = tag
-    return response
+    headers = {"etag": tag, "vary": "accept-encoding"}
+    if not takes_gzip(request.headers):
+        return answer(200, response.content, headers=headers)
+    return answer(200, gzip.compress(response.content, 5, mtime=0), headers=headers | {"content-encoding": "gzip"})
 
 
 def keep(response: Response[Any], hall: Hall, token: str) -> Response[Any]:

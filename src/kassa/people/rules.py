@@ -76,6 +76,7 @@ PEOPLE_ONLY = ("invoices:decide", "customers:decide", "keys:read", "keys:write",
 
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f<>()\[\],;:\\\"]{1,64}@[^\s@\x00-\x1f\x7f<>()\[\],;:\\\"]{1,190}\Z")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_MASKED = re.compile(r"[0-9a-f]{128}\Z")
 _TOTP = re.compile(r"[0-9]{6}\Z", re.ASCII)
 
 
@@ -133,6 +134,23 @@ def token_hash(token: str) -> bytes:
 def csrf_token(token: str) -> str:
     """Return what a form must carry to prove that a page of ours was shown to the browser that holds `token`."""
     return hmac.new(token.encode(), b"kassa csrf", hashlib.sha256).hexdigest()
+
+
+def masked(token: str, mask: bytes) -> str:
+    """Write a form's token under a mask of 32 bytes: packed pages tell none of it (BREACH)."""
+    return mask.hex() + _crossed(bytes.fromhex(token), mask).hex()
+
+
+def unmasked(text: str) -> str:
+    """Return the token that `masked` wrote; another text as it is, such as a token without a mask."""
+    if not _MASKED.match(text):
+        return text
+    both = bytes.fromhex(text)
+    return _crossed(both[32:], both[:32]).hex()
+
+
+def _crossed(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
 def recovery_code(secret: bytes) -> str:
