@@ -262,6 +262,13 @@ async def test_an_act_that_is_rolled_back_leaves_no_trace_and_no_gap(database: D
     assert (await audit.last(database.pool)).number == 1
 
 
+async def test_whoever_first_needs_the_name_of_a_folder_gives_it_one_for_all(tmp_path: Path) -> None:
+    for number in range(20):
+        folder = tmp_path / str(number)
+        named = await asyncio.gather(*(asyncio.to_thread(anchor.places, folder) for _ in range(4)))
+        assert len(set(named)) == 1
+
+
 async def test_whoever_has_the_export_can_check_it_without_us(database: Database, house: House) -> None:
     await acts(database, house, "a.a", "b.b")
     value = bytes(32)

@@ -65,19 +65,17 @@ def places(data_dir: Path, *, make: bool = True) -> tuple[str, ...]:
     delete the name beside it as well. Without `make`, only the latter where there is no name. Raises `DatabaseError`.
     """
     path, where = data_dir / PLACE, f"{socket.gethostname()}:{data_dir.resolve()}"
-    try:
-        with usable(data_dir):
-            name = path.read_text("ascii").strip()
-    except (FileNotFoundError, ValueError):
-        name = ""
+    with usable(data_dir):
+        name = _named(path)
     if not name:
         if not make:
             return (where,)
-        name = token_hex(16)
         try:
             with usable(data_dir):
                 data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-                write_whole(path, f"{name}\n")
+                with locked(path):  # others may be about to name it, too
+                    name = _named(path) or token_hex(16)
+                    write_whole(path, f"{name}\n")
         except OSError as fault:
             raise DatabaseError(f"{path} cannot be written ({fault.strerror}): let this user write to it") from fault
     return name, where
@@ -105,6 +103,13 @@ def _read(data_dir: Path) -> tuple[Head, Head]:
         raise DatabaseError(
             f"{path} cannot be read ({fault}): look who changed it; put back the line NUMBER:HASH that you kept"
         ) from fault
+
+
+def _named(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except (FileNotFoundError, ValueError):
+        return ""
 
 
 def accept(data_dir: Path, head: Head, start: Head) -> None:
