@@ -38,7 +38,7 @@ def patterns() -> Iterator[tuple[str, "re.Pattern[Any]", str]]:
                     used = {method for each in where for method in methods(each, name)}
                     found = getattr(import_module(module), name)
                     for pattern in [found] if isinstance(found, re.Pattern) else [p for p, *_ in found]:
-                        for method in used or {"sub"}:
+                        for method in sorted(used or {"sub"}):  # the same order in every process, as xdist wants
                             yield f"{module}.{name}", pattern, method
 
 
