@@ -14,11 +14,15 @@ from uvicorn import Server
 
 from kassa.api.app import create_app
 from kassa.api.server import make_server
+from kassa.checkout import assets
 from kassa.checkout import pages as checkout
 from kassa.core.errors import KassaError, SettingsError
 from kassa.dashboard import app as dashboard
+from kassa.dashboard.render import FILES
+from kassa.files.shelf import share
 from kassa.house import House
 from kassa.settings import Listen
+from kassa.stores.store import colours
 
 log = structlog.get_logger()
 
@@ -29,6 +33,9 @@ DRAIN_SECONDS = 5
 async def serve_http(house: House, stop: asyncio.Event) -> None:
     """Serve until `stop` is set and the answers in hand are written, for some seconds; raises `KassaError`."""
     listen = house.settings.http.listen
+    # Before any page that asks for them: the process that is asked may be of another version.
+    files = [*assets.all_files(await colours(house.database.pool)), *FILES.values()]
+    await share(house.database, house.seal, files, house.clock.now())
     with _bound(listen, "http.listen") as bound:
         server = make_server(
             create_app(house, [*checkout.handlers(house), *dashboard.handlers(house)]), listen.host, listen.port

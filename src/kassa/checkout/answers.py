@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from litestar import Response
 
-from kassa.checkout.assets import Asset
+from kassa.files.model import File
 from kassa.stores.raster import media_type
 
 Headers = Mapping[str, str]
@@ -57,7 +57,7 @@ def html(
     return Response(body, status_code=status, media_type="text/html", headers=guards)
 
 
-def asset_answer(asset: Asset, asked: Headers) -> Response[bytes]:
+def asset_answer(file: File, asked: Headers) -> Response[bytes]:
     """Answer with a file that is named by its content: it can be kept for ever."""
     headers = {
         **GUARDS, "content-security-policy": _NOTHING, "cache-control": _FOR_EVER, "vary": "accept-encoding",
@@ -66,7 +66,7 @@ def asset_answer(asset: Asset, asked: Headers) -> Response[bytes]:
     packed = takes_gzip(asked)
     if packed:
         headers["content-encoding"] = "gzip"
-    return Response(asset.packed if packed else asset.body, media_type=asset.media_type, headers=headers)
+    return Response(file.packed if packed else file.body, media_type=file.media_type, headers=headers)
 
 
 def image(body: bytes) -> Response[bytes]:

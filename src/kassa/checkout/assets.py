@@ -1,58 +1,43 @@
 """What the pages load: stylesheets and a script, named by their content, compressed once, kept by browsers."""
 
-import base64
-import gzip
-import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 
 from kassa.checkout.colours import theme
 from kassa.checkout.languages import SPOKEN, language
-
-_PLACE = "/i/assets"
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """One file: where it is, its bytes and the same compressed, and its integrity value (W3C SRI)."""
-
-    path: str
-    media_type: str
-    body: bytes
-    packed: bytes
-    integrity: str
+from kassa.files.model import File, make_file
 
 
 @lru_cache(maxsize=1)
-def stylesheet() -> Asset:
+def stylesheet() -> File:
     """Return the stylesheet of all pages."""
-    return _asset("checkout", "css", "text/css", _read("checkout.css"))
+    return make_file("checkout", "css", _read("checkout.css"))
 
 
 @lru_cache(maxsize=10_000)
-def own_colour(colour: str) -> Asset:
+def own_colour(colour: str) -> File:
     """Return the few rules that put the colour of a store (`#rrggbb`) in the place of the stylesheet's own."""
     return _own_colour(colour)
 
 
 @lru_cache(maxsize=1)
-def script() -> Asset:
+def script() -> File:
     """Return the script that keeps a page true while it is open."""
-    return _asset("checkout", "js", "text/javascript", _read("live.js") + _read("checkout.js") + _read("wallet.js"))
+    return make_file("checkout", "js", _read("live.js") + _read("checkout.js") + _read("wallet.js"))
 
 
 @lru_cache(maxsize=1)
-def link_script() -> Asset:
+def link_script() -> File:
     """Return the script that keeps the page of a link true while something is awaited."""
-    return _asset("link", "js", "text/javascript", _read("live.js") + _read("link.js") + _read("proof.js"))
+    return make_file("link", "js", _read("live.js") + _read("link.js") + _read("proof.js"))
 
 
 @lru_cache(maxsize=1)
-def icon() -> Asset:
+def icon() -> File:
     """Return the icon of a page's tab."""
-    return _asset("icon", "svg", "image/svg+xml", _read("icon.svg"))
+    return make_file("icon", "svg", _read("icon.svg"))
 
 
 @lru_cache(maxsize=1)
@@ -62,29 +47,27 @@ def embedding() -> bytes:
     return _read("embed.js").replace(b"WORDS = {};", b"WORDS = " + json.dumps(words).encode() + b";")
 
 
-def find(name: str) -> Asset | None:
+def find(name: str) -> File | None:
     """Return the file of a name that one of the pages gave, or None."""
-    known = [script(), link_script(), icon(), stylesheet()]
+    known = _always()
     stem, _, digits = name.partition(".")[0].partition("-")
     if stem == "colour" and _is_colour(digits):
         # Not kept: a colour that nobody has must not throw out one of a store.
         known.append(_own_colour(f"#{digits}"))
-    return next((asset for asset in known if asset.path == f"{_PLACE}/{name}"), None)
+    return next((file for file in known if file.name == name), None)
 
 
-def _own_colour(colour: str) -> Asset:
-    return _asset(colour.replace("#", "colour-"), "css", "text/css", theme(colour).encode())
+def all_files(colours: Iterable[str]) -> list[File]:
+    """Return all files that a page may ask for where the stores have these colours."""
+    return [*_always(), *map(_own_colour, colours)]
 
 
-def _asset(stem: str, ending: str, media_type: str, body: bytes) -> Asset:
-    digest = hashlib.sha384(body).digest()
-    return Asset(
-        path=f"{_PLACE}/{stem}.{digest.hex()[:16]}.{ending}",
-        media_type=media_type,
-        body=body,
-        packed=gzip.compress(body, 9, mtime=0),
-        integrity="sha384-" + base64.b64encode(digest).decode(),
-    )
+def _always() -> list[File]:
+    return [script(), link_script(), icon(), stylesheet()]
+
+
+def _own_colour(colour: str) -> File:
+    return make_file(colour.replace("#", "colour-"), "css", theme(colour).encode())
 
 
 def _is_colour(digits: str) -> bool:

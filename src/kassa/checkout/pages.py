@@ -24,6 +24,7 @@ from kassa.core.correlation import current
 from kassa.core.errors import NotFound, Rejected, Unavailable
 from kassa.core.ids import InvoiceId, is_id
 from kassa.db.faults import DATABASE_AWAY
+from kassa.files.shelf import Shelf
 from kassa.house import House
 from kassa.limits.rules import bucket
 from kassa.stores.store import get_logo
@@ -41,6 +42,7 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
     """Make the routes, to be handed to `create_app`."""
     views = Views(house)
     streams = Streams(house, views)
+    shelf = Shelf(house.database, house.seal)
     framing: set[str] = set()
 
     async def page(request: AnyRequest) -> Response[bytes]:
@@ -50,8 +52,7 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
         return await _stream(views, streams, request)
 
     async def asset(request: AnyRequest) -> Response[bytes]:
-        found = assets.find(request.path_params["name"])
-        return refused(404) if found is None else asset_answer(found, request.headers)
+        return await _asset(shelf, request)
 
     async def logo(request: AnyRequest) -> Response[bytes]:
         return await _logo(house, request.path_params["name"])
@@ -116,6 +117,15 @@ async def _stream(views: Views, streams: Streams, request: AnyRequest) -> Respon
 def _stream_headers() -> Mapping[str, str]:
     # Some proxies gather an answer before they pass it on, unless they are told.
     return {**refused(200).headers, "x-accel-buffering": "no"}
+
+
+async def _asset(shelf: Shelf, request: AnyRequest) -> Response[bytes]:
+    name = request.path_params["name"]
+    try:
+        found = assets.find(name) or await shelf.find(name)
+    except DATABASE_AWAY:
+        return refused(503)
+    return refused(404) if found is None else asset_answer(found, request.headers)
 
 
 async def _logo(house: House, name: str) -> Response[bytes]:

@@ -15,7 +15,8 @@ from kassa.dashboard import entering
 from kassa.dashboard.browser import AnyRequest, Browser, Form, answer, new_token, read_browser, read_form
 from kassa.dashboard.enrolling import Offer, confirm_totp, new_offer
 from kassa.dashboard.hall import Hall, keep
-from kassa.dashboard.render import ASSETS, render
+from kassa.dashboard.render import FILES, render
+from kassa.files.shelf import Shelf
 from kassa.people import membership, proofs
 from kassa.people.model import Invitation, Session, Stage
 from kassa.people.rules import checked_password, checked_person_name, is_open
@@ -32,6 +33,7 @@ class Door:
     def __init__(self, hall: Hall) -> None:
         self._hall = hall
         self._house, self._site = hall.house, hall.site
+        self._shelf = Shelf(self._house.database, self._house.seal)
 
     def routes(self) -> list[HTTPRouteHandler]:
         """Make the routes."""
@@ -65,13 +67,14 @@ class Door:
         return self._hall.go(f"/stores/{min(session.roles)}/overview")
 
     async def _static(self, request: AnyRequest) -> Response[Any]:
-        asset = ASSETS.get(request.path_params["name"])
-        if asset is None:
+        name = request.path_params["name"]
+        file = FILES.get(name) or await self._shelf.find(name)
+        if file is None:
             raise NotFound("")
         headers = {"cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}
         if not takes_gzip(request.headers):
-            return answer(200, asset.body, asset.media_type, headers)
-        return answer(200, asset.packed, asset.media_type, headers | {"content-encoding": "gzip"})
+            return answer(200, file.body, file.media_type, headers)
+        return answer(200, file.packed, file.media_type, headers | {"content-encoding": "gzip"})
 
     # ------------------------------------------------------------ signing in
 

@@ -1,11 +1,7 @@
 """Templates to pages: autoescaped, with the few filters that they need, and the static files by what they hold."""
 
-import base64
-import gzip
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
@@ -17,33 +13,16 @@ from markupsafe import Markup
 from kassa.checkout.drawing import qr
 from kassa.core.clock import rfc3339
 from kassa.dashboard.words import DONE, PROVEN, RIGHTS, TONES, UNSAVED
+from kassa.files.model import File, make_file
 from kassa.invoices.overview_store import MOST
 
-_MEDIA = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+def _file(stem: str, ending: str) -> File:
+    return make_file(stem, ending, (files("kassa.dashboard") / "static" / f"{stem}.{ending}").read_bytes())
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A static file under an address that holds its digest: it can be kept for ever."""
-
-    name: str
-    body: bytes
-    packed: bytes
-    media_type: str
-    integrity: str
-
-
-def _asset(file: str) -> Asset:
-    body = (files("kassa.dashboard") / "static" / file).read_bytes()
-    stem, _, ending = file.rpartition(".")
-    digest = hashlib.sha256(body).hexdigest()[:16]
-    integrity = "sha384-" + base64.b64encode(hashlib.sha384(body).digest()).decode()
-    packed = gzip.compress(body, 9, mtime=0)
-    return Asset(f"{stem}.{digest}.{ending}", body, packed, _MEDIA[ending], integrity)
-
-
-STYLE, SCRIPT, ICON = _asset("dashboard.css"), _asset("dashboard.js"), _asset("icon.svg")
-ASSETS = {asset.name: asset for asset in (STYLE, SCRIPT, ICON)}
+STYLE, SCRIPT, ICON = _file("dashboard", "css"), _file("dashboard", "js"), _file("icon", "svg")
+FILES = {file.name: file for file in (STYLE, SCRIPT, ICON)}
 
 
 def moment(value: "str | datetime | None") -> Markup:

@@ -175,6 +175,12 @@ async def get_store(tx: Tx, store_id: str) -> Store:
     return _store(row)
 
 
+async def colours(pool: "Pool[Any]") -> list[str]:
+    """Return the colours of all stores; of more than a thousand, some."""
+    rows = await pool.fetch("select distinct colour from stores where colour is not null order by 1 limit 1000")
+    return [row["colour"] for row in rows]
+
+
 async def get_stores(tx: Tx, store_ids: Sequence[StoreId]) -> dict[StoreId, Store]:
     """Return some stores, by id; unknown ones are left out."""
     rows = await tx.fetch(f"{_STORES} where id = any($1::text[])", store_ids)
