@@ -25,6 +25,10 @@ def alert(finding: Finding = WARNING, *, closed: bool = False) -> Alert:
     return replace(open_, closed_at=NOW, closed_by=OPERATOR) if closed else open_
 
 
+def wrong(count: int) -> Finding:
+    return replace(WARNING, kind=Kind.ADDRESS_MISMATCH, lasting=True, about={"count": count})
+
+
 @pytest.mark.parametrize(
     ("known", "muted", "found", "expected"),
     [
@@ -36,6 +40,11 @@ def alert(finding: Finding = WARNING, *, closed: bool = False) -> Alert:
         ([alert(replace(WARNING, actions=(Action(Deed.RAISED, "x", 6),)))], [], [], "closed"),
         ([alert()], [], [replace(WARNING, severity=Severity.CRITICAL)], "closed opened"),
         ([alert(replace(WARNING, severity=Severity.CRITICAL))], [], [WARNING], "found"),
+        # Thousands of addresses are told of anew whenever there are twice as many.
+        ([alert(wrong(3))], [], [wrong(3)], "found"),
+        ([alert(wrong(2))], [], [wrong(3)], "found"),
+        ([alert(wrong(3))], [], [wrong(4)], "closed opened"),
+        ([alert(wrong(4))], [], [wrong(3)], "found"),
         # Closed by a person while it was so: silence until it is over, or grows.
         ([], [alert(closed=True)], [WARNING], "found"),
         ([], [alert(closed=True)], [], "over"),

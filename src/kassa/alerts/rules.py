@@ -7,6 +7,7 @@ from kassa.alerts.model import REVERSIBLE, Alert, Deed, Finding, Kind, Severity,
 
 _PERSONS = frozenset({Deed.HALTED, Deed.FROZEN})
 _WORSE_WITH_MORE = frozenset({Kind.SETTLED_REVERSED})
+_WORSE_WHEN_DOUBLED = frozenset({Kind.ADDRESS_MISMATCH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,5 +99,12 @@ def _cause(alert: Alert) -> tuple[str, str]:
 def _is_worse(now: Finding, before: Finding) -> bool:
     if now.kind in _WORSE_WITH_MORE and now.measure > before.measure:
         return True
+    if now.kind in _WORSE_WHEN_DOUBLED and _count(now).bit_length() > _count(before).bit_length():
+        return True
     order = list(Severity)
     return order.index(now.severity) > order.index(before.severity)
+
+
+def _count(finding: Finding) -> int:
+    count: int = finding.about.get("count", 0)
+    return count

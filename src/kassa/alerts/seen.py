@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from kassa.core.ids import StoreId
+
 
 @dataclass(frozen=True, slots=True)
 class Followed:
@@ -219,3 +221,26 @@ class Unrecorded:
     what: str
     id: str
     store_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """An address of an invoice or a customer (`owner`) on a network; with none, what the invoice asks for."""
+
+    store_id: StoreId
+    network: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongAddresses:
+    """How many of a store's addresses on a network (with none: invoices) are not as they were made.
+
+    `ever` counts those too that were wrong before; `newest` are the owners of the last few.
+    """
+
+    store_id: StoreId
+    network: str
+    count: int
+    ever: int
+    newest: tuple[str, ...]

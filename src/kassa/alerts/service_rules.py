@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
-from kassa.alerts.seen import Beat, Compared, Ordered, Queue, Sending, UnpaidRun, Unrecorded
+from kassa.alerts.seen import Beat, Compared, Ordered, Queue, Sending, UnpaidRun, Unrecorded, WrongAddresses
 from kassa.core.ahead import AHEAD
 from kassa.core.ids import StoreId
 from kassa.core.money import Asset
@@ -20,6 +20,7 @@ WAITS_AFTER = timedelta(minutes=15)
 _TEN_MINUTES_OF_A_DAY = 144
 _SENDS_WITHIN = timedelta(minutes=5)
 _FEW_ATTEMPTS = 4
+_SAID = 3
 _LATE_RUNS, _LATE_BY = 3, timedelta(seconds=60)
 
 
@@ -57,6 +58,38 @@ def on_unrecorded(seen: Iterable[Unrecorded]) -> list[Finding]:
         )
         for each in seen
     ]
+
+
+def on_wrong_addresses(seen: Iterable[WrongAddresses]) -> list[Finding]:
+    """Judge addresses and terms that are not as they were made: one alert for each store and network, however many."""
+    return [
+        Finding(
+            Kind.ADDRESS_MISMATCH,
+            wrong_subject(each.store_id, each.network),
+            Severity.CRITICAL,
+            f"{_what_is_wrong(each)}: {each.count} ({', '.join(each.newest[:_SAID])}"
+            f"{', …' if each.count > _SAID else ''}). Their addresses are not shown, and nobody should pay there;"
+            " somebody may have changed the database",
+            store_id=each.store_id,
+            network=each.network or None,
+            about={"count": each.count, "newest": list(each.newest)},
+            actions=tuple(Action(Deed.WITHHELD, owner) for owner in each.newest),
+            measure=each.ever,
+            lasting=True,
+        )
+        for each in seen
+    ]
+
+
+def wrong_subject(store_id: StoreId, network: str) -> str:
+    """Return what the alert about a store's wrong addresses on a network (with none: invoices) is about."""
+    return f"{store_id}/{network}" if network else store_id
+
+
+def _what_is_wrong(seen: WrongAddresses) -> str:
+    if seen.network:
+        return f"stored addresses on {seen.network} are not those that were issued"
+    return "invoices do not ask for the amounts, prices or ends that they were made with"
 
 
 def on_runs(seen: Iterable[UnpaidRun], bounds: Mapping[str, int]) -> list[Finding]:

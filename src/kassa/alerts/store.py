@@ -218,10 +218,10 @@ async def is_open(tx: Tx, kind: Kind) -> bool:
     return found
 
 
-async def open_subjects(tx: Any, kind: Kind) -> list[str]:  # a transaction or the pool
-    """Return what the open alerts of a kind are about, the newest first."""
-    rows = await tx.fetch("select subject from alerts where kind = $1 and closed_at is null order by id desc", kind)
-    return [row["subject"] for row in rows]
+async def open_reasons(tx: Any, kind: Kind) -> list[str]:  # a transaction or the pool
+    """Return why the open alerts of a kind are open, the newest first."""
+    rows = await tx.fetch("select reason from alerts where kind = $1 and closed_at is null order by id desc", kind)
+    return [row["reason"] for row in rows]
 
 
 async def open_counts(tx: Any) -> dict[str, int]:  # a transaction or the pool

@@ -211,10 +211,11 @@ async def _quota(database: Database, asked: int | None) -> list[Finding]:
 
 
 async def _addresses(database: Database) -> Finding:
-    wrong = await alerts.open_subjects(database.pool, Kind.ADDRESS_MISMATCH)
-    if not wrong:
+    reasons = await alerts.open_reasons(database.pool, Kind.ADDRESS_MISMATCH)
+    if not reasons:
         return Finding("addresses", Verdict.OK, "every one that was checked is as it was issued")
-    detail = f"{len(wrong)} are not as they were issued, or ask for another amount; the last is of {wrong[0]}"
+    more = f"; and {len(reasons) - 3} alerts more" if len(reasons) > 3 else ""
+    detail = "; ".join(reasons[:3]) + more
     remedy = "find out who changed the database, mend the row, and close the alert; until then it is shown to nobody"
     return Finding("addresses", Verdict.FAIL, detail, remedy)
 

@@ -3,16 +3,17 @@
 Reading only refuses to show such an address (see `picture.withheld`); what is said about it is written here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import Any
 
+import kassa.alerts.address_store as addresses
 import kassa.invoices.deadline_store as deadlines
 import kassa.invoices.store as invoices
 import kassa.wallets.deposit_store as deposits
 import kassa.wallets.store as wallets
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
-from kassa.core.ids import StoreId
+from kassa.alerts.seen import Owned
+from kassa.alerts.service_rules import on_wrong_addresses, wrong_subject
 from kassa.db.pool import Tx
 from kassa.flow import picture as pictures
 from kassa.flow.alerting import on_findings
@@ -24,28 +25,28 @@ from kassa.invoices.model import Terms, Withheld
 async def check_addresses(tx: Tx, house: House, after: Turn, limit: int, now: datetime) -> Turn | None:
     """Check the addresses of some open invoices, those after a turn; return where to go on, or None at the end.
 
-    Opens one alert for each invoice that has a wrong one, whoever else checks at the same time, and another when it is
-    wrong again after it was right.
+    However many are wrong, and whoever else checks at the same time, one alert is open for a store and network; another
+    is opened when it was closed and one more is wrong, or the same again after it was right.
     """
-    page, found = await deadlines.open_page(tx, after, limit), []
+    page = await deadlines.open_page(tx, after, limit)
+    wrong, right = set[Owned](), set[Owned]()
     for terms, _ in await invoices.load(tx, sorted(turn.invoice for turn in page)):
-        hidden = pictures.withheld(house, terms)
-        wrong = [asset for asset, why in hidden.items() if why is Withheld.ADDRESS_MISMATCH]
-        if wrong:
-            found.append(_finding(terms, wrong))
-    await _told(tx, house, found, [turn.invoice for turn in page], now)
-    return page[-1] if len(page) == limit else None
+        for place, is_wrong in _judged(house, terms):
+            (wrong if is_wrong else right).add(place)
+    at_end = len(page) < limit
+    ended = await addresses.of_ended(tx) if at_end else []
+    await _keep(tx, house, wrong, right.union(ended), now)
+    return None if at_end else page[-1]
 
 
 async def check_deposits(tx: Tx, house: House, after: str, limit: int, now: datetime) -> str | None:
     """Check some of the customers' deposit addresses, those after an id; return where to go on, or None at the end."""
-    page, found = await deposits.deposits_after(tx, after, limit), []
+    page = await deposits.deposits_after(tx, after, limit)
+    wrong, right = set[Owned](), set[Owned]()
     for each in page:
-        if house.mismatch(each.network, each.place, each.address, each.customer_id):
-            reason = f"the deposit address of {each.customer_id} on {each.network} is not the one that was issued"
-            told = {"customer_id": each.customer_id}
-            found.append(_mismatch(each.id, reason, each.store_id, told))
-    await _told(tx, house, found, [each.id for each in page], now)
+        is_wrong = house.mismatch(each.network, each.place, each.address, each.customer_id)
+        (wrong if is_wrong else right).add(Owned(each.store_id, each.network, each.customer_id))
+    await _keep(tx, house, wrong, right, now)
     return page[-1].id if len(page) == limit else None
 
 
@@ -59,40 +60,41 @@ async def check_wallets(tx: Tx, house: House, now: datetime) -> None:
                 " address of it is issued; somebody may have changed the database"
             )
             told = {"wallet_id": wallet.id, "network": wallet.network, "fingerprint": wallet.fingerprint}
-            found.append(_mismatch(wallet.id, reason, wallet.store_id, told))
-    await _told(tx, house, found, [wallet.id for wallet in every], now)
+            found.append(
+                Finding(
+                    Kind.ADDRESS_MISMATCH,
+                    wallet.id,
+                    Severity.CRITICAL,
+                    reason,
+                    store_id=wallet.store_id,
+                    about=told,
+                    actions=(Action(Deed.WITHHELD, wallet.id),),
+                    lasting=True,
+                )
+            )
+    await on_findings(tx, house, [Kind.ADDRESS_MISMATCH], found, now, among=[wallet.id for wallet in every])
 
 
-async def _told(tx: Tx, house: House, found: Sequence[Finding], checked: Sequence[str], now: datetime) -> None:
-    await on_findings(tx, house, [Kind.ADDRESS_MISMATCH], found, now, among=checked)
+def _judged(house: House, terms: Terms) -> Iterator[tuple[Owned, bool]]:
+    """Say what of an invoice is wrong: what it asks for, or else its address on a network."""
+    asked = house.is_asked(terms)
+    yield Owned(terms.store_id, "", terms.id), not asked
+    if asked:
+        hidden = pictures.withheld(house, terms)
+        for network in {option.asset.network for option in terms.options}:
+            why = {hidden.get(option.asset.id) for option in terms.options if option.asset.network == network}
+            yield Owned(terms.store_id, network, terms.id), Withheld.ADDRESS_MISMATCH in why
 
 
-def _mismatch(subject: str, reason: str, store_id: StoreId, about: Mapping[str, Any]) -> Finding:
-    withheld = (Action(Deed.WITHHELD, subject),)
-    return Finding(
-        Kind.ADDRESS_MISMATCH,
-        subject,
-        Severity.CRITICAL,
-        reason,
-        store_id=store_id,
-        about=about,
-        actions=withheld,
-        lasting=True,
-    )
-
-
-def _finding(terms: Terms, wrong: list[str]) -> Finding:
-    reason = (
-        f"the stored address of {terms.id} for {', '.join(wrong)}, or the amount asked for, is not what it was when it"
-        " was made: it is not shown, and nobody should pay it; somebody may have changed the database"
-    )
-    return Finding(
-        Kind.ADDRESS_MISMATCH,
-        terms.id,
-        Severity.CRITICAL,
-        reason,
-        store_id=terms.store_id,
-        about={"invoice_id": terms.id, "assets": wrong},
-        actions=tuple(Action(Deed.WITHHELD, asset) for asset in wrong),
-        lasting=True,
-    )
+async def _keep(tx: Tx, house: House, wrong: Collection[Owned], right: Collection[Owned], now: datetime) -> None:
+    """Keep what was found, and bring the alerts of the stores concerned in line with it."""
+    stores = {each.store_id for each in [*wrong, *await addresses.open_among(tx, right)]}
+    if not stores:
+        return
+    await addresses.lock(tx, stores)
+    await addresses.keep(tx, wrong, right, now)
+    found = on_wrong_addresses(await addresses.count(tx, stores))
+    subjects = {wrong_subject(each.store_id, each.network) for each in [*wrong, *right]} | {
+        each.subject for each in found
+    }
+    await on_findings(tx, house, [Kind.ADDRESS_MISMATCH], found, now, among=sorted(subjects))

@@ -187,7 +187,7 @@ def _faults(row: Any) -> list[Family]:
         _one("kassa_ledger_differences_open", "Where the books are not what a node shows.", row["differences"]),
         _one(
             "kassa_address_faults",
-            "Open alerts of invoices, deposits and wallets that are not as they were issued.",
+            "Invoices, customers and wallets of open alerts whose addresses are not as they were issued.",
             row["addresses"],
         ),
         _one("kassa_assets_frozen", "Assets in doubt, which are not offered.", row["frozen"]),

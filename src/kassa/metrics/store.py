@@ -55,7 +55,8 @@ select {{}},
 )
 _FAULTS = """
 select (select count(*) from differences where closed_at is null) as differences,
-    (select count(*) from alerts where kind = 'address_mismatch' and closed_at is null) as addresses,
+    (select coalesce(sum(coalesce((about ->> 'count')::bigint, 1)), 0)::bigint from alerts
+        where kind = 'address_mismatch' and closed_at is null) as addresses,
     (select count(*) from contracts where frozen_for is not null) as frozen,
     (select deadlocks from pg_stat_database where datname = current_database()) as deadlocks,
     (select coalesce(extract(epoch from now() - min(xact_start)), 0)::float8 from pg_stat_activity
