@@ -82,6 +82,23 @@ def _give_up_what_cannot_be_told() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+@app.callback()
+def begin(
+    env_file: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file of variables, as the units name it by EnvironmentFile; the environment wins."),
+    ] = None,
+) -> None:
+    """Accept cryptocurrency on your own machine."""
+    if env_file:
+        from kassa.settings.env_file import read_env_file
+
+        found = dict[str, str]()
+        for path in env_file:
+            found |= read_env_file(path)
+        os.environ.update(found | os.environ)
+
+
 @app.command()
 def up(config: Config = None) -> None:
     """Run every role in this process, on the embedded database if none is configured."""
