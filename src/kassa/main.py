@@ -39,7 +39,8 @@ from kassa.wallets.rules import unpaid_bounds
 from kassa.wallets.runs import UnpaidRuns
 from kassa.wallets.seal import FILE as KEY_FILE
 from kassa.wallets.seal import Seal, note_sealed_since, read_or_make, sealed_since
-from kassa.watch.store import network_rows
+from kassa.watch.rules import renamed
+from kassa.watch.store import network_rows, used_names
 from kassa.workers.check_addresses import check_addresses
 from kassa.workers.count_unpaid import count_unpaid
 from kassa.workers.detect import detect
@@ -105,6 +106,7 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
     """
     chains = build_chains(settings)
     async with open_books(settings, migrating=migrating) as database:
+        refuse_renamed(settings, await used_names(database.pool))
         former = await former_chains(settings, database)
         async with database.transaction() as tx:
             await assets.keep(tx, [asset for chain in (*former.values(), *chains.values()) for asset in chain.assets])
@@ -167,6 +169,18 @@ def build_chains(settings: Settings) -> Mapping[str, Chain]:
             raise SettingsError(f"networks.{name}.family {network.family!r} is unknown; known: {', '.join(FAMILIES)}")
         chains[name] = family.chain(network.chain, name, network.tokens)
     return chains
+
+
+def refuse_renamed(settings: Settings, used: Iterable[tuple[str, str]]) -> None:
+    """Refuse a section under another name than its chain has in the database, as `used`; raises `SettingsError`."""
+    # A counter of addresses, payments and deposit addresses belong to the name: under another one addresses that
+    # customers hold would be issued again, and what is paid to them not be theirs.
+    if found := renamed({name: network.chain for name, network in settings.networks.items()}, used):
+        name, former = found
+        raise SettingsError(
+            f"[networks.{name}] is the chain whose wallets and addresses stand in the database under the name {former}:"
+            f" call the section [networks.{former}] again, for addresses that customers hold would be issued twice"
+        )
 
 
 async def former_chains(settings: Settings, database: Database) -> Mapping[str, Chain]:

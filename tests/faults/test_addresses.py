@@ -15,7 +15,7 @@ from kassa import flow
 from kassa.audit.model import Actor
 from kassa.auditing.log import renew_key
 from kassa.checkout.pages import handlers
-from kassa.core.errors import DatabaseError
+from kassa.core.errors import DatabaseError, SettingsError
 from kassa.core.files import write_whole
 from kassa.core.secret import Secret
 from kassa.doctor import Finding, Verdict, examine
@@ -190,6 +190,22 @@ async def test_invoices_of_a_version_that_did_not_seal_are_shown_and_no_later_on
     async with open_house(settings) as later:
         await check(later)
     assert len(await open_alerts(served)) == 1
+
+
+async def test_a_network_under_another_name_is_refused_until_it_has_its_own_again(
+    served: Served, database_url: str
+) -> None:
+    await served.all.invoice()
+    there = replace(served.house.settings, database_url=Secret(database_url))
+    other = replace(there, networks={"btc": replace(there.networks[BITCOIN], name="btc")})
+    with pytest.raises(SettingsError, match=rf"\[networks\.btc\].*call the section \[networks\.{BITCOIN}\] again"):
+        async with open_house(other):
+            pass
+    assert [str(found.verdict) for found in await examine(other) if found.check == "networks"] == ["fail"]
+    async with open_house(replace(there, networks={})):
+        pass  # a network that was taken out
+    async with open_house(there) as house:
+        assert list(house.chains) == [BITCOIN]
 
 
 async def test_e28_the_doctor_names_the_invoice(served: Served, database_url: str, tmp_path: Path) -> None:

@@ -232,6 +232,19 @@ def test_an_evm_network_is_read_with_its_tokens(tmp_path: Path) -> None:
     assert network.tokens == (Token("USDC"), Token("GEM", CONTRACT, 18))
 
 
+@pytest.mark.parametrize(("section", "name"), [(NETWORK, "bitcoin-regtest"), (ANVIL, "anvil")], ids=["bitcoin", "evm"])
+def test_one_chain_under_two_names_is_refused_for_each_payment_would_count_twice(
+    tmp_path: Path, section: str, name: str
+) -> None:
+    both = NETWORK + ANVIL + section.replace(f"[networks.{name}]", "[networks.beside]")
+    message = refusal(tmp_path, both)
+    assert f"line {both[: both.index('[networks.beside]')].count(chr(10)) + 1}" in message
+    assert "beside: is the same chain as" in message
+    assert f"[networks.{name}]" in message
+    assert "second_rpc_url" in message
+    assert len(read(tmp_path, NETWORK + ANVIL).networks) == 2
+
+
 def test_a_nodes_key_in_an_evm_url_is_never_shown(tmp_path: Path) -> None:
     assert "hunter2" not in refusal(tmp_path, ANVIL.replace("ws://", "ftp://"))
     assert "hunter2" not in repr(read(tmp_path, ANVIL))

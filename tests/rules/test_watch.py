@@ -16,7 +16,7 @@ from kassa.core.facts import Block, BlockRef, Contract, Tip
 from kassa.core.ids import StoreId
 from kassa.payments.model import Sight
 from kassa.watch.model import ChainUpdate, KnownContract, Older, Position, Restraint, TooDeep
-from kassa.watch.rules import MOST_SPANS, closed, contract_doubt, extend, node_state, spans
+from kassa.watch.rules import MOST_SPANS, closed, contract_doubt, extend, node_state, renamed, spans
 from tests.rules.build import START, block, chain
 
 
@@ -200,3 +200,21 @@ def test_nobody_is_asked_to_pay_what_might_not_be_seen_or_is_held_back(
 
     asked = [(asset, store) for asset in "AB" for store in ("one", "two")]
     assert [f"{asset} {store}" for asset, store in asked if sight.is_closed(asset, StoreId(store))] == shut
+
+
+@pytest.mark.parametrize(
+    ("configured", "used", "found"),
+    [
+        ({}, [("a", "one")], None),
+        ({"a": "one"}, [], None),
+        ({"a": "one"}, [("a", "one")], None),
+        ({"b": "one"}, [("a", "one")], ("b", "a")),
+        ({"b": "two"}, [("a", "one")], None),
+        ({"c": "two", "b": "one"}, [("a", "one"), ("c", "two")], ("b", "a")),
+        ({"b": "one"}, [("a", "one"), ("b", "one")], None),
+    ],
+)
+def test_a_section_without_wallets_whose_chain_has_some_under_another_name_was_renamed(
+    configured: dict[str, str], used: list[tuple[str, str]], found: tuple[str, str] | None
+) -> None:
+    assert renamed(configured, used) == found

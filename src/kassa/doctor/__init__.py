@@ -31,7 +31,7 @@ from kassa.doctor.egress import look_outside
 from kassa.doctor.finding import Finding, Verdict, skew
 from kassa.doctor.nodes import look_at_network
 from kassa.limits.rules import MOST_ISSUED
-from kassa.main import build_chains, open_server
+from kassa.main import build_chains, open_server, refuse_renamed
 from kassa.privacy import exposures
 from kassa.rates.model import AlarmKind, NoRate
 from kassa.settings import Alerts, Http, Settings
@@ -41,7 +41,7 @@ from kassa.wallets.rules import USUAL_GAP, gap_advised, unpaid_bounds
 from kassa.wallets.run_store import live_keychains
 from kassa.watch import contract_store, node_store
 from kassa.watch.keys import MOST_OPEN, WatchedKeys
-from kassa.watch.store import awaited, behind_since, network_rows
+from kassa.watch.store import awaited, behind_since, network_rows, used_names
 
 LEAST_FREE, LITTLE_FREE = 1 * 2**30, 5 * 2**30
 
@@ -53,7 +53,7 @@ async def examine(settings: Settings, file: Path | None = None, role: str = "up"
     try:
         async with open_server(settings) as database:
             findings += await _database(database, settings)
-            findings += await _follow_up(database)
+            findings += await _follow_up(database, settings)
             findings += await _rates(database, settings)
             findings += await _watchers(database, settings)
             findings += await _crowds(database)
@@ -220,12 +220,16 @@ async def _addresses(database: Database) -> Finding:
     return Finding("addresses", Verdict.FAIL, detail, remedy)
 
 
-async def _follow_up(database: Database) -> list[Finding]:
+async def _follow_up(database: Database, settings: Settings) -> list[Finding]:
     try:
-        rows = await network_rows(database.pool)
+        rows, used = await network_rows(database.pool), await used_names(database.pool)
     except asyncpg.UndefinedTableError:
         return []
     findings = []
+    try:
+        refuse_renamed(settings, used)
+    except SettingsError as fault:
+        findings.append(Finding("networks", Verdict.FAIL, str(fault), "correct the settings"))
     for row in rows:
         if row.held:
             detail = "Kassa lets nothing settle on it; see `kassa alert list`"

@@ -157,7 +157,7 @@ def _toml(source: _Source, place: Place, key: Key, text: str) -> object:
 def _settings(source: _Source) -> Settings:
     _known(source, (), source.tables, (*ROOT, *SECTIONS, "networks"))
     root = _read(source, (), {key: source.tables[key] for key in ROOT if key in source.tables}, ROOT)
-    networks = {name: _network(source, name) for name in _table(source, ("networks",))}
+    networks = _networks(source)
     folder = source.path.parent if source.path and ("data_dir",) not in source.variables else Path()
     root["data_dir"] = (folder / root.get("data_dir", Path("kassa-data"))).expanduser().resolve()
     return Settings(
@@ -195,6 +195,22 @@ def _alerts(source: _Source) -> Alerts:
 
 def _section(source: _Source, name: str) -> dict[str, Any]:  # arguments of a dataclass, each checked by its parser
     return _read(source, (name,), _table(source, (name,)), SECTIONS[name])
+
+
+def _networks(source: _Source) -> dict[str, Network]:
+    networks: dict[str, Network] = {}
+    of_chain: dict[str, str] = {}
+    for name in _table(source, ("networks",)):
+        networks[name] = _network(source, name)
+        other = of_chain.setdefault(networks[name].chain, name)
+        if other != name:
+            # What arrived is told apart by the network's name: each section would count the same coins.
+            source.refuse(
+                ("networks", name),
+                f"is the same chain as [networks.{other}], and every payment would count twice; keep one of the two"
+                " (a second node of the chain is its second_rpc_url)",
+            )
+    return networks
 
 
 def _network(source: _Source, name: str) -> Network:

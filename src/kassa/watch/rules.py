@@ -1,6 +1,6 @@
 """Which blocks are the best chain. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from kassa.core.facts import Block, BlockRef, Contract, Tip
@@ -133,3 +133,17 @@ def closed(position: Position) -> Closed:
     doubted = {(asset, None) for asset in position.frozen}
     seen = is_seen(position.state, position.observed_at, position.node_behind, position.forsaken)
     return frozenset(held | doubted | (set() if seen else {(None, None)}))
+
+
+def renamed(configured: Mapping[str, str], used: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+    """Return the new and the former name of a network whose section was given another name, or None.
+
+    `configured` is the chain of each section by its name, `used` the names and chains under which there are wallets or
+    addresses. A section that has some of its own goes on, whatever stands under another name: it is no new one.
+    """
+    stands = dict(used)
+    former = {chain: name for name, chain in stands.items() if name not in configured}
+    for name, chain in configured.items():
+        if name not in stands and chain in former:
+            return name, former[chain]
+    return None

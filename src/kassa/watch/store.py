@@ -295,6 +295,15 @@ async def positions(tx: Tx) -> dict[str, Position]:
     return {row["id"]: _position(row) for row in rows}
 
 
+async def used_names(tx: Any) -> list[tuple[str, str]]:  # a transaction or the pool
+    """Return the name and the chain of every network that was followed and has wallets or addresses of any store."""
+    rows = await tx.fetch(
+        """select id, chain from networks n where exists (select from wallets where network = n.id)
+               or exists (select from addresses where network = n.id) order by id"""
+    )
+    return [(row["id"], row["chain"]) for row in rows]
+
+
 async def network_rows(tx: Any) -> list[NetworkRow]:  # a transaction or the pool
     """Return what is known of every network; one that nobody has followed for a minute is unreachable."""
     rows = await tx.fetch(
