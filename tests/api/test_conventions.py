@@ -133,6 +133,13 @@ async def test_a_body_at_the_limit_is_read_and_one_byte_more_is_not(served: Serv
     assert (refused.status, refused.code) == (413, "body_too_large")
 
 
+async def test_a_query_at_the_limit_is_read_and_one_byte_more_is_not(served: Served) -> None:
+    for more, field in ((0, "reference"), (1, "query")):
+        query = "reference=".ljust(4_096 + more, "x")
+        answer = await served.all.get(f"/v1/invoices?{query}")
+        assert (answer.status, answer.fields) == (422, [field]), answer.body
+
+
 async def test_e44_the_limit_holds_for_chunks_whose_length_nobody_said(served: Served) -> None:
     async def chunks() -> Any:
         for _ in range(40):

@@ -4,12 +4,15 @@
 """
 
 from datetime import timedelta
+from fractions import Fraction
 from typing import Any
 
 import msgspec
 import pytest
 
 import kassa.alerts.store as alerts
+import kassa.rates.spread_store as spreads
+from kassa import flow
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.api.document import document
 from kassa.api.routes import ENDPOINTS
@@ -17,9 +20,11 @@ from kassa.core.ids import CustomerId
 from kassa.customers import store as customers
 from kassa.ledger import store as ledger
 from kassa.ledger.model import LOSSES, RECEIVABLES, SALES, Entry, Posting
+from kassa.ledger.model import customer as customer_account
+from kassa.rates.spreads import Valued, measure
 from kassa.stores import store as stores
 from kassa.stores.model import SCOPES
-from tests.api.served import Answer, Caller, Served
+from tests.api.served import ORDER, Answer, Caller, Served
 from tests.faults.test_addresses import THIEF
 from tests.house import BITCOIN
 
@@ -205,6 +210,25 @@ async def test_e11_what_is_anothers_is_as_absent_as_what_never_was(served: Serve
     assert await everything(served) == before
 
 
+async def test_e11_what_another_store_has_takes_no_room_among_what_is_found(served: Served) -> None:
+    async with served.house.database.transaction() as tx:
+        other = await stores.create_store(tx, "Other", "EUR", False, served.house.clock.now())
+    mine = await owned(served)
+    txid, *_ = await furnish(served, mine)
+    address = (await served.all.get(f"/v1/invoices/{mine['inv']}")).json["payment_options"][0]["address"]
+    deposit = (await served.all.post(f"/v1/customers/{mine['cus']}/addresses", ASSET)).json["address"]
+    sought: tuple[tuple[Any, tuple[str, ...]], ...] = (
+        (flow.find_invoices, (mine["inv"], ORDER["reference"], mine["pay"], txid, address)),
+        (flow.find_payments, (mine["pay"], txid, mine["inv"], ORDER["reference"], address)),
+        (flow.find_customers, (mine["cus"], "user-17", deposit, "ada")),
+    )
+    async with served.house.database.transaction() as tx:
+        for find, words in sought:
+            for word in words:
+                found = [await find(tx, served.house, store, word) for store in (served.store, other)]
+                assert [bool(each) for each in found] == [True, False], (find, word)
+
+
 async def everything(served: Served) -> dict[str, Any]:
     """Return all that a store can read of itself, but for what reading itself changes."""
     lists = [path for method, path, one in OPERATIONS if method == "GET" and prefix(one) is None]
@@ -216,46 +240,74 @@ async def test_e11_no_list_shows_counts_or_sums_up_what_is_anothers(served: Serv
     async with served.house.database.transaction() as tx:
         other = await stores.create_store(tx, "Other", "EUR", False, served.house.clock.now())
     stranger = await served.key(store=other)
+    await stranger.post("/v1/webhooks", {"url": "https://other.example/hook"})
     lists = [(path, one) for method, path, one in OPERATIONS if method == "GET" and prefix(one) is None]
-    alone = {path: (await stranger.get(path)).body for path, _ in lists}
+    queries = [(path, query) for path, one in lists for query in QUERIES if query.partition("=")[0] in taken(one)]
+    whole = [path for path, _ in lists] + [f"{path}?{query}" for path, query in queries]
+    alone = {path: (await stranger.get(path)).body for path in whole}
     mine = await owned(served)
     words = await furnish(served, mine)
+    # The store itself is shown something: a list that is empty would prove nothing.
+    assert {path for path in whole if (await served.all.get(path)).body == alone[path]} == ALIKE
+    for path in whole:
+        assert (await stranger.get(path)).body == alone[path], path
+    async with served.house.database.transaction() as tx:  # of the command line alone
+        assert [bool(await flow.owing(tx, store)) for store in (served.store, other)] == [True, False]
     for path, one in lists:
-        given = {p["name"] for p in one["parameters"] if p["in"] == "query"}
+        given = taken(one)
         asked = [("cursor", id_) for id_ in mine.values()] + [(name, mine[kind]) for name, kind in FILTERS.items()]
         asked += [("search", word) for word in (*mine.values(), *words)]
-        assert (await stranger.get(path)).body == alone[path], path
         for name, value in asked:
             if name in given:
                 told, never = [
                     (await stranger.get(f"{path}?{name}={each}")).body.decode().replace(each, "what was asked for")
-                    for each in (value, value[:4] + "0" * (len(value) - 4))
+                    for each in (value, value[:-1] + ("1" if value.endswith("0") else "0"))
                 ]
                 assert told == never, (path, name)
                 assert [id_ for id_ in (*mine.values(), served.store.id) if id_ in told] == [], (path, name)
 
 
+def taken(one: Any) -> set[str]:
+    """Return the names of what an operation takes in its query."""
+    return {each["name"] for each in one["parameters"] if each["in"] == "query"}
+
+
 async def furnish(served: Served, mine: dict[str, str]) -> tuple[str, ...]:
     """Let a store have what is counted and summed up of it; return by what its things are found."""
     now, store, asset = served.house.clock.now(), served.store, ASSET["asset"]
+    owed = CustomerId((await served.all.post("/v1/customers", {})).json["id"])
     async with served.house.database.transaction() as tx:
         customer = CustomerId(mine["cus"])
         await customers.move(tx, {(customer, asset): -1_000})
         for account, value in ((SALES, -50), (LOSSES, -40)):
             postings = (Posting(RECEIVABLES, asset, 1_000, -value, None), Posting(account, asset, -1_000, value, None))
             await ledger.post(tx, [Entry(store.id, "spent", customer_id=customer, postings=postings)], now)
+    for _ in range(2):  # what was there at the first call goes into the sums that are kept at the second
+        await served.house.database.run(lambda tx: flow.keep_sums(tx, now))
+    async with served.house.database.transaction() as tx:
+        await customers.move(tx, {(owed, asset): 1_000})
+        postings = (Posting(SALES, asset, 1_000, 50, None), Posting(customer_account(owed), asset, -1_000, -50, None))
+        await ledger.post(tx, [Entry(store.id, "credit", customer_id=owed, postings=postings)], now)
         await tx.execute("update deliveries set state = 'failed'")
-        await tx.execute("update customers set name = 'Ada Lovelace', reference = 'user-17'")
+        await tx.execute("update customers set name = 'Ada Lovelace', reference = 'user-17' where id = $1", customer)
+        await tx.execute("update payments set status = 'settled'")
+        valued = Valued(mine["pay"], store.id, mine["inv"], asset, 8, "EUR", 1_000, Fraction(50_000), 0, now)
+        await spreads.put_seen(tx, [measure(valued, Fraction(50_000), 2)])
     sold = await served.all.invoice(reference="order-1002")
     await served.house.database.pool.execute(
         """update invoices set status = 'settled', settled_at = $2, settled_units = amount_units, flags = '{late}'
            where id = $1""",
         sold["id"], now,
     )  # fmt: skip
-    mine["evt"] = (await served.all.get("/v1/events")).json["data"][0]["id"]
+    for kind, path in (("evt", "/v1/events"), ("act", "/v1/audit")):
+        mine[kind] = (await served.all.get(path)).json["data"][0]["id"]
     return "ab" * 32, "Lovelace", "user-17", "order-1002", sold["payment_options"][0]["address"]
 
 
+QUERIES = ("type=invoice.*", "state=failed", "flag=late", "account=sales", "customers=together")
+"""For which a list is read by another question."""
+ALIKE = {"/v1/networks", "/v1/rates", "/v1/rates/history", "/v1/deliveries"}
+"""What is no store's own; and the list that without a query is refused."""
 FILTERS = {"invoice_id": "inv", "customer_id": "cus", "after": "evt", "payment_id": "pay", "payment_link_id": "lnk"}
 FORGED = {
     "store_id": "sto_x", "owner": "x", "status": "settled", "amount_paid": "1.00", "rate": "1", "address": "bcrt1q",

@@ -399,6 +399,10 @@ async def test_the_audit_log_tells_who_did_what(shop: Premises) -> None:
     assert "https://shop.example/hook" in words
 
 
+ASKED = {"events": "?type=invoice.*", "books/export": "?from=2026-01-01&to=2026-01-31"}
+"""For which a page reads something else, or reads at all."""
+
+
 async def test_e11_another_stores_things_are_as_absent_as_what_never_was(shop: Premises) -> None:
     owner, pool = await shop.member(Role.OWNER), shop.house.database.pool
     ids = await furnish(shop, await pool.fetchval("select id from people"))
@@ -407,6 +411,7 @@ async def test_e11_another_stores_things_are_as_absent_as_what_never_was(shop: P
     ids["evt"] = await pool.fetchval("select min(id) from events")
     await pool.execute("update payments set store_id = $1", shop.store.id)
     async with shop.house.database.transaction() as tx:
+        await numbered.number(tx)
         other = await add_store(tx, shop.house)
     theirs = await shop.member(Role.OWNER, "other@shop.example", other)
     await theirs.open(f"/dashboard/stores/{other.id}/account")
@@ -427,8 +432,14 @@ async def test_e11_another_stores_things_are_as_absent_as_what_never_was(shop: P
         assert status in ((303,) if each.path == REVOKES else (404, 422)), (each.path, seen.words[:300])
     for page in every.PAGES:
         if page.id_of is None:
-            seen = await theirs.open(f"/dashboard/stores/{other.id}/{page.path}")
-            assert [id_ for id_ in ids.values() if id_ in seen.text] == [], page.path
+            for query in ("", ASKED.get(page.path, "")):
+                seen = await theirs.open(f"/dashboard/stores/{other.id}/{page.path}{query}")
+                assert [id_ for id_ in ids.values() if id_ in seen.text] == [], page.path + query
+        else:  # its own store is shown it
+            assert (await owner.open(shop.at(page.path.replace("{id}", ids[page.id_of])))).status == 200, page.path
+    for path, query in ASKED.items():
+        shown = (await owner.open(shop.at(path + query))).text
+        assert any(id_ in shown for id_ in ids.values()), path
     assert (await theirs.open(shop.at("links"))).status == 404
     assert (await owner.open(shop.at(f"links/{ids['lnk']}"))).status == 200
     kept = "select count(*) from api_keys where revoked_at is null and store_id = $1"
