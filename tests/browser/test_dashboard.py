@@ -1,10 +1,12 @@
 """The dashboard of the real program in a real browser: sign-in, passkeys, every page, what hostile texts can do."""
 
+import asyncio
 import json
 import os
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pyotp
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Error, Page, Route, expect
 
 from kassa.alerts import store as alerts
 from kassa.alerts.model import Finding, Kind, Severity
@@ -295,6 +297,60 @@ async def test_what_was_typed_is_there_after_a_proof_by_keyboard_alone(
     await page.keyboard.press("Enter")
     await expect(page.locator(".once")).to_contain_text("kassa_test_")
     faults.seen.clear()  # that a proof was asked for
+
+
+async def test_what_is_pressed_twice_shows_the_key(office: Office, mine: Page) -> None:
+    made = asyncio.Event()
+
+    async def slowly(route: Route) -> None:
+        if route.request.method != "POST":
+            await route.continue_()
+            return
+        answer = await route.fetch()
+        made.set()
+        await asyncio.sleep(0.5)  # of a slow line, on which the browser may still throw the answer away
+        with suppress(Error):
+            await route.fulfill(response=answer)
+
+    await mine.route("**/keys/new", slowly)
+    await prove(office)
+    await mine.goto(office.at("keys/new"))
+    await mine.get_by_label("What it is for").fill("double click")
+    await mine.get_by_label("invoices:read").check()
+
+    await mine.get_by_role("button", name="Make the key").focus()
+    await mine.keyboard.press("Enter")
+    await made.wait()
+    await mine.keyboard.press("Enter")
+
+    await expect(mine.locator("code.once")).to_contain_text("kassa_test_")
+
+
+async def test_what_is_pressed_again_is_sent_when_no_answer_came(office: Office, mine: Page) -> None:
+    sent: list[str] = []
+
+    async def never(route: Route) -> None:
+        if route.request.method != "POST":
+            await route.continue_()
+            return
+        sent.append(route.request.post_data or "")
+        await route.fulfill(status=204)  # the page stays
+
+    await mine.clock.install()
+    await mine.route("**/keys/new", never)
+    await prove(office)
+    await mine.goto(office.at("keys/new"))
+    button = mine.get_by_role("button", name="Make the key")
+    for count in (1, 2, 3):
+        await button.dblclick()
+        await button.press("Enter")
+        await expect(button).to_have_attribute("aria-disabled", "true")
+        assert len(sent) == count
+        if count == 1:
+            await mine.clock.run_for(16_000)
+        else:
+            await mine.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+        await expect(button).not_to_have_attribute("aria-disabled", "true")
 
 
 async def test_a_passkey_proves_who_sends_a_form(office: Office, mine: Page, faults: Faults) -> None:

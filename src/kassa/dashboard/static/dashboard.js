@@ -1,6 +1,6 @@
 // Passkeys (WebAuthn Level 2): asks the server what to sign, lets the authenticator sign it, sends the form. Files: puts a
 // chosen one into the field of a form, in base64. Times: writes them by the reader's own clock, instead of UTC. Copies texts.
-// Keeps live pages true.
+// Keeps live pages true. Sends a form once, however often it is pressed.
 "use strict";
 (() => {
   const bytes = (text) => {
@@ -53,6 +53,31 @@
       });
     });
   }
+
+  // Sent again, a form would be carried out once, but the browser would show the second answer: that it was done already.
+  const HELD = 15000;
+  const held = new Map(); // until when, as a timer, by form
+  const pressable = (form, can) => {
+    for (const button of form.querySelectorAll("button"))
+      if (can) button.removeAttribute("aria-disabled");
+      else button.setAttribute("aria-disabled", "true");
+  };
+  const release = (form) => {
+    clearTimeout(held.get(form));
+    held.delete(form);
+    pressable(form, true);
+  };
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.getAttribute("method") !== "post") return;
+    if (held.has(form)) {
+      event.preventDefault();
+      return;
+    }
+    held.set(form, setTimeout(release, HELD, form));
+    pressable(form, false);
+  });
+  addEventListener("pageshow", () => { for (const form of [...held.keys()]) release(form); }); // as by "back"
 
   for (const chooser of document.querySelectorAll("input[type=file][data-into]")) {
     chooser.addEventListener("change", () => {
