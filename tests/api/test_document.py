@@ -47,7 +47,7 @@ async def test_what_is_answered_has_exactly_the_documented_fields(served: Served
         "PaymentOption": invoice["payment_options"][0],
         "NewWebhook": hook,
         "Delivery": (await served.all.post(f"/v1/webhooks/{hook['id']}/test")).json,
-        "Wallet": (wallet := (await served.all.get("/v1/wallets")).json["data"][0]),
+        "WalletInUse": (wallet := (await served.all.get("/v1/wallets")).json["data"][0]),
         "Address": (await served.all.get(f"/v1/wallets/{wallet['id']}/addresses")).json["data"][0],
         "Event": (await served.all.get("/v1/events")).json["data"][0],
         "Asset": (await served.all.get("/v1/assets")).json["data"][0],

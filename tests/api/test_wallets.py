@@ -33,6 +33,7 @@ async def test_a_wallet_is_added_once_per_network_and_then_accepts(served: Serve
     assert (again.status, again.code) == (409, "wallet_exists")
     in_use = {"next_index": 1, "last_used_index": None, "gap_limit": 1}
     assert (await fresh.get(f"/v1/wallets/{made.json['id']}")).json == made.json | in_use
+    assert (await fresh.get("/v1/wallets")).json["data"] == [made.json | in_use]
     assert addresses.json["data"][0]["address"] == invoice["payment_options"][0]["address"]
     assert addresses.json["data"][0]["invoice_id"] == invoice["id"]
 

@@ -97,13 +97,52 @@ async def test_what_a_page_reads_does_not_grow_with_the_store(premises: Premises
     assert greedy == [], "\n".join(map(str, greedy))
 
 
+async def _transactions(database: Database, connection: "asyncpg.Connection[object]") -> int:
+    """Return how many were committed in this database so far."""
+    await _flush(database)
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        "select xact_commit from pg_stat_database where datname = current_database()"
+    )
+
+
 async def _read(database: Database, connection: "asyncpg.Connection[object]") -> Mapping[str, int]:
     """Return how many rows were read so far of each table, by whatever way."""
-    async with AsyncExitStack() as stack:
-        pool = database.pool
-        held = await gather(*(stack.enter_async_context(pool.acquire()) for _ in range(pool.get_size())))
-        await gather(*(one.fetchval("select pg_stat_force_next_flush()") for one in held))
+    await _flush(database)
     rows = await connection.fetch(
         "select relname, seq_tup_read + coalesce(idx_tup_fetch, 0) as n from pg_stat_user_tables"
     )
     return {row["relname"]: row["n"] for row in rows}
+
+
+_WALLETS = """
+with copied as (
+    insert into keychains overriding system value select (json_populate_record(k, json_build_object('id', 1000 + n,
+        'descriptor', k.descriptor || n))).* from keychains k, generate_series(1, $1::int) n where k.id < 1000
+    returning id
+)
+insert into wallets select (json_populate_record(w, json_build_object('id', 'wal_' || lpad(c.id::text, 29, '0'),
+    'keychain_id', c.id, 'retired_at', w.created_at))).* from wallets w, copied c
+"""
+
+
+async def test_a_list_of_wallets_takes_no_more_transactions_than_one(premises: Premises, database_url: str) -> None:
+    owner = await premises.member(Role.OWNER)
+    connection = await asyncpg.connect(database_url)
+    took = []
+    for more in (0, 200):
+        await connection.execute(_WALLETS, more)
+        await owner.open(premises.at("wallets"))  # what is read once per process is read
+        before = await _transactions(premises.house.database, connection)
+        seen = await owner.open(premises.at("wallets"))
+        took.append(await _transactions(premises.house.database, connection) - before)
+        assert seen.text.count("bitcoin-regtest</a>") == min(1 + more, 25)
+    await connection.close()
+    assert took[1] < took[0] + 10, took  # loops of the process have some of their own
+
+
+async def _flush(database: Database) -> None:
+    """Let each connection tell what it did."""
+    async with AsyncExitStack() as stack:
+        pool = database.pool
+        held = await gather(*(stack.enter_async_context(pool.acquire()) for _ in range(pool.get_size())))
+        await gather(*(one.fetchval("select pg_stat_force_next_flush()") for one in held))

@@ -1,5 +1,6 @@
 """How far the addresses of a keychain were issued and used: the SQL."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,27 +15,29 @@ _FIRST_SECONDS = 3_600
 _STEPS = """
 used as (
     select distinct a.index from addresses a
-    where a.keychain_id = $1 and a.index >= (select first from bounds) and a.index < (select until from bounds)
+    where a.keychain_id = asked.id and a.index >= (select first from bounds) and a.index < (select until from bounds)
       and exists (select from payments p where p.address_id = a.id and p.block_height is not null)
 ), steps as (
     select index, index - lag(index, 1, (select last_used from bounds)) over (order by index) as step from used
 )
 """
-_GAP = f"""
-with kept as (select below, last_used, longest from keychain_gaps where keychain_id = $1), bounds as (
-    select coalesce((select below from kept), 0) as first, 2::bigint << 40 as until,
-        coalesce((select last_used from kept), -1) as last_used
-), {_STEPS}
-select k.next_index, coalesce((select max(index) from steps), nullif(b.last_used, -1)) as last_used,
-    greatest((select max(step) from steps), (select longest from kept), 0) as longest
-from keychains k cross join bounds b where k.id = $1
+_GAPS = f"""
+select asked.id, asked.next_index, gap.last_used, gap.longest from keychains asked cross join lateral (
+    with kept as (select below, last_used, longest from keychain_gaps where keychain_id = asked.id), bounds as (
+        select coalesce((select below from kept), 0) as first, 2::bigint << 40 as until,
+            coalesce((select last_used from kept), -1) as last_used
+    ), {_STEPS}
+    select coalesce((select max(index) from steps), nullif(b.last_used, -1)) as last_used,
+        greatest((select max(step) from steps), (select longest from kept), 0) as longest
+    from bounds b
+) gap where asked.id = any($1::bigint[])
 """  # noqa: S608  # constants of this file
 _KEEPING = f"""
 with bounds as (
     select 0::bigint as first, -1::bigint as last_used, coalesce((
         select a.index + 1 from addresses a where a.keychain_id = $1 and a.created_at < $2 order by a.index desc limit 1
     ), 0) as until
-), {_STEPS}
+), {_STEPS.replace("asked.id", "$1")}
 insert into keychain_gaps (keychain_id, below, last_used, longest, kept_at)
 select $1, (select until from bounds), (select max(index) from steps), coalesce((select max(step) from steps), 0), $3
 on conflict (keychain_id) do update
@@ -61,13 +64,18 @@ class Gap:
 
 
 async def gap_of(tx: "Tx | Pool[Any]", keychain_id: int) -> Gap:
-    """Return how far a keychain was issued and used, and the longest run of unused indexes before a used one.
+    """Return how far a keychain was issued and used: see `gaps_of`."""
+    return (await gaps_of(tx, [keychain_id]))[keychain_id]
+
+
+async def gaps_of(tx: "Tx | Pool[Any]", keychain_ids: Sequence[int]) -> dict[int, Gap]:
+    """Return how far keychains were issued and used, by id, with the longest run of unused indexes before a used one.
 
     Of addresses that are older than two days it is known as it was within the last day: where one of them was paid
     since, the run may be shorter.
     """
-    row = await tx.fetchrow(_GAP, keychain_id)
-    return Gap(row["next_index"], row["last_used"], row["longest"])
+    rows = await tx.fetch(_GAPS, keychain_ids)
+    return {row["id"]: Gap(row["next_index"], row["last_used"], row["longest"]) for row in rows}
 
 
 async def keep(tx: Tx, now: datetime, most: int) -> int:

@@ -40,7 +40,8 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.PageQuery = call.query
     before = read_cursor("wal", query.cursor)
     found = await wallets.wallets_of(tx, call.store.id, before=before, limit=query.limit + 1, retired=True)
-    return page([wallet_resource(wallet) for wallet in found], query.limit)
+    gaps = await gap_store.gaps_of(tx, [wallet.keychain_id for wallet in found])
+    return page([wallet_resource(wallet) | gap_resource(gaps[wallet.keychain_id]) for wallet in found], query.limit)
 
 
 async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
@@ -72,7 +73,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="GET", path="/v1/wallets", name="list_wallets", summary="List wallets, newest first",
-        access="wallets:read", query=shapes.PageQuery, work=_list, result=shapes.Page[shapes.Wallet],
+        access="wallets:read", query=shapes.PageQuery, work=_list, result=shapes.Page[shapes.WalletInUse],
     ),
     Endpoint(
         method="GET", path="/v1/wallets/{id}", name="get_wallet", summary="Read a wallet",

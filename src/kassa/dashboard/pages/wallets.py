@@ -14,8 +14,7 @@ FIRST = 5
 async def _list(visit: Visit) -> Screen:
     asked = {"cursor": cursor} if (cursor := visit.query.get("cursor")) else {}
     found = await visit.ask("list_wallets", query=asked)
-    wallets = [await visit.ask("get_wallet", wallet["id"]) for wallet in found["data"]]
-    return Screen("wallets.html", {"list": found, "wallets": wallets})
+    return Screen("wallets.html", {"list": found, "wallets": found["data"]})
 
 
 async def _one(visit: Visit) -> Screen:
