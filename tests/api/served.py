@@ -129,3 +129,34 @@ async def serve(house: House, store: Store, pages: Any = ()) -> AsyncIterator[Se
     async with listening(create_app(house, pages)) as port, aiohttp.ClientSession() as session:
         half = Served(house, store, session, port, Caller(session, "", None))
         yield Served(house, store, session, port, await half.key())
+
+
+@dataclass(slots=True)
+class Slow:
+    """A request that was let in, and whose body is still to come."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    body: bytes
+
+    @classmethod
+    async def begin(cls, port: int, method: str, path: str, headers: dict[str, str], body: bytes) -> "Slow":
+        """Send a head, and wait until the body is being read: "100 Continue" says so (RFC 9110, 10.1.1)."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        given = {"host": f"127.0.0.1:{port}", "content-length": str(len(body)), "expect": "100-continue"} | headers
+        head = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items()), "", ""]
+        writer.write("\r\n".join(head).encode())
+        begun = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        assert begun.startswith(b"HTTP/1.1 100 "), begun
+        return cls(reader, writer, body)
+
+    async def end(self, *, pieces: int = 1) -> tuple[int, bytes]:
+        """Send the body, in so many pieces; return the status and the head of the answer."""
+        size = len(self.body) // pieces + 1
+        for at in range(0, len(self.body), size):
+            self.writer.write(self.body[at : at + size])
+            await self.writer.drain()
+            await asyncio.sleep(0.01)  # so that each is a packet of its own
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)
+        self.writer.close()
+        return int(head.split()[1]), head

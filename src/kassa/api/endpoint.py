@@ -36,6 +36,7 @@ class Call:
     alone: bool = False  # nothing else is written with it
     keep: Callable[[Any], Kept] | None = None  # what is kept of what an endpoint that `keeps` returns
     again: bool = False  # it was begun, and counted, with what had changed meanwhile
+    still_may: Callable[[Any], Awaitable[None]] | None = None  # asked inside the transaction; raises `Forbidden`
 
     @property
     def actor(self) -> Actor:

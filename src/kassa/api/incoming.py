@@ -37,8 +37,31 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return found
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    """Read a body of at most `MAX_BODY` bytes, whatever its headers claim; raise `TooLarge` while it is being read."""
+class Body:
+    """The body of a request, of at most `MAX_BODY` bytes whatever its headers claim: read once, however often asked."""
+
+    def __init__(self, headers: Mapping[bytes, bytes], receive: Receive) -> None:
+        self._headers, self._receive = headers, receive
+        self._read: bytes | None = None
+
+    async def __call__(self) -> bytes:
+        """Return it; raise `Rejected` for one that comes too slowly or is coded, `TooLarge` while it is being read."""
+        if self._read is None:
+            self._read = await _read_body(self._headers, self._receive)
+        return self._read
+
+    async def arrive(self) -> bool:
+        """Read it, and tell whether its sender had us wait: what was found out before may hold no longer then."""
+        turns: list[None] = []
+        turn = asyncio.get_running_loop().call_soon(turns.append, None)  # called only where reading lets others run
+        try:
+            await self()
+        finally:
+            turn.cancel()
+        return bool(turns)
+
+
+async def _read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise UnsupportedMedia("send the body without a Content-Encoding")
     message = await _next(receive)

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ from kassa.api.auth import ANY_KEY, Receivers, Uses, authenticate, authenticate_
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.errors import from_away, from_rejection
 from kassa.api.idempotency import Repeats, fingerprint, read_key
-from kassa.api.incoming import decode_body, decode_query, read_body, read_headers
+from kassa.api.incoming import Body, decode_body, decode_query, read_headers
 from kassa.api.reply import Reply, json_reply
 from kassa.core.errors import NotFound, Outdated, Rejected, Unauthorized
 from kassa.core.ids import is_id
@@ -25,6 +24,7 @@ from kassa.house import House
 from kassa.limits.model import Kind
 from kassa.limits.rules import bucket
 from kassa.stores.model import ApiKey
+from kassa.stores.rules import opens
 from kassa.stores.store import Kept, Reading, Receiver, remember
 
 ANSWER_SECONDS = 15
@@ -45,19 +45,6 @@ class Asked:
     headers: Mapping[bytes, bytes]
     read: Callable[[], Awaitable[bytes]]
     repeat: str | None
-
-
-class _Once:
-    """Reads a body, and gives it again to whoever asks again."""
-
-    def __init__(self, read: Callable[[], Awaitable[bytes]]) -> None:
-        self._read = read
-        self._body: bytes | None = None
-
-    async def __call__(self) -> bytes:
-        if self._body is None:
-            self._body = await self._read()
-        return self._body
 
 
 class _Nothing(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -106,18 +93,22 @@ class Desk:
         self, endpoint: Endpoint, decoder: "msgspec.json.Decoder[Any]", scope: Scope, receive: Receive
     ) -> Reply:
         headers = read_headers(scope["headers"])
-        read = partial(read_body, headers, receive)
+        body = Body(headers, receive)
         if endpoint.receiving and b"idempotency-key" not in headers:
-            asked = Asked(endpoint, decoder, scope["path"], scope["query_string"], headers, _Once(read), None)
-            return await self._receive(scope, asked)
+            asked = Asked(endpoint, decoder, scope["path"], scope["query_string"], headers, body, None)
+            return await self._receive(scope, asked, body)
         call = await self._admit(scope, headers, endpoint.access, receiving=endpoint.receiving)
+        # Strangers are refused before anything is read of them. Who may send a body says when it ends, and may do so
+        # no longer then.
+        if endpoint.writes and await body.arrive():
+            call = await self._admit(scope, headers, endpoint.access, receiving=endpoint.receiving, again=True)
         call.id = "" if endpoint.id_of is None else scope["path_params"]["id"]
         repeat = read_key(headers.get(b"idempotency-key")) if endpoint.repeatable else None
         return await self._carry_out(
-            Asked(endpoint, decoder, scope["path"], scope["query_string"], headers, read, repeat), call
+            Asked(endpoint, decoder, scope["path"], scope["query_string"], headers, body, repeat), call
         )
 
-    async def _receive(self, scope: Scope, asked: "Asked") -> Reply:
+    async def _receive(self, scope: Scope, asked: "Asked", body: Body) -> Reply:
         """Carry out an endpoint that makes an invoice, if possible by what was read some seconds ago.
 
         Then the statement that writes it finds out whether that still holds, and who is refused is refused by what
@@ -127,28 +118,36 @@ class Desk:
         guessed, read = self._receivers.guess(sent, now), None
         if guessed is not None and self._can_guess(guessed, now):
             try:
-                return await self._carry_out_for(guessed, scope, asked, now, reading=guessed.reading)
+                return await self._carry_out_for(guessed, scope, asked, body, reading=guessed.reading)
             except Outdated:
                 pass
             except Rejected:
-                read = await self._read_receiver(scope, sent, now)
+                read = await self._read_receiver(scope, sent)
                 if read.reading == guessed.reading:
                     raise
-            read = read or await self._read_receiver(scope, sent, now)
-            return await self._carry_out_for(read, scope, asked, now, again=True)
-        return await self._carry_out_for(await self._read_receiver(scope, sent, now), scope, asked, now)
+            read = read or await self._read_receiver(scope, sent)
+            return await self._carry_out_for(read, scope, asked, body, again=True)
+        return await self._carry_out_for(await self._read_receiver(scope, sent), scope, asked, body)
 
     async def _carry_out_for(
         self,
         receiver: Receiver,
         scope: Scope,
         asked: "Asked",
-        now: datetime,
+        body: Body,
         reading: Reading | None = None,
         *,
         again: bool = False,
     ) -> Reply:
-        call = self._let_in(scope, receiver.key, asked.endpoint.access, now, again=again)
+        access, now = asked.endpoint.access, self.house.clock.now()
+        call = self._let_in(scope, receiver.key, access, now, again=again)
+        if await body.arrive():  # as in `_serve`
+            now = self.house.clock.now()
+            if reading is None:
+                receiver = await self._read_receiver(scope, asked.headers.get(b"authorization"))
+            elif not opens(receiver.key, now):
+                raise Outdated("the key expired")  # the statement compares what was read, but not with the clock
+            call = self._let_in(scope, receiver.key, access, now, again=True)
         call.receiving, call.reading, call.again = receiver.takes, reading, again
         return await self._carry_out(asked, call)
 
@@ -174,7 +173,13 @@ class Desk:
         return await self.repeats.answer(call, asked.repeat, print_, lambda keep: self._work(endpoint, call, keep))
 
     async def _admit(
-        self, scope: Scope, headers: Mapping[bytes, bytes], access: str, *, receiving: bool = False
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        access: str,
+        *,
+        receiving: bool = False,
+        again: bool = False,
     ) -> Call:
         now, database, sent = self.house.clock.now(), self.house.database, headers.get(b"authorization")
         takes = None
@@ -183,11 +188,12 @@ class Desk:
                 key, takes = await authenticate_receiver(database, sent, now)
             else:
                 key = await authenticate(database, sent, now)
-        call = self._let_in(scope, key, access, now)
+        call = self._let_in(scope, key, access, now, again=again)
         call.receiving = takes
         return call
 
-    async def _read_receiver(self, scope: Scope, sent: bytes | None, now: datetime) -> Receiver:
+    async def _read_receiver(self, scope: Scope, sent: bytes | None) -> Receiver:
+        now = self.house.clock.now()
         with self._counting_refusals(scope, now):
             return await self._receivers.read(sent, now)
 
@@ -220,6 +226,8 @@ class Desk:
             call.prepared = await endpoint.prepare(call)
 
         async def work(tx: Tx) -> Reply:
+            if call.still_may is not None:
+                await call.still_may(tx)
             reply = json_reply(endpoint.status, await endpoint.work(tx, call))
             if keep is not None:
                 await remember(tx, [keep(reply)])

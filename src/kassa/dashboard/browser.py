@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from litestar import Request, Response
 
-from kassa.api.incoming import read_body
+from kassa.api.incoming import Body
 from kassa.core.errors import FieldFault, Forbidden, Invalid, Rejected, UnsupportedMedia
 from kassa.people.proofs import Site
 from kassa.people.rules import LONGEST, csrf_token, masked, unmasked
@@ -35,10 +35,11 @@ _HEADERS = {
 
 @dataclass(slots=True)
 class Form:
-    """The fields of a form. Those that may repeat are in `many`."""
+    """The fields of a form. Those that may repeat are in `many`. `late`: its sender had us wait for it."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     many: Mapping[str, list[str]] = field(default_factory=dict)
+    late: bool = False
 
     def get(self, name: str) -> str:
         return self.values.get(name, "")
@@ -93,9 +94,12 @@ async def read_form(
     _refuse_strangers(request, site)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise UnsupportedMedia("forms are sent as application/x-www-form-urlencoded")
-    body = await read_body({}, request.receive)
+    body = Body({}, request.receive)
+    late = await body.arrive()
     try:
-        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+        pairs = parse_qsl(
+            (await body()).decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"
+        )
     except ValueError:
         raise Rejected("the form cannot be read", code="malformed_form") from None
     given = next((value for name, value in pairs if name == "csrf"), "")
@@ -105,7 +109,7 @@ async def read_form(
         raise Forbidden(said, code="csrf")
     if not compare_digest(unmasked(given).encode(), csrf_token(browser.token).encode()):
         raise Forbidden("this form is too old, or was not made by this page; load it again", code="csrf")
-    return _form([pair for pair in pairs if pair[0] != "csrf"], frozenset(fields), frozenset(many))
+    return _form([pair for pair in pairs if pair[0] != "csrf"], frozenset(fields), frozenset(many), late=late)
 
 
 def answer(
@@ -135,7 +139,7 @@ def _refuse_strangers(request: AnyRequest, site: Site) -> None:
         raise Forbidden(f"this form came from another site; open {site.origin} itself", code="csrf")
 
 
-def _form(pairs: list[tuple[str, str]], fields: frozenset[str], many: frozenset[str]) -> Form:
+def _form(pairs: list[tuple[str, str]], fields: frozenset[str], many: frozenset[str], *, late: bool) -> Form:
     values: dict[str, str] = {}
     lists: dict[str, list[str]] = {name: [] for name in many}
     for name, value in pairs:
@@ -149,4 +153,4 @@ def _form(pairs: list[tuple[str, str]], fields: frozenset[str], many: frozenset[
             raise Invalid(FieldFault(name[:60], "is given more than once"))
         else:
             values[name] = value
-    return Form(values, lists)
+    return Form(values, lists, late)

@@ -123,6 +123,11 @@ class Hall:
                 return visit
             fields = ("once", *action.fields, *(proving.PROOF if action.fresh else ()))
             sent = await read_form(request, visit.browser, self.site, fields, action.many)
+            if sent.late:
+                # Whoever sends a form says when it ends, and may have lost the session or the role by then.
+                visit = await self._admit(request, action)
+                if isinstance(visit, Response):
+                    return visit
             proof, visit.form = proving.parted(sent)
             # What came with a proof is shown first, also where the proof is fresh by now: the page was loaded again.
             if action.fresh and (proof or not is_fresh(visit.session, visit.now)):

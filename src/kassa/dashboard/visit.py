@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+import kassa.people.session_store as sessions
 from kassa.api.endpoint import Call
 from kassa.api.reply import Reply
 from kassa.api.routes import ENDPOINTS
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 ALREADY = "already_done"
 """The code of what a form did before, and cannot show again."""
+_CHANGED = "rights_changed"
 _DONE = Reply(204, b"")
 _ENDPOINTS = {endpoint.name: (endpoint, body_decoder(endpoint)) for endpoint in ENDPOINTS}
 
@@ -100,7 +102,9 @@ class Visit:
         )  # fmt: skip
         try:
             reply = await self.desk.ask(asked, call, rights(self.role))
-        except Forbidden:
+        except Forbidden as error:
+            if error.code == _CHANGED:
+                raise
             raise Forbidden(f"your role in this store ({self.role}) lacks the right {endpoint.access}") from None
         return msgspec.json.decode(reply.body) if reply.body else None
 
@@ -122,6 +126,7 @@ class Visit:
         made: list[T] = []
 
         async def once(tx: Tx, keep: Keep) -> T:
+            await self._still_may(tx)
             done = await work(tx)
             await remember(tx, [keep(_DONE)])
             return done
@@ -134,7 +139,16 @@ class Visit:
         return made
 
     def _call(self, id_: str = "") -> Call:
-        return Call(self.house, self.store, self.person.id, self.now, self.browser.address, id_)
+        return Call(
+            self.house, self.store, self.person.id, self.now, self.browser.address, id_, still_may=self._still_may
+        )
+
+    async def _still_may(self, tx: Tx) -> None:
+        """Raise `Forbidden` where the session ended or the role changed since the request was let in."""
+        if not await sessions.stands(tx, self.session.id, self.store.id, self.role):
+            raise Forbidden(
+                "your session, or your role in this store, has just changed: load the page again", code=_CHANGED
+            )
 
     def _deed(self, name: str) -> str:
         """Return the `Idempotency-Key` of a form: with something else in it, it is another deed."""

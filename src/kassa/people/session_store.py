@@ -60,6 +60,18 @@ async def find(tx: Tx, token: str) -> Session | None:
     return None if row is None else _session(row, read_person(row) if row["id"] is not None else None)
 
 
+async def stands(tx: Tx, id_: str, store: StoreId, role: Role) -> bool:
+    """Tell whether a session was not ended, and its person has the role in the store."""
+    found = await tx.fetchval(
+        """select true from sessions s join members m on m.person_id = s.person_id
+           where s.id = $1 and m.store_id = $2 and m.role = $3""",
+        id_,
+        store,
+        role.value,
+    )
+    return found is not None
+
+
 async def note_seen(tx: Tx, id_: str, address: str, now: datetime) -> None:
     """Note that a session was used."""
     await tx.execute(
