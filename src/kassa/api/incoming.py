@@ -147,12 +147,13 @@ def _refuse_repeated_names(body: bytes) -> None:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:  # JSON
-    if len({name for name, _ in pairs}) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        # Half of a surrogate pair cannot be written back.
-        shown = repeated[:60].encode("utf-8", "backslashreplace").decode()
-        raise Invalid(FieldFault(shown, "is given more than once"))
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            # Half of a surrogate pair cannot be written back.
+            shown = name[:60].encode("utf-8", "backslashreplace").decode()
+            raise Invalid(FieldFault(shown, "is given more than once"))
+        seen.add(name)
 
 
 # Numbers are not worth reading here, and reading a very long one would take long.
