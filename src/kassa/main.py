@@ -257,13 +257,13 @@ async def serve(house: House, roles: Sequence[str], stop: asyncio.Event) -> None
     except ExceptionGroup as faults:
         raise _innermost(faults) from None
     if house.database.lives.over.is_set():
-        raise DatabaseError("the database was restored since this process started: start it again, with what is there")
+        raise DatabaseError(f"{house.database.lives.reason}: start it again, with what is there")
     log.info("stopped")
 
 
 async def _end_when_restored(house: House, stop: asyncio.Event) -> None:
     await house.database.lives.over.wait()
-    log.error("the database was restored since this process started")
+    log.error(house.database.lives.reason)
     _stop_soon(stop)
 
 

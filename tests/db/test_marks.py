@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,6 +42,13 @@ async def issue(database: Database, marks: AddressMarks, wallet: Wallet, count: 
         await marks.cover(wallet, index)
         indexes.append(index)
     return indexes
+
+
+async def fall_back(database: Database, index: int) -> None:
+    """Let the counter stand where a standby that lagged knows it."""
+    async with database.transaction() as tx:
+        await tx.execute("set local session_replication_role = replica")
+        await tx.execute("update keychains set next_index = $1", index)
 
 
 def on_disk(data_dir: Path) -> list[int]:
@@ -168,6 +176,44 @@ async def test_a_second_process_does_not_take_a_reserve_for_an_old_backup(
     assert await issue(database, two, wallet, 1) == [1]
     await one.close()
     await two.close()
+
+
+async def test_d26_on_another_timeline_a_second_process_too_compares_the_mark(
+    database: Database, wallet: Wallet, tmp_path: Path
+) -> None:
+    async with database.pool.acquire() as connection:
+        await database.lives.hold(connection)
+    one = await AddressMarks.start(database, tmp_path)
+    shown = await issue(database, one, wallet, 5)
+    await fall_back(database, 2)
+    held = database.lives._held
+    assert held is not None
+    database.lives._held = replace(held, timeline="0000000A")
+    two = await AddressMarks.start(database, tmp_path)
+    [index] = await issue(database, two, wallet, 1)
+    assert index > max(shown)
+    await two.close()
+    three = await AddressMarks.start(database, tmp_path)  # it was seen already: what stands above is a reserve
+    assert await issue(database, three, wallet, 1) == [index + 1]
+    await one.close()
+    await three.close()
+
+
+async def test_d26_an_index_that_was_given_before_it_was_asked_for_is_refused_and_passed_over(
+    database: Database, wallet: Wallet, tmp_path: Path
+) -> None:
+    marks = await AddressMarks.start(database, tmp_path)
+    keychain = wallet.keychain_id
+    await issue(database, marks, wallet, 5)
+    marks.give(keychain, 4)
+    await marks.refuse_given([(keychain, 3, 2)])  # handed out before the last, and heard of after it
+    await fall_back(database, 2)
+    with pytest.raises(Unavailable, match="send the request again"):
+        await marks.refuse_given([(keychain, 2, marks.given(keychain))])
+    assert await issue(database, marks, wallet, 1) == [STEP]
+    reason = await database.pool.fetchval("select reason from keychain_jumps")
+    assert "lost its last commits" in reason
+    await marks.close()
 
 
 async def test_a_busy_wallet_writes_its_mark_ever_more_rarely(

@@ -51,7 +51,9 @@ async def prepare_address(house: House, store: Store, customer_id: str, asset_id
         return Issuing(asset, wallet, None)
     count_issued(house, store, house.clock.now())
     await take(house, [wallet], Taker(by), livemode=store.livemode)
+    before = house.marks.given(wallet.keychain_id)
     (index,) = await wallets.allocate(pool, [wallet.keychain_id])
+    await house.marks.refuse_given([(wallet.keychain_id, index, before)])
     await house.marks.cover(wallet, index)
     return Issuing(asset, wallet, index)
 
@@ -70,6 +72,7 @@ async def issue_address(
         index = issuing.index
     if index is not None:
         await _put(tx, house, store, owner, keychain_id, index, now)
+        house.marks.give(keychain_id, index)
     stored = await deposits.deposit_address(tx, owner, issuing.asset.network)
     place = Place(stored.descriptor, stored.index, stored.seal)
     if house.mismatch(issuing.asset.network, place, stored.address, owner) is not False:

@@ -155,6 +155,8 @@ async def open_invoice(
         await house.database.ask(openings.put, made)
     elif not await _put_guessed(house, opening, made, now):
         return await open_invoice(None, house, await opening.again(), now, keep)
+    for address in opening.addresses:
+        house.marks.give(address.keychain_id, address.index)
     crashpoint("invoice.written")
     return resource
 
@@ -190,7 +192,8 @@ async def _guess(house: House, plan: _Plan, now: datetime) -> Mapping[int, int] 
             index = house.guesses.next(by_keychain[keychain], now)
             if index is None:
                 return None
-            guessed[keychain] = index
+            # Below what is somebody's already no guess is right, unless the database has lost commits.
+            guessed[keychain] = max(index, house.marks.given(keychain) + 1)
         bare = [keychain for keychain, index in guessed.items() if not house.marks.covers(keychain, index)]
         if not bare:
             # From here to the line of those to be written nothing waits, so lower indexes are never overtaken.
@@ -202,7 +205,9 @@ async def _guess(house: House, plan: _Plan, now: datetime) -> Mapping[int, int] 
 
 
 async def _with_own_indexes(house: House, plan: _Plan) -> Opening:
+    before = [house.marks.given(keychain) for keychain in plan.keychains]
     given = await house.database.ask(wallets.allocate_each, plan.keychains)
+    await house.marks.refuse_given(zip(plan.keychains, given, before, strict=True))
     return await _opening(house, plan, dict(zip(plan.keychains, given, strict=True)))
 
 

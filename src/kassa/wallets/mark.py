@@ -10,7 +10,7 @@ import asyncio
 import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +33,8 @@ log = structlog.get_logger()
 
 STEP, LARGEST_STEP = 16, 1024
 FILE = "address-marks.json"
+_BEHIND = "Kassa was not stopped cleanly, or the database is an older backup"
+_LOST = "the database handed out an address that was issued: it has lost its last commits"
 
 Marks = dict[str, "Mark"]
 
@@ -53,6 +55,7 @@ class AddressMarks:
         self._path = data_dir / FILE
         self._known: dict[int, Mark] = {}
         self._issued: dict[int, int] = {}
+        self._given: dict[int, int] = {}
         self._steps: dict[int, tuple[int, float]] = {}
         self._raising = asyncio.Lock()
         self._users = -1
@@ -61,6 +64,7 @@ class AddressMarks:
     async def start(cls, database: Database, data_dir: Path) -> "AddressMarks":
         """Read the marks and move every counter that stands below its mark up to it; such a jump is logged and kept.
 
+        Only where nobody else works with the file, or on another timeline of the database than its users saw last.
         Raises `DatabaseError` when the file cannot be read, or its folder not be used.
         """
         marks = cls(database, data_dir)
@@ -74,10 +78,13 @@ class AddressMarks:
             ) from fault
         try:
             stored = await asyncio.to_thread(_read, marks._path)
-            # Where others work with the file, a mark above the counter is their reserve, not the sign of an old backup.
-            for keychain in await wallets.keychains(database.pool) if alone else ():
+            anew = await asyncio.to_thread(marks._is_anew, database.lives.timeline)
+            # Where others work with the file, a mark above the counter is their reserve, not the sign of an old backup;
+            # but not on a new timeline: there they are about to end.
+            for keychain in await wallets.keychains(database.pool) if alone or anew else ():
                 if mark := stored.get(mark_name(keychain)):
-                    await marks._keep_above(keychain, mark)
+                    await marks._keep_above(keychain, mark, _BEHIND)
+            await asyncio.to_thread(marks._note_timeline, database.lives.timeline)
             fcntl.flock(marks._users, fcntl.LOCK_SH)
         except BaseException:
             os.close(marks._users)
@@ -92,6 +99,36 @@ class AddressMarks:
         if not self.covers(wallet.keychain_id, index):
             await self.raise_past(wallet, index)
         self._issued[wallet.keychain_id] = max(index, self._issued.get(wallet.keychain_id, 0))
+
+    def given(self, keychain_id: int) -> int:
+        """Return the highest index that an invoice or customer has from this process; -1 where there is none."""
+        return self._given.get(keychain_id, -1)
+
+    def give(self, keychain_id: int, index: int) -> None:
+        """Take note that an index is somebody's, in the database."""
+        self._given[keychain_id] = max(index, self.given(keychain_id))
+
+    async def refuse_given(self, given: Iterable[tuple[int, int, int]]) -> None:
+        """Refuse indexes, each with its keychain and what was `given` when it was asked for, that are not above that.
+
+        Such a database has lost commits. Raises `Unavailable` when the counters of their keychains were moved past all
+        that was issued: the same request will succeed.
+        """
+        again = [keychain for keychain, index, highest in given if index <= highest]
+        if not again:
+            return
+        async with self._raising:
+            stored = await asyncio.to_thread(_read, self._path)
+            for each in again:
+                keychain = await wallets.keychain(self._database.pool, each)
+                least = Mark(self.given(each) + 1, _made(keychain))
+                mark = max(stored.get(mark_name(keychain), least), least, key=lambda mark: mark.index)
+                await self._keep_above(keychain, mark, _LOST)
+        raise Unavailable(
+            "the database had lost its last commits, and handed out addresses that were issued; the counter has been"
+            " moved past them: send the request again",
+            code="wallet_counter_moved",
+        )
 
     def covers(self, keychain_id: int, index: int) -> bool:
         """Tell whether the mark on disk is above `index`."""
@@ -122,7 +159,7 @@ class AddressMarks:
             if known is None:
                 stored = (await asyncio.to_thread(_read, self._path)).get(mark_name(keychain))
                 if stored is not None and stored.made != _made(keychain) and index < stored.index:
-                    await self._keep_above(keychain, stored)
+                    await self._keep_above(keychain, stored, _BEHIND)
                     raise Unavailable(
                         "this wallet's addresses were issued before the database was restored; its counter has been"
                         " moved past them: send the request again",
@@ -138,9 +175,9 @@ class AddressMarks:
         self._steps[keychain_id] = step, now
         return step
 
-    async def _keep_above(self, keychain: Keychain, mark: Mark) -> None:
+    async def _keep_above(self, keychain: Keychain, mark: Mark, why: str) -> None:
         if keychain.next_index < mark.index:
-            reason = f"{FILE} stands at {mark.index}: Kassa was not stopped cleanly, or the database is an older backup"
+            reason = f"{FILE} stands at {mark.index}: {why}"
             async with self._database.transaction() as tx:
                 moved = await wallets.jump(tx, keychain.id, mark.index, reason)
                 if moved:
@@ -163,6 +200,15 @@ class AddressMarks:
             fcntl.flock(self._users, fcntl.LOCK_SH)
             return False
         return True
+
+    def _is_anew(self, timeline: str | None) -> bool:
+        """Tell whether whoever used the marks before saw another timeline of the database."""
+        seen = os.pread(self._users, 8, 0).decode(errors="replace")
+        return bool(seen) and timeline is not None and seen != timeline
+
+    def _note_timeline(self, timeline: str | None) -> None:
+        if timeline is not None:
+            os.pwrite(self._users, timeline.encode(), 0)
 
     def _write(self, name: str, mark: Mark) -> Mark:
         def raised(marks: Marks) -> Marks:
