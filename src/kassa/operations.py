@@ -110,12 +110,16 @@ async def store_policy(settings: Settings, store_id: str, given: Mapping[str, An
     return await in_transaction(settings, work)
 
 
-async def create_key(settings: Settings, store_id: str, scopes: Sequence[str], label: str) -> Told:
-    """Make another key for a store; without scopes, one for everything."""
+async def create_key(
+    settings: Settings, store_id: str, scopes: Sequence[str], label: str, allowed_from: Sequence[str]
+) -> Told:
+    """Make another key for a store; without scopes, one for everything; without networks, to be used from anywhere."""
 
     async def work(tx: Tx, house: House, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
-        key_id, text = await flow.create_key(tx, house, operator(), store, now, scopes=scopes or SCOPES, label=label)
+        key_id, text = await flow.create_key(
+            tx, house, operator(), store, now, scopes=scopes or SCOPES, label=label, allowed_from=allowed_from
+        )
         return {"key_id": key_id, "store_id": store.id, "api_key": text}
 
     return await _in_house(settings, work)
@@ -139,6 +143,16 @@ async def revoke_key(settings: Settings, key_id: str) -> Told:
         return {"key_id": key_id, "revoked": True}
 
     return await in_transaction(settings, work)
+
+
+async def bind_key(settings: Settings, key_id: str, networks: Sequence[str]) -> Told:
+    """Let a key be used from these networks alone, or, where there are none, from anywhere."""
+
+    async def work(tx: Tx, house: House, now: datetime) -> Told:
+        allowed = await flow.bind_key(tx, house, operator(), key_id, networks, now)
+        return {"key_id": key_id, "allowed_from": list(allowed)}
+
+    return await _in_house(settings, work)
 
 
 async def add_wallet(settings: Settings, store_id: str, network: str, descriptor: str) -> Told:

@@ -82,6 +82,10 @@ async def office(
         context = await browser.new_context(viewport=DESKTOP)
         await enter(office, await context.new_page(), json.loads(told.splitlines()[-1])["link"])
         office.state = await context.storage_state()
+        make = ("key", "create", "--store", program.store, "--from", "203.0.113.7", "--from", "2001:db8::/32", "--json")
+        code, told = await program.run(*make, environment=environment)
+        assert code == 0, told
+        office.ids["key"] = json.loads(told.splitlines()[-1])["key_id"]
         connection = await asyncpg.connect(office_database(office))
         office.ids["per"] = await connection.fetchval("select id from people")
         await connection.close()

@@ -100,7 +100,7 @@ async def shop(shared_database_url: str, tmp_path_factory: pytest.TempPathFactor
     await follow(house)
     async with database.transaction() as tx:
         store = await add_store(tx, house)
-        _, key = await stores.create_key(tx, store, clock.now(), scopes=SCOPES, label=SHORT[3])
+        key_id, key = await stores.create_key(tx, store, clock.now(), scopes=SCOPES, label=SHORT[3])
     async with (
         listening(create_app(house, [*handlers(house), *dashboard.handlers(house)])) as port,
         aiohttp.ClientSession() as session,
@@ -109,6 +109,7 @@ async def shop(shared_database_url: str, tmp_path_factory: pytest.TempPathFactor
         premises = Premises(house, store, clock, base)
         made = Shop(premises, Caller(session, base, key))
         await made.furnish()
+        made.made["key"] = [{"id": key_id}]
         yield made
         for visitor in premises.visitors:
             await visitor.session.close()

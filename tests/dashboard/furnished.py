@@ -34,7 +34,7 @@ async def furnish(premises: Premises, person: str) -> Ids:
     async with house.database.transaction() as tx:
         # Recorded, as a key is that may ask for the change of a wallet.
         _, text = await flow.create_key(tx, house, OPERATOR, store, now, scopes=SCOPES)
-        key_id, _ = await stores.create_key(tx, store, now, label="to be revoked")
+        key_id, _ = await stores.create_key(tx, store, now, scopes=["invoices:read"], label="to be revoked")
         colleague = await people.create(tx, "colleague@shop.example", "A colleague", now)
         await people.put_member(tx, store.id, colleague.id, Role.VIEWER, now)
         await people.put_passkey(tx, person, ("cred", b"k", 0), "phone", now)  # type: ignore[arg-type]
@@ -130,7 +130,8 @@ def bodies(premises: Premises, ids: Ids) -> dict[str, dict[str, Any]]:
         "webhooks/{id}/switch": {"disabled": "yes"},
         "webhooks/{id}/delete": {},
         "settings": {"version": "1"} | looks | policy,
-        "keys/new": {"label": "shop", "life": "30", "scopes": "invoices:read"},
+        "keys/new": {"label": "shop", "life": "30", "allowed_from": "203.0.113.7", "scopes": "invoices:read"},
+        "keys/{id}": {"allowed_from": "203.0.113.7, 2001:db8::/32"},
         "keys/{id}/revoke": {},
         "members/new": {"email": "new@shop.example", "role": "viewer"},
         "members/{id}/role": {"role": "support"},

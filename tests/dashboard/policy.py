@@ -81,7 +81,10 @@ PAGES = {
         "networks",
         "settings",
     ),
-    "keys:read": ("keys",),
+    "keys:read": (
+        "keys",
+        "keys/{id}",
+    ),
     "keys:write": ("keys/new",),
     "people:read": (
         "members",
@@ -138,6 +141,7 @@ ACTIONS = {
     "store:write": ("settings",),
     "keys:write": (
         "keys/new",
+        "keys/{id}",
         "keys/{id}/revoke",
     ),
     "people:write": (
@@ -162,7 +166,7 @@ ACTIONS = {
 FRESH = frozenset({
     "account/app", "account/codes", "account/passkey", "account/passkey/ask", "account/passkeys/{id}/drop",
     "account/password", "alerts/{id}/close", "customers/{id}/loss", "customers/{id}/write-off", "invoices/{id}/mark",
-    "keys/new", "keys/{id}/revoke", "members/invited/{id}", "members/new", "members/{id}/remove",
+    "keys/new", "keys/{id}", "keys/{id}/revoke", "members/invited/{id}", "members/new", "members/{id}/remove",
     "members/{id}/revoke-keys", "members/{id}/role", "payments/{id}/assign", "settings", "wallet-changes/{id}/cancel",
     "wallet-changes/{id}/confirm", "wallets/compare", "wallets/new", "wallets/{id}", "webhooks", "webhooks/{id}",
     "webhooks/{id}/delete", "webhooks/{id}/secret", "webhooks/{id}/switch",

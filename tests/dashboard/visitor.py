@@ -37,6 +37,7 @@ class Forms(HTMLParser):
         super().__init__()
         self.found: list[tuple[str, dict[str, list[str]]]] = []
         self._select = ""
+        self._lines: list[str] | None = None
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -48,11 +49,22 @@ class Forms(HTMLParser):
             box = given.get("type") in ("checkbox", "radio")
             if not box or "checked" in given:
                 self.found[-1][1].setdefault(given["name"], []).append(given.get("value", ""))
+        elif tag == "textarea":
+            self._lines = self.found[-1][1].setdefault(given["name"], [""])
         elif tag == "select":
             self._select = given["name"]
             self.found[-1][1][self._select] = []
         elif tag == "option" and (not self.found[-1][1][self._select] or "selected" in given):
             self.found[-1][1][self._select] = [given.get("value", "")]
+
+    def handle_data(self, data: str) -> None:
+        if self._lines is not None:
+            self._lines[0] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea" and self._lines is not None:
+            self._lines[0] = self._lines[0].removeprefix("\n")  # as a browser reads it
+            self._lines = None
 
 
 @dataclass(slots=True)

@@ -297,7 +297,10 @@ _NOW = "now() from stores"
     [
         None,
         f"insert into api_keys (id, store_id, hash, scopes, created_at) select 'k', id, 'h', '{{audit:read}}', {_NOW}",
-        "update api_keys set scopes = scopes || '{wallets:write}'",
+        "update api_keys set scopes = scopes || '{wallets:write}' where cardinality(scopes) = 2",
+        "update api_keys set allowed_from = '{}' where '2001:db8::1' = any(allowed_from)",
+        "update api_keys set allowed_from = '{}' where allowed_from = '{198.51.100.1}'",
+        "update api_keys set allowed_from = allowed_from || '{0.0.0.0/0}' where '2001:db8::1' = any(allowed_from)",
         "update webhooks set url = 'https://thief.example/'",
         f"insert into webhooks (id, store_id, url, events, secret, created_at) select 'w', id, '', '{{}}', '', {_NOW}",
         "update members set role = 'owner'",
@@ -308,6 +311,10 @@ async def test_what_no_act_made_is_told(house: House, store: Store, statement: s
     by, now = Actor("operator test"), house.clock.now()
     async with house.database.transaction() as tx:
         await flow.create_key(tx, house, by, store, now, scopes=["wallets:read", "invoices:read"])
+        for networks in (["10.0.0.0/8", "192.0.2.1"], ["192.0.2.1", "10.0.0.0/8", "2001:db8::1"], []):
+            key, _ = await flow.create_key(tx, house, by, store, now, allowed_from=["192.0.2.1", "10.0.0.0/8"])
+            await flow.bind_key(tx, house, by, key, networks, now)
+        await flow.create_key(tx, house, by, store, now, allowed_from=["198.51.100.1"])
         hook = await flow.create_endpoint(tx, by, store.id, "https://a.example/", ("*",), Secret("s"), now)
         await flow.update_endpoint(tx, by, store.id, hook.id, Change(url="https://b.example/"), now)
         await flow.update_endpoint(tx, by, store.id, hook.id, Change(events=("invoice.*",)), now)

@@ -168,6 +168,25 @@ def test_keys_are_made_listed_and_revoked(shared: Shell) -> None:
     assert made["api_key"] not in table
 
 
+def test_e9_keys_are_bound_to_networks(shared: Shell) -> None:
+    store = shared.json("store", "create", "--name", "Bound", "--currency", "EUR")["store_id"]
+    made = shared.json("key", "create", "--store", store, "--from", "203.0.113.7/32", "--from", "2001:DB8::/32")
+
+    def kept() -> list[str]:
+        [_, key] = shared.json("key", "list", "--store", store)["data"]
+        assert key["id"] == made["key_id"]
+        return list(key["allowed_from"])
+
+    assert kept() == ["203.0.113.7", "2001:db8::/32"]
+    assert "203.0.113.7,2001:db8::/32" in shared.run("key", "list", "--store", store).stdout
+    for given in ((), ("--from", "10.0.0.0/8", "--anywhere"), ("--from", "10.0.0.5/8"), ("--from", "")):
+        assert "allowed_from" in shared.run("key", "bind", made["key_id"], *given, code=1).stderr
+    assert kept() == ["203.0.113.7", "2001:db8::/32"]
+    bound = shared.run("key", "bind", made["key_id"], "--from", "10.0.0.0/8").stdout
+    assert (kept(), "may be used from 10.0.0.0/8 alone" in bound) == (["10.0.0.0/8"], True)
+    assert shared.json("key", "bind", made["key_id"], "--anywhere")["allowed_from"] == kept() == []
+
+
 def test_a_policy_is_shown_and_changed_as_far_as_it_is_named(shared: Shell) -> None:
     store = shared.json("store", "create", "--name", "One", "--currency", "EUR", "--tolerance", "0.5%")["store_id"]
     ask = ("store", "policy", "--store", store)

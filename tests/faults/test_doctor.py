@@ -148,7 +148,9 @@ async def test_e41_a_proxy_that_nobody_named_is_asked_for(
 ) -> None:
     http = Http(public_url=url, trusted_proxies=proxies)
     found = await examine(Settings(database_url=Secret(database_url), data_dir=tmp_path, http=http))
-    assert [each.verdict for each in found if each.check == "proxy"] == ([Verdict.WARN] if warned else [])
+    said = [each for each in found if each.check == "proxy"]
+    assert [each.verdict for each in said] == ([Verdict.WARN] if warned else [])
+    assert all("an API key that is bound to networks is refused to everybody" in each.remedy for each in said)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,16 @@ MOST = 100
 _UNRECORDED = """
 select found.what, found.id, found.store_id from (
     select 'API key' as what, k.id as id, k.store_id,
-        array_to_string(array(select unnest(k.scopes) order by 1), ' ') as now,
+        array_to_string(array(select unnest(k.scopes) order by 1), ' ') || array_to_string(array(
+            select ' from ' || unnest(k.allowed_from) order by 1), '') as now,
         (select string_agg(distinct scope, ' ' order by scope) from acts a, json_array_elements_text(
             case when json_typeof(a.after::json -> 'scopes') = 'array' then a.after::json -> 'scopes' end) scope
-            where a.store_id = k.store_id and a.subject = k.id and a.kind = 'api_key.created') as told
+            where a.store_id = k.store_id and a.subject = k.id and a.kind = 'api_key.created')
+        || coalesce((select string_agg(' from ' || network, '' order by network) from json_array_elements_text(coalesce(
+            (select a.after::json -> 'allowed_from' from acts a where a.store_id = k.store_id and a.subject = k.id
+                and a.kind = 'api_key.changed' order by a.number desc limit 1),
+            (select a.after::json -> 'allowed_from' from acts a where a.store_id = k.store_id and a.subject = k.id
+                and a.kind = 'api_key.created' order by a.number desc limit 1))) network), '') as told
     from api_keys k where k.revoked_at is null
     union all
     select 'member', m.person_id, m.store_id, m.role,
@@ -29,5 +35,5 @@ select found.what, found.id, found.store_id from (
 
 
 async def unrecorded(tx: Tx) -> list[Unrecorded]:
-    """Return what can be used and was not made, or was given other rights or another URL, by an act."""
+    """Return what can be used and was not made, or was given other rights, networks or another URL, by an act."""
     return [Unrecorded(row["what"], row["id"], row["store_id"]) for row in await tx.fetch(_UNRECORDED, MOST)]

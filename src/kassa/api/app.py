@@ -115,7 +115,7 @@ class Front:
             client = scope["client"]
             log.warning(
                 "a request came through a proxy that http.trusted_proxies does not name; name it if it is yours, for"
-                " until then all its callers share one limit",
+                " until then all its callers share one limit, and bound API keys see its address in place of theirs",
                 peer=client[0] if client else None,
             )
 

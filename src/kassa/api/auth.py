@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
+import kassa.audit.store as audit
+from kassa.audit.model import Actor
 from kassa.core.errors import Forbidden, Unauthorized
 from kassa.core.ids import KeyId
 from kassa.db.faults import DATABASE_AWAY
 from kassa.db.pool import Database
 from kassa.stores.model import SCOPES, ApiKey
-from kassa.stores.rules import key_hash, opens
+from kassa.stores.rules import is_allowed, key_hash, opens
 from kassa.stores.store import Receiver, find_keys, find_receivers, note_use, read_receivers
 from kassa.wallets.store import Receiving
 
@@ -24,7 +26,13 @@ ANY_KEY = "any key"
 ACCESSES = frozenset({PUBLIC, ANY_KEY, *SCOPES})
 
 _REFUSED = "send a valid API key as `Authorization: Bearer kassa_…`"
+_ELSEWHERE = (
+    "this key may not be used from {}, where Kassa sees this request come from: send it from one of the networks that"
+    " the key is bound to, or have those changed in the dashboard or by `kassa key bind`; if that address is a proxy's,"
+    " name the proxy in http.trusted_proxies"
+)
 _NOTE_EVERY = timedelta(minutes=1)
+_TELL_EVERY = timedelta(hours=1)
 GUESSED_FOR = timedelta(seconds=5)
 _GUESSES = 1_000  # keys, a few kilobytes each
 
@@ -82,20 +90,41 @@ def authorize(scopes: Collection[str], access: str) -> None:
         raise Forbidden(f"this key lacks the scope {access}")
 
 
+def check_address(key: ApiKey, address: str | None) -> None:
+    """Raise `Forbidden` (`address_not_allowed`) for a key that is not to be used from an IP address."""
+    if not is_allowed(key, address):
+        raise Forbidden(_ELSEWHERE.format(address or "an address that is not known"), code="address_not_allowed")
+
+
 class Uses:
-    """Collects which keys were used, and writes it down apart from the requests: at most once a minute for each."""
+    """Collects which keys were used, and writes it down apart from the requests: at most once a minute for each.
+
+    A key that was tried from where it is not to be used is told of in the audit log, at most once an hour for each.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: dict[KeyId, datetime] = {}
+        self._refused: dict[KeyId, tuple[ApiKey, str | None, datetime]] = {}
+        self._told: dict[KeyId, datetime] = {}
 
     def note(self, key: ApiKey, now: datetime) -> None:
         """Remember that a key was used now, unless that was written within the last minute."""
         if key.last_used_at is None or now - key.last_used_at > _NOTE_EVERY:
             self._waiting[key.id] = now
 
+    def note_refusal(self, key: ApiKey, address: str | None, now: datetime) -> None:
+        """Remember that a key was refused for where it came from, unless that was told within the last hour."""
+        told = self._told.get(key.id)
+        if told is None or now - told > _TELL_EVERY:
+            self._told[key.id] = now
+            self._refused[key.id] = key, address, now
+
     async def write(self) -> None:
-        """Write what was noted; a failure loses a note, never a request."""
+        """Write what was noted; a failure loses a note of use, never a request."""
+        for key, address, at in list(self._refused.values()):
+            await _tell(self._database, key, address, at)
+            del self._refused[key.id]
         if self._waiting:
             noted, self._waiting = self._waiting, {}
             await note_use(self._database.pool, list(noted), max(noted.values()))
@@ -117,6 +146,11 @@ class Uses:
                 await self.write()
             except DATABASE_AWAY as error:
                 log.warning("the use of API keys could not be noted", error=type(error).__name__)
+
+
+async def _tell(database: Database, key: ApiKey, address: str | None, at: datetime) -> None:
+    by = Actor(key.id, address)
+    await database.run(lambda tx: audit.record(tx, by, "api_key.refused", key.id, at, store_id=key.store.id))
 
 
 def _hash_in(authorization: bytes | None) -> bytes | None:

@@ -48,7 +48,12 @@ def document(endpoints: Sequence[Endpoint], public_url: str) -> bytes:
             "components": {
                 "schemas": components,
                 "securitySchemes": {
-                    "key": {"type": "http", "scheme": "bearer", "description": "kassa_live_… or kassa_test_…"}
+                    "key": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "description": "kassa_live_… or kassa_test_…; one that is bound to networks is refused from"
+                        " anywhere else: 403, `address_not_allowed`.",
+                    }
                 },
             },
         }

@@ -16,7 +16,7 @@ PROBLEM = b"application/problem+json"
 TITLES = {
     400: "The request cannot be read",
     401: "A valid API key is needed",
-    403: "The API key lacks a scope",
+    403: "The API key may not do this",
     404: "Not found",
     405: "This path does not know the method",
     409: "Not possible in the present state",

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 from litestar.types import Receive, Scope
 
-from kassa.api.auth import ANY_KEY, Receivers, Uses, authenticate, authenticate_receiver, authorize
+from kassa.api.auth import ANY_KEY, Receivers, Uses, authenticate, authenticate_receiver, authorize, check_address
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.errors import from_away, from_rejection
 from kassa.api.idempotency import Repeats, fingerprint, read_key
 from kassa.api.incoming import Body, decode_body, decode_query, read_headers
 from kassa.api.reply import Reply, json_reply
-from kassa.core.errors import NotFound, Outdated, Rejected, Unauthorized
+from kassa.core.errors import Forbidden, NotFound, Outdated, Rejected, Unauthorized
 from kassa.core.ids import is_id
 from kassa.db.faults import DATABASE_AWAY
 from kassa.db.pool import Tx
@@ -24,7 +24,7 @@ from kassa.house import House
 from kassa.limits.model import Kind
 from kassa.limits.rules import bucket
 from kassa.stores.model import ApiKey
-from kassa.stores.rules import opens
+from kassa.stores.rules import is_allowed, opens
 from kassa.stores.store import Kept, Reading, Receiver, remember
 
 ANSWER_SECONDS = 15
@@ -116,7 +116,7 @@ class Desk:
         """
         now, sent = self.house.clock.now(), asked.headers.get(b"authorization")
         guessed, read = self._receivers.guess(sent, now), None
-        if guessed is not None and self._can_guess(guessed, now):
+        if guessed is not None and self._can_guess(guessed, _address(scope), now):
             try:
                 return await self._carry_out_for(guessed, scope, asked, body, reading=guessed.reading)
             except Outdated:
@@ -151,9 +151,11 @@ class Desk:
         call.receiving, call.reading, call.again = receiver.takes, reading, again
         return await self._carry_out(asked, call)
 
-    def _can_guess(self, receiver: Receiver, now: datetime) -> bool:
+    def _can_guess(self, receiver: Receiver, address: str | None, now: datetime) -> bool:
         guesses = self.house.guesses
-        return not any(guesses.is_asked_first(each.wallet.keychain_id, now) for each in receiver.takes)
+        return is_allowed(receiver.key, address) and not any(
+            guesses.is_asked_first(each.wallet.keychain_id, now) for each in receiver.takes
+        )
 
     async def _carry_out(self, asked: "Asked", call: Call) -> Reply:
         endpoint = asked.endpoint
@@ -211,12 +213,19 @@ class Desk:
             raise
 
     def _let_in(self, scope: Scope, key: ApiKey, access: str, now: datetime, *, again: bool = False) -> Call:
-        limits = self.house.limits
+        limits, address = self.house.limits, _address(scope)
+        try:
+            check_address(key, address)
+        except Forbidden:
+            # Before anything is counted for the key: who stole it could use up what its owner may ask.
+            self.uses.note_refusal(key, address, now)
+            limits.check(Kind.REFUSED, bucket(address), now)
+            raise
         limits.check(Kind.KEY, key.id, now, count=not again)
         limits.check(Kind.STORE, key.store.id, now, count=not again)
         self.uses.note(key, now)
         authorize(key.scopes, access)
-        return Call(self.house, key.store, key.id, now, _address(scope))
+        return Call(self.house, key.store, key.id, now, address)
 
     async def _work(self, endpoint: Endpoint, call: Call, keep: Keep | None) -> Reply:
         call.alone = endpoint.single and (keep is None or endpoint.keeps)

@@ -9,6 +9,12 @@ from kassa.command import AsJson, Config, StoreId, ask, settings_of, tell, tell_
 store_app = typer.Typer(help="Stores: the tenants of this installation.", no_args_is_help=True)
 key_app = typer.Typer(help="API keys of a store.", no_args_is_help=True)
 
+KeyId = Annotated[str, typer.Argument(help="The key's id: key_…")]
+From = Annotated[
+    list[str] | None,
+    typer.Option("--from", help="An IP address or network that it may be used from, once for each; none: anywhere."),
+]
+
 
 @store_app.command("create")
 def store_create(
@@ -82,13 +88,14 @@ def key_create(
     store: StoreId,
     scope: Annotated[list[str] | None, typer.Option(help="A right, such as invoices:read; none: every one.")] = None,
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    allowed_from: From = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Make another API key; it is shown here and never again."""
     from kassa import operations
 
-    told = ask(operations.create_key(settings_of(config), store, scope or (), label))
+    told = ask(operations.create_key(settings_of(config), store, scope or (), label, allowed_from or ()))
     tell(told, as_json, f"key      {told['key_id']}\nAPI key  {told['api_key']}   (shown only now: keep it)")
 
 
@@ -98,13 +105,30 @@ def key_list(store: StoreId, config: Config = None, as_json: AsJson = False) -> 
     from kassa import operations
 
     told = ask(operations.list_keys(settings_of(config), store))
-    tell_table(told, as_json, ("id", "label", "scopes", "created_at", "last_used_at", "revoked_at"))
+    tell_table(told, as_json, ("id", "label", "scopes", "allowed_from", "created_at", "last_used_at", "revoked_at"))
+
+
+@key_app.command("bind")
+def key_bind(
+    key_id: KeyId,
+    allowed_from: From = None,
+    anywhere: Annotated[bool, typer.Option("--anywhere", help="Bind it to nothing any more.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the networks that a key may be used from, at once."""
+    from kassa import operations
+    from kassa.core.errors import FieldFault, Invalid
+
+    if bool(allowed_from) == anywhere:
+        raise Invalid(FieldFault("allowed_from", "say either --from, once for each network, or --anywhere"))
+    told = ask(operations.bind_key(settings_of(config), key_id, allowed_from or ()))
+    where = ", ".join(told["allowed_from"])
+    tell(told, as_json, f"{key_id} may be used " + (f"from {where} alone" if where else "from anywhere"))
 
 
 @key_app.command("revoke")
-def key_revoke(
-    key_id: Annotated[str, typer.Argument(help="The key's id: key_…")], config: Config = None, as_json: AsJson = False
-) -> None:
+def key_revoke(key_id: KeyId, config: Config = None, as_json: AsJson = False) -> None:
     """End a key at once."""
     from kassa import operations
 

@@ -5,7 +5,7 @@ KassaError
 ├── Rejected                 the caller asked for something we do not do; nothing was changed
 │   ├── Invalid              a value is malformed or out of range (names each field)
 │   ├── Unauthorized         no key, or a key that does not open anything
-│   ├── Forbidden            the key lacks a scope
+│   ├── Forbidden            the key lacks a scope, or may not be used from there
 │   ├── NotFound             no such thing in this store
 │   ├── Conflict             true in itself, but not in the present state
 │   ├── TooLarge             the body is over the limit
@@ -77,7 +77,7 @@ class Unauthorized(Rejected):
 
 
 class Forbidden(Rejected):
-    """The key is known but lacks the scope."""
+    """The key is known but lacks the scope, or may not be used from where it is."""
 
     status = 403
     code = "forbidden"

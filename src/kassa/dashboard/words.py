@@ -63,7 +63,7 @@ RIGHTS = {
     "webhooks:write": "change receivers, send again",
     "audit:read": "see who changed what",
     "keys:read": "see API keys",
-    "keys:write": "make and revoke API keys",
+    "keys:write": "make, bind and revoke API keys",
     "people:read": "see people and invitations",
     "people:write": "invite and remove people, change roles",
 }

@@ -104,7 +104,10 @@ def _proxy(http: Http) -> list[Finding]:
     if http.trusted_proxies or not http.public_url.startswith("https:"):
         return []
     detail = "public_url is https, which a proxy before Kassa speaks, and http.trusted_proxies names none"
-    remedy = "name its address there: until then all callers look like it, and limits cannot tell them apart"
+    remedy = (
+        "name its address there: until then all callers look like it: limits cannot tell them apart, and an API key"
+        " that is bound to networks is refused to everybody, or taken from everybody where the proxy is in one of them"
+    )
     return [Finding("proxy", Verdict.WARN, detail, remedy)]
 
 

@@ -17,6 +17,7 @@ customer owes. `linking` says where payment links stand by the invoices that `at
 from kassa.flow.addresses import Issuing, issue_address, prepare_address
 from kassa.flow.administration import (
     add_wallet,
+    bind_key,
     change_store,
     create_endpoint,
     create_key,
@@ -118,6 +119,7 @@ __all__ = [
     "ask_wallet_change",
     "assign_payment",
     "attempt_link",
+    "bind_key",
     "cancel_wallet_change",
     "change_link",
     "change_store",

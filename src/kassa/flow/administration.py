@@ -3,7 +3,7 @@
 The API, the dashboard and the command line all come through here, so that nothing of it can be done unrecorded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,9 +23,10 @@ from kassa.db.pool import Tx
 from kassa.flow.sharing import share_addresses
 from kassa.house import House
 from kassa.invoices.policy import NOTHING, Policy
-from kassa.people.seal_store import Sealed, put_seal
+from kassa.people.seal_store import Sealed, is_sealed, put_seal
 from kassa.stores.model import SCOPES, Store
 from kassa.stores.resource import store_resource
+from kassa.stores.rules import checked_networks
 from kassa.wallets.model import Wallet
 from kassa.wallets.resource import wallet_resource
 from kassa.wallets.store import Account
@@ -78,14 +79,38 @@ async def create_key(
     scopes: Iterable[str] = SCOPES,
     label: str = "",
     expires_at: datetime | None = None,
+    allowed_from: Sequence[str] = (),
 ) -> tuple[KeyId, str]:
     """Make an API key and return its id and its text, which is told once; raises `Invalid`."""
-    asked = list(scopes)
-    key_id, text = await stores.create_key(tx, store, now, scopes=asked, label=label, expires_at=expires_at)
+    asked, networks = list(scopes), checked_networks(allowed_from)
+    key_id, text = await stores.create_key(
+        tx, store, now, scopes=asked, label=label, expires_at=expires_at, allowed_from=networks
+    )
     await put_seal(tx, house.seal, Sealed.KEY, key_id)
     told = {"label": label, "scopes": asked, "expires_at": None if expires_at is None else expires_at.isoformat()}
+    told |= {"allowed_from": list(networks)} if networks else {}
     await audit.record(tx, by, "api_key.created", key_id, now, store_id=store.id, after=told)
     return key_id, text
+
+
+async def bind_key(
+    tx: Tx, house: House, by: Actor, key_id: str, networks: Iterable[str], now: datetime, *, store_id: str | None = None
+) -> tuple[str, ...]:
+    """Let a key, of a store if one is named, be used from these networks alone; from none: from anywhere.
+
+    It counts as soon as a revocation would: from the next request on, and for orders that are being written. Returns
+    the networks in their one form; raises `Invalid`, `NotFound`, or `Conflict` for a key that was revoked.
+    """
+    asked = checked_networks(networks)
+    owner, before = await stores.lock_key(tx, key_id, store_id)
+    if asked != before:
+        was_sealed = await is_sealed(tx, house.seal, Sealed.KEY, key_id)
+        await stores.bind_key(tx, key_id, asked)
+        if was_sealed:  # what was typed into the database is not made good by a change of ours
+            await put_seal(tx, house.seal, Sealed.KEY, key_id)
+        was, given = {"allowed_from": before}, {"allowed_from": asked}
+        await audit.record(tx, by, "api_key.changed", key_id, now, store_id=owner, before=was, after=given)
+    return asked
 
 
 async def revoke_key(tx: Tx, by: Actor, key_id: str, now: datetime, *, store_id: str | None = None) -> None:

@@ -57,7 +57,7 @@ def bucket(address: str | None, prefix: int = 64) -> str | None:
 
     None: not counted, as this machine's own, which is everybody behind a proxy that was not named, and what is none.
     """
-    parsed = _parsed(address or "")
+    parsed = parse_ip(address or "")
     if parsed is None or parsed.is_loopback:
         return None
     return str(parsed) if parsed.version == 4 else str(ipaddress.ip_network((parsed, prefix), strict=False))
@@ -78,26 +78,27 @@ def caller(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network
     for entry in reversed(forwarded):
         if not _is_trusted(at, tuple(trusted)):
             return at
-        found = _parsed(_without_port(entry.strip()))
+        found = parse_ip(_without_port(entry.strip()))
         if found is None:
             return at  # a proxy of ours wrote nothing that can be read: it stands for its caller
         at = str(found)
     return at
 
 
-@lru_cache(maxsize=10_000)
-def _is_trusted(address: str | None, trusted: tuple[Network, ...]) -> bool:
-    parsed = _parsed(address or "")
-    return parsed is not None and any(parsed.version == net.version and parsed in net for net in trusted)
-
-
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Read an IP address without its zone; one of IPv4 within IPv6 (RFC 4291, 2.5.5.2) is the one of IPv4."""
     try:
         found = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return mapped or found
+
+
+@lru_cache(maxsize=10_000)
+def _is_trusted(address: str | None, trusted: tuple[Network, ...]) -> bool:
+    parsed = parse_ip(address or "")
+    return parsed is not None and any(parsed.version == net.version and parsed in net for net in trusted)
 
 
 def _without_port(entry: str) -> str:

@@ -17,7 +17,7 @@ class Sealed(Enum):
         "api_keys",
         "select * from api_keys where id = $1",
         "update api_keys set seal = $1 where id = $2",
-        ("id", "store_id", "hash", "scopes", "created_at"),
+        ("id", "store_id", "hash", "scopes", "created_at", "allowed_from"),
     )
     MEMBER = (
         "members",
@@ -65,7 +65,8 @@ async def seal_all_anew(tx: Tx, former: Seal | None, seal: Seal) -> None:
 
 
 def _made(seal: Seal, what: Sealed, row: Record) -> bytes:
-    return seal.of_row(what.table, *[_text(row[name]) for name in what.covered])
+    # Empty lists are left out: a key that is bound to nothing has the seal that it had before keys could be bound.
+    return seal.of_row(what.table, *[_text(row[name]) for name in what.covered if row[name] != []])
 
 
 def _text(value: Any) -> str:  # of a column: text, bytes, a moment, a list, true or false, nothing

@@ -50,7 +50,10 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key's rights; the key itself is not kept, only its hash."""
+    """A key's rights; the key itself is not kept, only its hash.
+
+    `allowed_from` are the IP networks that it may be used from, as `checked_networks` writes them; none: anywhere.
+    """
 
     id: KeyId
     store: Store
@@ -58,3 +61,4 @@ class ApiKey:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None = None
+    allowed_from: tuple[str, ...] = ()

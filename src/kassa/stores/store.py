@@ -27,7 +27,7 @@ _STORE = (
     f" {_BRANDING}, {COLUMNS}"
 )
 _STORES = f"select {_STORE} from stores s"
-_KEY_STEADY = f"{_STORE}, a.hash, a.id as key_id, a.scopes, a.expires_at, a.revoked_at"
+_KEY_STEADY = f"{_STORE}, a.hash, a.id as key_id, a.scopes, a.expires_at, a.revoked_at, a.allowed_from"
 _KEY = f"{_KEY_STEADY}, a.last_used_at"
 _FROM_KEYS = "from api_keys a join stores s on s.id = a.store_id"
 _KEYS = f"select {_KEY} {_FROM_KEYS} where a.hash = any($1::bytea[])"
@@ -233,14 +233,16 @@ async def create_key(
     scopes: Iterable[str] = SCOPES,
     label: str = "",
     expires_at: datetime | None = None,
+    allowed_from: Sequence[str] = (),
 ) -> tuple[KeyId, str]:
     """Make an API key and return its id and its text: the only time the text exists outside the caller's hands."""
     text = key_text(store.livemode, secrets.token_bytes(SECRET_BYTES))
     key_id = KeyId(new_id("key", now))
     await tx.execute(
-        "insert into api_keys (id, store_id, hash, scopes, label, created_at, expires_at)"
-        " values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into api_keys (id, store_id, hash, scopes, label, created_at, expires_at, allowed_from)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8)",
         key_id, store.id, key_hash(text), list(checked_scopes(scopes)), label, now, expires_at,
+        list(allowed_from),
     )  # fmt: skip
     return key_id, text
 
@@ -284,9 +286,12 @@ async def read_receivers(pool: "Pool[Any]", hashes: Sequence[bytes]) -> Sequence
 
 
 async def list_keys(tx: Tx, store_id: str) -> list[Record]:
-    """Return id, label, scopes and the four moments of each key of a store, oldest first; the keys are not kept."""
+    """Return id, label, scopes, networks and the four moments of each key of a store, oldest first.
+
+    The keys are not kept.
+    """
     rows: list[Record] = await tx.fetch(
-        "select id, label, scopes, created_at, expires_at, revoked_at, last_used_at from api_keys"
+        "select id, label, scopes, allowed_from, created_at, expires_at, revoked_at, last_used_at from api_keys"
         " where store_id = $1 order by id",
         store_id,
     )
@@ -316,6 +321,29 @@ async def revoke_key(tx: Tx, key_id: str, now: datetime, *, store_id: str | None
     if owner is None:
         raise NotFound(f"there is no key {key_id!r}")
     return StoreId(owner)
+
+
+async def lock_key(tx: Tx, key_id: str, store_id: str | None) -> tuple[StoreId, tuple[str, ...]]:
+    """Keep others from changing a key; return whose it is and the networks that it may be used from.
+
+    Raises `NotFound` as `revoke_key` does, and `Conflict` for one that was revoked.
+    """
+    row = await tx.fetchrow(
+        "select store_id, allowed_from, revoked_at from api_keys"
+        " where id = $1 and ($2::text is null or store_id = $2) for update",
+        key_id,
+        store_id,
+    )
+    if row is None:
+        raise NotFound(f"there is no key {key_id!r}")
+    if row["revoked_at"] is not None:
+        raise Conflict("this key was revoked: make a new one")
+    return StoreId(row["store_id"]), tuple(row["allowed_from"])
+
+
+async def bind_key(tx: Tx, key_id: str, allowed_from: Sequence[str]) -> None:
+    """Let a key that was locked be used from these networks alone, at once; from none: from anywhere."""
+    await tx.execute("update api_keys set allowed_from = $2 where id = $1", key_id, allowed_from)
 
 
 async def note_use(pool: "Pool[Any]", keys: Sequence[KeyId], now: datetime) -> None:
@@ -376,6 +404,7 @@ def _key(row: Record) -> ApiKey:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
         last_used_at=row["last_used_at"],
+        allowed_from=tuple(row["allowed_from"]),
     )
 
 

@@ -1,5 +1,6 @@
 """API keys: who can call the API, with which scopes, and when they last did."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import kassa.stores.store as stores
 from kassa import flow
 from kassa.api.auth import authorize
-from kassa.core.errors import FieldFault, Invalid
+from kassa.core.errors import FieldFault, Forbidden, Invalid, NotFound
 from kassa.core.ids import KeyId
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
@@ -18,6 +19,7 @@ from kassa.stores.model import SCOPES
 _LIVES = {"": None, "30": 30, "90": 90, "365": 365}
 _LIFE_WORDS = (("", "until it is revoked"), ("30", "30 days"), ("90", "90 days"), ("365", "a year"))
 _MAX_LABEL = 100
+_BETWEEN = re.compile(r"[\s,;]+")
 
 
 async def _list(visit: Visit) -> Screen:
@@ -32,6 +34,28 @@ def _state(visit: Visit, key: Mapping[str, Any]) -> str:
         return "revoked"
     over = key["expires_at"] is not None and key["expires_at"] <= visit.now
     return "expired" if over else "active"
+
+
+async def _one(visit: Visit) -> Screen:
+    visit.demand("keys:read")
+    key = await _find(visit)
+    shown = {**key, "state": _state(visit, key)}
+    return Screen("key.html", {"key": shown, "may_change": visit.may("keys:write") and not _beyond(visit, key)})
+
+
+async def _find(visit: Visit) -> Mapping[str, Any]:
+    async with visit.house.database.pool.acquire() as connection:
+        found = await stores.list_keys(connection, visit.store.id)
+    key = next((key for key in found if key["id"] == visit.id), None)
+    if key is None:
+        raise NotFound("")
+    return dict(key)
+
+
+def _beyond(visit: Visit, key: Mapping[str, Any]) -> list[str]:
+    """Return the scopes of a key that the person's role lacks: from how many places it opens those is not theirs."""
+    mine = rights(visit.role)
+    return [scope for scope in key["scopes"] if scope not in mine]
 
 
 async def _new(visit: Visit) -> Screen:
@@ -55,11 +79,29 @@ async def _create(visit: Visit) -> Screen:
 
     async def work(tx: Tx) -> tuple[KeyId, str]:
         return await flow.create_key(
-            tx, visit.house, visit.actor, visit.store, visit.now, scopes=scopes, label=label, expires_at=until
-        )
+            tx, visit.house, visit.actor, visit.store, visit.now, scopes=scopes, label=label, expires_at=until,
+            allowed_from=_networks(visit),
+        )  # fmt: skip
 
     key_id, text = await visit.make(work)
     return Screen("key-made.html", {"key_id": key_id, "text": text, "label": label})
+
+
+async def _bind(visit: Visit) -> Go:
+    visit.demand("keys:write")
+    if beyond := _beyond(visit, await _find(visit)):
+        raise Forbidden(f"your role in this store ({visit.role}) lacks what this key can do: {', '.join(beyond)}")
+    networks = _networks(visit)
+
+    async def work(tx: Tx) -> None:
+        await flow.bind_key(tx, visit.house, visit.actor, visit.id, networks, visit.now, store_id=visit.store.id)
+
+    await visit.do(work)
+    return Go(f"keys/{visit.id}", "saved")
+
+
+def _networks(visit: Visit) -> list[str]:
+    return [text for text in _BETWEEN.split(visit.form.get("allowed_from")) if text]
 
 
 async def _revoke(visit: Visit) -> Go:
@@ -71,11 +113,16 @@ async def _revoke(visit: Visit) -> Go:
 PAGES: tuple[Page, ...] = (
     Page(path="keys", title="API keys", access="keys:read", show=_list, nav="Settings"),
     Page(path="keys/new", title="New API key", access="keys:write", show=_new, fresh=True),
+    Page(path="keys/{id}", title="API key", access="keys:read", show=_one, id_of="key"),
 )
 ACTIONS: tuple[Action, ...] = (
     Action(
-        path="keys/new", access="keys:write", act=_create, form="keys/new", made="keys", fields=("label", "life"),
-        many=("scopes",), fresh=True,
+        path="keys/new", access="keys:write", act=_create, form="keys/new", made="keys",
+        fields=("label", "life", "allowed_from"), many=("scopes",), fresh=True,
+    ),
+    Action(
+        path="keys/{id}", access="keys:write", act=_bind, form="keys/{id}", fields=("allowed_from",), id_of="key",
+        fresh=True,
     ),
     Action(path="keys/{id}/revoke", access="keys:write", act=_revoke, form="keys", id_of="key", fresh=True),
 )  # fmt: skip
