@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -237,6 +238,108 @@ async def test_a_stream_that_a_proxy_refused_is_followed_again(served: Served, p
         assert await page.evaluate("window.here") == 1  # the same page, never loaded again
         await page.goto("about:blank")
     faults.seen.clear()
+
+
+async def opened(page: Page, address: str) -> None:
+    """Open a page, and wait until it follows its stream."""
+    async with page.expect_response(lambda answer: answer.url.endswith("/stream") and answer.ok):
+        await page.goto(address)
+
+
+@pytest.mark.parametrize("found", ["by its silence", "by a change of network"])
+async def test_a_stream_that_was_forgotten_on_the_way_is_followed_anew(
+    served: Served, page: Page, faults: Faults, found: str
+) -> None:
+    invoice = await served.all.invoice()
+    async with Tcp("127.0.0.1", served.port) as wire:
+        await page.clock.install()
+        await opened(page, f"http://127.0.0.1:{wire.port}/i/{invoice['id']}")
+        wire.forget()
+        async with page.expect_response(lambda answer: answer.url.endswith("/stream") and answer.ok):
+            if found == "by its silence":
+                await page.clock.fast_forward(41_000)
+            else:
+                await page.evaluate("dispatchEvent(new Event('online'))")
+        await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"})
+        await expect(page.locator("h1")).to_have_text("Paid", timeout=40_000)  # what was asked before may be lost, too
+        await page.goto("about:blank")
+    faults.seen.clear()
+
+
+async def test_a_stream_without_news_says_that_it_is_there_and_is_kept(
+    served: Served, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.checkout.stream.SILENT_SECONDS", 0.2)
+    invoice = await served.all.invoice()
+    await page.add_init_script(
+        """window.streams = 0;
+        window.EventSource = class extends EventSource {
+          constructor(url) { super(url); window.streams++; this.addEventListener("here", () => window.told?.()); }
+        };"""
+    )
+    await page.clock.install()
+    await opened(page, url(served, invoice))
+    for _ in range(4):
+        async with asyncio.timeout(20):
+            await page.evaluate("new Promise((come) => { window.told = come; })")
+        await page.clock.fast_forward(15_000)
+    assert await page.evaluate("window.streams") == 1
+
+
+@pytest.mark.parametrize("how", ["refuse", "blackhole"])
+async def test_without_a_database_an_open_page_says_the_same_as_a_new_one(
+    database_url: str,
+    tmp_path: Path,
+    open_page: OpenPage,
+    faults: Faults,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    for name, seconds in (("POLL_SECONDS", 0.5), ("AWAY_SECONDS", 1), ("SILENT_SECONDS", 2)):
+        monkeypatch.setattr(f"kassa.checkout.stream.{name}", seconds)
+    async with wired(database_url, tmp_path) as (served, wire):
+        invoice = await served.all.invoice()
+        page, new = await open_page(), await open_page()
+        await opened(page, url(served, invoice))
+        await page.locator("#copy-address").focus()
+        setattr(wire, how, True)
+        if how == "refuse":
+            wire.reset()
+        trouble, ways = page.locator("[data-trouble]"), page.locator(":is(.address, .qr, a.go):visible")
+        await expect(trouble).to_be_visible(timeout=40_000)
+        if how == "refuse":
+            await new.goto(url(served, invoice))
+            said = [await new.locator("main").locator(part).inner_text() for part in ("h1", "h1 + p")]
+            assert said[0] == "Please do not pay now"
+            await expect(trouble).to_have_text("".join(said))
+            await expect(page.locator("h1")).to_be_hidden()
+            await expect(ways).to_have_count(0)
+            await expect(trouble).to_be_focused()
+            wire.heal()
+            await expect(page.locator("h1")).to_be_visible(timeout=40_000)
+            await expect(trouble).to_be_hidden()
+            await expect(page.locator(".address")).to_be_visible()
+        wire.heal()
+    faults.seen.clear()
+
+
+@asynccontextmanager
+async def wired(database_url: str, folder: Path) -> AsyncIterator[tuple[Served, Tcp]]:
+    """Serve the checkout on the other side of a wire from its database."""
+    parts = urlsplit(database_url)
+    host = parse_qs(parts.query).get("host", [""])[0]
+    target = (f"{host}/.s.PGSQL.5432", None) if host else (parts.hostname or "127.0.0.1", parts.port or 5432)
+    async with Tcp(*target) as wire:
+        who = parts.netloc.rpartition("@")[0] or "postgres"
+        database = await Database.open(f"postgresql://{who}@127.0.0.1:{wire.port}{parts.path}")
+        house = await build_house(database, folder, clock=SystemClock())  # type: ignore[arg-type]
+        await follow(house)
+        async with database.transaction() as tx:
+            store = await add_store(tx, house)
+        async with serve(house, store, handlers(house)) as served:
+            yield served, wire
+        await house.marks.close()
+        database.pool.terminate()
 
 
 async def test_the_copy_buttons_copy_what_is_shown(served: Served, open_page: OpenPage) -> None:

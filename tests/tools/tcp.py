@@ -9,6 +9,7 @@
         tcp.answer = BAD_GATEWAY                    # new connections are answered so, whatever they ask
         tcp.piece = 1                               # answers arrive byte by byte
         tcp.reset()                                 # what is open is reset now
+    tcp.forget()                                # what is open stays so, and carries nothing any more
 
 Each switch works from the next piece of data on; `heal()` takes them all back.
 """
@@ -31,6 +32,7 @@ class Tcp:
         self.port = 0
         self.connections = 0  # accepted since the beginning
         self._writers: set[asyncio.StreamWriter] = set()
+        self._forgotten: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.heal()
 
@@ -61,6 +63,10 @@ class Tcp:
         """Reset every open connection on both sides (RST, not FIN)."""
         for writer in list(self._writers):
             _reset(writer)
+
+    def forget(self) -> None:
+        """Carry nothing any more on every open connection, in silence: as where a router forgot it."""
+        self._forgotten |= self._writers
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -100,7 +106,7 @@ class Tcp:
         try:
             while data := await reader.read(65_536):
                 await asyncio.sleep(self.latency_seconds)
-                if not self.blackhole:
+                if not self.blackhole and there not in self._forgotten:
                     there.write(data)
                     await there.drain()
             there.write_eof()
@@ -111,7 +117,7 @@ class Tcp:
         sent = 0
         while data := await there.read(self.piece or 65_536):
             await asyncio.sleep(self.latency_seconds)
-            if self.blackhole:
+            if self.blackhole or writer in self._forgotten:
                 continue
             limit = self.reset_after if self.reset_after is not None else self.close_after
             kept = data if limit is None else data[: max(0, limit - sent)]

@@ -100,6 +100,17 @@ async def test_a_blackhole_swallows_and_stays_open(tcp: Tcp, talk: Talk) -> None
     assert await talk.said(b"found") == b"found"
 
 
+async def test_what_was_open_is_forgotten_and_what_comes_is_carried(tcp: Tcp, talk: Talk) -> None:
+    await talk.said(b"x")
+    tcp.forget()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await talk.said(b"lost")
+    reader, writer = await asyncio.open_connection("127.0.0.1", tcp.port)
+    assert await Talk(reader, writer).said(b"new") == b"new"
+    writer.transport.abort()
+
+
 async def test_a_refused_connection_is_reset(tcp: Tcp) -> None:
     tcp.refuse = True
     reader, _ = await asyncio.open_connection("127.0.0.1", tcp.port)

@@ -8,7 +8,7 @@ watches the same invoice shares its bytes.
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
@@ -32,7 +32,10 @@ AT_ONCE = 100
 """Invoices that are read in one go; other requests run between two."""
 LONGEST_SECONDS = 900
 SILENT_SECONDS = 15
-"""After so long without news a comment is sent, so that proxies keep the connection."""
+"""After so long without news an event is sent that says so: proxies keep the connection, and a page knows one that is
+dead. A comment would reach no script."""
+AWAY_SECONDS = 6
+"""An invoice that could not be looked at for so long is told of no more: its page asks, and learns what new ones do."""
 MOST = 1_500
 """Streams of one process; the server takes a few hundred connections more."""
 
@@ -44,6 +47,7 @@ FINAL_SECONDS = 300
 """So long a final invoice is still told of: a chain may take a payment back. Then its page asks now and then."""
 
 _FULL = b"retry: 30000\n\n"
+_HERE = b"event: here\ndata:\n\n"
 
 
 def encoded(public: dict[str, Any]) -> tuple[bytes, str]:  # JSON
@@ -62,6 +66,7 @@ class _Topic:
         self.news = b""
         self.is_final = False
         self.final_since = 0.0  # monotonic
+        self.unseen_since = 0.0  # monotonic; since when no look at it has succeeded, 0 where the last one has
         self.changed = asyncio.Event()
 
     def put(self, public: dict[str, Any]) -> None:  # JSON
@@ -72,8 +77,14 @@ class _Topic:
             self.final_since = monotonic()
         self.version, self.is_final = version, public["is_final"]
         self.news = b"id: " + version.encode() + b"\ndata: " + data + b"\n\n"
+        self.wake()
+
+    def wake(self) -> None:
         waiting, self.changed = self.changed, asyncio.Event()
         waiting.set()
+
+    def is_lost(self) -> bool:
+        return self.unseen_since > 0 and monotonic() - self.unseen_since > AWAY_SECONDS
 
 
 class Streams:
@@ -95,7 +106,8 @@ class Streams:
     async def follow(
         self, invoice_id: str, seen: str | None = None, address: str | None = None
     ) -> AsyncIterator[bytes]:
-        """Yield an invoice as it is now, and again when it changed, for a quarter of an hour at most.
+        """Yield an invoice as it is now, and again when it changed, for a quarter of an hour at most, or until it
+        cannot be looked at any more.
 
         Who has `seen` a version already is sent nothing until there is another. `address` is what the caller's is
         counted as, if it is.
@@ -108,7 +120,7 @@ class Streams:
         end, version = monotonic() + LONGEST_SECONDS, seen
         async with self._watching(InvoiceId(invoice_id), address) as topic:
             yield b"retry: 3000\n\n"
-            while monotonic() < end:
+            while monotonic() < end and not topic.is_lost():
                 changed = topic.changed
                 if topic.version not in ("", version):
                     version = topic.version
@@ -120,7 +132,7 @@ class Streams:
                         await changed.wait()
                 except TimeoutError:
                     self._keep_looking()  # whatever ended it
-                    yield b": still here\n\n"
+                    yield _HERE
 
     def _is_enough(self, topic: _Topic) -> bool:
         return self._open > MOST_FINAL or monotonic() - topic.final_since > FINAL_SECONDS
@@ -162,6 +174,7 @@ class Streams:
                     began = monotonic()
                     await self._look_at_all()
                     all_due = monotonic() + max(POLL_SECONDS, (monotonic() - began) * REST_SHARE)
+                    self._end_lost()
                 await asyncio.sleep(REST_SECONDS)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, all_due - monotonic())):
@@ -175,7 +188,17 @@ class Streams:
             await asyncio.sleep(REST_SECONDS)
             await self._look_at_changed()
 
+    def _end_lost(self) -> None:
+        for topic in self._topics.values():
+            if topic.is_lost():
+                topic.wake()
+
+    def _looking_at(self, ids: Iterable[InvoiceId]) -> None:
+        for topic in filter(None, map(self._topics.get, ids)):
+            topic.unseen_since = topic.unseen_since or monotonic()
+
     async def _look_at_changed(self) -> None:
+        self._looking_at(self._topics)  # before the answer: one may never come
         try:
             async with self._house.database.pool.acquire() as connection:
                 places = await last_places(connection, list(self._topics))
@@ -183,6 +206,8 @@ class Streams:
             return
         changed = []
         for id_, topic in self._topics.items():
+            if topic.place >= 0:  # else it is still to be read
+                topic.unseen_since = 0.0
             if topic.place != places.get(id_, 0):
                 topic.place = places.get(id_, 0)
                 changed.append(id_)
@@ -197,6 +222,7 @@ class Streams:
             await self._look_where_hinted()
 
     async def _look(self, ids: Sequence[InvoiceId]) -> None:
+        self._looking_at(ids)
         try:
             found, kept = await self._views.read(ids)
         except (Unavailable, *DATABASE_AWAY):
@@ -204,6 +230,8 @@ class Streams:
                 if id_ in self._topics:
                     self._topics[id_].place = -1
             return
+        for topic in filter(None, map(self._topics.get, ids)):
+            topic.unseen_since = 0.0
         for id_, view in found.items():
             if id_ in self._topics:
                 self._topics[id_].put(view.public)

@@ -6,16 +6,27 @@
   const words = JSON.parse(main.dataset.words);
   const parent = main.dataset.embed && window.parent !== window ? main.dataset.embed : null;
   const served = new Map(); // each part as the server sent it last
-  let loading = false, again = false, stream = null, polling = 0, silent = 0, reopening = 0, ahead = 0, drift = 0;
+  let loading = false, again = false, stream = null, polling = 0, silent = 0, reopening = 0, heard = 0, told = "", ahead = 0, drift = 0;
 
   const tell = (type) => {
     if (parent) window.parent.postMessage({ kassa: 1, type, invoice: main.dataset.invoice, status: main.dataset.status }, parent);
   };
 
-  const trouble = (there) => {
-    const line = main.querySelector("[data-trouble]");
-    line.textContent = there ? words.lost : "";
-    line.hidden = !there;
+  const troubles = main.querySelector("[data-trouble]");
+  const trouble = (...said) => {
+    if (said.join() === told) return; // it is read aloud once, however often it is found
+    told = said.join();
+    troubles.replaceChildren(...said.flatMap((text) => [document.createElement("br"), text]).slice(1));
+    troubles.hidden = !said.length;
+  };
+
+  // Whoever opens the page now gets this notice in its place: nobody is told less here, or asked to pay.
+  const withhold = (notice) => {
+    const [state, pay] = ["state", "pay"].map((name) => main.querySelector(`[data-part=${name}]`));
+    const used = notice && pay.contains(document.activeElement);
+    state.hidden = pay.hidden = notice !== null && pay.childElementCount > 0;
+    trouble(...[...(notice?.querySelectorAll("h1, h1 + p") ?? [])].map((text) => text.textContent));
+    if (used) troubles.focus({ preventScroll: true });
   };
 
   // ---- what only a script can do
@@ -44,6 +55,8 @@
     const apart = Date.now() - performance.now();
     if (Math.abs(apart - drift) > 3000) refresh();
     drift = apart;
+    // The server is never silent for so long: a connection that was forgotten on the way looks open for ever.
+    if (stream && stream.readyState !== EventSource.CLOSED && performance.now() - heard > 40000) anew();
     const line = main.querySelector("[data-until]");
     if (!line) return;
     const left = Math.floor((Date.parse(line.dataset.until) - ahead - performance.now()) / 1000);
@@ -108,8 +121,9 @@
       loading = false;
       const fresh = request.status === 200 ? request.response : null, now = fresh?.querySelector("main")?.dataset.now;
       if (now) setClock(now, asked, came);
-      const well = draw(fresh);
-      trouble(!well);
+      const well = draw(fresh), notice = request.response?.querySelector("main[data-notice]") ?? null;
+      if (well || notice) withhold(notice);
+      else trouble(words.lost);
       if (!well) setTimeout(refresh, 3000 + Math.random() * 3000);
       else if (again) { again = false; refresh(); }
     };
@@ -126,13 +140,24 @@
     polling = setTimeout(() => { if (waits() || !document.hidden) refresh(); poll(); }, pace);
   };
 
+  const hear = () => { heard = performance.now(); };
+
   const follow = () => {
     clearTimeout(reopening);
+    hear();
     stream = new EventSource(`/i/${main.dataset.invoice}/stream`);
-    stream.onopen = () => { clearInterval(silent); silent = 0; clearTimeout(polling); trouble(false); };
+    stream.onopen = () => {
+      hear();
+      clearInterval(silent);
+      silent = 0;
+      clearTimeout(polling);
+      if (!troubles.hidden) refresh();
+    };
     stream.onmessage = (event) => {
+      hear();
       if (event.lastEventId !== main.dataset.version) refresh();
     };
+    stream.addEventListener("here", hear);
     stream.onerror = () => {
       // The browser asks for the stream again by itself; until it is back, the page is asked, which tells of trouble.
       if (stream.readyState === EventSource.CONNECTING && waits()) silent ||= setInterval(refresh, 4000);
@@ -167,8 +192,14 @@
     refresh();
   };
 
-  window.addEventListener("offline", () => trouble(true));
-  window.addEventListener("online", refresh);
+  // What was open may be so no more, and says nothing of it.
+  const anew = () => {
+    stream?.close();
+    look();
+  };
+
+  window.addEventListener("offline", () => trouble(words.lost));
+  window.addEventListener("online", anew);
   window.addEventListener("pagehide", leave);
   window.addEventListener("pageshow", (event) => { if (event.persisted) look(); });
   document.addEventListener("visibilitychange", look);
