@@ -39,7 +39,8 @@ async def test_the_overview_counts_what_was_made_and_what_settled(served: Served
     second = await served.all.invoice(amount="20.00")
     await served.all.post(f"/v1/invoices/{first['id']}/mark", {"as": "settled"})
     pool = served.house.database.pool
-    await pool.execute("update invoices set flags = '{underpaid}', status = 'expired' where id = $1", second["id"])
+    stands = "update invoices set flags = '{underpaid}', rules = '{short.flag}', status = 'expired' where id = $1"
+    await pool.execute(stands, second["id"])
     found = (await served.all.get("/v1/overview?days=7")).json
     assert found["invoices"] == {"new": 0, "processing": 0, "settled": 1, "expired": 1, "invalid": 0}
     assert found["conversion_percent"] == "50"
@@ -58,8 +59,9 @@ async def test_what_waits_for_a_decision_is_counted_as_it_is_listed_whatever_its
     clock, pool = served.house.clock, served.house.database.pool
     assert isinstance(clock, SetClock)
     old, decided = await served.all.invoice(), await served.all.invoice()
-    await pool.execute("update invoices set flags = '{underpaid,late}', status = 'expired' where id = $1", old["id"])
-    await pool.execute("update invoices set flags = '{underpaid,marked}' where id = $1", decided["id"])
+    stands = "update invoices set flags = $2, rules = $3, status = 'expired' where id = $1"
+    await pool.execute(stands, old["id"], ["underpaid", "late"], ["short.flag", "late.flag"])
+    await pool.execute(stands, decided["id"], ["underpaid", "marked"], ["marked"])
     clock.move(400 * 86_400)
     counted = (await served.all.get("/v1/overview?days=7")).json["flagged"]
     assert counted == {"underpaid": 1, "overpaid": 0, "late": 1, "reversed": 0}

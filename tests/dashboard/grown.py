@@ -14,7 +14,8 @@ insert into addresses select (json_populate_record(a, json_build_object('id', 'a
 insert into invoices select (json_populate_record(i, json_build_object('id', 'inv_' || lpad(n::text, 29, '0'),
         'status', case when n % 2 = 0 then 'settled' else 'expired' end, 'is_final', true, 'deadline', null,
         'reference', 'old-' || n, 'link_id', $6, 'flags', case
-            when n % 3 = 0 then '{late,marked}' else '{}' end::text[],
+            when n % 3 = 0 then '{late,marked}' when n % 3 = 1 then '{overpaid,late}' else '{}' end::text[],
+        'rules', case when n % 3 = 1 then '{late.grace,over.credit}' else '{}' end::text[],
         'created_at', i.created_at - interval '400 days',
         'expires_at', i.expires_at - interval '400 days', 'settled_at', case when n % 2 = 0
             then i.created_at - interval '400 days' end, 'paid_units', i.amount_units,

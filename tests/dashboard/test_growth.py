@@ -29,6 +29,8 @@ QUERIES = {
         "flag=underpaid",
         "flag=late",
         "flag=late&decision=none",
+        "flag=overpaid&decision=none",
+        "decision=none",
         "search=old-77",
         "search=nothing",
         "cursor=inv_{}",

@@ -23,7 +23,7 @@ async def overview(tx: Tx, store: Store, days: int, now: datetime) -> dict[str, 
     # An invoice that may still be paid says nothing yet about who pays.
     ended = sum(stand.get(status, 0) for status in (Status.PROCESSING, Status.SETTLED, Status.EXPIRED))
     paid = stand.get(Status.PROCESSING, 0) + stand.get(Status.SETTLED, 0)
-    flags = await invoices.undecided(tx, store.id, _LOOK_AT)
+    flags = await invoices.waiting(tx, store.id, _LOOK_AT)
     return {
         "object": "overview",
         "since": since.date().isoformat(),

@@ -8,6 +8,7 @@ from kassa.core.ids import StoreId
 from kassa.db.pool import Tx
 from kassa.invoices.flags import sets_with, write_set
 from kassa.invoices.model import Flag
+from kassa.invoices.store import WAITING
 
 MOST = 1_000
 """Of what needs attention, so many are counted; beyond that it is only known that there are more."""
@@ -43,18 +44,18 @@ async def statuses(tx: Tx, store_id: StoreId, first_id: str) -> dict[str, int]:
     return {row["status"]: row["n"] for row in rows}
 
 
-async def undecided(tx: Tx, store_id: StoreId, flags: Sequence[Flag]) -> dict[Flag, int]:
-    """Return how many invoices of whatever age bear a flag and no person's decision, by flag.
+async def waiting(tx: Tx, store_id: StoreId, flags: Sequence[Flag]) -> dict[Flag, int]:
+    """Return how many invoices of whatever age wait for a person's decision, by each flag that they bear.
 
     More than `MOST` are returned as one more than that: they are not read to their end.
     """
     sets = sorted({each for flag in flags for each in sets_with(flag, undecided=True)})
     rows = await tx.fetch(
-        """select n from unnest($2::text[]) with ordinality as s (flags, place) cross join lateral (
+        f"""select n from unnest($2::text[]) with ordinality as s (flags, place) cross join lateral (
                select count(*) as n from (
-                   select from invoices where store_id = $1 and flags = s.flags::text[] and flags <> '{}' limit $3
+                   select from invoices where store_id = $1 and flags = s.flags::text[] and {WAITING} limit $3
                ) as found
-           ) as counted order by place""",
+           ) as counted order by place""",  # noqa: S608  # a constant of invoices/store.py
         store_id,
         [write_set(each) for each in sets],
         MOST + 1,

@@ -32,7 +32,7 @@ class Filters:
     created_after: datetime | None = None
     created_before: datetime | None = None
     flag: str | None = None
-    undecided: bool = False
+    waiting: bool = False
     found: Sequence[InvoiceId] | None = None
 
 
@@ -156,13 +156,21 @@ _WANTED = """store_id = $1 and ($2::text is null or id < $2) and ($3::text is nu
     and ($4::text is null or reference = $4) and ($5::text is null or customer_id = $5)
     and ($6::text is null or link_id = $6)
     and ($7::timestamptz is null or created_at > $7) and ($8::timestamptz is null or created_at < $8)
-    and ($9::text[] is null or id = any($9)) and (not $10 or not flags @> '{marked}')
-    and ($11::text is null or id >= $11) and ($12::text is null or id < $12)"""
-_PAGE = f"select id from invoices where {_WANTED} order by id desc limit $13"
-_PAGE_OF_FLAG = f"""select found.id from unnest($14::text[]) as s (flags) cross join lateral (
-        select id from invoices where flags = s.flags::text[] and flags <> '{{}}' and {_WANTED}
-        order by id desc limit $13
-    ) as found order by id desc limit $13"""
+    and ($9::text[] is null or id = any($9))
+    and ($10::text is null or id >= $10) and ($11::text is null or id < $11)"""
+WAITING = """flags <> '{}' and not flags @> '{marked}'
+    and (flags @> '{reversed}' or rules && '{short.flag}' or (flags @> '{overpaid}' and rules && '{over.flag}')
+        or (status = 'expired' and rules && '{late.flag,late.rate}' and not rules && '{short.credit}'))"""
+"""Of an invoice: a person has to decide. Not where its policy did, and accepted or credited what came.
+
+Where the price was there without what came late, only what is over is to be decided.
+"""
+_PAGE = f"select id from invoices where {_WANTED} order by id desc limit $12"
+_PAGE_OF_FLAGS = """select found.id from unnest($13::text[]) as s (flags) cross join lateral (
+        select id from invoices where flags = s.flags::text[] and {having} and {wanted} order by id desc limit $12
+    ) as found order by id desc limit $12"""
+_PAGE_OF_FLAG = _PAGE_OF_FLAGS.format(having="flags <> '{}'", wanted=_WANTED)
+_PAGE_OF_WAITING = _PAGE_OF_FLAGS.format(having=WAITING, wanted=_WANTED)
 
 
 async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, limit: int) -> list[InvoiceId]:
@@ -177,16 +185,16 @@ async def page(tx: Tx, store_id: StoreId, filters: Filters, before: str | None, 
         filters.created_after,
         filters.created_before,
         filters.found,
-        filters.undecided,
         _id_near(filters.created_after, -_NEAR),
         _id_near(filters.created_before, _NEAR),
         limit,
     )
-    if filters.flag is None:
+    if filters.flag is None and not filters.waiting:
         rows = await tx.fetch(_PAGE, *given)
     else:
-        sets = [write_set(each) for each in sets_with(Flag(filters.flag), undecided=filters.undecided)]
-        rows = await tx.fetch(_PAGE_OF_FLAG, *given, sets)
+        flag = None if filters.flag is None else Flag(filters.flag)
+        sets = [write_set(each) for each in sets_with(flag, undecided=filters.waiting)]
+        rows = await tx.fetch(_PAGE_OF_WAITING if filters.waiting else _PAGE_OF_FLAG, *given, sets)
     return [InvoiceId(row["id"]) for row in rows]
 
 

@@ -54,7 +54,7 @@ async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
         created_after=moment("created_after", query.created_after),
         created_before=moment("created_before", query.created_before),
         flag=query.flag,
-        undecided=query.decision == "none",
+        waiting=query.decision == "none",
         found=None if query.search is None else await flow.find_invoices(tx, call.house, call.store, query.search),
     )
     before = read_cursor("inv", query.cursor)

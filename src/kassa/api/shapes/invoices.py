@@ -223,7 +223,16 @@ class InvoiceQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
 
     status: Status | None = None
     flag: Flag | None = None
-    decision: Annotated[Literal["none"], Meta(description="Those that no person decided on.")] | None = None
+    decision: (
+        Annotated[
+            Literal["none"],
+            Meta(
+                description="Those with a flag that wait for a person's decision: not those on which somebody decided,"
+                " nor those on which the policy did, by accepting or crediting what came."
+            ),
+        ]
+        | None
+    ) = None
     search: (
         Annotated[str, Meta(min_length=1, max_length=200, description="An id, reference, address or txid, whole.")]
         | None

@@ -30,7 +30,10 @@ class Overview(Struct):
     volume: list[DayVolume]
     flagged: Annotated[
         dict[str, int],
-        Meta(description="Invoices on which nobody decided yet, by flag. At most 1,001: there are more than 1,000."),
+        Meta(
+            description="Invoices of whatever age that wait for a person's decision, by flag, as `decision=none` lists"
+            " them. At most 1,001: there are more than 1,000."
+        ),
     ]
     failed_deliveries: Annotated[
         int, Meta(description="Deliveries of these days that were given up. At most 1,001: there are more than 1,000.")
