@@ -305,7 +305,7 @@ async def assign_payment(settings: Settings, store_id: str, payment_id: str, cus
 
     async def work(tx: Tx, house: House, now: datetime) -> Told:
         store = await stores.get_store(tx, store_id)
-        return await flow.assign_payment(tx, house, store, payment_id, customer_id, operator(), now)
+        return await flow.assign_payment(tx, house, store, payment_id, customer_id, operator(), now, as_operator=True)
 
     return await _in_house(settings, work)
 

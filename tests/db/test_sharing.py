@@ -180,6 +180,24 @@ async def _replace(house: House, store: Store, held: wallets.Wallet, key: str) -
         assert await flow.on_wallet_changes(tx, house, now)
 
 
+async def test_who_has_a_wallet_hears_of_each_network_on_which_another_store_gets_it_also_by_a_change(
+    house: House,
+) -> None:
+    first = await _store(house)
+    await _give(house, first, "other")
+    assert await open_alerts(house) == {}  # its own
+    async with house.database.transaction() as tx:
+        second = await stores.create_store(tx, "Second", "EUR", False, house.clock.now())
+    new = await _give(house, second, "anvil")
+    held = await _give(house, second, "other", XPUB_2)
+    await _replace(house, second, held, XPUB)
+    told = (await open_alerts(house))[Kind.WALLET_SHARED]
+    assert {each.finding.store_id for each in told} == {first.id}
+    assert [each.finding.about["network"] for each in told] == ["other", "anvil"]
+    assert [new.id in each.finding.subject for each in told] == [False, True]
+    assert all(second.id in each.finding.detail for each in told)
+
+
 @pytest.mark.parametrize("livemode", [True, False])
 async def test_a_wallet_that_comes_to_a_live_store_with_wallets_is_told_until_a_person_closes_it(
     house: House, livemode: bool

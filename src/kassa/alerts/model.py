@@ -38,6 +38,7 @@ class Kind(Words):
     WALLET_CHANGE = "wallet_change"
     WALLET_CHANGE_UNPROVEN = "wallet_change_unproven"
     WALLET_ADDED = "wallet_added"
+    WALLET_SHARED = "wallet_shared"
     WALLETS_RESTORED = "wallets_restored"
     WEBHOOK_DISABLED = "webhook_disabled"
     CHAIN_DISAGREEMENT = "chain_disagreement"

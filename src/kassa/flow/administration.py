@@ -20,7 +20,7 @@ from kassa.core.errors import Conflict
 from kassa.core.ids import KeyId, StoreId, WebhookId
 from kassa.core.secret import Secret
 from kassa.db.pool import Tx
-from kassa.flow.sharing import share_addresses
+from kassa.flow.sharing import share_addresses, tell_sharers
 from kassa.house import House
 from kassa.invoices.policy import NOTHING, Policy
 from kassa.people.seal_store import Sealed, is_sealed, put_seal
@@ -126,7 +126,7 @@ async def add_wallet(
 
     The newest addresses of its keychain on other networks are watched on this one from now on; the network's follower
     sees to the rest before its next block. What comes to a live store that has wallets already is paid into at once, so
-    its owners hear of it until somebody closes the alert.
+    its owners hear of it until somebody closes the alert. So do those of other stores that have the same wallet.
     """
     space = house.chains[network].space
     others = await wallets.wallets_of(tx, store_id, limit=1, retired=True)
@@ -135,6 +135,7 @@ async def add_wallet(
     if others and (await stores.get_store(tx, store_id)).livemode:
         await alerts.open_alert(tx, _added(wallet, by), now)
     await audit.record(tx, by, "wallet.added", wallet.id, now, store_id=store_id, after=wallet_resource(wallet))
+    await tell_sharers(tx, wallet, by, now)
     return wallet
 
 

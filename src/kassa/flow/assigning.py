@@ -7,6 +7,7 @@ import kassa.audit.store as audit
 import kassa.customers.store as customers
 import kassa.ledger.store as ledger
 import kassa.payments.owner_store as owners
+import kassa.wallets.store as wallets
 from kassa.audit.model import Actor
 from kassa.core.errors import Conflict, FieldFault, Invalid, NotFound
 from kassa.core.ids import CustomerId
@@ -28,13 +29,22 @@ from kassa.stores.model import Store
 
 
 async def assign_payment(
-    tx: Tx, house: House, store: Store, payment_id: str, customer_id: str | None, by: Actor, now: datetime
+    tx: Tx,
+    house: House,
+    store: Store,
+    payment_id: str,
+    customer_id: str | None,
+    by: Actor,
+    now: datetime,
+    *,
+    as_operator: bool = False,
 ) -> dict[str, Any]:  # JSON
     """Give money without an owner to a customer, or (None) to the store's income, and return the payment.
 
     The last decision counts; the books follow it by mirrored entries, and what a customer had already spent of it they
     owe. Raises `NotFound`, `Invalid` for an unknown customer, and `Conflict` (`payment_has_an_owner`) for a payment
-    for an invoice or a customer's own deposit.
+    for an invoice or a customer's own deposit. Money to a wallet that several stores have is given to one of them
+    `as_operator` alone: else `Conflict` (`operator_only`).
     """
     payment = await owners.hold(tx, store.id, payment_id)
     if payment is None:
@@ -48,6 +58,12 @@ async def assign_payment(
         except NotFound:
             raise Invalid(FieldFault("customer_id", "is not a customer of this store")) from None
     if payment.store_id is None:
+        if not as_operator and len(await wallets.stores_of_address(tx, payment.address_id)) > 1:
+            raise Conflict(
+                "other stores have this wallet too, and whoever asks first must not have the money: your operator"
+                " decides, by `kassa payment assign`",
+                code="operator_only",
+            )
         await _adopt(tx, house, store, payment, now)
     await owners.assign(tx, store.id, payment, None if customer_id is None else CustomerId(customer_id), by.name, now)
     touched = (

@@ -25,7 +25,7 @@ from kassa.core.ids import new_id
 from kassa.db.pool import Tx
 from kassa.events.model import NewEvent
 from kassa.flow.makers import refuse_same_person
-from kassa.flow.sharing import share_addresses
+from kassa.flow.sharing import share_addresses, tell_sharers
 from kassa.house import House
 from kassa.wallets.change import Change, asked_seal, change_resource, confirmed_seal, is_sound, told_change
 
@@ -165,6 +165,7 @@ async def _apply(tx: Tx, house: House, change: Change, now: datetime) -> None:
     made = await wallets.add_wallet(tx, change.store_id, change.network, change.space, account, house.seal, now)
     await share_addresses(tx, house, made.keychain_id, made.descriptor, made.network)
     await _end(tx, KASSA, change, "applied", "wallet.changed", now)
+    await tell_sharers(tx, made, KASSA, now)
 
 
 async def _give_up(tx: Tx, change: Change, kind: Kind, severity: Severity, reason: str, now: datetime) -> None:

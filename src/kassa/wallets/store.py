@@ -342,6 +342,17 @@ async def stores_of(tx: Tx, keychain_id: int) -> list[StoreId]:
     return [StoreId(row["store_id"]) for row in rows]
 
 
+async def sharers(tx: Tx, wallet: Wallet) -> list[tuple[StoreId, WalletId]]:
+    """Return the other stores that have, or had, a wallet of the same keychain, each with one of those."""
+    rows = await tx.fetch(
+        """select distinct on (store_id) store_id, id from wallets where keychain_id = $1 and store_id <> $2
+           order by store_id, retired_at is not null, id""",
+        wallet.keychain_id,
+        wallet.store_id,
+    )
+    return [(StoreId(row["store_id"]), WalletId(row["id"])) for row in rows]
+
+
 async def stores_of_address(tx: Tx, address_id: str) -> list[StoreId]:
     """Return the stores whose wallet derives an address that was issued."""
     keychain_id = await tx.fetchval("select keychain_id from addresses where id = $1", address_id)
