@@ -52,6 +52,7 @@ class Pair:
         if self._account is not None:
             two.mkdir(mode=0o700)
             await asyncio.to_thread(shutil.chown, two, self._account, self._account)
+            await asyncio.to_thread(embedded._open_the_way, two, self._account)
         await asyncio.to_thread(_run, "pg_basebackup", *options)
         self._sockets.append(await asyncio.to_thread(embedded._serve, two, self._account))
 
