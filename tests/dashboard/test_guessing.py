@@ -81,6 +81,15 @@ async def test_e24_from_one_address_nobody_keeps_an_owner_out(premises: Premises
     assert not await run(lambda tx: sessions.take_try(tx, tries_from("203.0.113.9"), premises.clock.now()))
 
 
+async def test_e24_tries_that_are_refused_leave_nothing_of_what_was_typed(premises: Premises) -> None:
+    run, pool, now = premises.house.database.run, premises.house.database.pool, premises.clock.now()
+    for number in range(100):
+        subjects = tries_from("198.51.100.7", f"{number}@b.example")
+        wait = await run(lambda tx, s=subjects: sessions.take_try(tx, s, now))  # type: ignore[misc]
+        assert bool(wait) == (number >= FREE_TRIES["address"])
+    assert await pool.fetchval("select count(*) from sign_in_tries") == 1 + 2 * FREE_TRIES["address"]
+
+
 async def test_e24_many_guesses_at_one_person_are_told_to_their_store(premises: Premises) -> None:
     await premises.member(Role.OWNER)
     now, pool = premises.clock.now(), premises.house.database.pool

@@ -29,7 +29,7 @@ from kassa.house import House
 from kassa.limits.limiter import Limiter
 from kassa.limits.model import Kind as Counted
 from kassa.limits.model import Limit
-from kassa.people.rules import FREE_TRIES
+from kassa.people.rules import FORGOTTEN, FREE_TRIES
 from kassa.settings import Alerts
 from kassa.workers.detect import detect
 from kassa.workers.tell_operator import tell_operator
@@ -125,6 +125,15 @@ async def test_deadlines_note_their_rounds_again(house: House, clock: SetClock) 
         await until(lambda: house.database.pool.fetchval(noted, clock.now()))
         clock.move(-STEP)
         await until(lambda: house.database.pool.fetchval(noted, clock.now()), 10)
+
+
+async def test_tries_at_signing_in_are_forgotten_though_nobody_signs_in(house: House, clock: SetClock) -> None:
+    pool, mine = house.database.pool, {"person": "a@b.example"}
+    async with running(tick(house)):
+        clock.move(-STEP)
+        await house.database.run(lambda tx: sessions.take_try(tx, mine, clock.now()))
+        clock.move(FORGOTTEN.total_seconds() + 1)
+        await until(lambda: pool.fetchval("select count(*) = 0 from sign_in_tries"))
 
 
 async def test_limits_let_in_again_also_in_a_process_that_starts(database: Database, clock: SetClock) -> None:

@@ -162,9 +162,14 @@ async def take_try(tx: Tx, subjects: Mapping[str, str], now: datetime) -> timede
     account shut. Each try counts as wrong until `give_back` is called: so tries side by side are as slow as one after
     the other. Must be committed whatever comes of the try.
     """
-    rows = {kind: await _held(tx, _subject(kind, subject), now) for kind, subject in sorted(subjects.items())}
+    rows: dict[str, Any] = {}  # asyncpg's records
+    for kind, subject in sorted(subjects.items()):
+        rows[kind] = await _held(tx, _subject(kind, subject), now)
+        # Before anything is written down of the account that was named: strangers could name any number of them.
+        if kind == "address" and rows[kind]["free_at"] > now:
+            break
     # What strangers try elsewhere must not keep somebody out where they come from: their place slows down by itself.
-    spared = {"person"} if "place" in subjects and await _is_known(tx, subjects["place"], now) else set()
+    spared = {"person"} if "place" in rows and await _is_known(tx, subjects["place"], now) else set()
     wait: timedelta = max(row["free_at"] - now for kind, row in rows.items() if kind not in spared)
     if wait > timedelta(0):
         return wait

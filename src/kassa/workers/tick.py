@@ -1,8 +1,9 @@
-"""The clock's gate: invoices and payment links whose deadline has passed, and answers that need no longer be kept."""
+"""The clock's gate: invoices and payment links whose deadline has passed, and what need no longer be kept."""
 
 import asyncio
 from datetime import timedelta
 
+import kassa.people.session_store as sessions
 import kassa.stores.store as stores
 import kassa.watch.store as watch
 from kassa import flow
@@ -29,6 +30,7 @@ async def tick(house: House) -> None:
         # Also where the clock was set back: else neither were done until it is as late again.
         if abs(now - forgotten_at) > _FORGET_EVERY:
             await house.database.run(lambda tx, now=now: stores.forget_answers(tx, now - KEEP_ANSWERS))  # type: ignore[misc]
+            await house.database.run(lambda tx, now=now: sessions.forget(tx, now))  # type: ignore[misc]
             await house.database.run(watch.note_caught_up)
             forgotten_at = now
         if abs(now - noted_at) >= _NOTED_EVERY:
