@@ -131,7 +131,7 @@ def bodies(premises: Premises, ids: Ids) -> dict[str, dict[str, Any]]:
         "webhooks/{id}/delete": {},
         "settings": {"version": "1"} | looks | policy,
         "keys/new": {"label": "shop", "life": "30", "allowed_from": "203.0.113.7", "scopes": "invoices:read"},
-        "keys/{id}": {"allowed_from": "203.0.113.7, 2001:db8::/32"},
+        "keys/{id}": {"allowed_from": "203.0.113.7, 2001:db8::/32", "was": ""},
         "keys/{id}/revoke": {},
         "members/new": {"email": "new@shop.example", "role": "viewer"},
         "members/{id}/role": {"role": "support"},

@@ -98,6 +98,22 @@ async def test_e9_whoever_lacks_what_a_key_can_do_does_not_open_it_to_others(pre
     assert (seen.status, THERE in seen.words) == (200, True)
 
 
+async def test_e9_nothing_that_somebody_else_saved_is_undone_unseen(premises: Premises) -> None:
+    owner, other = await premises.member(Role.OWNER), await premises.member(Role.OWNER, "other@shop.example")
+    key_id, caller = await make(premises, owner, "")
+    await owner.open(premises.at(f"keys/{key_id}"))
+    await other.open(premises.at(f"keys/{key_id}"))
+    await other.submit(f"keys/{key_id}", allowed_from=HERE)
+    await owner.submit(f"keys/{key_id}", allowed_from="nonsense")
+    assert owner.seen.status == 422
+    await owner.submit(f"keys/{key_id}", allowed_from=f"{HERE} {THERE}")
+    assert (owner.seen.status, "changed meanwhile" in owner.seen.words) == (409, True)
+    assert (shown(owner), f"May be used from {HERE} Made" in owner.seen.words) == (f"{HERE} {THERE}", True)
+    assert await asked(caller, THERE) == 403
+    await owner.submit(f"keys/{key_id}")
+    assert (owner.seen.status, await asked(caller, THERE)) == (200, 200)
+
+
 async def test_e9_a_key_that_was_revoked_is_not_changed_any_more(premises: Premises) -> None:
     owner = await premises.member(Role.OWNER)
     key_id, _ = await make(premises, owner, HERE)

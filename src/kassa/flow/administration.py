@@ -94,22 +94,33 @@ async def create_key(
 
 
 async def bind_key(
-    tx: Tx, house: House, by: Actor, key_id: str, networks: Iterable[str], now: datetime, *, store_id: str | None = None
+    tx: Tx,
+    house: House,
+    by: Actor,
+    key_id: str,
+    networks: Iterable[str],
+    now: datetime,
+    *,
+    store_id: str | None = None,
+    was: Sequence[str] | None = None,
 ) -> tuple[str, ...]:
     """Let a key, of a store if one is named, be used from these networks alone; from none: from anywhere.
 
     It counts as soon as a revocation would: from the next request on, and for orders that are being written. Returns
-    the networks in their one form; raises `Invalid`, `NotFound`, or `Conflict` for a key that was revoked.
+    the networks in their one form; raises `Invalid`, `NotFound`, or `Conflict` for a key that was revoked, or
+    (`changed_meanwhile`) that is bound to others than it `was`, where that is said.
     """
     asked = checked_networks(networks)
     owner, before = await stores.lock_key(tx, key_id, store_id)
+    if was is not None and tuple(was) != before:
+        raise Conflict("the networks of this key were changed meanwhile; read them again", code="changed_meanwhile")
     if asked != before:
         was_sealed = await is_sealed(tx, house.seal, Sealed.KEY, key_id)
         await stores.bind_key(tx, key_id, asked)
         if was_sealed:  # what was typed into the database is not made good by a change of ours
             await put_seal(tx, house.seal, Sealed.KEY, key_id)
-        was, given = {"allowed_from": before}, {"allowed_from": asked}
-        await audit.record(tx, by, "api_key.changed", key_id, now, store_id=owner, before=was, after=given)
+        former, given = {"allowed_from": before}, {"allowed_from": asked}
+        await audit.record(tx, by, "api_key.changed", key_id, now, store_id=owner, before=former, after=given)
     return asked
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import kassa.stores.store as stores
 from kassa import flow
 from kassa.api.auth import authorize
-from kassa.core.errors import FieldFault, Forbidden, Invalid, NotFound
+from kassa.core.errors import Conflict, FieldFault, Forbidden, Invalid, NotFound
 from kassa.core.ids import KeyId
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
@@ -39,8 +39,14 @@ def _state(visit: Visit, key: Mapping[str, Any]) -> str:
 async def _one(visit: Visit) -> Screen:
     visit.demand("keys:read")
     key = await _find(visit)
-    shown = {**key, "state": _state(visit, key)}
-    return Screen("key.html", {"key": shown, "may_change": visit.may("keys:write") and not _beyond(visit, key)})
+    # What was read goes with what was typed: what stands there now would say that it was seen.
+    return _shown(visit, key, visit.form.values.get("was", " ".join(key["allowed_from"])))
+
+
+def _shown(visit: Visit, key: Mapping[str, Any], was: str, status: int = 200) -> Screen:
+    may_change = visit.may("keys:write") and not _beyond(visit, key)
+    shown = {"key": {**key, "state": _state(visit, key)}, "may_change": may_change, "was": was}
+    return Screen("key.html", shown, status)
 
 
 async def _find(visit: Visit) -> Mapping[str, Any]:
@@ -87,16 +93,25 @@ async def _create(visit: Visit) -> Screen:
     return Screen("key-made.html", {"key_id": key_id, "text": text, "label": label})
 
 
-async def _bind(visit: Visit) -> Go:
+async def _bind(visit: Visit) -> Go | Screen:
     visit.demand("keys:write")
     if beyond := _beyond(visit, await _find(visit)):
         raise Forbidden(f"your role in this store ({visit.role}) lacks what this key can do: {', '.join(beyond)}")
-    networks = _networks(visit)
+    networks, was = _networks(visit), visit.form.get("was").split()
 
     async def work(tx: Tx) -> None:
-        await flow.bind_key(tx, visit.house, visit.actor, visit.id, networks, visit.now, store_id=visit.store.id)
+        await flow.bind_key(
+            tx, visit.house, visit.actor, visit.id, networks, visit.now, store_id=visit.store.id, was=was
+        )
 
-    await visit.do(work)
+    try:
+        await visit.do(work)
+    except Conflict as error:
+        if error.code != "changed_meanwhile":
+            raise
+        visit.faults = {"": "The networks were changed meanwhile, and nothing was saved: compare, and save again"}
+        key = await _find(visit)
+        return _shown(visit, key, " ".join(key["allowed_from"]), error.status)
     return Go(f"keys/{visit.id}", "saved")
 
 
@@ -121,7 +136,8 @@ ACTIONS: tuple[Action, ...] = (
         fields=("label", "life", "allowed_from"), many=("scopes",), fresh=True,
     ),
     Action(
-        path="keys/{id}", access="keys:write", act=_bind, form="keys/{id}", fields=("allowed_from",), id_of="key",
+        path="keys/{id}", access="keys:write", act=_bind, form="keys/{id}", fields=("allowed_from", "was"),
+        id_of="key",
         fresh=True,
     ),
     Action(path="keys/{id}/revoke", access="keys:write", act=_revoke, form="keys", id_of="key", fresh=True),
