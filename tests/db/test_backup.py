@@ -106,6 +106,14 @@ async def test_what_was_backed_up_comes_back_and_what_came_later_is_put_aside(pl
     assert await place.ask("select count(*) from acts where kind = 'database.restored'") == 1
 
 
+async def test_what_was_restored_has_statistics_before_anything_starts_on_it(place: Place) -> None:
+    known = "select exists (select from pg_stats where schemaname = 'public' and tablename = 'migrations')"
+    await place.run("alter table migrations set (autovacuum_enabled = false)")  # which looks through it within minutes
+    backup = await place.backup()
+    await restore(place.settings, Wish(backup, place.identity, replace=True), quiet)
+    assert await place.holds(known)
+
+
 @pytest.mark.parametrize("replaced", [True, False])
 async def test_what_an_administrator_added_stops_no_restore(
     postgres_url: str, database_url: str, tmp_path: Path, replaced: bool

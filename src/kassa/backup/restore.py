@@ -73,6 +73,7 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
                 server = connection.get_server_version().major
                 members = await _load(wish.file, keys, url, server, tell)
                 added = await migrate(connection)
+                await store.analyze(connection)
                 with usable(settings.data_dir):
                     _put_beside(settings.data_dir, members, written)
                 async with connection.transaction():

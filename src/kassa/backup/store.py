@@ -99,6 +99,14 @@ async def finish(connection: Any) -> None:  # a connection
     await connection.execute(f"drop table if exists {HALF_RESTORED}")
 
 
+async def analyze(connection: Any) -> None:  # a connection
+    """Let PostgreSQL look through what was loaded: until it has, it guesses how to find anything in it."""
+    tables = await connection.fetchval(
+        "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables where schemaname = 'public'"
+    )
+    await connection.execute(f"analyze {tables}")
+
+
 async def end_loading(connection: Any, called: str) -> None:  # a connection
     """End what a pg_restore that is gone left at work: until the server notices, it holds locks on what it made."""
     await connection.execute(
