@@ -153,6 +153,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path, te
     [
         ("http = 1", "http: must be a section [http]"),
         ("networks = []", "networks: must be a section [networks]"),
+        ("database_url = 'postgresql://a@db/k?sslpassword=hunter2'", "without sslpassword"),
         ("database_url = 5", 'must be "embedded" or postgresql://'),
         ("database_url = 'mysql://root:hunter2@db'", 'must be "embedded" or postgresql://'),
         ("[http]\nlisten = '8080'", "must be host:port such as"),

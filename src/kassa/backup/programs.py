@@ -39,7 +39,10 @@ def start(path: str, url: str, *arguments: str, reads: bool = False, called: str
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     name, _, password = user.partition(":")
-    plain = urlunsplit(parts._replace(netloc=f"{name}{at}{host}"))
+    said = [(unquote(each.partition("=")[0]), each) for each in parts.query.split("&") if each]
+    password = password or next((each.partition("=")[2] for key, each in said if key == "password"), "")
+    query = "&".join(each for key, each in said if key != "password")
+    plain = urlunsplit(parts._replace(netloc=f"{name}{at}{host}", query=query))
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")}
     if password:
         environment["PGPASSWORD"] = unquote(password)

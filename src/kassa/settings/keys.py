@@ -8,7 +8,7 @@ from fractions import Fraction
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from kassa.core.errors import Invalid
 from kassa.core.money import Token, currency, parse_rate
@@ -81,8 +81,14 @@ def _split(value: object, schemes: tuple[str, ...], expected: str) -> SplitResul
 def _database_url(value: object) -> Secret:
     expected = '"embedded" or postgresql://user:password@host/database'
     text = _text(value, expected)
-    if text != "embedded" and urlsplit(text).scheme not in ("postgresql", "postgres"):
+    if text == "embedded":
+        return Secret(text)
+    parts = urlsplit(text)
+    if parts.scheme not in ("postgresql", "postgres"):
         raise ValueError(expected)
+    if "sslpassword" in parse_qs(parts.query, keep_blank_values=True):
+        # pg_dump takes it in its arguments alone, which every user of the machine sees.
+        raise ValueError(f"{expected}, without sslpassword: use a key without a password, in a file of its own")
     return Secret(text)
 
 
