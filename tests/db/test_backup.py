@@ -15,7 +15,7 @@ import asyncpg
 import pyrage
 import pytest
 
-from kassa.backup import archive, make, store
+from kassa.backup import archive, make, programs, store
 from kassa.backup.restore import Wish, restore
 from kassa.backup.rules import Pace, chosen, outdated, skipped
 from kassa.core.clock import SystemClock
@@ -458,6 +458,44 @@ async def test_settings_of_the_environment_are_in_the_backup(place: Place, monke
     lines = (place.settings.data_dir / "restored-kassa.env").read_text().splitlines()
     assert "KASSA_NETWORKS__BITCOIN__RPC_URL=http://user:secret@node:8332" in lines
     assert not any("KASSA_TEST" in line for line in lines)
+
+
+async def test_d26_marks_of_thousands_of_wallets_are_in_the_backup(place: Place) -> None:
+    marks = place.settings.data_dir / "address-marks.json"
+    marks.write_text(" " * 2 * 2**20 + marks.read_text())
+    large = place.settings.data_dir / "core.1234"
+    large.write_bytes(bytes(archive.SMALL + 1))
+
+    told = await make.backup(place.settings, None, place.folder, [str(KEY.to_public())], quiet)
+
+    assert told["left_out"] == ["core.1234"]
+    held = archive.read(Path(told["file"]), [KEY], None, quiet)
+    assert held["data/address-marks.json"] == marks.read_bytes()
+
+
+async def test_d26_marks_too_large_for_a_backup_are_said_to_be(place: Place) -> None:
+    (place.settings.data_dir / "address-marks.json").write_bytes(bytes(archive.SMALL + 1))
+    with pytest.raises(BackupError, match=r"address-marks\.json is over"):
+        await place.backup()
+    assert not (place.folder / "kassa.age").exists()
+
+
+@pytest.mark.parametrize(
+    "form", ["?{}=hunter2", "?sslmode=prefer&{}=hunter2&connect_timeout=9", "?connect_timeout=9&{}=hunter2"]
+)
+@pytest.mark.parametrize("name", ["password", "p%61ssword"])
+async def test_a_password_in_the_query_of_the_url_is_in_no_argument(tmp_path: Path, form: str, name: str) -> None:
+    told = tmp_path / "told"
+    program = tmp_path / "pg_dump"
+    program.write_text(f'#!/bin/sh\necho "$PGPASSWORD" "$@" > {told}\n')
+    program.chmod(0o700)
+
+    programs.finish(programs.start(str(program), f"postgresql://kassa@db/kassa{form.format(name)}", "--x"), "it")
+
+    password, _, arguments = told.read_text().strip().partition(" ")
+    assert (password, "hunter2" in arguments) == ("hunter2", False)
+    rest = [part for part in form[1:].split("&") if "{}" not in part]
+    assert arguments == "--dbname=postgresql://kassa@db/kassa" + ("?" if rest else "") + "&".join(rest) + " --x"
 
 
 async def test_a_folder_that_is_missing_is_refused_and_nothing_written(place: Place) -> None:

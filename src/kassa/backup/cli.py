@@ -47,6 +47,7 @@ def restore(
 def _told(told: dict[str, Any]) -> list[str]:
     lines = [f"{told['file']}: {told['bytes']} bytes, read back and whole"]
     lines += [f"removed: {name}" for name in told["removed"]]
+    lines += [f"left out, for it is too large: {name} of data_dir" for name in told["left_out"]]
     if told["same_disk"]:
         lines.append("it lies on the disk of data_dir, and dies with it: take it to another machine")
     return lines

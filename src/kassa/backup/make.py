@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kassa import __version__
+from kassa.audit.anchor import FILE as ANCHOR_FILE
 from kassa.backup import archive, programs, store
 from kassa.backup.archive import Tell
 from kassa.backup.reach import told_counter
@@ -21,13 +22,14 @@ from kassa.db import embedded
 from kassa.main import open_books
 from kassa.settings import Settings
 from kassa.settings.read import is_setting
+from kassa.wallets.mark import FILE as MARKS_FILE
 from kassa.wallets.seal import FILE as KEY_FILE
 
 FORMAT = 2
 SETTINGS = "kassa.toml"
 ENVIRONMENT = "kassa.env"
 BESIDE = "data/"
-_LARGEST = 2**20
+_NEEDED = (KEY_FILE, MARKS_FILE, ANCHOR_FILE)
 _NOT_KEPT = (".lock", ".users", ".new", ".age", ".partial")
 _EXCLUDED = f"--exclude-schema={store.OLD_SCHEMA}*"
 
@@ -58,13 +60,15 @@ async def backup(
             "format": FORMAT, "kassa": __version__, "at": rfc3339(about.pop("at")), **about,
             "counters": [told_counter(each) for each in counters],
         }  # fmt: skip
-        members = {"manifest.json": json.dumps(told).encode(), **_beside(settings.data_dir, keyed), **_settings(file)}
+        beside, left_out = _beside(settings.data_dir, keyed)
+        members = {"manifest.json": json.dumps(told).encode(), **beside, **_settings(file)}
         digest = await asyncio.to_thread(_write, settings, path, recipients, members, server, tell)
         size = path.stat().st_size
         await database.run(lambda tx: store.note_backup(tx, now, size, digest))
     return {
         "file": str(path), "bytes": size, "database_bytes": about["bytes"], "sha256": digest,
         "removed": [] if keep is None else _remove(path, keep),
+        "left_out": left_out,
         "same_disk": path.stat().st_dev == settings.data_dir.stat().st_dev,
     }  # fmt: skip
 
@@ -93,17 +97,21 @@ def _settings(file: Path | None) -> dict[str, bytes]:
     )
 
 
-def _beside(data_dir: Path, keyed: Sequence[Any]) -> dict[str, bytes]:
-    """Return the small files of the data folder: marks, keys, anchors; no locks, and not the server's own folder.
+def _beside(data_dir: Path, keyed: Sequence[Any]) -> tuple[dict[str, bytes], list[str]]:
+    """Return the small files of the data folder, and the names of those that are too large.
 
-    The keys that seal addresses are encrypted to recipients of their own, where there are any.
+    Marks, keys, anchors; no locks, and not the server's own folder. The keys that seal addresses are encrypted to
+    recipients of their own, where there are any. Raises `BackupError` where one is too large that a restore needs.
     """
-    kept = (path for path in sorted(data_dir.iterdir()) if path.is_file() and path.suffix not in _NOT_KEPT)
+    kept = [path for path in sorted(data_dir.iterdir()) if path.is_file() and path.suffix not in _NOT_KEPT]
+    left_out = [path.name for path in kept if path.stat().st_size > archive.SMALL]
+    if needed := set(left_out).intersection(_NEEDED):
+        raise BackupError(f"{data_dir / min(needed)} is over {archive.SMALL} bytes, more than a backup takes of it")
     with usable(data_dir):
-        found = {path.name: path.read_bytes() for path in kept if path.stat().st_size <= _LARGEST}
+        found = {path.name: path.read_bytes() for path in kept if path.name not in left_out}
     for name in [name for name in found if keyed and KEY_FILE in name]:
         found[f"{name}.age"] = archive.locked(found.pop(name), keyed)
-    return {BESIDE + name: content for name, content in found.items()}
+    return {BESIDE + name: content for name, content in found.items()}, left_out
 
 
 def _write(
