@@ -38,7 +38,9 @@ async def serve_http(house: House, stop: asyncio.Event) -> None:
     await share(house.database, house.seal, files, house.clock.now())
     with _bound(listen, "http.listen") as bound:
         server = make_server(
-            create_app(house, [*checkout.handlers(house), *dashboard.handlers(house)]), listen.host, listen.port
+            create_app(house, [*checkout.handlers(house), *dashboard.handlers(house)], dashboard.unknown),
+            listen.host,
+            listen.port,
         )
         server.config.timeout_graceful_shutdown = DRAIN_SECONDS
         # Signals are handled once, above.

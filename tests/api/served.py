@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 
 from kassa import flow
-from kassa.api.app import create_app
+from kassa.api.app import Unknown, create_app
 from kassa.api.server import make_server
 from kassa.audit.model import Actor
 from kassa.house import House
@@ -124,9 +124,9 @@ async def listening(app: Any, *, connections: int = 2_000) -> AsyncIterator[int]
 
 
 @asynccontextmanager
-async def serve(house: House, store: Store, pages: Any = ()) -> AsyncIterator[Served]:
+async def serve(house: House, store: Store, pages: Any = (), unknown: Unknown | None = None) -> AsyncIterator[Served]:
     """Serve a house with a key for everything in one of its stores."""
-    async with listening(create_app(house, pages)) as port, aiohttp.ClientSession() as session:
+    async with listening(create_app(house, pages, unknown)) as port, aiohttp.ClientSession() as session:
         half = Served(house, store, session, port, Caller(session, "", None))
         yield Served(house, store, session, port, await half.key())
 

@@ -389,6 +389,22 @@ async def test_a_passkey_of_nobody_here_opens_nothing(office: Office, open_page:
     faults.seen.clear()  # the refusal itself
 
 
+async def test_the_root_leads_to_the_dashboard_and_a_mistyped_path_to_a_page(
+    office: Office, page: Page, faults: Faults
+) -> None:
+    await page.goto(f"{office.url}/")
+    await expect(page).to_have_url(re.compile("/dashboard/sign-in$"))
+
+    answer = await page.goto(f"{office.url}/dashbord")
+
+    assert answer is not None
+    assert answer.status == 404
+    await expect(page.get_by_role("heading")).to_have_text("There is no such page")
+    assert await page.evaluate("getComputedStyle(document.querySelector('.card')).borderRadius") != "0px"
+    assert [said for said in faults.seen if "404" not in said] == []
+    faults.seen.clear()
+
+
 async def test_one_signs_in_with_password_and_code_and_is_led_to_what_was_asked(
     office: Office, open_page: OpenPage
 ) -> None:

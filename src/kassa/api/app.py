@@ -1,8 +1,9 @@
 """The HTTP application: the endpoints, health, the document of itself, and pages that are handed in."""
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -18,6 +19,7 @@ from kassa.api.document import document
 from kassa.api.endpoint import Endpoint
 from kassa.api.errors import from_framework, from_rejection
 from kassa.api.health import Health
+from kassa.api.incoming import prefers_html
 from kassa.api.reply import GUARDS, Reply
 from kassa.api.routes import ENDPOINTS
 from kassa.api.serving import Desk, Serve
@@ -30,6 +32,8 @@ from kassa.limits.rules import Network, bucket, caller
 log = structlog.get_logger()
 
 AnyRequest = Request[Any, Any, Any]
+Unknown = Callable[[AnyRequest, int], Response[bytes]]
+"""Draws what a browser is shown where nothing is served (status 404), or not by this method (405)."""
 
 UNKNOWN = "unknown"
 """The route of requests for paths that are not served."""
@@ -137,10 +141,11 @@ class Front:
             log.debug("answered", method=method, route=route, status=status, ms=round(seconds * 1000))
 
 
-def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
+def create_app(house: House, pages: Sequence[HTTPRouteHandler] = (), unknown: Unknown | None = None) -> Front:
     """Build the application. `pages` are public routes from elsewhere (the checkout), declared with `opt["access"]`.
 
-    `opt["failed"]` draws what they answer to a fault that nobody foresaw; without it that is a problem as JSON.
+    `opt["failed"]` draws what they answer to a fault that nobody foresaw; without it that is a problem as JSON. So is
+    what is answered where nothing is served, but to browsers, outside `/v1`: those are shown what `unknown` draws.
     """
     desk, health = Desk(house), Health(house)
     served = [(endpoint, desk.server(endpoint)) for endpoint in ENDPOINTS]
@@ -163,7 +168,7 @@ def create_app(house: House, pages: Sequence[HTTPRouteHandler] = ()) -> Front:
         routes,
         openapi_config=None,
         logging_config=None,
-        exception_handlers={Exception: _on_error},
+        exception_handlers={Exception: partial(_on_error, unknown)},
         request_max_body_size=None,  # read_body counts what it reads
         lifespan=[noting],
     )
@@ -209,12 +214,25 @@ def _public_route(path: str, answer: Any) -> HTTPRouteHandler:  # an async funct
     return HTTPRouteHandler(path, http_method="GET", opt={"access": PUBLIC}, status_code=200)(handle)
 
 
-def _on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
+def _on_error(unknown: Unknown | None, request: AnyRequest, error: Exception) -> Response[bytes]:
     reply = from_framework(error)
     handler = request.scope.get("route_handler")
     draw = None if handler is None else handler.opt.get(FAILED)
     if reply.status >= 500 and draw is not None:
         page: Response[bytes] = draw(request, current())
         return page
-    headers = {name.decode(): value.decode() for name, value in (*GUARDS, *reply.headers)}
+    told = {name.decode(): value.decode() for name, value in reply.headers}
+    headers = {name.decode(): value.decode() for name, value in GUARDS} | told
+    if unknown is not None and reply.status in (404, 405) and _is_look(request):
+        if prefers_html(request.headers.get("accept", "")):
+            shown = unknown(request, reply.status)
+            shown.headers.update(told)
+            shown.headers["vary"] = f"accept, {shown.headers['vary']}"
+            return shown
+        headers["vary"] = "accept"
     return Response(reply.body, status_code=reply.status, media_type=reply.type.decode(), headers=headers)
+
+
+def _is_look(request: AnyRequest) -> bool:
+    path = request.scope["path"]
+    return request.method in ("GET", "HEAD") and path != "/v1" and not path.startswith("/v1/")

@@ -77,7 +77,7 @@ def from_framework(error: Exception) -> Reply:
     if isinstance(error, HTTPException) and 400 <= error.status_code < 500:
         status = error.status_code if error.status_code in TITLES else 400
         code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(status, "rejected")
-        allow = (error.headers or {}).get("Allow")
+        allow = (error.headers or {}).get("allow")
         headers = ((b"allow", allow.encode()),) if allow else ()
         return problem(status, code, _ABSENT if status == 404 else f"{TITLES[status].lower()}", (), headers)
     log.error(

@@ -20,8 +20,21 @@ MAX_QUERY = 4_096
 _READ = (b"authorization", b"idempotency-key", b"content-type", b"content-encoding", b"content-length")
 _PLACE = re.compile(r"\A(?P<said>.*?)(?: - at `(?P<place>.*)`)?\Z", re.DOTALL)
 _FIELD = re.compile(r"(?:unknown|missing required) field `(?P<name>.*)`\Z", re.DOTALL)
+_WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _STEP = re.compile(r"\.?([^.\[\]]+)")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})\Z", re.ASCII)
+
+
+def prefers_html(accept: str) -> bool:
+    """Tell whether an Accept (RFC 9110, 12.5.1) names HTML, and JSON not as much: that `*/*` will do, programs say."""
+    weights = dict.fromkeys(("text/html", "application/json", "application/problem+json"), 0.0)
+    for part in accept.lower().split(","):
+        kind, *told = (piece.strip() for piece in part.split(";"))
+        if kind in weights:
+            weight = next((_WEIGHT.fullmatch(one) for one in told if one.startswith("q=")), _WEIGHT.fullmatch("q=1"))
+            weights[kind] = max(weights[kind], float(weight[1]) if weight else 0.0)
+    html, *others = weights.values()
+    return html > max(others)
 
 
 def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

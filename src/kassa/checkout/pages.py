@@ -35,6 +35,7 @@ AnyRequest = Request[Any, Any, Any]
 
 _MOST_FRAMING = 1_000  # sites that are remembered
 
+_NO_PAGE = (later("There is no such page"), later("Please check the link, or ask the shop."))
 _GONE = (later("There is no such invoice"), later("Please check the link, or ask the shop."))
 
 
@@ -76,6 +77,12 @@ def handlers(house: House) -> list[HTTPRouteHandler]:
         route("/i/{invoice_id:str}/stream", http_method=HttpMethod.GET)(stream),
         *link_handlers(house, views),
     ]
+
+
+def no_page(request: AnyRequest, status: int) -> Response[bytes]:
+    """Answer a browser where nothing is served."""
+    said = choose(request.query_params.get("lang"), request.headers.get("accept-language"))
+    return html(status, notice_page(*_NO_PAGE, said), request.headers)
 
 
 async def _page(house: House, views: Views, framing: set[str], request: AnyRequest) -> Response[bytes]:
