@@ -127,4 +127,5 @@ async def test_a_wallet_that_comes_later_sees_what_is_paid_on_its_network_to_eve
             await shop.until_seen(credit, {"credit": [("ETH@anvil", PRICE_WEI), ("ETH@other", PRICE_WEI)]})
         async with database.transaction() as tx:
             assert await flow.check_deposits(tx, shop.house, "", 100, shop.house.clock.now()) is None
-        assert await database.pool.fetchval("select count(*) from alerts") == 0
+        told = await database.pool.fetch("select kind, store_id from alerts")
+        assert [tuple(each) for each in told] == [("wallet_shared", shop.store.id)]
