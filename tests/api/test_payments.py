@@ -93,3 +93,15 @@ async def test_all_payments_of_an_invoice_are_listed_and_of_no_other(served: Ser
     assert await _found(await served.key(store=elsewhere), f"invoice_id={invoice['id']}") == []
     shown = (await served.all.get(f"/v1/invoices/{invoice['id']}")).json
     assert (len(shown["payments"]), shown["payments_left_off"]) == (50, 10)
+
+
+async def test_a_small_payment_that_counts_is_shown_before_any_number_of_large_ones_that_do_not(served: Served) -> None:
+    invoice, pool = await served.all.invoice(), served.house.database.pool
+    for number in range(60):
+        await _paid(served, invoice, f"{number:064}", "replaced")
+    await pool.execute("update payments set conflict_txid = repeat('ef', 32), conflict_height = 100")
+    small = await _paid(served, invoice, "cd" * 32, "detected")
+    await pool.execute("update payments set units = 1 where id = $1", small)
+    shown = (await served.all.get(f"/v1/invoices/{invoice['id']}")).json
+    assert [each["id"] for each in shown["payments"] if each["status"] == "detected"] == [small]
+    assert (len(shown["payments"]), shown["payments_left_off"]) == (50, 11)

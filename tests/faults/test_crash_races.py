@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from kassa import flow
+from kassa.checkout.listing import LIVING
 from kassa.core.clock import SystemClock
 from kassa.core.facts import BlockRef
 from kassa.db.pool import Database, Tx, say_after_commit
@@ -77,6 +78,21 @@ async def test_d4_a_block_that_is_delivered_five_times_at_once_counts_once(world
     assert [row["type"] for row in rows] == ["payment.settled"]
 
 
+# Where the invoices of the history stand after each of its steps, with their living payments, whatever was seen before.
+_STANDS = [
+    [("processing", "detected"), ("new",)],
+    [("settled", "settled"), ("new", "confirming")],
+    [("settled", "settled"), ("processing", "confirming", "detected")],
+    [("new", "settled"), ("processing", "confirming", "detected")],
+    [("new", "settled"), ("processing", "confirming", "settled")],
+]
+
+
+async def _stands(world: World) -> list[tuple[str, ...]]:
+    shown = [await world.shown(invoice) for invoice in world.invoices]
+    return [(each["status"], *sorted(p["status"] for p in each["payments"] if p["status"] in LIVING)) for each in shown]
+
+
 async def _lived(world: World, looks: tuple[bool, ...]) -> None:
     """Live through one history, looking only after some of its steps."""
     one, two = await world.invoice(), await world.invoice("150.00")
@@ -93,11 +109,12 @@ async def _lived(world: World, looks: tuple[bool, ...]) -> None:
         lambda: chain.fork(1, 2, [rival, half]),
         lambda: chain.mine([rest]),
     ]
-    for happen, look in zip(happened, looks, strict=True):
+    for happen, look, stands in zip(happened, looks, _STANDS, strict=True):
         happen()
         world.clock.move(1)
         if look:
             await world.step()
+            assert await _stands(world) == stands
 
 
 def test_d5_whenever_one_looks_the_end_is_the_same(postgres_url: str, template: str, tmp_path: Path) -> None:
@@ -108,6 +125,7 @@ def test_d5_whenever_one_looks_the_end_is_the_same(postgres_url: str, template: 
         world = await laboratory.world()
         await _lived(world, looks)
         await world.step()
+        assert await _stands(world) == _STANDS[-1]
         found = await projection(world.house)
         # What one world calls an invoice, another calls by another id.
         names: dict[str, Any] = {invoice["id"]: number for number, invoice in enumerate(world.invoices)}

@@ -1,6 +1,7 @@
 """D10: volumes that are full, of the log, of the database, of the data folder and of a node."""
 
 import asyncio
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from kassa.chains.base import Program as NodeProgram
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.core.errors import SandboxError
+from kassa.core.files import write_whole
 from kassa.wallets.mark import FILE as MARKS
 from tests.e2e.program import Json, Program, installed
 from tests.nodes import running
@@ -82,6 +84,9 @@ async def test_d10_a_full_database_volume_is_answered_by_503_and_needs_no_repair
         assert sorted(created) == sorted(listed)
         addresses = [each["payment_options"][0]["address"] for each in shown]
         assert len(set(addresses)) == len(addresses)
+        await bitcoind.fund(addresses[0], 100_000)
+        await bitcoind.mine()
+        await kassa.until_invoice(shown[0], status="settled")
         assert await kassa.stop() == [0]
 
 
@@ -111,6 +116,26 @@ async def test_d10_a_full_data_folder_shows_no_address_above_its_mark_and_needs_
         addresses = [each["payment_options"][0]["address"] for each in shown]
         assert len(set(addresses)) == len(addresses)
         assert await kassa.stop() == [0]
+
+
+@pytest.mark.parametrize(("failing", "left"), [(1, "old"), (2, "new")], ids=["the file", "its name"])
+def test_d10_a_file_that_a_disk_does_not_keep_is_not_taken_for_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, left: str
+) -> None:
+    path, asked, fsync = tmp_path / "kept", 0, os.fsync
+    write_whole(path, "old")
+
+    def fails(descriptor: int) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write_whole(path, "new")
+    assert path.read_text() == left
 
 
 async def test_d10_a_node_whose_volume_is_full_loses_no_payment(

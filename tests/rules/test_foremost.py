@@ -50,4 +50,6 @@ def test_the_others_are_added_up_exactly_by_asset_and_what_is_dead_counts_for_no
     }  # fmt: skip
     assert rest(invoice, [real]) == (5, "0.00000004 BTC + 0.000000000000000002 ETH")
     assert rest(invoice, [dust, wei, real]) == (3, "0.00000003 BTC + 0.000000000000000001 ETH")
-    assert rest(invoice | {"payments_left_off": 0, "payments": [dead]}, [dead])[0] == 0
+    assert rest(invoice | {"payments_left_off": 0, "payments": [dead]}, [dead]) == (
+        0, "0.00100004 BTC + 0.000000000000000002 ETH",
+    )  # fmt: skip

@@ -16,6 +16,7 @@ from kassa.core.money import (
     format_units,
     parse_amount,
     parse_rate,
+    typed_step,
     value_units,
 )
 
@@ -73,6 +74,11 @@ def test_amounts_in_order_are_read(text: str, decimals: int, units: int) -> None
 def test_more_decimals_than_a_currency_has_are_refused(text: str, code: str) -> None:
     with pytest.raises(Invalid, match="decimals"):
         parse_amount(text, currency(code).decimals)
+
+
+@pytest.mark.parametrize(("decimals", "units"), [(0, 1), (6, 1), (8, 1), (9, 10), (18, 10**10)])
+def test_eight_decimals_can_be_typed_everywhere(decimals: int, units: int) -> None:
+    assert typed_step(decimals) == units
 
 
 @pytest.mark.parametrize(("code", "decimals"), [("JPY", 0), ("KRW", 0), ("EUR", 2), ("BHD", 3), ("CLF", 4), ("BTC", 8)])

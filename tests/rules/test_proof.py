@@ -91,8 +91,10 @@ def test_a_challenge_that_was_made_longer_is_not_ours() -> None:
 
 def test_less_work_than_is_asked_for_is_not_enough() -> None:
     asked = challenge(sealed(), BITS, NOW)
-    number = next(str(n) for n in range(10**6) if not is_found(asked.text, str(n), BITS))
-    assert not is_proven(Proof(asked.text, number), sealed(), BITS, NOW)
+    for bits in range(BITS):
+        found = (str(n) for n in range(10**6) if is_found(asked.text, str(n), bits))
+        number = next(each for each in found if not is_found(asked.text, each, bits + 1))
+        assert not is_proven(Proof(asked.text, number), sealed(), BITS, NOW)
 
 
 def test_what_was_begun_last_is_the_newest_of_the_payers_own() -> None:

@@ -102,6 +102,22 @@ def test_why_more_is_asked_for_than_is_missing_is_said(over: Over, lang: str) ->
     assert least(small | {"amount_to_send": "0.00000100"}, agreed, language(lang)) == ()
 
 
+@pytest.mark.parametrize(
+    ("due", "to_send", "decimals", "is_said"),
+    [
+        ("0.00000546", "0.00000546", 8, False),
+        ("0.00000545", "0.00000546", 8, True),
+        ("0.016633330000000001", "0.016633340000000000", 18, False),  # rounded up to what can be typed
+        ("0.016633330000000000", "0.016633340000000000", 18, True),
+    ],
+)
+def test_a_step_more_than_is_missing_is_said_and_less_is_not(
+    due: str, to_send: str, decimals: int, is_said: bool
+) -> None:
+    option = {"amount_due": due, "amount_to_send": to_send, "symbol": "X", "decimals": decimals}
+    assert bool(least(option, terms(), language("en"))) is is_said
+
+
 def test_what_becomes_of_too_little_is_what_the_policy_says() -> None:
     short = {"status": "expired", "amount_paid": "10.00"}
     assert said(**short).texts == (
