@@ -357,6 +357,7 @@ async def test_e43_whoever_begins_much_from_one_address_proves_work_for_each_pay
         assert b'value="7,25"' in asked.body  # nothing that was typed is lost
         assert await Payer(served, made, "192.0.2.7").begin(amount="5")  # elsewhere nobody is asked
 
+        lazy = await payer.pay(page, amount="7,25", **proof | {"proof": worked(asked, one_bit_less=True)["proof"]})
         foreign = await other.pay(await other.look(), amount="7,25", **proof)
         invoice = await payer.pay(page, amount="7,25", **proof)
         again, same = await payer.pay(page, amount="8", **proof), await payer.pay(page, amount="7,25", **proof)
@@ -365,12 +366,30 @@ async def test_e43_whoever_begins_much_from_one_address_proves_work_for_each_pay
         late = await payer.pay(page, amount="8", **fresh)
         last = await payer.pay(page, amount="8", **worked(late))
 
-    assert [each.status for each in (foreign, invoice, again, late, last)] == [422, 303, 422, 422, 303]
+    assert [each.status for each in (lazy, foreign, invoice, again, late, last)] == [422, 422, 303, 422, 422, 303]
     assert (same.status, same.headers["location"]) == (303, invoice.headers["location"])  # type: ignore[index,call-overload]
     assert await house.database.pool.fetchval("select max(next_index) from keychains") == UNPROVEN_PER_ADDRESS + 3
 
 
-def worked(page: Answer) -> dict[str, str]:
+async def test_e43_work_opens_nothing_where_there_is_no_room_left(house: House) -> None:
+    http = replace(house.settings.http, trusted_proxies=(ip_network("127.0.0.1"),))
+    limits = replace(house.settings.limits, proof_bits=1)
+    house = replace(house, settings=replace(house.settings, http=http, limits=limits))
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(house, store, handlers(house)) as served:
+        made = await make(served, reusable=True)
+        waiting = [Payer(served, made, f"2001:db8:0:{number:x}::1") for number in range(UNPAID_PER_ADDRESS + 1)]
+        for payer in waiting[:UNPROVEN_PER_ADDRESS]:
+            await payer.begin()
+        waiting = waiting[UNPROVEN_PER_ADDRESS:]
+        pages = [await payer.look() for payer in waiting]
+        proofs = [worked(await payer.pay(page)) for payer, page in zip(waiting, pages, strict=True)]
+        sent = [await payer.pay(*page, **proof) for payer, *page, proof in zip(waiting, pages, proofs, strict=True)]
+    assert [each.status for each in sent] == [303] * (UNPAID_PER_ADDRESS - UNPROVEN_PER_ADDRESS) + [429]
+
+
+def worked(page: Answer, *, one_bit_less: bool = False) -> dict[str, str]:
     """Do the work that a page asks for, as a browser would; return the fields that prove it."""
     text = page.body.decode()
     bits, challenge = re.search(r'data-bits="([0-9]+)"', text), re.search(r'name="challenge" value="([^"]+)"', text)
@@ -378,7 +397,8 @@ def worked(page: Answer) -> dict[str, str]:
     assert challenge is not None
     for number in count():
         digest = hashlib.sha256(f"{challenge[1]}:{number}".encode()).digest()
-        if f"{int.from_bytes(digest):0256b}".startswith("0" * int(bits[1])):
+        found = f"{int.from_bytes(digest):0256b}"
+        if found.startswith("0" * (int(bits[1]) - 1) + "1" if one_bit_less else "0" * int(bits[1])):
             return {"challenge": challenge[1], "proof": str(number)}
     raise AssertionError
 

@@ -41,6 +41,9 @@ async def test_the_very_same_page_is_not_sent_again(premises: Premises) -> None:
     stranger = await premises.member(Role.VIEWER)
     await stranger.open(premises.at("invoices"))
     assert stranger.seen.headers["etag"] != tag  # of other forms: nobody's page is taken for another's
+    invoice = re.findall(r"/(invoices/inv_\w+)", text)[0]
+    tags = [(await owner.open(premises.at(invoice))).headers["etag"] for _ in range(2)]
+    assert ('name="once"' in owner.seen.text, tags[0]) == (True, tags[1])  # also where forms carry something new
 
 
 async def test_a_page_that_is_left_open_does_not_keep_its_session_alive(premises: Premises) -> None:

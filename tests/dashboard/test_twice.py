@@ -20,6 +20,7 @@ from tests.dashboard.furnished import bodies
 from tests.dashboard.test_bodies import NEEDS_A_DEVICE, set_up, snapshot
 from tests.dashboard.test_roles import path_of
 from tests.dashboard.visitor import Forms, Premises, Visitor, open_premises
+from tests.house import BITCOIN
 
 TIMES = 20
 SHOWS_ALREADY = {"account/app", "account/codes", "keys/new", "members/new", "members/{id}/remove", "members/{id}/role",
@@ -132,6 +133,30 @@ async def test_another_text_in_a_form_that_was_sent_before_is_another_deed(premi
         await owner.submit("invoices/new", amount=amount)
         assert owner.seen.status == 200
     assert await premises.house.database.pool.fetchval("select count(*) from invoices") == 2
+
+
+async def test_the_same_text_from_somebody_else_or_in_another_form_is_another_deed(premises: Premises) -> None:
+    pool, count = premises.house.database.pool, "select count(*) from invoices"
+    owner, other = await premises.member(Role.OWNER), await premises.member(Role.OWNER, "two@shop.example")
+
+    async def send(visitor: Visitor, path: str, **fields: str) -> None:
+        token = {"csrf": csrf_token(visitor.cookies["kassa"]), "once": "the same"}
+        assert (await visitor.send("POST", premises.at(path), data=token | fields)).status == 200, visitor.seen.words
+
+    for visitor in (owner, other, owner):
+        await send(visitor, "invoices/new", amount="5", expires_in="900", payment_options=f"BTC@{BITCOIN}")
+    assert await pool.fetchval(count) == 2
+    for email in ("a@shop.example", "b@shop.example"):
+        await premises.invited(email, Role.VIEWER)
+    invited = await pool.fetch("select id from invitations where used_at is null and revoked_at is null")
+    for row in invited:
+        await send(owner, f"members/invited/{row['id']}")
+    ended = "select count(*) from invitations where revoked_at is not null"
+    assert (len(invited), await pool.fetchval(ended)) == (2, 2)
+    await send(owner, "account/sessions/end")
+    was = await pool.fetch("select * from recovery_codes")
+    await send(owner, "account/codes")
+    assert await pool.fetch("select * from recovery_codes") != was
 
 
 async def test_a_form_that_was_refused_is_sent_again_and_carried_out(premises: Premises) -> None:

@@ -16,6 +16,8 @@ from kassa.stores import store as stores
 from kassa.stores.model import Store
 from kassa.stores.rules import key_hash
 from kassa.wallets import store as wallets
+from kassa.wallets.guesses import RESERVED
+from tests.api.served import until
 from tests.house import BITCOIN, SetClock, add_store, build_house
 
 ORDER = Order("50.00", "EUR")
@@ -25,8 +27,13 @@ OTHER = (
 
 
 @pytest.fixture
-async def house(database: Database, tmp_path: Path) -> House:
-    made = await build_house(database, tmp_path, clock=SetClock())
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+async def house(database: Database, tmp_path: Path, clock: SetClock) -> House:
+    made = await build_house(database, tmp_path, clock=clock)
     await database.pool.execute(
         "insert into networks (id, chain, state, observed_at) values ($1, $1, 'ok', $2)", BITCOIN, made.clock.now()
     )
@@ -156,6 +163,42 @@ async def test_a_guess_that_was_given_up_leaves_no_hole(house: House, store: Sto
         house.guesses.__init__()  # type: ignore[misc]  # as after the time in which the keychain is asked first
 
     assert await indexes(house.database) == [0, 1, 2]
+
+
+async def test_a_guess_in_the_middle_that_was_given_up_leaves_no_hole(house: House, store: Store) -> None:
+    first, _, last = [await guessed(house, store) for _ in range(3)]
+
+    await asyncio.gather(*(flow.open_invoice(None, house, opening, house.clock.now()) for opening in (first, last)))
+
+    assert await indexes(house.database) == [0, 1]
+
+
+async def test_an_index_that_is_just_being_taken_is_waited_for(house: House, store: Store) -> None:
+    pool = house.database.pool
+    opening = await guessed(house, store)
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("update keychains set next_index = next_index + 1")
+        opened = asyncio.create_task(flow.open_invoice(None, house, opening, house.clock.now()))
+        await until(lambda: pool.fetchval("select exists (select from pg_locks where not granted)"))
+    await opened
+
+    assert await indexes(house.database) == [1]
+    assert await pool.fetchval("select next_index from keychains") == 2
+
+
+async def test_the_next_guess_goes_on_from_what_others_took_and_from_what_was_refused(
+    house: House, store: Store, clock: SetClock
+) -> None:
+    keychain = (await guessed(house, store)).addresses[0].keychain_id
+    for _ in range(3):
+        await wallets.allocate(house.database.pool, [keychain])
+    ahead = [await guessed(house, store) for _ in range(5)]
+    assert [opening.addresses[0].index for opening in ahead] == [3, 4, 5, 6, 7]
+
+    await flow.open_invoice(None, house, ahead[-1], house.clock.now())  # refused: nobody takes those before it
+    clock.move(RESERVED.total_seconds())
+
+    assert (await guessed(house, store)).addresses[0].index == 4
 
 
 async def test_a_wallet_without_indexes_says_so(house: House, store: Store) -> None:

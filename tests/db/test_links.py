@@ -136,6 +136,23 @@ async def test_sums_follow_each_change_of_an_invoice_and_are_made_one(database: 
         assert await tx.fetchval("select count(*) from link_sums") == 3  # settled: none any more
 
 
+async def test_sums_are_those_of_the_invoices_whatever_changes_of_them(database: Database) -> None:
+    counted = """select status, count(*), sum(paid_units), sum(settled_units) from invoices where link_id = $1
+        group by 1 order by 1"""
+    async with database.transaction() as tx:
+        store = await store_in(tx)
+        once, *again = [await put(tx, store, reusable=number > 0) for number in range(3)]
+        for link in (once, *again):
+            made = [await invoice(tx, link, "settled", paid) for paid in (5000, 5001, 5002, 5003)]
+            for change in ("paid_units = 7000", "settled_units = 3", "status = 'expired'", "paid_units = 9000"):
+                await tx.execute(f"update invoices set {change} where id = any($1)", made[:2])
+                made = [*made[1:], made[0]]
+                await links.fold(tx)
+        for link in again:
+            assert await sums(tx, link) == [tuple(row) for row in await tx.fetch(counted, link.id)]
+        assert await tx.fetchval("select count(*) from link_sums where link_id = $1", once.id) == 0
+
+
 async def test_sums_are_whole_while_they_are_made_one(database: Database) -> None:
     async with database.transaction() as tx:
         link = await put(tx, await store_in(tx), reusable=True)
@@ -173,10 +190,11 @@ async def test_what_was_there_before_sums_were_kept_is_in_them(database: Databas
         link, once = await put(tx, store, reusable=True), await put(tx, store)
         for each in (link, link, once):
             await invoice(tx, each)
+        await tx.execute("update invoices set settled_units = 4000")
         await tx.execute("drop function sum_up_link cascade; drop table link_sums")
         await tx.execute((files("kassa.db") / "migrations" / "0267_link_sums.sql").read_text())
         await invoice(tx, link)
-        assert await sums(tx, link) == [("settled", 3, 15_000, 15_000)]
+        assert await sums(tx, link) == [("settled", 3, 15_000, 13_000)]
         assert await tx.fetchval("select count(*) from link_sums where link_id = $1", once.id) == 0
 
 

@@ -22,6 +22,7 @@ from kassa.people.rules import (
     recovery_code,
     recovery_hash,
     rights,
+    token_hash,
     unmasked,
 )
 from kassa.stores.model import SCOPES
@@ -91,6 +92,7 @@ def test_an_address_has_one_form() -> None:
 def test_the_token_of_forms_tells_nothing_about_the_cookie() -> None:
     assert csrf_token("a") != csrf_token("b")
     assert "a" * 43 not in csrf_token("a" * 43)
+    assert csrf_token("a") != token_hash("a").hex()  # nor what the database keeps of it
 
 
 def test_a_masked_token_shares_nothing_with_the_next_and_is_read_back() -> None:
