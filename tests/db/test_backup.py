@@ -1,7 +1,9 @@
 """D26: a backup is whole or absent, opens for one key, and a restored database repeats nothing in silence."""
 
 import asyncio
+import fcntl
 import os
+import signal
 import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -505,14 +507,45 @@ async def test_a_folder_that_is_missing_is_refused_and_nothing_written(place: Pl
     assert not (place.folder / "missing").exists()
 
 
+_LOCKED = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+
+
+async def test_a_backup_that_is_ended_leaves_nothing_and_one_that_is_killed_until_the_next(place: Place) -> None:
+    folder = place.folder / "backups"
+    folder.mkdir()
+    named = os.environ | {"KASSA_DATABASE_URL": place.url, "KASSA_DATA_DIR": str(place.settings.data_dir)}
+    arguments = ("backup", "--to", str(folder), "--recipient", str(KEY.to_public()))
+    holder = await asyncpg.connect(place.url)
+    try:
+        for how, left in ((signal.SIGTERM, 0), (signal.SIGKILL, 1)):
+            async with holder.transaction():
+                await holder.execute("lock table stores in access exclusive mode")
+                process = await asyncio.create_subprocess_exec(KASSA, *arguments, env=named)
+                await until(lambda: place.holds(_LOCKED), 60)
+                assert len(list(folder.glob("*.partial"))) == 1
+                process.send_signal(how)
+                assert await process.wait() == -how
+            assert len(list(folder.iterdir())) == left
+    finally:
+        await holder.close()
+
+    told = await make.backup(place.settings, None, folder, [str(KEY.to_public())], quiet)
+
+    assert [name.endswith(".partial") for name in told["removed"]] == [True]
+    assert list(folder.iterdir()) == [Path(told["file"])]
+
+
 async def test_a_folder_keeps_so_many_and_no_backup_is_in_another(place: Place) -> None:
     folder = place.settings.data_dir
     old = [folder / f"kassa-2026010{day}T000000Z.age" for day in (1, 2, 3)]
     mine = [folder / "kassa-before-the-move.age", folder / "kassa-29990101T000000Z.age.partial"]
-    for path in (*old, *mine):
+    left = folder / "kassa-20260104T000000Z.age.partial"
+    for path in (*old, *mine, left):
         path.write_text("old")
-    told = await make.backup(place.settings, None, folder, [str(KEY.to_public())], quiet, 2)
-    assert told["removed"] == [path.name for path in old[:2]]
+    with mine[1].open() as written:
+        fcntl.flock(written, fcntl.LOCK_EX)  # as by a backup that is being made
+        told = await make.backup(place.settings, None, folder, [str(KEY.to_public())], quiet, 2)
+    assert told["removed"] == [left.name, *(path.name for path in old[:2])]
     assert sorted(folder.glob("kassa-*")) == sorted([old[2], *mine, Path(told["file"])])
     held = archive.read(Path(told["file"]), [KEY], None, quiet)
     assert [name for name in held if name.startswith("data/")] == ["data/address-marks.json"]

@@ -57,19 +57,17 @@ def locked(content: bytes, recipients: Sequence[Any]) -> bytes:
 
 
 def write(
-    path: Path, recipients: Sequence[Any], members: Mapping[str, bytes], dump: IO[bytes], tell: Tell
+    file: IO[bytes], recipients: Sequence[Any], members: Mapping[str, bytes], dump: IO[bytes], tell: Tell
 ) -> tuple[str, Any]:
-    """Write a file that did not exist; return the digest of the dump and an identity of this moment, to verify it.
+    """Write into an empty file; return the digest of the dump and an identity of this moment, to verify it.
 
     The identity is in no file and dies with the process. Raises `BackupError`.
     """
     moment = pyrage.x25519.Identity.generate()
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        with _through(lambda source: pyrage.encrypt_io(source, file, [*recipients, moment.to_public()])) as sink:
-            digest = _pack(sink, members, dump, tell)
-        file.flush()
-        os.fsync(file.fileno())
+    with _through(lambda source: pyrage.encrypt_io(source, file, [*recipients, moment.to_public()])) as sink:
+        digest = _pack(sink, members, dump, tell)
+    file.flush()
+    os.fsync(file.fileno())
     return digest, moment
 
 

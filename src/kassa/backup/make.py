@@ -1,20 +1,22 @@
 """`kassa backup`: database, settings and what stands beside them, in one file that only its owner's key opens."""
 
 import asyncio
+import fcntl
 import json
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kassa import __version__
 from kassa.audit.anchor import FILE as ANCHOR_FILE
 from kassa.backup import archive, programs, store
 from kassa.backup.archive import Tell
 from kassa.backup.reach import told_counter
-from kassa.backup.rules import outdated
+from kassa.backup.rules import PARTIAL, outdated, unfinished
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import BackupError, SettingsError
 from kassa.core.files import usable
@@ -62,12 +64,15 @@ async def backup(
         }  # fmt: skip
         beside, left_out = _beside(settings.data_dir, keyed)
         members = {"manifest.json": json.dumps(told).encode(), **beside, **_settings(file)}
-        digest = await asyncio.to_thread(_write, settings, path, recipients, members, server, tell)
+        left = _remove_left(path.parent) if to.is_dir() else []
+        partial = path.with_name(path.name + PARTIAL)
+        with _removed_by_sigterm(partial):
+            digest = await asyncio.to_thread(_write, settings, path, partial, recipients, members, server, tell)
         size = path.stat().st_size
         await database.run(lambda tx: store.note_backup(tx, now, size, digest))
     return {
         "file": str(path), "bytes": size, "database_bytes": about["bytes"], "sha256": digest,
-        "removed": [] if keep is None else _remove(path, keep),
+        "removed": left + ([] if keep is None else _remove(path, keep)),
         "left_out": left_out,
         "same_disk": path.stat().st_dev == settings.data_dir.stat().st_dev,
     }  # fmt: skip
@@ -87,6 +92,33 @@ def _remove(made: Path, keep: int) -> list[str]:
     for name in old:
         made.with_name(name).unlink(missing_ok=True)
     return old
+
+
+def _remove_left(folder: Path) -> list[str]:
+    """Remove what backups that were killed left of theirs; one that is being written is held locked."""
+    removed = []
+    for name in unfinished(path.name for path in folder.iterdir()):
+        with suppress(OSError), (folder / name).open("rb") as file:  # held, gone by now, or somebody else's
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (folder / name).unlink()
+            removed.append(name)
+    return removed
+
+
+@contextmanager
+def _removed_by_sigterm(partial: Path) -> Iterator[None]:
+    """Leave no part of a backup where SIGTERM ends the process; what SIGKILL leaves, the next backup removes."""
+
+    def end(number: int, _frame: object) -> None:
+        partial.unlink(missing_ok=True)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _settings(file: Path | None) -> dict[str, bytes]:
@@ -115,29 +147,42 @@ def _beside(data_dir: Path, keyed: Sequence[Any]) -> tuple[dict[str, bytes], lis
 
 
 def _write(
-    settings: Settings, path: Path, recipients: Sequence[Any], members: Mapping[str, bytes], server: int, tell: Tell
+    settings: Settings,
+    path: Path,
+    partial: Path,
+    recipients: Sequence[Any],
+    members: Mapping[str, bytes],
+    server: int,
+    tell: Tell,
 ) -> str:
-    partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
     try:
-        with url_of(settings) as url:
+        with _held(partial) as file, url_of(settings) as url:
             dump = programs.start(programs.find("pg_dump", server), url, "--format=custom", "--no-owner", _EXCLUDED)
             if dump.stdout is None:
                 raise AssertionError("pg_dump was started without a pipe")
             try:
-                digest, moment = archive.write(partial, recipients, members, dump.stdout, tell)
+                digest, moment = archive.write(file, recipients, members, dump.stdout, tell)
             except BaseException:
                 programs.abandon(dump)
                 raise
             programs.finish(dump, "pg_dump")
-        _verify(partial, moment, server)
-        partial.rename(path)
+            _verify(partial, moment, server)
+            partial.rename(path)
     except OSError as fault:
         raise BackupError(f"{path} cannot be written: {fault.strerror or fault}") from fault
     finally:
         partial.unlink(missing_ok=True)
     _sync(path.parent)
     return digest
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that did not exist, for its owner alone, and hold it locked."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
 
 
 def _verify(path: Path, moment: Any, server: int) -> None:  # the identity that dies with this process

@@ -13,6 +13,8 @@ MOST_ESTIMATED = 1_000_000
 """An estimate above this is not acted on: the operator says how many."""
 NAME = re.compile(r"kassa-[0-9]{8}T[0-9]{6}Z\.age")
 """How a backup is called in a folder."""
+PARTIAL = ".partial"
+"""What follows its name until it is whole and verified."""
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 
 
@@ -47,6 +49,11 @@ def outdated(names: Iterable[str], keep: int, made: str) -> list[str]:
     """
     others = sorted(name for name in names if NAME.fullmatch(name) and name != made)
     return others[: max(0, len(others) + 1 - keep)]
+
+
+def unfinished(names: Iterable[str]) -> list[str]:
+    """Return what in a folder is a backup that is being written, or was when something ended it."""
+    return sorted(name for name in names if name.endswith(PARTIAL) and NAME.fullmatch(name.removesuffix(PARTIAL)))
 
 
 def chosen(server: int, programs: dict[str, int]) -> str | None:
