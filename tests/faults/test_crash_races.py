@@ -83,8 +83,8 @@ _STANDS = [
     [("processing", "detected"), ("new",)],
     [("settled", "settled"), ("new", "confirming")],
     [("settled", "settled"), ("processing", "confirming", "detected")],
-    [("new", "settled"), ("processing", "confirming", "detected")],
-    [("new", "settled"), ("processing", "confirming", "settled")],
+    [("new", "settled"), ("processing", "detected", "detected")],
+    [("new", "settled"), ("processing", "confirming", "confirming")],
 ]
 
 
@@ -106,8 +106,8 @@ async def _lived(world: World, looks: tuple[bool, ...]) -> None:
         lambda: chain.submit(paid),
         lambda: chain.mine([paid, half]),
         lambda: chain.submit(rest),
-        lambda: chain.fork(1, 2, [rival, half]),
-        lambda: chain.mine([rest]),
+        lambda: chain.fork(1, 2, [rival]),
+        lambda: chain.mine([half, rest]),
     ]
     for happen, look, stands in zip(happened, looks, _STANDS, strict=True):
         happen()
