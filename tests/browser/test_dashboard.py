@@ -523,6 +523,39 @@ async def test_who_is_signed_out_is_told_that_a_page_stands_still(office: Office
     assert page.url == office.at("overview")
 
 
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_a_page_that_nobody_answers_says_since_when_it_is_not_up_to_date(
+    office: Office, open_page: OpenPage, faults: Faults, is_silent: bool
+) -> None:
+    page = await open_page(viewport=DESKTOP, storage_state=office.state)
+    await page.clock.install()
+    await page.goto(office.at("overview"))
+    away, shown = page.locator("#away"), await page.evaluate("document.querySelector('main').innerText")
+
+    async def hold(_route: Route) -> None:
+        """Answer nothing."""
+
+    if is_silent:
+        await page.route("**/overview", hold)
+        await page.clock.fast_forward(6_000)
+    else:
+        await page.context.set_offline(True)
+        async with page.expect_event("requestfailed"):
+            await page.clock.fast_forward(6_000)
+    await expect(away).to_be_hidden()  # one that was missed is no outage
+    await page.clock.fast_forward(16_000)
+    await expect(away).to_have_text(
+        re.compile(r"Not up to date since \d{4}-\d\d-\d\d \d\d:\d\d: Kassa cannot be reached\.")
+    )
+    await expect(away).to_be_in_viewport()
+    assert await page.evaluate("document.querySelector('main').innerText") == shown
+    await page.context.set_offline(False)
+    await page.unroute("**/overview")
+    await page.clock.fast_forward(70_000)
+    await expect(away).to_be_hidden()
+    faults.seen.clear()  # the requests that failed
+
+
 async def test_the_payers_page_is_copied_by_a_button_and_there_without_a_script(
     office: Office, open_page: OpenPage
 ) -> None:

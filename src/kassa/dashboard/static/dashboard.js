@@ -95,12 +95,12 @@
 
   // What only a script can do is shown where one runs.
   const two = (number) => String(number).padStart(2, "0");
+  const written = (at) => {
+    const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+    return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
+  };
   const enhance = (page) => {
-    for (const time of page.querySelectorAll("time")) {
-      const at = new Date(time.dateTime);
-      const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
-      time.textContent = `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
-    }
+    for (const time of page.querySelectorAll("time")) time.textContent = written(new Date(time.dateTime));
     for (const zone of page.querySelectorAll("[data-zone]"))
       zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone || "your own clock's";
     for (const button of page.querySelectorAll("[data-copy]")) button.hidden = false;
@@ -127,7 +127,7 @@
   // what is open and what was typed stay.
   const main = document.querySelector("main[data-live]");
   if (!main) return;
-  const EVERY = 5000, LONGEST = 60000;
+  const EVERY = 5000, LONGEST = 60000, TRUE_FOR = 20000;
 
   // What would be something else under another of these is another thing: focus never slips from one to the other.
   const key = (node) => node.nodeType !== Node.ELEMENT_NODE ? "" :
@@ -195,12 +195,29 @@
     }
     return true;
   };
+  // What was not answered for a while may be true no more, whether it was refused or nothing came at all.
+  const away = document.getElementById("away");
+  let answered = Date.now(), doubt = 0;
+  const missed = () => {
+    away.querySelector("span").textContent = written(new Date(answered));
+    away.hidden = false;
+  };
+  const sure = () => {
+    clearTimeout(doubt);
+    doubt = 0;
+  };
   const turn = async () => {
     clearTimeout(timer);
+    if (document.hidden) sure();
     if (asking || document.hidden) return;
     asking = true;
+    doubt ||= setTimeout(missed, Math.max(EVERY, answered + TRUE_FOR - Date.now()));
     try {
-      if (!await again()) {
+      const isThere = await again();
+      sure();
+      away.hidden = true;
+      answered = Date.now();
+      if (!isThere) {
         document.getElementById("stale").hidden = false;
         return;
       }
