@@ -5,7 +5,7 @@ from io import StringIO
 from typing import Any
 
 from kassa.core.errors import FieldFault, Invalid
-from kassa.dashboard.page import Action, Download, Page, Screen
+from kassa.dashboard.page import Action, Answer, Download, Page, Screen
 from kassa.dashboard.visit import Visit
 from kassa.flow.exporting import FORMATS, days_of, write_books
 from kassa.ledger import export_store as exports
@@ -20,27 +20,61 @@ _MEDIA = {"csv": "text/csv", "jsonl": "application/jsonl", "beancount": "text/pl
 
 
 async def _books(visit: Visit) -> Screen:
-    names = ("account", "payment_id", "invoice_id", "cursor")
-    asked = {name: visit.query[name] for name in names if visit.query.get(name)}
+    balances = (await visit.ask("list_ledger_balances", query={"customers": "together"}))["data"]
+    try:
+        entries = await visit.ask(
+            "list_ledger_entries", query=await _asked(visit, {one["account"] for one in balances})
+        )
+    except Invalid as error:
+        entries = {"data": [], "next_cursor": None}
+        visit.faults = {**visit.faults, **{fault.field: fault.message for fault in error.faults}}
     return Screen(
         "books.html",
         {
-            "balances": (await visit.ask("list_ledger_balances", query={"customers": "together"}))["data"],
-            "entries": await visit.ask("list_ledger_entries", query=asked),
+            "balances": balances,
+            "entries": entries,
             "today": visit.now.astimezone(UTC).date().isoformat(),
             "first": (visit.now - timedelta(days=30)).astimezone(UTC).date().isoformat(),
             "formats": FORMATS,
         },
+        422 if visit.faults else 200,
     )
 
 
-async def _export(visit: Visit) -> Download:
+async def _asked(visit: Visit, accounts: set[str]) -> dict[str, str]:
+    """Return which entries are asked for, by what people have at hand; raises `Invalid` for what is nothing of ours."""
+    asked = {"cursor": visit.query["cursor"]} if visit.query.get("cursor") else {}
+    if account := visit.query.get("account", "").strip():
+        asked["account"] = next((known for known in accounts if known.lower() == account.lower()), account)
+    for name, kind in (("invoice_id", "invoice"), ("payment_id", "payment")):
+        if text := visit.query.get(name, "").strip():
+            asked[name] = await _found(visit, name, kind, text)
+    return asked
+
+
+async def _found(visit: Visit, name: str, kind: str, text: str) -> str:
+    """Return the id of the one invoice or payment that a text finds, as in their own lists."""
+    try:
+        found = (await visit.ask(f"list_{kind}s", query={"search": text, "limit": "2"}))["data"]
+    except Invalid as error:
+        raise Invalid(*(FieldFault(name, fault.message) for fault in error.faults)) from None
+    if len(found) != 1:
+        said = f"finds several {kind}s; give the id of one" if found else f"is no {kind}'s id"
+        raise Invalid(FieldFault(name, said if found else f"{said}, reference, address or transaction"))
+    return str(found[0]["id"])
+
+
+async def _export(visit: Visit) -> Answer:
     visit.demand("ledger:read")
     form, days = visit.query.get("format", "csv"), (visit.query.get("from", ""), visit.query.get("to", ""))
-    if form not in FORMATS:
-        raise Invalid(FieldFault("format", f"must be one of {', '.join(FORMATS)}"))
-    time = days_of(*days)
-    await _check_size(visit, time)
+    try:
+        if form not in FORMATS:
+            raise Invalid(FieldFault("format", f"must be one of {', '.join(FORMATS)}"))
+        time = days_of(*days)
+        await _check_size(visit, time)
+    except Invalid as error:
+        visit.faults = {fault.field: fault.message for fault in error.faults}
+        return await _books(visit)
     text = StringIO()
     await write_books(visit.house, visit.store.id, time, form, text, lambda _name, _done, _of: None)
     return Download(text.getvalue().encode(), f"books-{time[0]:%Y-%m-%d}-{days[1][:10]}.{form}", _MEDIA[form])
@@ -55,17 +89,23 @@ async def _check_size(visit: Visit, time: tuple[datetime, datetime]) -> None:
 async def _reports(visit: Visit) -> Screen:
     name = visit.query.get("report", "sales")
     name = name if name in REPORTS else "sales"
-    lines = await _report(visit, name)
+    try:
+        lines = await _report(visit, name)
+    except Invalid as error:
+        visit.faults, lines = {fault.field: fault.message for fault in error.faults}, []
     numbers = [key for key in lines[0] if _is_number(key)] if lines else []
     shown = {"name": name, "reports": REPORTS, "lines": lines, "days": name in _OF_DAYS, "numbers": numbers}
-    return Screen("reports.html", shown)
+    return Screen("reports.html", shown, 422 if visit.faults else 200)
 
 
-async def _report_file(visit: Visit) -> Download:
+async def _report_file(visit: Visit) -> Answer:
     name = visit.query.get("report", "sales")
     if name not in REPORTS:
         raise Invalid(FieldFault("report", f"must be one of {', '.join(REPORTS)}"))
-    lines = await _report(visit, name)
+    try:
+        lines = await _report(visit, name)
+    except Invalid:
+        return await _reports(visit)
     return Download(_csv(lines).encode(), f"{name}.csv", "text/csv")
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kassa.core.errors import Invalid
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.typed import amounts
 from kassa.dashboard.visit import Visit
@@ -14,8 +15,14 @@ _CHOICES = ("reusable", "show_received", "expires_on")
 
 
 async def _list(visit: Visit) -> Screen:
-    asked = {name: visit.query[name] for name in ("status", "reference", "cursor") if visit.query.get(name)}
-    return Screen("links.html", {"list": await visit.ask("list_payment_links", query=asked), "states": STATES})
+    names = ("status", "reference", "cursor")
+    asked = {name: text for name in names if (text := visit.query.get(name, "").strip())}
+    try:
+        found = await visit.ask("list_payment_links", query=asked)
+    except Invalid as error:
+        visit.faults = {fault.field: fault.message for fault in error.faults}
+        return Screen("links.html", {"list": {"data": [], "next_cursor": None}, "states": STATES}, 422)
+    return Screen("links.html", {"list": found, "states": STATES})
 
 
 async def _new(visit: Visit) -> Screen:

@@ -1,0 +1,101 @@
+"""What is looked for in books and links: found by what people have at hand, and never said to be none of what is."""
+
+import pytest
+
+from kassa.people.model import Role
+from tests.dashboard.furnished import furnish
+from tests.dashboard.test_daily import fault_at
+from tests.dashboard.visitor import Premises, Visitor
+
+
+async def looked_at(premises: Premises) -> tuple[Visitor, dict[str, str]]:
+    """Return an accountant and what stands in the books: an entry of the furnished invoice and payment."""
+    pool, accountant = premises.house.database.pool, await premises.member(Role.ACCOUNTANT)
+    ids = await furnish(premises, await pool.fetchval("select id from people"))
+    await pool.execute("update invoices set reference = 'order-7' where id = $1", ids["inv"])
+    await pool.execute("update payments set txid = repeat('ab', 32)")
+    await pool.execute("update payments set invoice_id = $1, store_id = $2", ids["inv"], premises.store.id)
+    await pool.execute(
+        "insert into entries (store_id, payment_id, invoice_id, reason, booked_at)"
+        " values ($1, $2, $3, 'settled', now())",
+        premises.store.id, ids["pay"], ids["inv"],
+    )  # fmt: skip
+    return accountant, ids
+
+
+async def test_the_ledger_finds_an_invoice_and_a_payment_as_their_lists_do(premises: Premises) -> None:
+    accountant, ids = await looked_at(premises)
+    for query in (
+        {"invoice_id": ids["inv"]}, {"invoice_id": f" {ids['inv']} "}, {"invoice_id": "order-7 "},
+        {"invoice_id": "ab" * 32}, {"payment_id": "ab" * 32}, {"payment_id": f"{ids['pay']} "},
+        {"payment_id": "order-7"},
+    ):  # fmt: skip
+        seen = await accountant.send("GET", premises.at("books"), params=query)
+        assert seen.status == 200, seen.words
+        assert (seen.status, "There are none." in seen.words, seen.text.count('data-label="Booked"')) == (
+            200,
+            False,
+            1,
+        ), query
+
+
+async def test_the_ledger_says_what_is_no_invoice_and_no_payment(premises: Premises) -> None:
+    accountant, ids = await looked_at(premises)
+    for query in ({"invoice_id": "order-8"}, {"invoice_id": ids["inv"][:-1] + "x"}, {"payment_id": "cd" * 32}):
+        (name,) = query
+        seen = await accountant.send("GET", premises.at("books"), params=query)
+        kind = name.removesuffix("_id")
+        assert fault_at(seen.text, name) == f"is no {kind}&#39;s id, reference, address or transaction"
+        assert (seen.status, "There are none." in seen.words, query[name] in seen.text) == (422, False, True)
+    pool = premises.house.database.pool
+    await pool.execute(
+        "insert into invoices select (json_populate_record(i, json_build_object('id', 'inv_' || repeat('0', 29)))).*"
+        " from invoices i where id = $1",
+        ids["inv"],
+    )
+    seen = await accountant.send("GET", premises.at("books"), params={"invoice_id": "order-7"})
+    assert fault_at(seen.text, "invoice_id") == "finds several invoices; give the id of one"
+    seen = await accountant.send("GET", premises.at("books"), params={"invoice_id": "a" * 201})
+    assert fault_at(seen.text, "invoice_id") != ""
+    seen = await accountant.send("GET", premises.at("books"), params={"account": "a" * 101})
+    assert fault_at(seen.text, "account") != ""
+
+
+async def test_an_account_is_found_in_whatever_case(premises: Premises) -> None:
+    accountant, ids = await looked_at(premises)
+    await premises.house.database.pool.execute(
+        "insert into postings (entry_id, account, asset, units, value_units) select id, account, asset, units, units"
+        " from entries, payment_options o, (values ('sales', 5), ('fees', -5)) as posted (account, units)"
+        " where entries.payment_id = $1 and o.invoice_id = $2 limit 2",
+        ids["pay"], ids["inv"],
+    )  # fmt: skip
+    assert "There are none." not in (await accountant.open(premises.at("books?account=Sales+"))).words
+
+
+@pytest.mark.parametrize(
+    "days", ["from=2026-12-01&to=2026-11-01", "from=2020-01-01&to=2026-11-01", "from=never&to=2026-11-01"]
+)
+async def test_days_that_make_no_report_are_said_at_their_fields(premises: Premises, days: str) -> None:
+    accountant = await premises.member(Role.ACCOUNTANT)
+    for page in ("reports?report=sales&", "reports/file?report=sales&", "books/export?format=jsonl&"):
+        if page.startswith("books") and "2020" in days:
+            continue  # as long as it holds few entries
+        seen = await accountant.open(premises.at(page + days))
+        assert seen.status == 422, page
+        assert fault_at(seen.text, "from") + fault_at(seen.text, "to") != "", page
+        assert 'value="2026-11-01"' in seen.text, page
+        assert "Nothing to report." not in seen.words
+    assert "<option selected>jsonl" in seen.text or "reports" in seen.url
+
+
+async def test_a_link_is_found_by_its_reference_with_a_blank_behind_it(premises: Premises) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    ids = await furnish(premises, await pool.fetchval("select id from people"))
+    await pool.execute("update payment_links set reference = 'rent-7'")
+    assert ids["lnk"] in (await owner.open(premises.at("links?reference=rent-7+"))).text
+    seen = await owner.send("GET", premises.at("links"), params={"reference": "a" * 201})
+    assert (seen.status, fault_at(seen.text, "reference") != "", "None is like that" in seen.words) == (
+        422,
+        True,
+        False,
+    )
