@@ -163,3 +163,34 @@ async def test_files_are_packed_for_whom_they_can_be(premises: Premises) -> None
     assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 3
     assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "accept-encoding")
     assert "content-encoding" not in plain.headers
+
+
+async def test_a_decision_is_asked_for_on_top_only_where_one_may_be_due(premises: Premises) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    ids = await furnish(premises, await pool.fetchval("select id from people"))
+    page, due = premises.at(f"invoices/{ids['inv']}"), await pool.fetchval("select due_units from payment_options")
+    paid = "update payments set invoice_id = $1, store_id = $2, units = $3, block_height = null, block_hash = null"
+    for units, status, on_top in ((0, "new", False), (due, "processing", False), (2 * due, "overpaid", True)):
+        if units:
+            await pool.execute(paid, ids["inv"], premises.store.id, units)
+        seen = await owner.open(page)
+        assert f">{status}</span>" in seen.text
+        assert (seen.text.index("Your decision") < seen.text.index("Ways to pay")) is on_top, status
+
+
+async def test_a_customer_is_named_by_reference_whatever_others_are_called(premises: Premises) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    ids = await furnish(premises, await pool.fetchval("select id from people"))
+    await pool.execute("update customers set reference = 'anna', name = null")
+    await pool.execute(
+        "insert into customers select (json_populate_record(c, json_build_object('id', 'cus_' || lpad('z' || n, 29,"
+        " 'z'), 'reference', 'user-' || n, 'name', 'Anna ' || n))).* from customers c, generate_series(1, 30) n"
+    )
+    for typed in ("anna", " anna ", ids["cus"]):
+        await owner.open(premises.at("invoices/new"))
+        assert (await owner.submit("invoices/new", amount="5", customer=typed)).status == 200, owner.seen.words
+    assert await pool.fetchval("select count(*) from invoices where customer_id = $1", ids["cus"]) == 3
+    for typed in ("Anna", "Anna 1", ids["cus"][:-1] + "0", "a" * 201, "\x07"):
+        await owner.open(premises.at("invoices/new"))
+        seen = await owner.submit("invoices/new", amount="5", customer=typed)
+        assert fault_at(seen.text, "customer") == "is no customer&#39;s id or reference", typed

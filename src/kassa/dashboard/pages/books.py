@@ -58,6 +58,8 @@ async def _found(visit: Visit, name: str, kind: str, text: str) -> str:
         found = (await visit.ask(f"list_{kind}s", query={"search": text, "limit": "2"}))["data"]
     except Invalid as error:
         raise Invalid(*(FieldFault(name, fault.message) for fault in error.faults)) from None
+    if any(one["id"] == text for one in found):
+        return text
     if len(found) != 1:
         said = f"finds several {kind}s; give the id of one" if found else f"is no {kind}'s id"
         raise Invalid(FieldFault(name, said if found else f"{said}, reference, address or transaction"))

@@ -3,7 +3,7 @@
 from typing import Any
 
 import kassa.people.store as people
-from kassa.core.errors import FieldFault, Invalid
+from kassa.core.errors import FieldFault, Invalid, NotFound
 from kassa.core.ids import is_id
 from kassa.dashboard.days import days
 from kassa.dashboard.page import Action, Go, Page, Screen
@@ -94,11 +94,16 @@ async def _create(visit: Visit) -> Go:
 
 async def _customer(visit: Visit, text: str) -> str:
     """Return the id of the customer of an id or reference; raises `Invalid`."""
-    found = (await visit.ask("list_customers", query={"search": text[:200]}))["data"]
-    known = [one["id"] for one in found if text in (one["id"], one["reference"])]
-    if not known:
-        raise Invalid(FieldFault("customer", "is no customer's id or reference"))
-    return str(known[0])
+    unknown = Invalid(FieldFault("customer", "is no customer's id or reference"))
+    try:
+        if is_id("cus", text):
+            return str((await visit.ask("get_customer", text))["id"])
+        found = (await visit.ask("list_customers", query={"reference": text}))["data"]
+    except (Invalid, NotFound):
+        raise unknown from None
+    if not found:
+        raise unknown
+    return str(found[0]["id"])
 
 
 def _metadata(text: str) -> dict[str, str]:
