@@ -531,9 +531,10 @@ async def test_a_page_that_nobody_answers_says_since_when_it_is_not_up_to_date(
     await page.clock.install()
     await page.goto(office.at("overview"))
     away, shown = page.locator("#away"), await page.evaluate("document.querySelector('main').innerText")
+    held: list[Route] = []
 
-    async def hold(_route: Route) -> None:
-        """Answer nothing."""
+    async def hold(route: Route) -> None:
+        held.append(route)
 
     if is_silent:
         await page.route("**/overview", hold)
@@ -550,10 +551,24 @@ async def test_a_page_that_nobody_answers_says_since_when_it_is_not_up_to_date(
     await expect(away).to_be_in_viewport()
     assert await page.evaluate("document.querySelector('main').innerText") == shown
     await page.context.set_offline(False)
+    for route in held:
+        await route.abort()
     await page.unroute("**/overview")
     await page.clock.fast_forward(70_000)
-    await expect(away).to_be_hidden()
+    await expect(away).to_be_hidden(timeout=40_000)
     faults.seen.clear()  # the requests that failed
+
+
+async def test_a_page_that_keeps_itself_true_says_no_more_of_what_was_done_than_it_did_at_first(
+    office: Office, open_page: OpenPage
+) -> None:
+    page = await open_page(viewport=DESKTOP, storage_state=office.state)
+    await page.goto(f"{office.at('overview')}?done=revoked")
+    await expect(page.locator("#done")).to_have_count(0)
+    async with page.expect_response("**/overview*", timeout=20_000) as answered:
+        pass
+    assert (await answered.value).url == office.at("overview")
+    await expect(page.locator("#done")).to_have_count(0)
 
 
 async def test_the_payers_page_is_copied_by_a_button_and_there_without_a_script(
