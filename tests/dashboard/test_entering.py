@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kassa import flow
+from kassa.dashboard.door import place
 from kassa.db.pool import Database
 from kassa.people.model import Role
 from kassa.wallets.seal import Seal, is_locked
@@ -87,6 +88,37 @@ async def test_a_form_without_our_token_or_from_elsewhere_does_nothing(premises:
     plain = {"content-type": "text/plain"}
     sent = await visitor.send("POST", "/dashboard/sign-in", data='{"email": "a"}', headers=plain)
     assert sent.status == 415
+
+
+async def test_an_address_from_elsewhere_does_not_say_what_was_done(premises: Premises) -> None:
+    owner, said = await premises.member(Role.OWNER), "The key opens nothing any more."
+    page = premises.at("keys?done=revoked")
+    for site, is_said in (("same-origin", True), ("cross-site", False), ("same-site", False), ("none", False)):
+        seen = await owner.send("GET", page, headers={"sec-fetch-site": site})
+        assert (seen.status, said in seen.words) == (200, is_said), site
+    assert said in (await owner.open(page)).words  # of a browser that does not tell
+    visitor = premises.visitor()
+    await visitor.open(page)
+    await visitor.submit("/sign-in", email="owner@shop.example", password=PASSWORD)
+    await visitor.submit("/code", code=owner.code(premises.clock.now()))
+    assert (visitor.seen.url, said in visitor.seen.words) == (premises.at("keys"), False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "led"),
+    [
+        ("/stores/s/keys?done=revoked", "/stores/s/keys"),
+        ("/stores/s/keys?a=1&d%6Fne=revoked&b=", "/stores/s/keys?a=1&b="),
+        ("/stores/s/keys?done=unsaved", "/stores/s/keys?done=unsaved"),
+        ("/stores/s/keys?done=unsaved&done=revoked", "/stores/s/keys?done=unsaved"),
+        ("/stores/s/keys?", "/stores/s/keys"),
+        ("/stores/s/invoices?status=new", "/stores/s/invoices?status=new"),
+        ("//evil.example", ""),
+        ("/stores/../..", ""),
+    ],
+)
+def test_where_one_goes_on_to_after_signing_in_says_of_nothing_that_it_was_done(asked: str, led: str) -> None:
+    assert place(asked) == led
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
@@ -16,6 +16,7 @@ from kassa.dashboard.browser import AnyRequest, Browser, Form, answer, new_token
 from kassa.dashboard.enrolling import Offer, confirm_totp, new_offer
 from kassa.dashboard.hall import Hall, keep
 from kassa.dashboard.render import FILES, render
+from kassa.dashboard.words import UNSAVED
 from kassa.files.shelf import Shelf
 from kassa.people import membership, proofs
 from kassa.people.model import Invitation, Session, Stage
@@ -24,6 +25,7 @@ from kassa.stores import store as stores
 
 # Below the dashboard alone, made of the characters of our own addresses: never another site, never a script.
 _PLACE = re.compile(r"/(?!/)[A-Za-z0-9_\-./]{0,200}(\?[A-Za-z0-9_\-.=&%+@:]{0,400})?\Z")
+_UNSAVED = f"done={UNSAVED}"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 
@@ -262,5 +264,12 @@ class Door:
 
 
 def place(text: str) -> str:
-    """Return a place below the dashboard to go on to; what is none leads to the start."""
-    return text if _PLACE.match(text) and "/../" not in text and not text.endswith("/..") else ""
+    """Return a place below the dashboard to go on to, which says of nothing that it was done.
+
+    What is no such place leads to the start.
+    """
+    if not _PLACE.match(text) or "/../" in text or text.endswith("/.."):
+        return ""
+    path, mark, query = text.partition("?")
+    parts = [part for part in query.split("&") if unquote_plus(part.partition("=")[0]) != "done" or part == _UNSAVED]
+    return path + mark + "&".join(parts) if any(parts) else path

@@ -199,9 +199,12 @@ class Hall:
             # A page that keeps itself true is nobody's doing: left open, it does not keep its session alive.
             if now - session.last_seen_at > SEEN_EVERY and AGAIN not in request.headers:
                 await sessions.note_seen(connection, session.id, browser.address, now)
+        query = dict(parse_qsl(request.scope["query_string"].decode("latin-1")))
+        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+            query.pop("done", None)  # who leads somebody here does not say what was done; our own redirect does
         visit = Visit(
             self.house, self.desk, session, session.person, store, role, now, browser, self.site, self.root, asked.path,
-            token_hex(16), id_, dict(parse_qsl(request.scope["query_string"].decode("latin-1"))),
+            token_hex(16), id_, query,
         )  # fmt: skip
         if asked.access != MEMBER:
             visit.demand(asked.access)

@@ -176,9 +176,13 @@
     }
   };
 
+  // Not what the page itself did not say: it was led here from elsewhere.
+  const here = new URL(location.href);
+  if (!document.getElementById("done")) here.searchParams.delete("done");
+
   let tag = "", pause = EVERY, timer = 0, asking = false;
   const again = async () => {
-    const answer = await fetch(location.href, {
+    const answer = await fetch(here, {
       headers: { "kassa-again": "1", "if-none-match": tag }, cache: "no-store", redirect: "manual",
       signal: AbortSignal.timeout(30000),
     });
