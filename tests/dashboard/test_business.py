@@ -237,7 +237,7 @@ async def test_what_needs_attention_leads_to_as_many_as_were_counted(shop: Premi
     pool = shop.house.database.pool
     for number in range(3):
         await made(owner, shop, "invoices/new", "invoices/new", amount="5", reference=f"order-{number}")
-    await pool.execute("update invoices set flags = '{late}' where reference = 'order-1'")
+    await pool.execute("update invoices set flags = '{late}', rules = '{short.flag}' where reference = 'order-1'")
     await pool.execute("update invoices set flags = '{late,marked}' where reference = 'order-2'")
     shop.clock.move(6 * 3_600)
     for days in ("", "?days=7"):
