@@ -163,6 +163,43 @@ async def test_e19_a_shop_believes_no_message_but_that_of_its_own_frame(served: 
     await patched(served, frame_ancestors=[])
 
 
+@pytest.mark.parametrize("answer", [None, BAD_GATEWAY], ids=["reset", "bad gateway"])
+async def test_a_payer_in_a_shops_page_gets_out_when_a_request_in_the_frame_is_lost(
+    served: Served, page: Page, faults: Faults, answer: bytes | None
+) -> None:
+    invoice = await served.all.invoice()
+    async with (
+        Tcp("127.0.0.1", served.port) as wire,
+        shop(f"http://127.0.0.1:{wire.port}", invoice["id"]) as origin,
+    ):
+        await patched(served, frame_ancestors=[origin])
+        await page.clock.install()
+        await page.goto(origin)
+        frame, leave = page.frame_locator("dialog iframe"), page.locator("dialog > button")
+        await frame.locator(".languages summary").click()
+        await page.wait_for_function("heard.includes('ready new')")
+        await page.clock.fast_forward(1_000)
+        await expect(leave).to_have_count(0)  # the frame has its own
+        wire.answer, wire.refuse = answer, answer is None
+        wire.reset()
+        await frame.get_by_role("link", name="Deutsch").click()
+        await expect(leave).to_be_visible()
+        await page.clock.fast_forward(15_000)
+        assert [said for said in await page.evaluate("heard") if isinstance(said, str)] == ["ready new", "failed"]
+        wire.heal()
+        await page.locator("iframe").evaluate("(frame) => { frame.src = frame.src.replace('lang=en', 'lang=de'); }")
+        await expect(frame.locator("h1")).to_have_text("Warten auf deine Zahlung")
+        await page.clock.fast_forward(1_000)
+        await expect(leave).to_have_count(0)
+        wire.refuse = True
+        wire.reset()
+        await page.locator("iframe").evaluate("(frame) => { frame.src = frame.src.replace('lang=de', 'lang=fr'); }")
+        await leave.click()
+        await expect(page.locator("dialog")).to_have_count(0)
+    await patched(served, frame_ancestors=[])
+    faults.seen.clear()
+
+
 async def test_e28_a_swapped_address_is_shown_to_nobody(served: Served, page: Page, faults: Faults) -> None:
     invoice = await served.all.invoice()
     option = invoice["payment_options"][0]

@@ -4,6 +4,7 @@
   const home = new URL(document.currentScript.src).origin;
   const WORDS = {}; // by language, put in by the server: what the frame is called, and the button that closes it
   const PATIENCE = 15000; // milliseconds until a frame that says nothing is taken for one that fails
+  const BESIDE = 500; // milliseconds between a page's `ready` and the frame's `load`, at most; either may come first
   const ID = /^inv_[0-9A-Za-z]+$/;
 
   const open = ({ invoice, lang, onReady, onStatus, onError, onClose } = {}) => {
@@ -20,7 +21,7 @@
     frame.allow = "clipboard-write";
     Object.assign(dialog.style, { padding: "0", border: "0", borderRadius: "12px", width: "min(100vw, 30rem)", height: "min(100vh, 52rem)", maxWidth: "none", maxHeight: "none", overflow: "hidden" });
     Object.assign(frame.style, { display: "block", width: "100%", height: "100%", border: "0" });
-    // Until the page in the frame has its own: one that is refused there, or away, shows nothing, and must not lock anybody in.
+    // While the page in the frame has none of its own: one that is refused there, or away, must not lock anybody in.
     const out = document.createElement("button");
     out.type = "button";
     out.textContent = "\u00d7"; // whatever the encoding of the page around it
@@ -37,7 +38,17 @@
       else if (status !== told) onStatus?.(status);
       told = status;
     };
-    const late = setTimeout(() => onError?.(), PATIENCE);
+    let late = 0, bare = 0, ready = -BESIDE;
+    const wait = () => { late ||= setTimeout(() => { late = 0; onError?.(); }, PATIENCE); };
+    wait();
+    // Also that of an error's page, where a payer asked for another language or asset and the request was lost.
+    frame.addEventListener("load", () => {
+      if (performance.now() - ready < BESIDE) return;
+      wait();
+      clearTimeout(bare);
+      bare = setTimeout(() => dialog.append(out), BESIDE);
+    });
+    const quiet = () => { clearTimeout(late); clearTimeout(bare); late = 0; };
     const hear = (event) => {
       // From our frame, of our origin, about this invoice: anything else is somebody else's.
       const said = event.data;
@@ -46,14 +57,15 @@
       if (said.type === "close") close();
       else if (said.type === "ready" || said.type === "status") {
         // Each load of the page is `ready` anew: also that in another language, or for another asset.
-        clearTimeout(late);
+        quiet();
+        if (said.type === "ready") ready = performance.now();
         out.remove();
         tell(said.status);
       }
     };
     addEventListener("message", hear);
     dialog.addEventListener("close", () => {
-      clearTimeout(late);
+      quiet();
       removeEventListener("message", hear);
       dialog.remove();
       onClose?.();
