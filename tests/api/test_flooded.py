@@ -78,3 +78,18 @@ async def test_what_a_stream_missed_because_a_view_was_kept_is_told_later(served
                 # It is final: nothing but its events says that it must be looked at again.
                 await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "invalid"})
     assert seen == ["settled", "invalid"]
+
+
+async def test_what_came_late_is_said_to_be_credited_where_it_is(served: Served) -> None:
+    store = (await served.all.get("/v1/store")).json
+    change = {"version": store["version"], "policy": store["policy"] | {"short": "credit"}}
+    assert (await served.all.send("PATCH", "/v1/store", change)).status == 200
+    customer = (await served.all.post("/v1/customers", {"reference": "anna"})).json["id"]
+    invoice = await served.all.invoice(amount="50.00", customer_id=customer, expires_in=900)
+    served.house.clock.move(901)  # type: ignore[attr-defined]  # a test's
+    await pay(served, invoice, "late", 100_000)
+    seen = "update networks set observed_at = $1, contacted_at = $1, node_height = height"
+    await served.house.database.pool.execute(seen, served.house.clock.now())
+    page = (await served.all.get(f"/i/{invoice['id']}")).body
+    assert b"Your payment came too late" in page
+    assert b"It is kept as credit in your account with the shop." in page

@@ -48,7 +48,7 @@ def test_what_is_said_of_a_late_payment_comes_true(policy: Policy, moved: Fracti
     promised = "still accepted until Jan 1, 2026, 12:25:00 AM UTC if the exchange rate has changed by 1.5% at most" in (
         said.replace("\u202f", " ")
     )
-    assert promised == (policy.late_grace_seconds > 0)
+    assert promised == ("Please pay before then." in said) == (policy.late_grace_seconds > 0)
     kept = promised and moved <= 1 + policy.late_rate and seen <= 900 + policy.late_grace_seconds
     assert (standing.status is Status.SETTLED) == kept
     if not kept:

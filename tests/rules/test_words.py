@@ -15,7 +15,7 @@ from tests.rules.build import at, terms
 _SHORT = "0.000000003333333334"
 INVOICE: dict[str, Any] = {
     "status": "new", "amount": "50.00", "currency": "EUR", "amount_paid": "0.00", "amount_due": "50.00",
-    "amount_over": "0.00", "flags": [], "is_final": False, "payments": [],
+    "amount_over": "0.00", "flags": [], "is_credited": False, "is_final": False, "payments": [],
     "payment_options": [
         {"uri": "bitcoin:x", "closed": False, "symbol": "BTC", "amount_paid": "0.00000000", "amount_due": "0.00100000"},
         {"uri": None, "closed": True, "symbol": "ETH", "amount_paid": "0.016633330000000000", "amount_due": _SHORT},
@@ -127,6 +127,21 @@ def test_what_becomes_of_too_little_is_what_the_policy_says() -> None:
     assert "kept as credit" in said(Policy(short=Short.CREDIT), **short).texts[-1]
 
 
+def test_what_came_late_is_said_to_be_credited_where_it_is() -> None:
+    late = {"status": "expired", "amount_paid": "50.00", "flags": ["late"], "is_credited": True}
+    assert said(Policy(short=Short.CREDIT), **late).texts == ("It is kept as credit in your account with the shop.",)
+    assert "The shop knows of it and decides" in said(**late | {"is_credited": False}).texts[0]
+
+
+@pytest.mark.parametrize("short", list(Short))
+def test_a_part_has_no_fate_while_the_rest_may_still_be_accepted(short: Short) -> None:
+    policy, part = Policy(short=short, late_grace_seconds=600), {"status": "expired", "amount_paid": "10.00"}
+    *arrived, fate = said(policy, moment=901, **part).texts
+    assert (len(arrived), "may still be accepted" in fate) == (2, True)
+    over = said(policy, moment=1_501, is_final=True, **part)
+    assert over.texts == said(Policy(short=short), **part).texts
+
+
 def test_a_grace_time_is_told_while_it_runs() -> None:
     graceful = replace(terms(), policy=Policy(late_grace_seconds=600))
     until = language("en").time(graceful.expires_at + timedelta(seconds=600))
@@ -139,6 +154,15 @@ def test_a_grace_time_is_told_while_it_runs() -> None:
 def test_the_payment_that_is_least_far_is_what_is_waited_for() -> None:
     payments = [payment("settled", 9, 2), payment("confirming", 1, 3), payment("replaced")]
     assert said(status="processing", payments=payments).texts[0] == "1 of 3 confirmations."
+    payments.append(payment("confirming", 1, 1))
+    assert said(status="processing", payments=payments).progress == (1, 3)
+
+
+def test_more_confirmations_than_it_takes_are_not_counted_where_something_else_is_awaited() -> None:
+    shown = said(status="processing", payments=[payment("confirming", 42, 2)])
+    assert shown.texts[0] == "All confirmations are there. The payment is complete as soon as it counts as final."
+    assert shown.progress == (2, 2)
+    assert payment_words(payment("confirming", 42, 2), language("en")) == "2 of 2 confirmations"
 
 
 @pytest.mark.parametrize("status", ["detected", "confirming", "settled", "replaced", "dropped", "reversed"])

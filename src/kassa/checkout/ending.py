@@ -18,7 +18,7 @@ def ending(terms: Terms, paid: Fraction, said: Language) -> tuple[str, ...]:
 def _lateness(terms: Terms, paid: Fraction, said: Language) -> str:
     if terms.policy.late_grace_seconds > 0:
         return said.say(
-            "After that a payment is still accepted until {time} "
+            "Please pay before then. What the network shows later is still accepted until {time} "
             "if the exchange rate has changed by {percent} at most.",
             time=said.time(terms.accepts_until),
             percent=said.percent(terms.policy.late_rate),

@@ -71,7 +71,7 @@ def payment_words(payment: Json, said: Language) -> str:
             return said.say("no longer on the network")
         case "reversed":
             return said.say("undone by the network")
-    return said.say("{n} of {m} confirmations", n=payment["confirmations"], m=max(1, payment["confirmations_required"]))
+    return _confirmations(_progress(payment), said)
 
 
 def least(option: Json, terms: Terms, said: Language) -> tuple[str, ...]:
@@ -180,33 +180,63 @@ def _processing(invoice: Json, terms: Terms, said: Language) -> State:
     if "reversed" in invoice["flags"]:
         text = said.say("The network undid a confirmation; the payment is being confirmed anew.")
         return State(said.say("Payment is confirmed again"), (text, rest, *excess), "open", False, True)
-    behind = min(alive, key=lambda p: (p["status"] == "settled", p["confirmations"]), default=None)
+    behind = min(alive, key=_advance, default=None)
     if behind is None or behind["confirmations"] == 0:
         text = said.say("It is on the network and waits for its first confirmation.")
         return State(said.say("Payment seen"), (text, rest, *excess), "good", False, True)
-    there = behind["confirmations"], max(1, behind["confirmations_required"])
-    text = said.say("{n} of {m} confirmations", n=there[0], m=there[1])
-    return State(said.say("Payment is being confirmed"), (f"{text}.", rest, *excess), "good", False, True, there)
+    there = _progress(behind)
+    if there[0] < there[1]:
+        text = f"{_confirmations(there, said)}."
+    else:  # its network's finality is awaited, or a person who holds the network or asset
+        text = said.say("All confirmations are there. The payment is complete as soon as it counts as final.")
+    return State(said.say("Payment is being confirmed"), (text, rest, *excess), "good", False, True, there)
+
+
+def _advance(payment: Json) -> tuple[bool, bool, int]:
+    there, needed = _progress(payment)
+    return payment["status"] == "settled", there == needed, there
+
+
+def _progress(payment: Json) -> tuple[int, int]:
+    """Return the confirmations that are there and those that it takes: a network may go on long after these."""
+    needed = max(1, payment["confirmations_required"])
+    return min(payment["confirmations"], needed), needed
+
+
+def _confirmations(progress: tuple[int, int], said: Language) -> str:
+    return said.say("{n} of {m} confirmations", n=progress[0], m=progress[1])
 
 
 def _expired(invoice: Json, terms: Terms, said: Language) -> State:
     waiting = not invoice["is_final"]
+    if "late" in invoice["flags"] and invoice["is_credited"]:
+        return State(said.say("Your payment came too late"), (_kept(said),), "bad", False, waiting)
     if "late" in invoice["flags"]:
         text = said.say("It came after the time was over. The shop knows of it and decides; please contact it.")
         return State(said.say("Your payment came too late"), (text,), "bad", False, waiting)
     if _is_paid(invoice):
-        texts = (*_arrived(invoice, said), _shortage(terms, said))
+        # Nothing is credited, and nobody decides, while the rest may still be accepted.
+        fate = _sent(terms, said) if waiting and terms.policy.late_grace_seconds > 0 else _shortage(terms, said)
+        texts = (*_arrived(invoice, said), fate)
         return State(said.say("Not fully paid in time"), texts, "bad", False, waiting)
     texts = (
         said.say("Please do not pay any more; ask the shop for a new invoice."),
         said.say("If you have sent something already, it is not lost: it is recorded, and the shop decides.")
         if terms.policy.late_grace_seconds == 0 or not waiting
-        else said.say(
-            "If you have sent something already: what the network shows before {time} may still be accepted.",
-            time=said.time(terms.accepts_until),
-        ),
+        else _sent(terms, said),
     )
     return State(said.say("The time is over"), texts, "bad", False, waiting)
+
+
+def _sent(terms: Terms, said: Language) -> str:
+    return said.say(
+        "If you have sent something already: what the network shows before {time} may still be accepted.",
+        time=said.time(terms.accepts_until),
+    )
+
+
+def _kept(said: Language) -> str:
+    return said.say("It is kept as credit in your account with the shop.")
 
 
 def _arrived(invoice: Json, said: Language) -> tuple[str, ...]:
@@ -229,7 +259,7 @@ def _excess(invoice: Json, terms: Terms, said: Language) -> tuple[str, ...]:
     over = said.money(invoice["amount_over"], invoice["currency"])
     match terms.policy.over:
         case Over.CREDIT:
-            fate = said.say("It is kept as credit in your account with the shop.")
+            fate = _kept(said)
         case Over.FLAG:
             fate = said.say("The shop knows of it; ask it to send the rest back.")
     return (said.say("You sent {over} too much.", over=over), fate)
@@ -239,7 +269,7 @@ def _shortage(terms: Terms, said: Language) -> str:
     """Say what becomes of a part of the price, by the store's policy."""
     match terms.policy.short:
         case Short.CREDIT:
-            return said.say("It is kept as credit in your account with the shop.")
+            return _kept(said)
         case Short.FLAG | Short.ACCEPT:
             return said.say("The shop knows of it and decides; please contact it.")
 

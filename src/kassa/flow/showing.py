@@ -17,7 +17,7 @@ from kassa.flow import deposits
 from kassa.flow import picture as pictures
 from kassa.flow.picture import Picture
 from kassa.house import House
-from kassa.invoices.model import Terms
+from kassa.invoices.model import Rule, Terms
 from kassa.invoices.resource import payment_resources
 from kassa.invoices.store import Filters
 from kassa.payments.model import Touched
@@ -106,7 +106,7 @@ def _public(house: House, picture: Picture) -> dict[str, Any]:
     resource = pictures.resource(house, picture)
     public = {name: value for name, value in resource.items() if name not in _PRIVATE}
     options = [_while_open(option, picture) for option in resource["payment_options"]]
-    return public | {"payment_options": options}
+    return public | {"payment_options": options, "is_credited": Rule.SHORT_CREDIT in picture.standing.rules}
 
 
 def _while_open(option: dict[str, Any], picture: Picture) -> dict[str, Any]:  # JSON
