@@ -388,7 +388,22 @@ async def test_the_copy_buttons_copy_what_is_shown(served: Served, open_page: Op
         button = page.locator(f"#copy-{name.lower()}")
         await button.click()
         await expect(button).to_have_text("Copied")
+        await expect(page.get_by_role("status").filter(has_text="Copied")).to_have_count(1)
         assert await page.evaluate("navigator.clipboard.readText()") == expected
+
+
+async def test_without_its_script_a_page_can_be_looked_at_again(served: Served, page: Page, faults: Faults) -> None:
+    invoice = await served.all.invoice()
+    again = page.get_by_role("link", name="Look again for the payment")
+    await page.goto(url(served, invoice))
+    await expect(page.locator("#copy-address")).to_be_visible()
+    await expect(again).to_be_hidden()
+    await page.route("**/i/assets/*.js", lambda route: route.abort())  # lost, blocked, or swapped on the way
+    await page.goto(url(served, invoice))
+    await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"})
+    await again.click()
+    await expect(page.locator("h1")).to_have_text("Paid")
+    faults.seen.clear()
 
 
 async def test_languages_follow_the_browser_and_arabic_runs_from_the_right(served: Served, open_page: OpenPage) -> None:

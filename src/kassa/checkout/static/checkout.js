@@ -40,10 +40,10 @@
       if (!document.execCommand("copy")) return;
     }
     if ("copied" in button.dataset) return;
-    const before = [...button.childNodes];
+    const before = [...button.childNodes], aloud = main.querySelector("p[data-copied]");
     button.dataset.copied = "";
-    button.replaceChildren(words.copied);
-    setTimeout(() => { delete button.dataset.copied; button.replaceChildren(...before); }, 2000);
+    for (const shown of [button, aloud]) shown.replaceChildren(words.copied);
+    setTimeout(() => { delete button.dataset.copied; button.replaceChildren(...before); aloud.replaceChildren(); }, 2000);
   };
 
   // The server's time, carried on by a clock that nobody can set: a payer's own may be minutes off. An answer was written
@@ -86,6 +86,7 @@
   // ---- asking the page again: its words are made in one place, the server
 
   const parts = (root) => root.querySelectorAll("[data-part]");
+  main.querySelector("[data-again]")?.remove(); // this script looks
   for (const part of parts(main)) served.set(part.dataset.part, part.cloneNode(true));
 
   const draw = (fresh) => {

@@ -6,6 +6,11 @@
   const pace = () => (main.dataset.waiting === "1" ? 10000 : 60000);
   let served = main.cloneNode(true), timer = 0, loading = false;
 
+  const dress = () => {
+    for (const link of main.querySelectorAll("[data-again]")) link.hidden = true; // this script looks
+    window.kassaLive.localTimes(main);
+  };
+
   const draw = (fresh) => {
     const newer = fresh?.querySelector("main[data-waiting]");
     if (!newer) return false;
@@ -13,7 +18,7 @@
     window.kassaLive.patch(main, served, newer);
     served = newer;
     document.title = fresh.title;
-    window.kassaLive.localTimes(main);
+    dress();
     // What was being used is gone: its user goes on where it is said why.
     if (focused && !focused.isConnected) main.querySelector("[data-state]").focus({ preventScroll: true });
     return true;
@@ -43,6 +48,6 @@
   document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
   window.addEventListener("pageshow", (event) => { if (event.persisted) ask(); });
   window.addEventListener("online", ask);
-  window.kassaLive.localTimes(main);
+  dress();
   next();
 })();
