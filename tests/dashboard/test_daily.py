@@ -15,7 +15,7 @@ from tests.house import BITCOIN
 def fault_at(text: str, field: str) -> str:
     """Return what a page says at a field that is marked as wrong for every reader; empty where it is not."""
     said = re.search(rf'<p class="fault" id="e-{field}">([^<]*)</p>', text)
-    marked = re.search(rf'<(input|textarea)[^>]*name="{field}"[^>]*aria-invalid="true"[^>]*e-{field}"', text)
+    marked = re.search(rf'<(input|select|textarea)[^>]*name="{field}"[^>]*aria-invalid="true"[^>]*e-{field}"', text)
     grouped = re.search(rf'<fieldset aria-describedby="e-{field}">', text)
     return said[1] if said and (marked or grouped) else ""
 
@@ -83,6 +83,8 @@ async def test_what_is_wrong_in_a_list_is_said_at_its_field(premises: Premises) 
     seen = await owner.submit("/settings", frame_ancestors="https://a.example http:/b", tolerance_percent="x")
     assert seen.status == 422
     assert fault_at(seen.text, "frame_ancestors") or fault_at(seen.text, "tolerance_percent")
+    seen = await owner.open(premises.at("payments?status=odd"))
+    assert fault_at(seen.text, "status")
 
 
 @pytest.mark.parametrize(
