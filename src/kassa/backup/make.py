@@ -98,7 +98,7 @@ def _remove_left(folder: Path) -> list[str]:
     """Remove what backups that were killed left of theirs; one that is being written is held locked."""
     removed = []
     for name in unfinished(path.name for path in folder.iterdir()):
-        with suppress(OSError), (folder / name).open("rb") as file:  # held, gone by now, or somebody else's
+        with suppress(OSError), (folder / name).open("r+b") as file:  # held, gone by now, or somebody else's
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             (folder / name).unlink()
             removed.append(name)
@@ -181,7 +181,8 @@ def _write(
 def _held(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that did not exist, for its owner alone, and hold it locked."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(OSError):  # some shares cannot lock; what a killed backup leaves there stays, for nobody can tell
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield file
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from kassa.core.errors import SettingsError
 
 # Quoted parts stand at the front, one after the other; what follows them, or stands alone, runs to the end of the line.
+# Nothing that was read is given up again (possessive), for a line of blanks must not be read in a thousand ways.
 _ASSIGNED = re.compile(
-    r"""^(?![ \t\r]*[#;])[ \t\r]*(?P<name>[^=\n]*?)[ \t\r]*=
-        (?P<quoted>(?:[ \t\r]*(?:'[^']*'|"(?:[^"\\]|\\.)*"))*)
-        [ \t\r]*(?P<plain>(?:[^\n\\]|\\.|\\\Z)*)$""",
+    r"""^(?![ \t\r]*+[#;])(?P<name>[^=\n]*+)=
+        (?P<quoted>(?:[ \t\r]*+(?:'[^']*'|"(?:[^"\\]|\\.)*+"))*+)
+        [ \t\r]*+(?P<plain>(?:[^\n\\]|\\.|\\\Z)*+)$""",
     re.MULTILINE | re.DOTALL | re.VERBOSE,
 )
 _QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)\"""", re.DOTALL)
@@ -28,7 +29,8 @@ def read_env_file(path: Path) -> dict[str, str]:
             f"{path} cannot be read: {reason}; it is the file of variables that the units name, which the user of the"
             " service must be able to read (root:kassa, mode 0640)"
         ) from fault
-    return {found["name"]: _value(found["quoted"], found["plain"]) for found in _ASSIGNED.finditer(text)}
+    named = [(found["name"].strip(" \t\r"), found) for found in _ASSIGNED.finditer(text)]
+    return {name: _value(found["quoted"], found["plain"]) for name, found in named if name}
 
 
 def _value(quoted: str, plain: str) -> str:
