@@ -56,6 +56,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(3 * 3600), append=False)
 
 
+def pytest_collection_finish() -> None:
+    """Nest no deeper than the program does: a library of the tests raises the limit beyond what the stack holds."""
+    sys.setrecursionlimit(1_000)
+
+
 ROOT = Path(__file__).parent.parent
 _OURS = f"{os.getuid()}-{crc32(str(ROOT).encode()):08x}"
 
