@@ -130,7 +130,11 @@ def test_what_becomes_of_too_little_is_what_the_policy_says() -> None:
 def test_what_came_late_is_said_to_be_credited_where_it_is() -> None:
     late = {"status": "expired", "amount_paid": "50.00", "flags": ["late"], "is_credited": True}
     assert said(Policy(short=Short.CREDIT), **late).texts == ("It is kept as credit in your account with the shop.",)
-    assert "The shop knows of it and decides" in said(**late | {"is_credited": False}).texts[0]
+    late["is_credited"] = False
+    assert "The shop knows of it and decides" in said(**late).texts[0]
+    awaited = said(Policy(short=Short.CREDIT, late_grace_seconds=600), moment=901, **late)
+    assert awaited.texts == ("It is kept as credit in your account with the shop.",)
+    assert "decides" in said(Policy(short=Short.CREDIT), is_final=True, **late).texts[0]
 
 
 @pytest.mark.parametrize("short", list(Short))
@@ -138,8 +142,9 @@ def test_a_part_has_no_fate_while_the_rest_may_still_be_accepted(short: Short) -
     policy, part = Policy(short=short, late_grace_seconds=600), {"status": "expired", "amount_paid": "10.00"}
     *arrived, fate = said(policy, moment=901, **part).texts
     assert (len(arrived), "may still be accepted" in fate) == (2, True)
-    over = said(policy, moment=1_501, is_final=True, **part)
-    assert over.texts == said(Policy(short=short), **part).texts
+    for is_final in (False, True):  # a part may be confirming for long after
+        over = said(policy, moment=1_501, is_final=is_final, **part)
+        assert over.texts == said(Policy(short=short), **part).texts
 
 
 def test_a_grace_time_is_told_while_it_runs() -> None:
@@ -147,8 +152,9 @@ def test_a_grace_time_is_told_while_it_runs() -> None:
     until = language("en").time(graceful.expires_at + timedelta(seconds=600))
     running = state(INVOICE | {"status": "expired"}, graceful, at(901), language("en"))
     assert f"before {until} may still be accepted" in running.texts[-1]
-    over = state(INVOICE | {"status": "expired", "is_final": True}, graceful, at(901), language("en"))
-    assert "the shop decides" in over.texts[-1]
+    for moment, is_final in ((901, True), (1_501, False)):
+        over = state(INVOICE | {"status": "expired", "is_final": is_final}, graceful, at(moment), language("en"))
+        assert "the shop decides" in over.texts[-1]
 
 
 def test_the_payment_that_is_least_far_is_what_is_waited_for() -> None:

@@ -51,7 +51,7 @@ def state(invoice: Json, terms: Terms, now: datetime, said: Language) -> State:
             texts = (text, *_excess(invoice, terms, said))
             return State(said.say("Paid"), texts, "good", False, not invoice["is_final"])
         case "expired":
-            return _expired(invoice, terms, said)
+            return _expired(invoice, terms, now, said)
         case _:
             sent = said.say("What you have sent was recorded; please contact the shop.") if _is_paid(invoice) else ""
             texts = (said.say("Please do not pay it; ask the shop."), *filter(None, [sent]))
@@ -207,23 +207,26 @@ def _confirmations(progress: tuple[int, int], said: Language) -> str:
     return said.say("{n} of {m} confirmations", n=progress[0], m=progress[1])
 
 
-def _expired(invoice: Json, terms: Terms, said: Language) -> State:
+def _expired(invoice: Json, terms: Terms, now: datetime, said: Language) -> State:
     waiting = not invoice["is_final"]
-    if "late" in invoice["flags"] and invoice["is_credited"]:
+    graceful = waiting and terms.policy.late_grace_seconds > 0 and now <= terms.accepts_until
+    # What came late is credited when the grace time is over and the network is sure of it, not at once.
+    credited = invoice["is_credited"] or (waiting and terms.policy.short is Short.CREDIT)
+    if "late" in invoice["flags"] and credited:
         return State(said.say("Your payment came too late"), (_kept(said),), "bad", False, waiting)
     if "late" in invoice["flags"]:
         text = said.say("It came after the time was over. The shop knows of it and decides; please contact it.")
         return State(said.say("Your payment came too late"), (text,), "bad", False, waiting)
     if _is_paid(invoice):
         # Nothing is credited, and nobody decides, while the rest may still be accepted.
-        fate = _sent(terms, said) if waiting and terms.policy.late_grace_seconds > 0 else _shortage(terms, said)
+        fate = _sent(terms, said) if graceful else _shortage(terms, said)
         texts = (*_arrived(invoice, said), fate)
         return State(said.say("Not fully paid in time"), texts, "bad", False, waiting)
     texts = (
         said.say("Please do not pay any more; ask the shop for a new invoice."),
-        said.say("If you have sent something already, it is not lost: it is recorded, and the shop decides.")
-        if terms.policy.late_grace_seconds == 0 or not waiting
-        else _sent(terms, said),
+        _sent(terms, said)
+        if graceful
+        else said.say("If you have sent something already, it is not lost: it is recorded, and the shop decides."),
     )
     return State(said.say("The time is over"), texts, "bad", False, waiting)
 
