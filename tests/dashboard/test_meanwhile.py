@@ -87,6 +87,12 @@ async def test_a_fault_in_the_form_hides_no_change_of_somebody_else(premises: Pr
     assert (seen.status, "is &#34;Hats&#34; by now" in fault_at(seen.text, "name")) == (409, True)
 
 
+async def test_of_a_page_that_does_not_say_what_it_was_no_logo_is_said_to_have_changed(premises: Premises) -> None:
+    owner = await two(premises, name="Hats")
+    seen = await owner.submit("/settings", was="", spread_percent="1")
+    assert (seen.status, 'id="e-logo"' in seen.text) == (409, False)
+
+
 async def test_a_logo_that_was_chosen_is_kept_where_another_came_meanwhile(premises: Premises) -> None:
     logo = b64encode(png(4, 3)).decode()
     owner = await two(premises, logo=logo)

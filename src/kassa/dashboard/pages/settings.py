@@ -59,7 +59,7 @@ async def _changed_meanwhile(visit: Visit) -> Screen:
     form, store = visit.form, await visit.ask("get_store")
     was, now = _read(form.get("was")), stands(store)
     values, said = merged(was, {name: text for name, text in form.values.items() if name != "logo"}, now)
-    if was.get("logo") != now["logo"]:
+    if "logo" in was and was["logo"] != now["logo"]:  # a page of a former version does not know what it was
         chose = form.get("logo") or form.get("no_logo")
         said["logo"] = "was changed meanwhile" + ("; what you chose would replace it" if chose else "")
     visit.form = Form(values)
