@@ -546,7 +546,7 @@ async def test_a_page_that_nobody_answers_says_since_when_it_is_not_up_to_date(
     await expect(away).to_be_hidden()  # one that was missed is no outage
     await page.clock.fast_forward(16_000)
     await expect(away).to_have_text(
-        re.compile(r"Not up to date since \d{4}-\d\d-\d\d \d\d:\d\d: Kassa cannot be reached\.")
+        re.compile(r"Not up to date since \d{4}-\d\d-\d\d \d\d:\d\d: Kassa does not answer as it should\.")
     )
     await expect(away).to_be_in_viewport()
     assert await page.evaluate("document.querySelector('main').innerText") == shown
