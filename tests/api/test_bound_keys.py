@@ -176,7 +176,8 @@ async def test_e9_a_key_that_is_bound_while_a_body_comes_does_nothing_by_it(behi
             for more in ({}, {"idempotency-key": one.name}):
                 slow[one.name, len(more)] = await Slow.begin(behind.port, one.method, path, key | more, body)
     await bind(behind, key_id, HERE)
-    answered = {name: (await each.end(pieces=2))[0] for name, each in slow.items()}
+    ended = await asyncio.gather(*(each.end(pieces=2) for each in slow.values()))
+    answered = dict(zip(slow, (status for status, *_ in ended), strict=True))
     assert answered == dict.fromkeys(slow, 403)
     assert await behind.house.database.pool.fetchval("select count(*) from invoices") == int(warm)
 

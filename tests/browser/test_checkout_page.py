@@ -292,7 +292,7 @@ async def test_a_stream_that_was_forgotten_on_the_way_is_followed_anew(
         await page.clock.install()
         await opened(page, f"http://127.0.0.1:{wire.port}/i/{invoice['id']}")
         wire.forget()
-        async with page.expect_response(lambda answer: answer.url.endswith("/stream") and answer.ok):
+        async with page.expect_response(lambda answer: answer.url.endswith("/stream") and answer.ok, timeout=60_000):
             if found == "by its silence":
                 await page.clock.fast_forward(41_000)
             else:

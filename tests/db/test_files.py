@@ -63,7 +63,10 @@ async def test_whoever_writes_to_the_database_can_have_nothing_served(database: 
     assert await found(database, STYLE, SCRIPT, evil) == [True, True, False]
 
 
-async def test_what_is_no_name_of_ours_and_what_was_just_missed_is_not_asked_for_again(own: Database) -> None:
+async def test_what_is_no_name_of_ours_and_what_was_just_missed_is_not_asked_for_again(
+    own: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelves, "REMEMBERED_SECONDS", 600)
     shelf = Shelf(own, SEAL)
     assert await shelf.find(STYLE.name) is None
     await own.close()
