@@ -58,14 +58,17 @@ async def test_a_page_of_one_version_finds_its_files_at_a_process_of_another(
     bitcoind: DevNode, database_url: str, tmp_path: Path
 ) -> None:
     async with installed(tmp_path / "kassa", bitcoind, database_url) as program, aiohttp.ClientSession() as session:
+        await program.start("watch")  # an invoice needs a network that is followed
         await start(program, "first", program.port)
+        await program.ready()
         await program.open_store()
         status, told = await program.call("PATCH", "/v1/store", {"version": 1, "colour": "#ff6600"})
         assert status == 200, told
         link = {"title": "Two coffees", "amount": "50.00", "currency": "EUR"}
         status, made = await program.call("POST", "/v1/payment-links", link)
         assert status == 201, made
-        pages = (*PAGES, f"/l/{made['id']}")
+        invoice = await program.invoice()
+        pages = (*PAGES, f"/l/{made['id']}", f"/i/{invoice['id']}")
         await program.stop("first")  # the next one knows the colour as it starts
         await start(program, "old", program.port)
         port = free_port()
@@ -73,7 +76,7 @@ async def test_a_page_of_one_version_finds_its_files_at_a_process_of_another(
 
         old, new = f"http://127.0.0.1:{program.port}", f"http://127.0.0.1:{port}"
         of_old, of_new = await files_of(session, old, pages), await files_of(session, new, pages)
-        assert len(of_old) == len(of_new) == 7  # style, icon, script of each part, and the store's colour
+        assert len(of_old) == len(of_new) == 8  # style, icon, scripts of each part, and the store's colour
         assert not of_old & of_new
         for mine, theirs, files in ((old, new, of_old), (new, old, of_new)):
             for file in files:
