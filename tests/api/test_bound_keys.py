@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import kassa.alerts.record_store as records
+import kassa.audit.store as audit
 from kassa import flow
 from kassa.api.auth import Uses, authenticate
 from kassa.api.routes import ENDPOINTS
@@ -235,6 +237,21 @@ async def test_e9_what_a_key_is_bound_to_and_where_it_was_refused_is_in_the_audi
     seen = "select count(*) = 1 from acts where kind = 'api_key.refused'"
     await until(lambda: behind.house.database.pool.fetchval(seen))
     assert [act[:4] for act in await acts(behind, "api_key.refused")] == [(key_id, THERE, *key)]
+
+
+@pytest.mark.parametrize("kind", ["api_key.created", "api_key.changed"])
+async def test_e9_an_act_whose_networks_are_no_list_hides_no_key(behind: Served, kind: str) -> None:
+    house = behind.house
+    recorded, _ = await make(behind)
+    forged, _ = await make(behind, HERE)
+    async with house.database.transaction() as tx:
+        now, store_id = house.clock.now(), behind.store.id
+        await audit.record(tx, OPERATOR, kind, forged, now, store_id=store_id, after={"allowed_from": 1})
+        if kind == "api_key.changed":
+            await tx.execute("update api_keys set allowed_from = '{}' where id = $1", forged)
+    found = {each.id for each in await house.database.run(records.unrecorded)}
+    assert forged in found
+    assert recorded not in found
 
 
 async def test_e9_a_refused_key_is_told_of_once_an_hour(behind: Served) -> None:

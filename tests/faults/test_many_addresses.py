@@ -145,3 +145,27 @@ async def test_e28_an_address_and_terms_that_are_wrong_are_two_alerts_of_a_store
         f"{served.store.id}/{BITCOIN}": {"count": 1, "newest": [one["id"]]},
         served.store.id: {"count": 1, "newest": [two["id"]]},
     }
+
+
+async def test_e28_a_right_address_beside_another_stores_wrong_one_does_not_end_an_alert(served: Served) -> None:
+    house = served.house
+    async with house.database.transaction() as tx:
+        store = await add_store(tx, house)
+    async with serve(house, store, handlers(house)) as other:
+        mine = [await served.all.invoice() for _ in range(3)]
+        theirs = await other.all.invoice()
+        await swap(served, [mine[0], theirs])
+        for seconds, each in enumerate([*mine, theirs]):
+            await house.database.pool.execute(
+                "update invoices set deadline = deadline + make_interval(secs => $2) where id = $1", each["id"], seconds
+            )
+
+        await look(served, page=2)  # mine that is wrong and one that is right; another that is right and theirs
+        await look(served, page=2)
+        assert (await alert(served))["over_at"] is None
+        assert (await alert(other))["over_at"] is None
+        await close(served)
+        await look(served, page=2)
+        await look(served, page=2)
+
+        assert (await served.all.get("/v1/alerts?status=open")).json["data"] == []

@@ -14,9 +14,11 @@ select found.what, found.id, found.store_id from (
             case when json_typeof(a.after::json -> 'scopes') = 'array' then a.after::json -> 'scopes' end) scope
             where a.store_id = k.store_id and a.subject = k.id and a.kind = 'api_key.created')
         || coalesce((select string_agg(' from ' || network, '' order by network) from json_array_elements_text(coalesce(
-            (select a.after::json -> 'allowed_from' from acts a where a.store_id = k.store_id and a.subject = k.id
+            (select case when json_typeof(a.after::json -> 'allowed_from') = 'array'
+                then a.after::json -> 'allowed_from' end from acts a where a.store_id = k.store_id and a.subject = k.id
                 and a.kind = 'api_key.changed' order by a.number desc limit 1),
-            (select a.after::json -> 'allowed_from' from acts a where a.store_id = k.store_id and a.subject = k.id
+            (select case when json_typeof(a.after::json -> 'allowed_from') = 'array'
+                then a.after::json -> 'allowed_from' end from acts a where a.store_id = k.store_id and a.subject = k.id
                 and a.kind = 'api_key.created' order by a.number desc limit 1))) network), '') as told
     from api_keys k where k.revoked_at is null
     union all

@@ -94,7 +94,7 @@ async def _keep(tx: Tx, house: House, wrong: Collection[Owned], right: Collectio
     await addresses.lock(tx, stores)
     await addresses.keep(tx, wrong, right, now)
     found = on_wrong_addresses(await addresses.count(tx, stores))
-    subjects = {wrong_subject(each.store_id, each.network) for each in [*wrong, *right]} | {
-        each.subject for each in found
-    }
+    # Of other stores nothing was counted: that they have nothing found does not say that all of theirs is right.
+    looked_at = {wrong_subject(each.store_id, each.network) for each in [*wrong, *right] if each.store_id in stores}
+    subjects = looked_at | {each.subject for each in found}
     await on_findings(tx, house, [Kind.ADDRESS_MISMATCH], found, now, among=sorted(subjects))
