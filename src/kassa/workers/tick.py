@@ -1,4 +1,4 @@
-"""The clock's gate: invoices and payment links whose deadline has passed, and what need no longer be kept."""
+"""The clock's gate: invoices and payment links whose deadline has passed, and what needs no longer be kept."""
 
 import asyncio
 from datetime import timedelta
