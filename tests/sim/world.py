@@ -211,7 +211,10 @@ class World:
         return derived.script
 
     async def assign(self, which: int, store: int, customer: str | None) -> None:
-        """Decide whose some money is that was sent to an address of nobody; another store's is out of reach."""
+        """Decide as the operator, for the stores share a wallet, whose money is that was sent to an address of nobody.
+
+        What another store has by now is out of reach.
+        """
         rows = await self.house.database.pool.fetch(
             "select id from payments where invoice_id is null and (store_id is null or assigned_to is not null)"
             " order by id"
@@ -221,7 +224,8 @@ class World:
         payment, now = rows[which % len(rows)]["id"], self.clock.now()
 
         async def work(tx: Tx) -> None:
-            await flow.assign_payment(tx, self.house, self.stores[store], payment, customer, Actor("sim"), now)
+            given = self.house, self.stores[store], payment, customer, Actor("sim"), now
+            await flow.assign_payment(tx, *given, as_operator=True)
 
         with suppress(NotFound):
             await self.house.database.run(work)
