@@ -183,7 +183,7 @@ async def _copy_assignments(house: House, fresh: House, tx: Tx) -> None:
         )
         if payment is not None:
             store = await stores.get_store(tx, store_id)
-            await flow.assign_payment(tx, fresh, store, payment, customer, Actor("rescan"), at)
+            await flow.assign_payment(tx, fresh, store, payment, customer, Actor("rescan"), at, as_operator=True)
 
 
 async def _copy_write_offs(house: House, fresh: House, tx: Tx) -> None:
