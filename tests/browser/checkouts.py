@@ -12,7 +12,8 @@ from playwright.async_api import Locator, Page, expect
 
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
-from kassa.invoices.seal_store import seal_all_anew
+from kassa.invoices.rules import sealed_text
+from kassa.invoices.store import load
 from kassa.wallets.seal import read_or_make
 from tests.e2e.program import Json, Program, installed
 from tests.house import BITCOIN, XPUB
@@ -71,17 +72,20 @@ async def ends_soon(kassa: Program, database_url: str, invoice: Json, seconds: f
 
     Just before a whole second: the node dates what it sees in whole seconds, rounded down.
     """
+    seal, _ = await read_or_make(kassa.folder / "data", None)
     connection = await asyncpg.connect(database_url)
     try:
-        await connection.execute(
-            "update invoices set expires_at = ending.at, deadline = ending.at from (select date_trunc('second', now()"
-            " + make_interval(secs => $2)) - interval '1 millisecond' as at) as ending where id = $1",
-            invoice["id"],
-            seconds,
-        )
-        # What was changed would not be shown: it is sealed.
-        seal, _ = await read_or_make(kassa.folder / "data", None)
-        await seal_all_anew(connection, None, seal)
+        # A page that asked between the change and its seal would be told that the invoice cannot be shown.
+        async with connection.transaction():
+            await connection.execute(
+                "update invoices set expires_at = ending.at, deadline = ending.at from (select date_trunc('second',"
+                " now() + make_interval(secs => $2)) - interval '1 millisecond' as at) as ending where id = $1",
+                invoice["id"],
+                seconds,
+            )
+            ((terms, _),) = await load(connection, [invoice["id"]])
+            made = seal.of_terms(sealed_text(terms))
+            await connection.execute("update invoices set seal = $2 where id = $1", terms.id, made)
     finally:
         await connection.close()
 
