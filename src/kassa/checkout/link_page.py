@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from kassa.checkout import assets
-from kassa.checkout.languages import SPOKEN, Language, language
-from kassa.checkout.page import TEMPLATES, layout
+from kassa.checkout.languages import Language
+from kassa.checkout.page import TEMPLATES, languages, layout
 from kassa.checkout.words import shop, state
 from kassa.flow import LinkView, PayerView
 from kassa.links.proof import Challenge
@@ -108,7 +108,7 @@ def link_page(view: LinkView, filled: Filled, mine: PayerView | None = None) -> 
         script=assets.link_script(),
         until=None if view.expires_at is None else said.time(view.expires_at),
         shop=shop(link["redirect_url"], branding, link["url"]),
-        languages=[(one.code, one.name, "?" + urlencode({"lang": one.code})) for one in map(language, SPOKEN)],
+        languages=languages(said, "?"),
     ).encode()
 
 

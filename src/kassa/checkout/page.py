@@ -31,11 +31,12 @@ _ENDS = 2  # groups at each end of it, which people compare
 
 TEMPLATES = Environment(
     loader=PackageLoader("kassa.checkout"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-    lstrip_blocks=True,
+    lstrip_blocks=True, auto_reload=False,
 )  # fmt: skip
 _AMOUNT = Markup('<bdi dir="ltr">{}</bdi>')
 _INVOICE = TEMPLATES.get_template("invoice.html")
 _NOTICE = TEMPLATES.get_template("notice.html")
+_LANGUAGES = TEMPLATES.get_template("languages.html")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
         again=wish.url() if chosen is None else wish.url(asset=chosen["asset"]),
         script=assets.script(),
         script_words=_script_words(said),
-        languages=_languages(wish),
+        languages=languages(said, wish.url(lang=None)),
     ).encode()
 
 
@@ -123,6 +124,17 @@ def layout(said: Language, colour: str | None) -> dict[str, Any]:
     """Return what every page is laid out with."""
     styles = [assets.stylesheet(), *([] if colour is None else [assets.own_colour(colour)])]
     return {"said": said, "say": said.say, "styles": styles, "icon": assets.icon()}
+
+
+@lru_cache(maxsize=100)
+def languages(said: Language, kept: str) -> Markup:
+    """Draw the choice of a language, in `said`. `kept` is the query ("?" or longer) that each of its links extends.
+
+    The last ones are kept: it is half of all that a page escapes.
+    """
+    more = kept if kept == "?" else f"{kept}&"
+    spoken = [(one.code, one.name, f"{more}lang={one.code}") for one in map(language, SPOKEN)]
+    return Markup(_LANGUAGES.render(said=said, say=said.say, spoken=spoken))  # noqa: S704  autoescaped
 
 
 def notice_page(title: str, text: str, said: Language, number: str = "") -> bytes:
@@ -209,15 +221,6 @@ def _rest(invoice: Mapping[str, Any], seen: Sequence[Mapping[str, Any]], said: L
 def _spend(spend: Mapping[str, Any], said: Language) -> dict[str, Any]:
     words = said.say("paid from your credit")
     return {"amount": trimmed(spend["amount"]), "symbol": spend["asset"].partition("@")[0], "words": words}
-
-
-def _languages(wish: Wish) -> list[tuple[str, str, str]]:
-    """Return the code and name of each language, and the query that speaks it."""
-    kept = wish.url(lang=None)
-    return [
-        (one.code, one.name, f"{kept}&lang={one.code}" if len(kept) > 1 else f"?lang={one.code}")
-        for one in map(language, SPOKEN)
-    ]
 
 
 @lru_cache(maxsize=500)
