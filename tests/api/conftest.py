@@ -41,7 +41,7 @@ async def house(database: Database, tmp_path: Path) -> AsyncIterator[House]:
 
 @pytest.fixture
 async def served(house: House) -> AsyncIterator[Served]:
-    """The house, served, with a store and a key for everything in it."""
+    """The house, served with its checkout, with a store and a key for everything in it."""
     async with house.database.transaction() as tx:
         store = await add_store(tx, house)
     async with serve(house, store, handlers(house)) as running:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from html import unescape
@@ -27,15 +26,6 @@ from tests.house import BITCOIN, SetClock, add_store
 BTC = f"BTC@{BITCOIN}"
 LINK = {"title": "Two coffees", "amount": "9.90"}
 SLOW_FORM = "content-type: application/x-www-form-urlencoded\r\ncontent-length: 90\r\n\r\ntoken="
-
-
-@pytest.fixture
-async def served(house: House) -> AsyncIterator[Served]:
-    """The house served with its checkout."""
-    async with house.database.transaction() as tx:
-        store = await add_store(tx, house)
-    async with serve(house, store, handlers(house)) as running:
-        yield running
 
 
 async def make(served: Served, **more: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,23 +24,15 @@ from kassa.main import former_chains, open_house
 from kassa.settings import Settings
 from kassa.wallets import seal_store as seals
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
+from tests.api.conftest import served as served  # noqa: PLC0414  # a fixture
 from tests.api.served import Caller, Served, serve
-from tests.house import BITCOIN, add_store
+from tests.house import BITCOIN
 
 ATTACKER = "bcrt1qattacker"
 # The account key of BIP 32's second test vector.
 THIEF = (
     "tpubD6NzVbkrYhZ4XgiXtGrdW5XDAPFCL9h7we1vwNCpn8tGbBcgfVYjXyhWo4E1xkh56hjod1RhGjxbaTLV3X4FyWuejifB9jusQ46QzG87VKp"
 )
-
-
-@pytest.fixture
-async def served(house: House) -> AsyncIterator[Served]:
-    """The house served with its checkout."""
-    async with house.database.transaction() as tx:
-        store = await add_store(tx, house)
-    async with serve(house, store, handlers(house)) as running:
-        yield running
 
 
 async def swap(served: Served, invoice: Any) -> None:

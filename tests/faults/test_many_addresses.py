@@ -1,29 +1,18 @@
 """E28: a database in which a great many addresses are wrong at once, by an intruder or by a restore that went wrong."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import Any
-
-import pytest
 
 from kassa import flow
 from kassa.alerts.address_store import NAMED
 from kassa.checkout.pages import handlers
-from kassa.house import House
 from kassa.invoices.deadline_store import FIRST_TURN, Turn
 from kassa.metrics import store as metrics
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
+from tests.api.conftest import served as served  # noqa: PLC0414  # a fixture
 from tests.api.served import Served, serve
 from tests.house import BITCOIN, add_store
-
-
-@pytest.fixture
-async def served(house: House) -> AsyncIterator[Served]:
-    """The house served with its checkout."""
-    async with house.database.transaction() as tx:
-        store = await add_store(tx, house)
-    async with serve(house, store, handlers(house)) as running:
-        yield running
 
 
 async def swap(served: Served, invoices: Iterable[Any]) -> None:
