@@ -147,4 +147,4 @@ async def test_kept_answers_are_forgotten_only_when_old(served: Served) -> None:
     await served.all.post("/v1/invoices", ORDER, headers=KEY)
 
     async with served.house.database.transaction() as tx:
-        assert await stores.forget_answers(tx, served.house.clock.now()) == 0
+        assert await stores.forget_answers(tx, served.house.clock.now(), 100) == 0

@@ -140,7 +140,7 @@ async def test_a_passkey_is_asked_for_in_the_browser_of_a_session_that_died_over
 async def test_sessions_that_died_of_idleness_are_forgotten(premises: Premises) -> None:
     await premises.member(Role.OWNER)
     premises.clock.move(13 * 3600)
-    await premises.house.database.run(lambda tx: sessions.forget(tx, premises.clock.now()))
+    await premises.house.database.run(lambda tx: sessions.forget(tx, premises.clock.now(), 2))
     assert await premises.house.database.pool.fetchval("select count(*) from sessions") == 0
 
 

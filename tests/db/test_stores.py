@@ -201,6 +201,6 @@ async def test_old_answers_are_forgotten(database: Database) -> None:
         await stores.remember(tx, [stores.Kept(made.id, "old", ANSWER, NOW - timedelta(days=3))])
         await stores.remember(tx, [stores.Kept(made.id, "new", ANSWER, NOW)])
 
-        assert await stores.forget_answers(tx, NOW - timedelta(days=2)) == 1
+        assert await stores.forget_answers(tx, NOW - timedelta(days=2), 2) == 1
 
     assert await stores.recall(database.pool, [(made.id, "new")]) == [ANSWER]

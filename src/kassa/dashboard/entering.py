@@ -32,6 +32,8 @@ _ALARM_AFTER = timedelta(minutes=1)
 """Who must wait longer than this tried far more often than one mistypes."""
 REFUSAL_SECONDS = 0.25
 """Refused sign-ins are answered after this time or a multiple of it."""
+_FORGOTTEN_AT_ONCE = 100
+"""Sessions that are over, deleted by whoever begins one: more than are begun, and few enough to wait for."""
 _WRONG = "E-mail or password is wrong"
 _UNFINISHED = (
     "The second step was not set up. Go on in the browser in which you opened your link,"
@@ -117,7 +119,8 @@ async def ask_passkey(house: House, browser: Browser, session: Session | None, s
         challenge, options = proofs.authentication(site, known)
         if session is None or session.stage is Stage.PASSKEY:
             await sessions.end_dead(tx, browser.token, now)
-            await sessions.forget(tx, now)  # nobody needs to be known to get here, so nothing may pile up
+            # Nobody needs to be known to get here, so nothing may pile up.
+            await sessions.forget(tx, now, _FORGOTTEN_AT_ONCE)
             await sessions.begin(tx, browser.token, Stage.PASSKEY, None, browser.seen, now, challenge=challenge)
         else:
             await sessions.ask(tx, session.id, challenge, now)
@@ -278,7 +281,7 @@ async def enter(tx: Tx, browser: Browser, person: Person, now: datetime) -> str:
     """Open a session for somebody who proved who they are; return its token."""
     tries = tries_of(browser, person.email)
     missed = await sessions.right(tx, tries)
-    await sessions.forget(tx, now)
+    await sessions.forget(tx, now, _FORGOTTEN_AT_ONCE)
     await people.note_entered(tx, person.id, now)
     if "address" in tries:  # else the place may be everybody's
         await sessions.note_place(tx, tries["place"], now)

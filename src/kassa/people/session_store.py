@@ -143,13 +143,29 @@ async def sessions(tx: Tx, person: Person, now: datetime) -> list[Session]:
     return [_session(row, person) for row in rows]
 
 
-async def forget(tx: Tx, now: datetime) -> None:
-    """Delete sessions that are over, and tries so old that they play no part."""
-    await tx.execute(
-        "delete from sessions where expires_at < $1 or (stage = 'open' and last_seen_at < $2)", now, now - IDLE
+async def forget(tx: Tx, now: datetime, limit: int) -> int:
+    """Delete sessions that are over, and tries so old that they play no part: up to `limit` of each sort.
+
+    Return how many of the sort of which there were most: with fewer than `limit` nothing is left.
+    """
+    over = "expires_at < $1 or (stage = 'open' and last_seen_at < $2)"
+    return max(
+        [
+            await _delete(tx, "sessions", "id", over, limit, now, now - IDLE),
+            await _delete(tx, "sign_in_tries", "subject", "last_at < $1", limit, now - FORGOTTEN),
+            await _delete(tx, "sign_in_places", "place", "last_at < $1", limit, now - KNOWN),
+        ]
     )
-    await tx.execute("delete from sign_in_tries where last_at < $1", now - FORGOTTEN)
-    await tx.execute("delete from sign_in_places where last_at < $1", now - KNOWN)
+
+
+async def _delete(tx: Tx, table: str, key: str, old: str, limit: int, *times: datetime) -> int:
+    # Locked as they are found: a row that somebody uses at this moment is not old.
+    done: str = await tx.execute(
+        f"""delete from {table} where {key} in (
+                select {key} from {table} where {old} limit {limit} for update skip locked)""",
+        *times,
+    )
+    return int(done.removeprefix("DELETE "))
 
 
 # ---------------------------------------------------------------- tries

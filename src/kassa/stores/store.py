@@ -390,9 +390,15 @@ async def remember(tx: Tx, answers: Sequence[Kept]) -> None:
         raise Conflict(ANSWERED, code="idempotency_in_progress")
 
 
-async def forget_answers(tx: Tx, before: datetime) -> int:
-    """Delete answers that were kept since before a moment; return how many."""
-    done: str = await tx.execute("delete from idempotency_keys where created_at < $1", before)
+async def forget_answers(tx: Tx, before: datetime, limit: int) -> int:
+    """Delete up to `limit` answers that were kept since before a moment; return how many."""
+    done: str = await tx.execute(
+        """delete from idempotency_keys where (store_id, key) in (
+               select store_id, key from idempotency_keys where created_at < $1 order by created_at limit $2
+               for update skip locked)""",
+        before,
+        limit,
+    )
     return int(done.removeprefix("DELETE "))
 
 
