@@ -1,13 +1,17 @@
 """What people do in the dashboard on a usual day, and the slips that they make."""
 
+import json
 import re
 
 import pytest
 
 import kassa.wallets.store as wallets
+from kassa import flow
+from kassa.core.ids import InvoiceId
 from kassa.dashboard.pages import ACTIONS
+from kassa.payments.model import Touched
 from kassa.people.model import Role
-from tests.dashboard.furnished import furnish
+from tests.dashboard.furnished import Ids, furnish
 from tests.dashboard.visitor import Premises
 from tests.house import BITCOIN
 
@@ -196,3 +200,39 @@ async def test_a_customer_is_named_by_reference_whatever_others_are_called(premi
         await owner.open(premises.at("invoices/new"))
         seen = await owner.submit("invoices/new", amount="5", customer=typed)
         assert fault_at(seen.text, "customer") == "is no customer&#39;s id or reference", typed
+
+
+@pytest.mark.parametrize(
+    ("final", "said"),
+    [
+        (99, "needs 2, has 21; not final yet"),
+        (100, "confirmed, final: needs 2, has 21"),
+        (None, "confirmed: needs 2, has 21"),
+    ],
+)
+async def test_a_payment_with_more_confirmations_than_it_needs_is_said_to_have_them(
+    premises: Premises, final: int | None, said: str
+) -> None:
+    owner = await premises.member(Role.OWNER)
+    pool = premises.house.database.pool
+    ids = await furnish(premises, await pool.fetchval("select id from people"))
+    await settle(premises, ids, final)
+
+    for path in (f"payments/{ids['pay']}", "payments", f"invoices/{ids['inv']}"):
+        page = await owner.open(premises.at(path))
+        assert said in page.words, path
+        assert "21 of 2" not in page.words
+
+
+async def settle(premises: Premises, ids: Ids, final: int | None) -> None:
+    """Let the payment, in block 100, need two confirmations; and finality, where the network calls a block final."""
+    house = premises.house
+    pool = house.database.pool
+    tiers = json.dumps([[None, 2]] if final is None else [[None, 2, True]])
+    await pool.execute("update payment_options set confirmations = $2 where invoice_id = $1", ids["inv"], tiers)
+    await pool.execute(
+        "update payments set store_id = $2, invoice_id = $3 where id = $1", ids["pay"], premises.store.id, ids["inv"]
+    )
+    await pool.execute("update networks set final_height = $1", final)
+    async with house.database.transaction() as tx:
+        await flow.reassess(tx, house, Touched(frozenset([InvoiceId(ids["inv"])])), house.clock.now())

@@ -6,7 +6,7 @@ import pytest
 
 from kassa.dashboard.chart import HEIGHT, Bar, bars
 from kassa.dashboard.render import grouped, sentence
-from kassa.dashboard.words import RIGHTS
+from kassa.dashboard.words import RIGHTS, depth
 from kassa.people.rules import ROLES_WITH
 
 
@@ -27,6 +27,34 @@ def test_a_name_of_programs_becomes_a_sentence() -> None:
 
 def test_every_right_is_said_in_words() -> None:
     assert set(RIGHTS) == set(ROLES_WITH)
+
+
+@pytest.mark.parametrize(
+    ("status", "there", "needed", "final", "said"),
+    [
+        ("detected", 0, 2, None, "0 of 2 confirmations"),
+        ("confirming", 1, 2, False, "1 of 2 confirmations; must also become final"),
+        ("settled", 2, 2, None, "confirmed: needs 2, has 2"),
+        ("settled", 42, 2, None, "confirmed: needs 2, has 42"),
+        ("settled", 42, 2, True, "confirmed, final: needs 2, has 42"),
+        ("settled", 0, 0, None, "needs 0, has 0"),
+        ("confirming", 42, 2, False, "needs 2, has 42; not final yet"),
+        ("confirming", 42, 2, True, "needs 2, has 42; held, see Alerts"),
+        ("confirming", 42, 2, None, "needs 2, has 42; held, see Alerts"),
+        ("reversed", 0, 2, False, "0 of 2 confirmations"),
+        ("dropped", 0, 0, None, "needs 0, has 0"),
+    ],
+)
+def test_what_a_payment_has_and_needs_is_said_as_it_is(
+    status: str, there: int, needed: int, final: bool | None, said: str
+) -> None:
+    payment = {"id": "pay_1", "status": status, "confirmations": there, "confirmations_required": needed}
+    assert depth(payment, {} if final is None else {"pay_1": final}) == said
+
+
+def test_of_a_moment_that_is_past_only_the_counts_are_said() -> None:
+    payment = {"id": "pay_1", "status": "confirming", "confirmations": 2, "confirmations_required": 2}
+    assert depth(payment) == "needs 2, has 2"
 
 
 def test_the_highest_bar_fills_the_chart_and_the_smallest_is_seen() -> None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from kassa.checkout.drawing import qr
 from kassa.core.clock import rfc3339
-from kassa.dashboard.words import DONE, PROVEN, RIGHTS, TONES, UNSAVED
+from kassa.dashboard.words import DONE, PROVEN, RIGHTS, TONES, UNSAVED, depth
 from kassa.files.model import File, make_file
 from kassa.invoices.overview_store import MOST
 
@@ -86,7 +86,7 @@ _ENVIRONMENT = Environment(
 )  # fmt: skip
 _ENVIRONMENT.filters |= {
     "moment": moment, "short": short, "tone": _tone, "tojson_text": _json_text, "grouped": grouped,
-    "sentence": sentence, "bounded": bounded, "lasting": lasting, "at": datetime.fromisoformat,
+    "sentence": sentence, "bounded": bounded, "lasting": lasting, "depth": depth, "at": datetime.fromisoformat,
     "qr": qr, "pair": lambda text: (text, text),
 }  # fmt: skip
 _ENVIRONMENT.globals |= {"style": STYLE, "script": SCRIPT, "icon": ICON, "with_query": _with, "right_words": RIGHTS}

@@ -1,4 +1,7 @@
-"""What is said after something was done, and what states are called."""
+"""What is said after something was done, what states are called, and how far a payment is."""
+
+from collections.abc import Mapping
+from typing import Any
 
 DONE = {
     "marked": "Your decision was written down.",
@@ -80,3 +83,24 @@ TONES = {
     "agrees": "good", "differs": "bad", "silent": "warn", "refused": "bad", "unknown": "plain",
     "critical": "bad", "warning": "warn", "info": "plain",
 }  # fmt: skip
+
+
+def depth(payment: Mapping[str, Any], finality: Mapping[str, bool] | None = None) -> str:  # JSON
+    """Say how many confirmations a payment has and needs, and what it waits for when it has enough.
+
+    `finality` says, by id, of payments that need it, whether they are final. Without it only the counts are told: those
+    of a moment that is past.
+    """
+    there, needed, status = payment["confirmations"], payment["confirmations_required"], payment["status"]
+    final = None if finality is None else finality.get(payment["id"])
+    waits = finality is not None and status in ("detected", "confirming")
+    if there < needed:
+        return f"{there} of {needed} confirmations" + (
+            "; must also become final" if waits and final is not None else ""
+        )
+    counts = f"needs {needed}, has {there}"
+    if status == "settled" and there:
+        return f"confirmed{', final' if final is not None else ''}: {counts}"  # else it would not have settled
+    if not waits:
+        return counts
+    return f"{counts}; {'not final yet' if final is False else 'held, see Alerts'}"

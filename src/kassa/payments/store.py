@@ -230,6 +230,16 @@ async def ripe(tx: Tx, network: str, height: int, final: int | None) -> Touched:
     return touched_by(rows)
 
 
+async def finality(tx: Tx, ids: Sequence[str]) -> dict[str, bool]:
+    """Return, of those of some payments that need finality, whether their network calls their block final."""
+    rows = await tx.fetch(
+        """select p.id, coalesce(p.block_height <= n.final_height, false) as final
+           from payments p left join networks n on n.id = p.network where p.id = any($1) and p.needs_final""",
+        ids,
+    )
+    return {row["id"]: row["final"] for row in rows}
+
+
 async def of_invoices(tx: Tx, invoices: Sequence[InvoiceId]) -> dict[InvoiceId, list[Payment]]:
     """Return every payment of some invoices, the dead ones too, oldest first."""
     rows = await tx.fetch(

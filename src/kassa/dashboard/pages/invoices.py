@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import kassa.payments.store as payments
 import kassa.people.store as people
 from kassa.core.errors import FieldFault, Invalid, NotFound
 from kassa.core.ids import is_id
@@ -35,6 +36,7 @@ async def _one(visit: Visit) -> Screen:
     makers = [item[item["kind"]].get("by") for item in timeline["data"]]
     async with visit.house.database.pool.acquire() as connection:
         called = await people.names(connection, [maker for maker in makers if maker])
+        finality = await payments.finality(connection, [payment["id"] for payment in invoice["payments"]])
     return Screen(
         "invoice.html",
         {
@@ -42,6 +44,7 @@ async def _one(visit: Visit) -> Screen:
             "timeline": timeline,
             "deliveries": deliveries,
             "called": called,
+            "finality": finality,
             "title": f"Invoice {invoice['reference'] or ''}".strip(),
             "decidable": visit.may("invoices:write") and visit.may("invoices:decide"),
         },

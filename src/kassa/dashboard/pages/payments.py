@@ -1,5 +1,9 @@
 """Payments: all that came, one of them, and whose the money is that has no owner."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import kassa.payments.store as payments
 from kassa import flow
 from kassa.core.errors import Invalid
 from kassa.core.ids import is_id
@@ -21,7 +25,13 @@ async def _list(visit: Visit) -> Screen:
     except Invalid as error:
         visit.faults = {fault.field: fault.message for fault in error.faults}
         return Screen("payments.html", shown | {"list": {"data": [], "next_cursor": None}}, 422)
-    return Screen("payments.html", shown | {"list": found})
+    return Screen("payments.html", shown | {"list": found, "finality": await finality(visit, found["data"])})
+
+
+async def finality(visit: Visit, shown: Sequence[Mapping[str, Any]]) -> dict[str, bool]:  # JSON
+    """Return, by id, whether those of the shown payments that need finality are final."""
+    async with visit.house.database.pool.acquire() as connection:
+        return await payments.finality(connection, [payment["id"] for payment in shown])
 
 
 async def _unowned(visit: Visit) -> Screen:
@@ -38,7 +48,8 @@ async def _unowned(visit: Visit) -> Screen:
 
 
 async def _one(visit: Visit) -> Screen:
-    return Screen("payment.html", {"payment": await visit.ask("get_payment", visit.id)})
+    payment = await visit.ask("get_payment", visit.id)
+    return Screen("payment.html", {"payment": payment, "finality": await finality(visit, [payment])})
 
 
 async def _assign(visit: Visit) -> Go:
