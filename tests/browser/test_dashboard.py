@@ -15,7 +15,7 @@ import pyotp
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Error, Page, Route, expect
+from playwright.async_api import Browser, BrowserContext, CDPSession, Error, Page, Route, expect
 
 from kassa.alerts import store as alerts
 from kassa.alerts.model import Finding, Kind, Severity
@@ -379,6 +379,61 @@ async def test_a_passkey_proves_who_sends_a_form(office: Office, mine: Page, fau
     faults.seen.clear()  # that a proof was asked for
 
 
+async def test_a_passkey_is_asked_for_once_however_often_it_is_pressed_and_again_after_it_was_cancelled(
+    office: Office, mine: Page
+) -> None:
+    key, asked = await authenticator(mine.context, mine), list[str]()
+
+    async def slowly(route: Route) -> None:
+        asked.append(route.request.url)
+        await asyncio.sleep(0.3)
+        await route.continue_()
+
+    await mine.route("**/passkey/ask", slowly)
+    await prove(office)
+    await mine.goto(office.at("account/passkey"))
+    await press_often(key, mine, "Make the passkey", asked)
+    await expect(mine.get_by_role("status")).to_have_text("The passkey was added.")
+
+    await mine.context.clear_cookies()
+    await mine.goto(office.at("payments"))
+    await press_often(key, mine, "Use a passkey", asked)
+    await expect(mine.get_by_role("heading", level=1)).to_have_text("Payments")
+
+    await age(office)
+    await mine.goto(office.at("keys/new"))
+    await press_often(key, mine, "Use a passkey", asked)
+    await expect(mine.get_by_role("heading", level=1)).to_have_text("New API key")
+    assert len(asked) == 9
+
+    await mine.goto(office.at("account"))
+    await mine.get_by_role("button", name="Remove the passkey").click()
+    await expect(mine.get_by_role("status")).to_have_text("The passkey was removed.")
+
+
+async def press_often(key: "Key", page: Page, name: str, asked: list[str]) -> None:
+    """Press twice and again: while the browser waits for its user, after they cancelled, while no question came yet."""
+    button, fault, before = page.get_by_role("button", name=name), page.locator("form.passkey [role=alert]"), len(asked)
+    await key.touches(False)
+    async with page.expect_response("**/passkey/ask"):
+        await button.dblclick()
+    await expect(button).to_have_attribute("aria-disabled", "true")
+    await button.press("Enter")
+    with pytest.raises(AssertionError):  # nothing is said, for as long as it takes to ask once more
+        await expect(fault).to_be_visible(timeout=1_000)
+    assert len(asked) - before == 1
+
+    await page.reload()
+    await key.touches(True)
+    await key.knows(False)
+    await button.click()
+    await expect(fault).to_have_text("No passkey was used.")
+    await expect(button).not_to_have_attribute("aria-disabled", "true")
+
+    await key.knows(True)
+    await button.dblclick()
+
+
 async def test_a_passkey_of_nobody_here_opens_nothing(office: Office, open_page: OpenPage, faults: Faults) -> None:
     page = await open_page()
     await authenticator(page.context, page)
@@ -650,10 +705,29 @@ async def test_e19_nobody_frames_the_dashboard(office: Office, mine: Page, fault
     faults.seen.clear()
 
 
-async def authenticator(context: BrowserContext, page: Page) -> None:
-    """Give a browser an authenticator that is always willing (CDP's WebAuthn domain)."""
+class Key:
+    """An authenticator that is always willing, unless it is told otherwise (CDP's WebAuthn domain)."""
+
+    def __init__(self, session: CDPSession, name: str) -> None:
+        self._session, self._name = session, name
+
+    async def touches(self, value: bool) -> None:
+        """Let its user touch it when they are asked to, or keep the browser waiting."""
+        await self._set("setAutomaticPresenceSimulation", enabled=value)
+
+    async def knows(self, value: bool) -> None:
+        """Let it know its user, or not: to the page that is the same as if they had cancelled."""
+        await self._set("setUserVerified", isUserVerified=value)
+
+    async def _set(self, what: str, **value: bool) -> None:
+        await self._session.send(f"WebAuthn.{what}", {"authenticatorId": self._name, **value})
+
+
+async def authenticator(context: BrowserContext, page: Page) -> Key:
+    """Give a browser an authenticator."""
     session = await context.new_cdp_session(page)
     await session.send("WebAuthn.enable")
     options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
     options |= {"isUserVerified": True, "automaticPresenceSimulation": True}
-    await session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    made = await session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    return Key(session, made["authenticatorId"])

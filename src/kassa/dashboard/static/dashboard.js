@@ -30,13 +30,15 @@
 
   const use = async (form) => {
     const body = new URLSearchParams({ csrf: form.elements.csrf.value });
-    const answer = await fetch(form.dataset.ask, { method: "POST", body });
+    const asked = { method: "POST", body, signal: AbortSignal.timeout(HELD) };
+    const answer = await fetch(form.dataset.ask, asked).catch(() => { throw new Error("No answer came. Try again."); });
     if (!answer.ok || answer.redirected) throw new Error("The server refused. Load the page again.");
     const publicKey = read(await answer.json());
     const credential = form.dataset.kind === "create"
       ? await navigator.credentials.create({ publicKey })
       : await navigator.credentials.get({ publicKey });
     form.querySelector("[data-credential]").value = write(credential);
+    hold(form);
     form.submit();
   };
 
@@ -45,9 +47,14 @@
     form.hidden = false;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
+      // Browsers refuse a second request while one is open, and each question makes the one before void.
+      if (held.has(form)) return;
       const fault = form.querySelector("[role=alert]");
       fault.hidden = true;
+      held.set(form, 0);
+      pressable(form, false);
       use(form).catch((error) => {
+        release(form);
         fault.textContent = error.name === "NotAllowedError" ? "No passkey was used." : error.message;
         fault.hidden = false;
       });
@@ -62,6 +69,10 @@
       if (can) button.removeAttribute("aria-disabled");
       else button.setAttribute("aria-disabled", "true");
   };
+  const hold = (form) => {
+    held.set(form, setTimeout(release, HELD, form));
+    pressable(form, false);
+  };
   const release = (form) => {
     clearTimeout(held.get(form));
     held.delete(form);
@@ -74,8 +85,7 @@
       event.preventDefault();
       return;
     }
-    held.set(form, setTimeout(release, HELD, form));
-    pressable(form, false);
+    hold(form);
   });
   addEventListener("pageshow", () => { for (const form of [...held.keys()]) release(form); }); // as by "back"
 
