@@ -48,6 +48,7 @@ from kassa.workers.fetch_rates import fetch_rates
 from kassa.workers.follow_chain import follow_chain
 from kassa.workers.keep_audit import keep_audit, prove_audit
 from kassa.workers.keep_sums import keep_sums
+from kassa.workers.look_at_disks import look_at_disks
 from kassa.workers.reconcile import reconcile
 from kassa.workers.second_opinion import second_opinion
 from kassa.workers.send_webhooks import RESULTS, send_webhooks
@@ -274,7 +275,10 @@ def _innermost(fault: Exception) -> Exception:
 
 
 def _loops(house: House, roles: Iterable[str], now: datetime) -> dict[str, Loop]:
-    loops: dict[str, Loop] = {"serve_metrics": partial(serve_metrics, house, tuple(roles))}
+    loops: dict[str, Loop] = {
+        "serve_metrics": partial(serve_metrics, house, tuple(roles)),
+        "look_at_disks": partial(look_at_disks, house),
+    }
     if "api" in roles:
         loops["count_unpaid"] = partial(count_unpaid, house)
     if "watch" in roles:

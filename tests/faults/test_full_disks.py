@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from kassa.chains.base import Program as NodeProgram
@@ -118,6 +119,78 @@ async def test_d10_a_full_data_folder_shows_no_address_above_its_mark_and_needs_
         assert await kassa.stop() == [0]
 
 
+async def test_d10_a_volume_that_fills_up_is_told_before_it_is_full_and_until_there_is_room(
+    bitcoind: DevNode, database_url: str, volume: Path, tmp_path: Path
+) -> None:
+    """A volume is made smaller and larger beneath the running program: it fills up without a byte being written."""
+    folder = tmp_path / "kassa"
+    folder.mkdir()
+    (folder / "data").symlink_to(volume)
+
+    async with installed(folder, bitcoind, database_url) as kassa:
+
+        async def found() -> list[tuple[str, str]]:
+            _, told = await kassa.run("alert", "list", "--json")
+            return [(each["kind"], each["severity"]) for each in json.loads(told)["data"]]
+
+        async def until(size_mib: int, expected: list[tuple[str, str]]) -> None:
+            _resize(volume, size_mib)
+
+            async def is_so() -> bool:
+                return await found() == expected
+
+            await kassa.until(is_so, seconds=120)
+
+        _resize(volume, 8_000)
+        await kassa.start("up")
+        await kassa.ready()
+        await until(3_000, [("disk_fills", "warning")])
+        _, told = await kassa.run("alert", "list", "--json")
+        [alert] = json.loads(told)["data"]
+        assert f"2.9 of 2.9 GiB are left under {volume}" in alert["reason"]
+        [line] = [line for line in (await kassa.metrics()).splitlines() if line.startswith("kassa_disk_free_bytes{")]
+        assert 2_900 * 2**20 < float(line.split()[-1]) < 3_000 * 2**20
+        await until(500, [("disk_fills", "critical")])
+        await until(8_000, [])
+        assert await kassa.stop() == [0]
+
+
+async def test_d10_a_backup_that_leaves_too_little_for_the_next_one_is_told_until_one_finds_room(
+    bitcoind: DevNode, database_url: str, volume: Path, tmp_path: Path
+) -> None:
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    async with installed(tmp_path / "kassa", bitcoind, database_url) as kassa:
+        await kassa.start("up")
+        await kassa.ready()
+
+        async def backup(name: str) -> Json:
+            code, told = await kassa.run("backup", "--to", str(volume / name), "--recipient", key, "--json")
+            assert code == 0, told
+            return json.loads(told)  # type: ignore[no-any-return]
+
+        async def reasons() -> list[str]:
+            _, told = await kassa.run("alert", "list", "--json")
+            return [each["reason"] for each in json.loads(told)["data"] if each["kind"] == "disk_fills"]
+
+        async def is_told() -> bool:
+            return await reasons() != []
+
+        async def is_over() -> bool:
+            return await reasons() == []
+
+        size = (await backup("first.age"))["bytes"]
+        _fill(volume / "ballast", spare=5 * size // 2)
+        await backup("second.age")
+        await kassa.until(is_told, seconds=120)
+        [reason] = await reasons()
+        assert f"in {volume} on " in reason
+        assert "keep fewer (--keep)" in reason
+        (volume / "ballast").unlink()
+        await backup("third.age")
+        await kassa.until(is_over, seconds=120)
+        assert await kassa.stop() == [0]
+
+
 @pytest.mark.parametrize(("failing", "left"), [(1, "old"), (2, "new")], ids=["the file", "its name"])
 def test_d10_a_file_that_a_disk_does_not_keep_is_not_taken_for_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, left: str
@@ -206,3 +279,7 @@ def _fill(path: Path, spare: int = 65_536) -> None:
             except OSError:
                 os.truncate(path, max(0, path.stat().st_size - spare))
                 return
+
+
+def _resize(volume: Path, size_mib: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size_mib}m", str(volume)], check=True)

@@ -81,6 +81,7 @@ class Kind(Words):
     RECEIVER_FAILING = "receiver_failing"
     DELIVERIES_GIVEN_UP = "deliveries_given_up"
     NOBODY_SENDS = "nobody_sends"
+    DISK_FILLS = "disk_fills"
     BOOKS_UNCOMPARED = "books_uncompared"
     DETECTOR_SILENT = "detector_silent"
     SIGN_IN_GUESSED = "sign_in_guessed"

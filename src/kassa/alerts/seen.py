@@ -244,3 +244,23 @@ class WrongAddresses:
     count: int
     ever: int
     newest: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The volume of a folder on a machine, in bytes."""
+
+    host: str
+    folder: str
+    free_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastBackup:
+    """Where the last backup was written, how large it is, and what was left there then, in bytes."""
+
+    host: str
+    folder: str
+    bytes: int
+    free_bytes: int

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -18,6 +19,7 @@ from kassa.backup.archive import Tell
 from kassa.backup.reach import told_counter
 from kassa.backup.rules import PARTIAL, outdated, unfinished
 from kassa.core.clock import SystemClock, rfc3339
+from kassa.core.disks import rooms
 from kassa.core.errors import BackupError, SettingsError
 from kassa.core.files import usable
 from kassa.db import embedded
@@ -69,10 +71,12 @@ async def backup(
         with _removed_by_sigterm(partial):
             digest = await asyncio.to_thread(_write, settings, path, partial, recipients, members, server, tell)
         size = path.stat().st_size
-        await database.run(lambda tx: store.note_backup(tx, now, size, digest))
+        removed = left + ([] if keep is None else _remove(path, keep))
+        host, [room] = socket.gethostname(), rooms([path.parent])
+        await database.run(lambda tx: store.note_backup(tx, now, size, digest, host, room))
     return {
         "file": str(path), "bytes": size, "database_bytes": about["bytes"], "sha256": digest,
-        "removed": left + ([] if keep is None else _remove(path, keep)),
+        "removed": removed,
         "left_out": left_out,
         "same_disk": path.stat().st_dev == settings.data_dir.stat().st_dev,
     }  # fmt: skip

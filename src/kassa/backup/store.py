@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kassa.core.disks import Room
 from kassa.db.migrate import HALF_RESTORED
 from kassa.db.pool import Tx
 
@@ -55,9 +56,17 @@ async def active_wallets(connection: Any) -> list[Mapping[str, Any]]:  # a conne
     return found
 
 
-async def note_backup(tx: Tx, at: datetime, size: int, digest: str) -> None:
-    """Note that a backup was made and verified."""
-    await tx.execute("insert into backups (made_at, bytes, sha256) values ($1, $2, $3)", at, size, digest)
+async def note_backup(tx: Tx, at: datetime, size: int, digest: str, host: str, room: Room) -> None:
+    """Note that a backup was made and verified, and what room there is left for the next one."""
+    await tx.execute(
+        """insert into backups (made_at, bytes, sha256, host, folder, free_bytes) values ($1, $2, $3, $4, $5, $6)""",
+        at,
+        size,
+        digest,
+        host,
+        str(room.folder),
+        room.free_bytes,
+    )
 
 
 async def note_restore(tx: Tx, at: datetime, backup_at: datetime) -> None:

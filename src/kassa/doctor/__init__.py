@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from kassa.alerts.service_rules import silent
 from kassa.audit.anchor import prove, read_anchor
 from kassa.audit.model import Break
 from kassa.core.clock import SystemClock, rfc3339
+from kassa.core.disks import LEAST_FREE, LITTLE_FREE, Room, rooms, said
 from kassa.core.errors import DatabaseError, SettingsError
 from kassa.core.money import format_rate
 from kassa.db.migrate import missing
@@ -43,12 +43,15 @@ from kassa.watch import contract_store, node_store
 from kassa.watch.keys import MOST_OPEN, WatchedKeys
 from kassa.watch.store import awaited, behind_since, network_rows, used_names
 
-LEAST_FREE, LITTLE_FREE = 1 * 2**30, 5 * 2**30
-
 
 async def examine(settings: Settings, file: Path | None = None, role: str = "up") -> list[Finding]:
     """Look at what a role leans on (`up`: on everything), and at what it can reach; never raises for what it finds."""
-    findings = [_disk(settings.data_dir), *_proxy(settings.http), _operator(settings.alerts), *_files(settings, file)]
+    findings = [
+        *map(_disk, rooms(settings.folders)),
+        *_proxy(settings.http),
+        _operator(settings.alerts),
+        *_files(settings, file),
+    ]
     findings += await look_outside(role)
     try:
         async with open_server(settings) as database:
@@ -91,13 +94,11 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
             console.print(Text(f"     → {finding.remedy}"))
 
 
-def _disk(data_dir: Path) -> Finding:
-    folder = next(path for path in (data_dir, *data_dir.parents) if path.exists())
-    free = shutil.disk_usage(folder).free
-    detail = f"{free / 2**30:.1f} GiB free under {folder}"
-    if free < LEAST_FREE:
-        return Finding("disk", Verdict.FAIL, detail, "make room: a full disk stops the database")
-    return Finding("disk", Verdict.WARN if free < LITTLE_FREE else Verdict.OK, detail, "make room soon")
+def _disk(room: Room) -> Finding:
+    detail = f"{said(room.free_bytes, room.size_bytes)} under {room.folder}"
+    if room.free_bytes < LEAST_FREE:
+        return Finding("disk", Verdict.FAIL, detail, "make room: on a full volume no order is taken any more")
+    return Finding("disk", Verdict.WARN if room.free_bytes < LITTLE_FREE else Verdict.OK, detail, "make room soon")
 
 
 def _proxy(http: Http) -> list[Finding]:

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import kassa.alerts.detector_store as detectors
+import kassa.alerts.disk_store as disks
 import kassa.alerts.holdings_store as holdings
 import kassa.alerts.record_store as records
 import kassa.alerts.seen_store as seen
 import kassa.alerts.service_seen_store as services
+import kassa.alerts.store as alerts
 import kassa.ledger.audit_store as audits
 import kassa.rates.spread_store as spreads
 import kassa.rates.store as rates
-from kassa.alerts import chain_rules, money_rules, service_rules
+from kassa.alerts import chain_rules, disk_rules, money_rules, service_rules
 from kassa.alerts.model import Finding, Kind
 from kassa.alerts.seen import Beat
 from kassa.db.pool import Tx
@@ -153,6 +155,12 @@ async def _queues(tx: Tx, _house: House, now: datetime) -> list[Finding]:
     return service_rules.on_queues(waiting, await services.sending(tx, now), now)
 
 
+async def _disks(tx: Tx, _house: House, _now: datetime) -> list[Finding]:
+    open_, muted = await alerts.standing(tx, (Kind.DISK_FILLS,))
+    known = {each.finding.subject: each.finding.severity for each in (*muted, *open_)}
+    return disk_rules.on_disks(await disks.told(tx), await disks.last_backup(tx), known)
+
+
 async def _watch(tx: Tx, house: House, now: datetime) -> list[Finding]:
     await detectors.pull_back(tx, now)
     await audits.pull_back(tx, now)
@@ -196,5 +204,6 @@ DETECTORS = (
     Detector("rates", 10, _OF_RATES, _rates),
     Detector("spreads", 30, (Kind.RATE_DRIFTED,), _spreads),
     Detector("queues", 30, (Kind.RECEIVER_FAILING, Kind.DELIVERIES_GIVEN_UP, Kind.NOBODY_SENDS), _queues, patient=True),
+    Detector("disks", 30, (Kind.DISK_FILLS,), _disks),
     Detector(_WATCH, 30, (Kind.DETECTOR_SILENT, Kind.BOOKS_UNCOMPARED), _watch),
 )

@@ -17,6 +17,7 @@ import kassa.rates.spread_store as spreads
 import kassa.rates.store as rates
 from kassa import __version__, flow
 from kassa.alerts.model import RESTRAINTS, Severity
+from kassa.core.disks import rooms
 from kassa.db.faults import DATABASE_AWAY
 from kassa.house import House
 from kassa.metrics import store
@@ -48,7 +49,7 @@ class Stand(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the families of the last look; called by prometheus_client."""
-        return [*self._own, *self._families, *_pool(self._house)]
+        return [*self._own, *self._families, *_pool(self._house), _disks(self._house)]
 
     async def refresh(self) -> None:
         """Look again if the last look is some seconds old; without an answer, `kassa_db_up 0` is all there is."""
@@ -247,6 +248,12 @@ def _pool(house: House) -> list[Family]:
             "kassa_db_connections", "Connections of this process's pool, and how many it may open.", ["state"], states
         )
     ]
+
+
+def _disks(house: House) -> Family:
+    free = {(str(each.folder),): each.free_bytes for each in rooms(house.settings.folders)}
+    text = "What this process may still write on the volumes of data_dir and of an embedded database."
+    return _gauge("kassa_disk_free_bytes", text, ["folder"], free)
 
 
 def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[Any, float]) -> Family:

@@ -172,3 +172,8 @@ class Settings:
     def embedded(self) -> bool:
         """Whether the database is the one that Kassa runs itself."""
         return self.database_url.reveal() == "embedded"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that this installation writes to on its own machine."""
+        return (self.data_dir, self.data_dir / "postgres") if self.embedded else (self.data_dir,)
