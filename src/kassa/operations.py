@@ -37,11 +37,13 @@ from kassa.settings import Settings
 from kassa.stores.model import SCOPES
 from kassa.stores.model import Store as StoreValue
 from kassa.stores.resource import store_resource
-from kassa.wallets.resource import wallet_resource
+from kassa.wallets.gap_store import gaps_of
+from kassa.wallets.resource import gap_resource, wallet_resource
 from kassa.wallets.rules import check_mode
 from kassa.wallets.store import wallets_of
 from kassa.webhooks.resource import endpoint_resource
 from kassa.webhooks.rules import ROTATION, check_filters, check_url, make_secret
+from kassa.webhooks.store import list_endpoints
 
 Told = dict[str, Any]  # JSON for programs, lines for people
 T = TypeVar("T")
@@ -170,6 +172,18 @@ async def add_wallet(settings: Settings, store_id: str, network: str, descriptor
     return await _in_house(settings, work)
 
 
+async def list_wallets(settings: Settings, store_id: str) -> Told:
+    """Tell a store's wallets, also those that were replaced, newest first."""
+
+    async def work(tx: Tx, _now: datetime) -> Told:
+        await stores.get_store(tx, store_id)
+        found = await wallets_of(tx, store_id, retired=True)
+        gaps = await gaps_of(tx, [wallet.keychain_id for wallet in found])
+        return {"data": [wallet_resource(each) | gap_resource(gaps[each.keychain_id]) for each in found]}
+
+    return await in_transaction(settings, work)
+
+
 async def change_wallet(settings: Settings, store_id: str, network: str, descriptor: str) -> Told:
     """Ask that a store's wallet be replaced; tells the new one's first addresses, to be compared before confirming."""
 
@@ -212,6 +226,16 @@ async def add_webhook(settings: Settings, store_id: str, url: str, events: Seque
         store = await stores.get_store(tx, store_id)
         endpoint = await flow.create_endpoint(tx, operator(), store.id, checked, filters, Secret(secret), now)
         return {"webhook_id": endpoint.id} | endpoint_resource(endpoint) | {"secret": secret}
+
+    return await in_transaction(settings, work)
+
+
+async def list_webhooks(settings: Settings, store_id: str) -> Told:
+    """Tell a store's receivers, newest first, without their secrets."""
+
+    async def work(tx: Tx, _now: datetime) -> Told:
+        store = await stores.get_store(tx, store_id)
+        return {"data": [endpoint_resource(each) for each in await list_endpoints(tx, store.id, limit=None)]}
 
     return await in_transaction(settings, work)
 

@@ -168,6 +168,31 @@ def test_keys_are_made_listed_and_revoked(shared: Shell) -> None:
     assert made["api_key"] not in table
 
 
+def test_wallets_and_webhooks_are_listed_for_their_own_store_alone_and_without_secrets(shared: Shell) -> None:
+    one, other = (
+        shared.json("store", "create", "--name", name, "--currency", "EUR", "--test")["store_id"] for name in "ab"
+    )
+    wallet = shared.json(
+        "wallet", "add", "--store", one, "--network", "bitcoin-regtest", "--descriptor", f"wpkh({TPUB}/0/*)"
+    )
+    hook = shared.json(
+        "webhook", "add", "--store", one, "--url", "https://example.com/hook", "--events", "invoice.settled"
+    )
+    [shown] = shared.json("wallet", "list", "--store", one)["data"]
+    assert (shown["id"], shown["fingerprint"]) == (wallet["wallet_id"], wallet["fingerprint"])
+    assert (shown["next_index"], shown["retired_at"]) == (0, None)
+    [receiver] = shared.json("webhook", "list", "--store", one)["data"]
+    assert (receiver["id"], receiver["url"]) == (hook["webhook_id"], "https://example.com/hook")
+
+    head, line = shared.run("wallet", "list", "--store", one).stdout.splitlines()
+    assert head.index("fingerprint") == line.index(wallet["fingerprint"])
+    head, line = shared.run("webhook", "list", "--store", one).stdout.splitlines()
+    assert head.index("events") == line.index("invoice.settled")
+    assert hook["secret"] not in line + json.dumps(receiver)
+    for what in ("wallet", "webhook"):
+        assert shared.json(what, "list", "--store", other)["data"] == []
+
+
 def test_e9_keys_are_bound_to_networks(shared: Shell) -> None:
     store = shared.json("store", "create", "--name", "Bound", "--currency", "EUR")["store_id"]
     made = shared.json("key", "create", "--store", store, "--from", "203.0.113.7/32", "--from", "2001:DB8::/32")
@@ -230,6 +255,8 @@ def test_the_secret_of_a_store_is_shown_as_often_as_asked_until_it_is_rotated(sh
         (("store", "create", "--name", "One", "--currency", "EUR", "--spread", "1"), "spread: '1' is not"),
         (("store", "spread", "--store", "sto_nobody", "1%"), "there is no store 'sto_nobody'"),
         (("key", "list", "--store", "sto_nobody"), "there is no store 'sto_nobody'"),
+        (("wallet", "list", "--store", "sto_nobody"), "there is no store 'sto_nobody'"),
+        (("webhook", "list", "--store", "sto_nobody"), "there is no store 'sto_nobody'"),
         (("network", "resume", "bitcoin-regtest", "--depth", "3"), "'bitcoin-regtest' is not halted"),
         (("store", "list", "--config", "nowhere.toml"), "there is no file nowhere.toml"),
     ],

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kassa.command import AsJson, Config, StoreId, ask, settings_of, tell
+from kassa.command import AsJson, Config, StoreId, ask, settings_of, tell, tell_table
 
 wallet_app = typer.Typer(help="The public halves of a store's wallets.", no_args_is_help=True)
 
@@ -26,6 +26,15 @@ def wallet_add(
 
     told = ask(operations.add_wallet(settings_of(config), store, network, descriptor))
     _compare(told, as_json, f"wallet   {told['wallet_id']}", "")
+
+
+@wallet_app.command("list")
+def wallet_list(store: StoreId, config: Config = None, as_json: AsJson = False) -> None:
+    """List a store's wallets; compare each fingerprint with the signing device."""
+    from kassa import operations
+
+    told = ask(operations.list_wallets(settings_of(config), store))
+    tell_table(told, as_json, ("id", "network", "fingerprint", "next_index", "gap_limit", "created_at", "retired_at"))
 
 
 @wallet_app.command("change")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kassa.command import AsJson, Config, StoreId, ask, settings_of, tell
+from kassa.command import AsJson, Config, StoreId, ask, settings_of, tell, tell_table
 
 webhook_app = typer.Typer(help="Receivers of a store's events.", no_args_is_help=True)
 
@@ -22,6 +22,15 @@ def webhook_add(
 
     told = ask(operations.add_webhook(settings_of(config), store, url, events or ()))
     tell(told, as_json, f"webhook  {told['webhook_id']}\nsecret   {told['secret']}   (shown only now: keep it)")
+
+
+@webhook_app.command("list")
+def webhook_list(store: StoreId, config: Config = None, as_json: AsJson = False) -> None:
+    """List a store's receivers, without their secrets."""
+    from kassa import operations
+
+    told = ask(operations.list_webhooks(settings_of(config), store))
+    tell_table(told, as_json, ("id", "url", "events", "created_at", "disabled_at", "disabled_reason"))
 
 
 @webhook_app.command("secret")

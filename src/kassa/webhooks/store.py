@@ -45,9 +45,9 @@ async def create_endpoint(
 
 
 async def list_endpoints(
-    tx: Tx, store_id: StoreId, before: WebhookId | None = None, limit: int = 100
+    tx: Tx, store_id: StoreId, before: WebhookId | None = None, limit: int | None = 100
 ) -> list[Endpoint]:
-    """Return the store's endpoints, newest first, those made before `before`."""
+    """Return the store's endpoints, newest first, those made before `before`; with no limit every one."""
     rows = await tx.fetch(
         f"select {_ENDPOINT} from webhooks where store_id = $1 and deleted_at is null"
         " and ($2::text is null or id < $2) order by id desc limit $3",
