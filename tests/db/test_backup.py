@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -18,8 +19,10 @@ import pyrage
 import pytest
 
 from kassa.backup import archive, make, programs, store
+from kassa.backup.reach import Reach
 from kassa.backup.restore import Wish, restore
 from kassa.backup.rules import Pace, chosen, outdated, skipped
+from kassa.backup.store import Counter
 from kassa.core.clock import SystemClock
 from kassa.core.errors import BackupError, DatabaseError, SettingsError
 from kassa.core.secret import Secret
@@ -572,6 +575,15 @@ def test_the_skipped_grow_with_pace_and_age() -> None:
     assert skipped(Pace(700, 100, LONG), timedelta(days=1)) == 220
     assert skipped(Pace(1, 0, LONG), timedelta(seconds=1)) == 21
     assert skipped(Pace(700, 100, LONG), timedelta(days=-1)) == 20
+
+
+@pytest.mark.parametrize(("seconds", "believed"), [(0, True), (60, True), (61, False)])
+def test_a_backup_of_a_clock_a_little_ahead_of_ours_is_one_of_now(seconds: int, believed: bool) -> None:
+    counter = Counter("bitcoin", "wpkh(tpub/0/*)", 500, 0, 0, datetime(2025, 1, 1, tzinfo=UTC))
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    reach = Reach({}, {}, None, now + timedelta(seconds=seconds), now)
+    with nullcontext() if believed else pytest.raises(BackupError, match="which is yet to come"):
+        assert reach.of(counter) == (520, "estimate")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import pytest
 
 import kassa.alerts.detector_store as detectors
 import kassa.alerts.store as alerts
+import kassa.alerts.telling_store as telling
 import kassa.ledger.audit_store as audits
 import kassa.metrics.store as metrics
 import kassa.people.session_store as sessions
 import kassa.rates.store as rates
 import kassa.watch.store as watch
+import kassa.webhooks.queue_store as queue
 from kassa import flow
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.alerts.service_rules import silent
@@ -31,6 +33,7 @@ from kassa.limits.model import Kind as Counted
 from kassa.limits.model import Limit
 from kassa.people.rules import FORGOTTEN, FREE_TRIES
 from kassa.settings import Alerts
+from kassa.webhooks.rules import GIVE_UP_AFTER, LONGEST_WAITS
 from kassa.workers.detect import detect
 from kassa.workers.tell_operator import tell_operator
 from kassa.workers.tick import tick
@@ -167,9 +170,19 @@ async def test_one_wrong_password_keeps_nobody_out_for_hours(house: House, clock
     clock.move(-STEP)
     wait = await run(lambda tx: sessions.take_try(tx, mine, clock.now()))
     assert timedelta(0) < wait <= timedelta(minutes=1)  # the pause that was begun begins now
+    assert await run(lambda tx: sessions.take_try(tx, mine, clock.now())) == wait  # once
     clock.move(wait.total_seconds())
     assert not await run(lambda tx: sessions.take_try(tx, mine, clock.now()))
     assert await run(lambda tx: sessions.take_try(tx, mine, clock.now()))  # and the tries are remembered
+
+
+async def test_a_pause_that_a_clock_a_little_ahead_of_ours_began_is_not_cut_short(
+    house: House, clock: SetClock
+) -> None:
+    mine, run = {"person": "a@b.example"}, house.database.run
+    for _ in range(FREE_TRIES["person"]):
+        assert not await run(lambda tx: sessions.take_try(tx, mine, clock.now() + timedelta(seconds=59)))
+    assert await run(lambda tx: sessions.take_try(tx, mine, clock.now())) == timedelta(seconds=60)
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -179,19 +192,49 @@ async def test_deliveries_are_sent_now_whoever_wrote_them_or_put_them_off(
     shop = await open_shop(database, tmp_path)
     async with Sink(status(500)) as sink:
         await shop.endpoint(sink.url)
+        await shop.write(shop.event(7, 7, url=f"{sink.url}/own"))  # nothing else that arrives there hurries it
         shop.clock.ahead = timedelta(seconds=STEP)
         await shop.events(3)
         async with shop.sending():
-            await shop.attempted(3)
+            await shop.attempted(5)
             if not restarted:
                 sink.default = status(200)
                 await shop.pass_time(timedelta(seconds=-STEP))
-                await shop.until_states(delivered=3)
+                await shop.until_states(delivered=5)
         if restarted:
             sink.default = status(200)
             await shop.pass_time(timedelta(seconds=-STEP))
             async with shop.sending():
-                await shop.until_states(delivered=3)
+                await shop.until_states(delivered=5)
+
+
+async def test_what_waits_too_long_for_what_failed_so_often_is_due_now_and_a_claim_begins_now(
+    database: Database, tmp_path: Path
+) -> None:
+    shop = await open_shop(database, tmp_path)
+    await shop.endpoint("https://shop.example/hook")
+    # Seconds from now of its making and of its turn, how often it failed, whether it is claimed; and its turn then.
+    cases = [
+        (0, 780, 0, False, 780), (0, 785, 0, False, 0),  # 12 minutes for another's turn, and one of a clock's doubt
+        (300, 300, 0, False, 0), (59, 59, 0, False, 59),  # due when it was made
+        (0, 780, 4, False, 780), (0, 785, 4, False, 0), (0, 785, 5, False, 785), (0, STEP, 10, False, STEP),
+        (0, STEP, 0, True, 30), (0, 30, 0, True, 30),
+    ]  # fmt: skip
+    await shop.events(len(cases))
+    now = shop.clock.now()
+    ids = [row["id"] for row in await database.pool.fetch("select id from deliveries order by id")]
+    for id_, (made, due, attempts, claimed, _) in zip(ids, cases, strict=True):
+        await database.pool.execute(
+            "update deliveries set created_at = $2, due_at = $3, attempts = $4,"
+            " claimed_until = case when $5 then $3::timestamptz end where id = $1",
+            id_, now + timedelta(seconds=made), now + timedelta(seconds=due), attempts, claimed,
+        )  # fmt: skip
+    await database.run(lambda tx: queue.pull_back(tx, now, now + timedelta(seconds=30), whole=True))
+    rows = await database.pool.fetch("select due_at, claimed_until from deliveries order by id")
+    assert [(row["due_at"] - now).total_seconds() for row in rows] == [turn for *_, turn in cases]
+    assert [row["claimed_until"] for row in rows] == [
+        row["due_at"] if claimed else None for row, (_, _, _, claimed, _) in zip(rows, cases, strict=True)
+    ]
 
 
 async def test_what_a_machine_ahead_of_us_writes_is_sent_now_and_put_off_as_ever(
@@ -242,6 +285,17 @@ async def test_the_operators_receiver_is_tried_again(database: Database, tmp_pat
         await built.marks.close()
 
 
+async def test_what_is_to_be_told_waits_as_long_as_it_may(house: House, clock: SetClock) -> None:
+    now, minute = clock.now(), timedelta(minutes=1)
+    async with house.database.transaction() as tx:
+        await alerts.open_alert(tx, Finding(Kind.NOBODY_SENDS, "queue", Severity.CRITICAL, "nobody sends"), now)
+        for seconds, is_due in ((STEP, True), (781, True), (780, False), (1, False), (0, True)):
+            await tx.execute("update alerts set tell_at = $1", now + timedelta(seconds=seconds))
+            told = await telling.claim(tx, now, now + minute, GIVE_UP_AFTER, LONGEST_WAITS)
+            assert bool(told) is is_due, seconds
+            await tx.execute("update alerts set tell_attempts = 0")
+
+
 async def test_books_are_compared_again_and_grow_old_from_now(house: House, clock: SetClock) -> None:
     pool, hour, run = house.database.pool, timedelta(hours=1), house.database.run
     clock.move(STEP)
@@ -252,6 +306,35 @@ async def test_books_are_compared_again_and_grow_old_from_now(house: House, cloc
     assert not await run(lambda tx: audits.begin(tx, BITCOIN, clock.now(), hour))
     assert Kind.BOOKS_UNCOMPARED not in await look(house, "watch")
     assert await pool.fetchval("select ended_at from reconciliations") == clock.now()
+
+
+@pytest.mark.parametrize(
+    ("noted", "expected"),
+    [
+        ((STEP, -STEP), (0, -STEP)),
+        ((-STEP, STEP), (-STEP, 0)),  # begun by one clock, ended by another: what is old stays old
+        ((None, STEP), (None, 0)),
+        ((STEP, None), (0, None)),
+        ((59, -59), (59, -59)),  # clocks differ
+    ],
+)
+async def test_only_what_is_yet_to_come_is_taken_for_noted_now(
+    house: House, clock: SetClock, noted: tuple[int | None, int | None], expected: tuple[int | None, int | None]
+) -> None:
+    pool, now, run = house.database.pool, clock.now(), house.database.run
+
+    def moments(seconds: tuple[int | None, int | None]) -> tuple[datetime | None, ...]:
+        return tuple(None if each is None else now + timedelta(seconds=each) for each in seconds)
+
+    assert await run(lambda tx: audits.begin(tx, BITCOIN, now, timedelta(hours=1)))
+    assert await run(lambda tx: detectors.begin(tx, "dust", 60, now))
+    if noted[1] is not None:  # every run of the books has begun once
+        await pool.execute("update reconciliations set ended_at = $1, first_at = $2", *moments(noted))
+        await run(lambda tx: audits.pull_back(tx, now))
+        assert tuple(await pool.fetchrow("select ended_at, first_at from reconciliations")) == moments(expected)
+    await pool.execute("update detectors set ended_at = $1, enlisted_at = $2", *moments(noted))
+    await run(lambda tx: detectors.pull_back(tx, now))
+    assert tuple(await pool.fetchrow("select ended_at, enlisted_at from detectors")) == moments(expected)
 
 
 async def test_leases_of_a_database_whose_clock_was_ahead_are_over(house: House) -> None:

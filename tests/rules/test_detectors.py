@@ -242,6 +242,10 @@ def test_f16_a_detector_that_does_not_look_is_named() -> None:
         "tried": Beat("tried", NOW, ago(seconds=91), None, None),
     }
     assert service_rules.silent(expected, beats, NOW) == ["late", "never", "tried"]
+    for ahead, silent in ((60, []), (61, ["fresh"])):  # by another machine's clock, or one that was set back since
+        assert service_rules.silent(
+            {"fresh": 10}, {"fresh": Beat("fresh", NOW, None, ago(seconds=-ahead), 0)}, NOW
+        ) == (silent)
     assert service_rules.silent(expected, beats, NOW, strictly=True) == ["late", "never", "new", "tried"]
     compared = [
         Compared("a", NOW, ago(hours=4)),

@@ -1,22 +1,24 @@
 """What roles allow, and what slows down whoever guesses."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kassa.core.errors import Invalid
-from kassa.people.model import Role
+from kassa.people.model import Role, Session, Stage
 from kassa.people.proofs import named_credential
 from kassa.people.rules import (
     FREE_TRIES,
+    FRESH,
     LONGEST_PAUSE,
     PEOPLE_ONLY,
     ROLES_WITH,
     checked_email,
     checked_password,
     csrf_token,
+    is_fresh,
     masked,
     pause,
     recovery_code,
@@ -52,6 +54,16 @@ def test_the_pause_grows_to_its_limit(tries: int) -> None:
 
 def test_ten_thousand_tries_take_weeks() -> None:
     assert sum((pause(n, "person") for n in range(10_000)), timedelta(0)) > timedelta(days=45)
+
+
+def test_a_proof_is_fresh_for_ten_minutes_and_not_before_it_was_given() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for seconds, fresh in ((-600, False), (-599, True), (0, True), (60, True), (61, False), (7_200, False)):
+        proven = now + timedelta(seconds=seconds)
+        session = Session("ses_1", Stage.OPEN, None, {}, None, None, now, now, now, proven, "", "")
+        assert is_fresh(session, now) is fresh, seconds
+    assert not is_fresh(Session("ses_1", Stage.OPEN, None, {}, None, None, now, now, now, None, "", ""), now)
+    assert timedelta(minutes=10) == FRESH
 
 
 @given(st.binary(min_size=10, max_size=10))
