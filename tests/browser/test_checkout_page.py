@@ -361,6 +361,42 @@ async def test_without_a_database_an_open_page_says_the_same_as_a_new_one(
     faults.seen.clear()
 
 
+@pytest.mark.parametrize("how", ["the database", "Kassa", "the connection"])
+async def test_an_open_link_says_truly_what_is_away_and_becomes_right_by_itself(
+    database_url: str, tmp_path: Path, page: Page, faults: Faults, how: str
+) -> None:
+    async with wired(database_url, tmp_path) as (served, wire), Tcp("127.0.0.1", served.port) as line:
+        asked = {
+            "title": "Tea",
+            "amount": "5",
+            "currency": "EUR",
+            "reusable": True,
+        }  # nothing is awaited: it looks seldom
+        link = (await served.all.post("/v1/payment-links", asked)).json
+        await page.goto(f"http://127.0.0.1:{line.port}/l/{link['id']}")
+        await page.evaluate("window.here = 1")
+        pay, trouble = page.get_by_role("button", name="Pay €5.00"), page.locator("[data-trouble]")
+        await pay.focus()
+        broken = wire if how == "the database" else line
+        broken.answer, broken.refuse = (BAD_GATEWAY, False) if how == "Kassa" else (None, True)
+        broken.reset()
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        if how == "the database":
+            await expect(trouble).to_contain_text("Please do not pay now", timeout=40_000)
+            await expect(trouble).to_contain_text("This page cannot be shown at the moment.")
+            await expect(pay).to_be_hidden()
+            await expect(trouble).to_be_focused()
+        else:
+            await expect(trouble).to_have_text("The connection is lost. Trying again…", timeout=40_000)
+            await expect(pay).to_be_focused()
+        broken.heal()
+        await expect(trouble).to_be_hidden(timeout=20_000)  # long before the minute after which it looks again
+        await expect(pay).to_be_visible()
+        assert await page.evaluate("window.here") == 1
+        await page.goto("about:blank")
+    faults.seen.clear()
+
+
 @asynccontextmanager
 async def wired(database_url: str, folder: Path) -> AsyncIterator[tuple[Served, Tcp]]:
     """Serve the checkout on the other side of a wire from its database."""

@@ -96,7 +96,8 @@ async def _guarded(request: AnyRequest, serving: Any) -> Response[bytes]:  # a c
         return _notice(request, 403, _NOT_OURS)
     except (Unavailable, *DATABASE_AWAY) as error:
         log.warning("a payment link cannot be served", error=type(error).__name__)
-        return _notice(request, 503, _NOT_NOW, {"retry-after": "5"}, current())
+        words = _NOT_NOW if request.method == "POST" else TROUBLE
+        return _notice(request, 503, words, {"retry-after": "5"}, current())
 
 
 def _notice(

@@ -227,7 +227,6 @@ def _spend(spend: Mapping[str, Any], said: Language) -> dict[str, Any]:
 def _script_words(said: Language) -> str:  # JSON
     words = {
         "copied": said.say("Copied"),
-        "lost": said.say("The connection is lost. Trying again…"),
         "pay_with": said.say("Pay with {wallet}"),
         "some_wallet": said.say("a wallet in this browser"),
         "confirm": said.say("Please confirm in your wallet…"),

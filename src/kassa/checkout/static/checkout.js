@@ -6,28 +6,18 @@
   const words = JSON.parse(main.dataset.words);
   const parent = main.dataset.embed && window.parent !== window ? main.dataset.embed : null;
   const served = new Map(); // each part as the server sent it last
-  let loading = false, again = false, stream = null, polling = 0, silent = 0, reopening = 0, heard = 0, told = "", ahead = 0, drift = 0;
+  let loading = false, again = false, stream = null, polling = 0, silent = 0, reopening = 0, heard = 0, ahead = 0, drift = 0;
 
   const tell = (type) => {
     if (parent) window.parent.postMessage({ kassa: 1, type, invoice: main.dataset.invoice, status: main.dataset.status }, parent);
   };
 
-  const troubles = main.querySelector("[data-trouble]");
-  const trouble = (...said) => {
-    if (said.join() === told) return; // it is read aloud once, however often it is found
-    told = said.join();
-    troubles.replaceChildren(...said.flatMap((text) => [document.createElement("br"), text]).slice(1));
-    troubles.hidden = !said.length;
-  };
-
-  // Whoever opens the page now gets this notice in its place: nobody is told less here, or asked to pay.
-  const withhold = (notice) => {
+  const trouble = window.kassaLive.troubles(main.querySelector("[data-trouble]"), (all) => {
     const [state, pay] = ["state", "pay"].map((name) => main.querySelector(`[data-part=${name}]`));
-    const used = notice && pay.contains(document.activeElement);
-    state.hidden = pay.hidden = notice !== null && pay.childElementCount > 0;
-    trouble(...[...(notice?.querySelectorAll("h1, h1 + p") ?? [])].map((text) => text.textContent));
-    if (used) troubles.focus({ preventScroll: true });
-  };
+    const used = all && pay.contains(document.activeElement);
+    state.hidden = pay.hidden = all && pay.childElementCount > 0;
+    return used;
+  });
 
   // ---- what only a script can do
 
@@ -108,27 +98,20 @@
     return true;
   };
 
-  // A request for a document, not text that is parsed: nothing here turns text into markup.
   const refresh = () => {
     if (loading) { again = true; return; }
     loading = true;
-    const request = new XMLHttpRequest(), asked = performance.now();
-    let came = asked;
-    request.open("GET", location.href);
-    request.responseType = "document";
-    request.timeout = 15000;
-    request.onreadystatechange = () => { if (request.readyState === request.HEADERS_RECEIVED) came = performance.now(); };
-    request.onloadend = () => {
+    const asked = performance.now();
+    window.kassaLive.ask((fresh, notice, came) => {
       loading = false;
-      const fresh = request.status === 200 ? request.response : null, now = fresh?.querySelector("main")?.dataset.now;
+      const now = fresh?.querySelector("main")?.dataset.now;
       if (now) setClock(now, asked, came);
-      const well = draw(fresh), notice = request.response?.querySelector("main[data-notice]") ?? null;
-      if (well || notice) withhold(notice);
-      else trouble(words.lost);
-      if (!well) setTimeout(refresh, 3000 + Math.random() * 3000);
+      const well = draw(fresh);
+      if (well || notice) trouble.over(notice);
+      else trouble.lost();
+      if (!well) setTimeout(refresh, window.kassaLive.soon());
       else if (again) { again = false; refresh(); }
-    };
-    request.send();
+    });
   };
 
   // ---- news
@@ -152,7 +135,7 @@
       clearInterval(silent);
       silent = 0;
       clearTimeout(polling);
-      if (!troubles.hidden) refresh();
+      if (!main.querySelector("[data-trouble]").hidden) refresh();
     };
     stream.onmessage = (event) => {
       hear();
@@ -199,7 +182,7 @@
     look();
   };
 
-  window.addEventListener("offline", () => trouble(words.lost));
+  window.addEventListener("offline", trouble.lost);
   window.addEventListener("online", anew);
   window.addEventListener("pagehide", leave);
   window.addEventListener("pageshow", (event) => { if (event.persisted) look(); });

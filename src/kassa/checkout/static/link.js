@@ -24,29 +24,35 @@
     return true;
   };
 
-  const next = () => {
+  const trouble = window.kassaLive.troubles(main.querySelector("[data-trouble]"), (all) => {
+    const parts = [...main.querySelectorAll("[data-state], #mine, form")];
+    const used = all && parts.some((part) => part.contains(document.activeElement));
+    const asks = main.querySelector("form, #mine a.go") !== null;
+    for (const part of parts) part.hidden = all && asks;
+    return used && asks;
+  });
+
+  const next = (pause = pace()) => {
     clearTimeout(timer);
-    timer = setTimeout(() => { if (document.hidden) next(); else ask(); }, pace());
+    timer = setTimeout(() => { if (document.hidden) next(); else ask(); }, pause);
   };
 
   const ask = () => {
     // What was entered and was wrong stays beside the words that say so, and a form for which work is done stays, too.
     if (loading || main.querySelector("[aria-invalid], [data-bits]")) return;
     loading = true;
-    const request = new XMLHttpRequest();
-    request.open("GET", location.href);
-    request.responseType = "document";
-    request.timeout = 15000;
-    request.onloadend = () => {
+    window.kassaLive.ask((fresh, notice) => {
       loading = false;
-      main.querySelector("[data-trouble]").hidden = request.status === 200 && draw(request.response);
-      next();
-    };
-    request.send();
+      const well = draw(fresh);
+      if (well || notice) trouble.over(notice);
+      else trouble.lost();
+      next(well ? pace() : window.kassaLive.soon());
+    });
   };
 
   document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
   window.addEventListener("pageshow", (event) => { if (event.persisted) ask(); });
+  window.addEventListener("offline", trouble.lost);
   window.addEventListener("online", ask);
   dress();
   next();

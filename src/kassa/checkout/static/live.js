@@ -45,5 +45,40 @@ window.kassaLive = (() => {
     }
   };
 
-  return { patch, localTimes };
+  // Read aloud once, however often it is found. `withhold` hides, or shows again, what a notice takes the place of:
+  // whoever opens the page now gets that, so nobody is told less here, or asked to pay.
+  const troubles = (shown, withhold) => {
+    let told = "";
+    const say = (...said) => {
+      if (said.join() === told) return;
+      told = said.join();
+      shown.replaceChildren(...said.flatMap((text) => [document.createElement("br"), text]).slice(1));
+      shown.hidden = !said.length;
+    };
+    const over = (notice = null) => {
+      const used = withhold(notice !== null);
+      say(...[...(notice?.querySelectorAll("h1, h1 + p") ?? [])].map((text) => text.textContent));
+      if (used) shown.focus({ preventScroll: true });
+    };
+    return { over, lost: () => say(shown.dataset.lost) };
+  };
+
+  // A request for a document, not text that is parsed: nothing here turns text into markup.
+  const ask = (done) => {
+    const request = new XMLHttpRequest();
+    let came = performance.now();
+    request.open("GET", location.href);
+    request.responseType = "document";
+    request.timeout = 15000;
+    request.onreadystatechange = () => { if (request.readyState === request.HEADERS_RECEIVED) came = performance.now(); };
+    request.onloadend = () => {
+      const fresh = request.status === 200 ? request.response : null;
+      done(fresh, request.response?.querySelector("main[data-notice]") ?? null, came);
+    };
+    request.send();
+  };
+
+  const soon = () => 3000 + Math.random() * 3000;
+
+  return { patch, localTimes, troubles, ask, soon };
 })();
