@@ -156,8 +156,8 @@ async def owned(served: Served) -> dict[str, str]:
     """Make one thing of each kind that an id in a path can name."""
     mine = served.all
     now, store = served.house.clock.now(), served.store
+    hook = (await mine.post("/v1/webhooks", {"url": "https://shop.example/hook"})).json  # before what it is told of
     invoice, customer = await mine.invoice(), (await mine.post("/v1/customers", {})).json
-    hook = (await mine.post("/v1/webhooks", {"url": "https://shop.example/hook"})).json
     link = (await mine.post("/v1/payment-links", {"title": "Tea", "amount": "5.00", "currency": "EUR"})).json
     async with served.house.database.transaction() as tx:
         found = Finding(Kind.CREDIT_LOST, "x", Severity.WARNING, "why", store_id=store.id)

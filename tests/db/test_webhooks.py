@@ -337,6 +337,46 @@ async def test_a_foreign_endpoint_or_delivery_is_not_found(shop: Shop, sink: Sin
                 await asked
 
 
+async def test_e11_what_one_store_does_to_its_endpoint_moves_none_of_anothers(shop: Shop) -> None:
+    now, pool = shop.clock.now(), shop.database.pool
+    hooks = [await shop.endpoint(f"https://shop.example/{n}") for n in range(2)]
+    async with shop.database.transaction() as tx:
+        other = await stores.create_store(tx, "Other", "EUR", False, now)
+        hooks.append(await store.create_endpoint(tx, other.id, "https://other.example", ("*",), Secret(SECRET), now))
+        theirs = replace(shop.event(1), store_id=other.id)
+        await events.write(tx, [shop.event(1), theirs], now)
+
+    async def moved(change: Change | None) -> list[bool]:
+        """Return of which endpoints the delivery is another one than before."""
+        asked = "select webhook_id, d::text as text from deliveries d"
+        before = {row["webhook_id"]: row["text"] for row in await pool.fetch(asked)}
+        async with shop.database.transaction() as tx:
+            if change is None:
+                await store.delete_endpoint(tx, shop.store_id, hooks[0].id, now)
+            else:
+                await store.update_endpoint(tx, shop.store_id, hooks[0].id, change, now)
+        after = {row["webhook_id"]: row["text"] for row in await pool.fetch(asked)}
+        return [before[hook.id] != after[hook.id] for hook in hooks]
+
+    assert await moved(Change(disabled=True)) == [True, False, False]
+    await pool.execute("update deliveries set due_at = null")
+    assert await moved(Change(disabled=False)) == [True, False, False]
+    assert await moved(None) == [True, False, False]
+
+
+async def test_e11_the_endpoints_of_others_take_no_room(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MAX_ENDPOINTS", 2)
+    for _ in range(2):
+        hook = await shop.endpoint("https://shop.example")
+    with pytest.raises(Conflict, match="the most there can be"):
+        await shop.endpoint("https://shop.example")
+    async with shop.database.transaction() as tx:
+        other = await stores.create_store(tx, "Other", "EUR", False, shop.clock.now())
+        await store.create_endpoint(tx, other.id, "https://other.example", ("*",), Secret(SECRET), shop.clock.now())
+        await store.delete_endpoint(tx, shop.store_id, hook.id, shop.clock.now())
+    await shop.endpoint("https://shop.example")
+
+
 async def test_deliveries_are_listed_newest_first_in_pages(shop: Shop, sink: Sink) -> None:
     hook = await shop.endpoint(sink.url)
     for n in range(5):
