@@ -48,6 +48,8 @@ CASES: dict[str, tuple[Standing, str]] = {
     "late, with the rest of what was accepted as short": (stands(ACCEPT, paid(95_000), overdue(5_000)), ""),
     "late, beyond what was accepted as short": (stands(ACCEPT, paid(95_000), overdue(9_000)), "overpaid late"),
     "late, credited beyond what was accepted": (stands(BOTH, paid(95_000), overdue(9_000)), ""),
+    "over by two, and decided": (stands(FLAG, paid(50_000), paid(60_000, number=2), decided=(Decision.SETTLED,)), ""),
+    "undone, and decided": (stands(FLAG, payment(settled=20, missing=30), now=40, decided=(Decision.SETTLED,)), ""),
     "undone": (stands(FLAG, payment(settled=20, missing=30), now=40), "reversed"),
 }
 

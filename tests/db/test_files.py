@@ -7,8 +7,8 @@ import pytest
 
 from kassa.db.pool import Database
 from kassa.files import shelf as shelves
-from kassa.files.model import File, make_file
-from kassa.files.shelf import KEPT, Shelf, share
+from kassa.files.model import File, file_of, make_file
+from kassa.files.shelf import Shelf, share
 from tests.house import SEAL
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,15 +29,21 @@ async def found(database: Database, *files: File) -> list[bool]:
     return [await shelf.find(file.name) == file for file in files]
 
 
+def test_a_file_has_the_name_of_what_it_holds() -> None:
+    assert file_of(STYLE.name, STYLE.body) == STYLE
+    for name, body in ((STYLE.name, OTHER.body), ("x.css", b"")):
+        assert file_of(name, body) is None
+
+
 async def test_files_stay_for_thirty_days_after_a_version_without_them_began(database: Database) -> None:
     await share(database, SEAL, [STYLE, SCRIPT], NOW)
     upgraded = NOW + timedelta(days=400)  # however long the former one ran
 
     await share(database, SEAL, [OTHER, SCRIPT], upgraded)
     assert await found(database, STYLE, OTHER, SCRIPT) == [True, True, True]
-    await share(database, SEAL, [OTHER, SCRIPT], upgraded + KEPT)
+    await share(database, SEAL, [OTHER, SCRIPT], upgraded + timedelta(days=30))
     assert await found(database, STYLE, OTHER, SCRIPT) == [True, True, True]
-    await share(database, SEAL, [OTHER, SCRIPT], upgraded + KEPT + timedelta(seconds=1))
+    await share(database, SEAL, [OTHER, SCRIPT], upgraded + timedelta(days=30, seconds=1))
     assert await found(database, STYLE, OTHER, SCRIPT) == [False, True, True]
 
 
@@ -57,7 +63,13 @@ async def test_whoever_writes_to_the_database_can_have_nothing_served(database: 
     await database.pool.execute("insert into page_files values ($1, 'alert(1)', $2)", evil.name, seal)
     await database.pool.execute("update page_files set body = 'alert(1)' where name = $1", SCRIPT.name)
 
-    assert await found(database, STYLE, SCRIPT, evil) == [True, False, False]
+    # Of what a name says, all but the ending follows from what it holds.
+    ran = make_file("checkout", "js", STYLE.body)
+    await database.pool.execute(
+        "insert into page_files select $1, body, seal from page_files where name = $2", ran.name, STYLE.name
+    )
+
+    assert await found(database, STYLE, SCRIPT, evil, ran) == [True, False, False, False]
 
     await share(database, SEAL, [STYLE, SCRIPT], NOW)
     assert await found(database, STYLE, SCRIPT, evil) == [True, True, False]

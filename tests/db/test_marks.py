@@ -19,7 +19,7 @@ import kassa.wallets.store as wallets
 from kassa.chains.base import Account
 from kassa.core.errors import DatabaseError, Unavailable
 from kassa.db.pool import Database
-from kassa.wallets.mark import FILE, LARGEST_STEP, STEP, AddressMarks
+from kassa.wallets.mark import FILE, LARGEST_STEP, STEP, AddressMarks, Mark, raise_marks, read_marks
 from kassa.wallets.model import Wallet
 from tests.house import SEAL
 
@@ -197,6 +197,69 @@ async def test_d26_on_another_timeline_a_second_process_too_compares_the_mark(
     assert await issue(database, three, wallet, 1) == [index + 1]
     await one.close()
     await three.close()
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_where_one_of_two_processes_is_told_no_timeline_the_second_takes_a_reserve_for_no_old_backup(
+    database: Database, wallet: Wallet, tmp_path: Path, told: bool
+) -> None:
+    async with database.pool.acquire() as connection:
+        await database.lives.hold(connection)
+    held = database.lives._held
+    assert held is not None
+    for timeline in (held.timeline, None) if told else (None, held.timeline):
+        database.lives._held = replace(held, timeline=timeline)
+        marks = await AddressMarks.start(database, tmp_path)
+        await issue(database, marks, wallet, 1)
+    assert await database.pool.fetchval("select next_index from keychains") == 2
+    assert await database.pool.fetchval("select count(*) from keychain_jumps") == 0
+
+
+async def test_no_process_lowers_what_another_one_raised(database: Database, wallet: Wallet, tmp_path: Path) -> None:
+    one, two = [await AddressMarks.start(database, tmp_path) for _ in range(2)]
+    await issue(database, one, wallet, 3 * STEP)
+    high = on_disk(tmp_path)
+    await two.cover(wallet, 0)
+    assert on_disk(tmp_path) == high
+    await one.close()
+    await two.close()
+
+
+async def test_d26_a_clean_exit_lowers_no_mark_below_what_was_issued_nor_that_of_an_earlier_life(
+    database: Database, wallet: Wallet, tmp_path: Path
+) -> None:
+    marks = await AddressMarks.start(database, tmp_path)
+    await issue(database, marks, wallet, 5)
+    await fall_back(database, 2)
+    await marks.close()
+    assert on_disk(tmp_path) == [5]
+
+    marks = await AddressMarks.start(database, tmp_path)
+    (name,) = read_marks(tmp_path)
+    raise_marks(tmp_path, {name: Mark(900, "earlier")})
+    await marks.close()
+    assert on_disk(tmp_path) == [900]
+
+
+@pytest.mark.parametrize(("old", "next_index"), [(None, 5), (2, 5), (40, 40)])
+async def test_d26_what_was_given_is_passed_over_whatever_became_of_the_file(
+    database: Database, wallet: Wallet, tmp_path: Path, old: int | None, next_index: int
+) -> None:
+    marks = await AddressMarks.start(database, tmp_path)
+    keychain = wallet.keychain_id
+    await issue(database, marks, wallet, 5)
+    for index in (4, 3):  # heard of in another order than handed out
+        marks.give(keychain, index)
+    assert marks.given(keychain) == 4
+    await fall_back(database, 2)
+    ((name, mark),) = read_marks(tmp_path).items()
+    (tmp_path / FILE).unlink()
+    if old is not None:
+        raise_marks(tmp_path, {name: replace(mark, index=old)})
+    with pytest.raises(Unavailable, match="send the request again"):
+        await marks.refuse_given([(keychain, 4, marks.given(keychain))])  # the last itself, again
+    assert await database.pool.fetchval("select next_index from keychains") == next_index
+    await marks.close()
 
 
 async def test_d26_an_index_that_was_given_before_it_was_asked_for_is_refused_and_passed_over(

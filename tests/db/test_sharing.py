@@ -198,6 +198,22 @@ async def test_who_has_a_wallet_hears_of_each_network_on_which_another_store_get
     assert all(second.id in each.finding.detail for each in told)
 
 
+async def test_who_had_a_wallet_hears_of_it_too_by_one_that_still_is_theirs_where_there_is_any(house: House) -> None:
+    first = await _store(house, "other")
+    async with house.database.transaction() as tx:
+        second = await stores.create_store(tx, "Second", "EUR", False, house.clock.now())
+        third = await stores.create_store(tx, "Third", "EUR", False, house.clock.now())
+        old = await tx.fetchval("select id from wallets")
+        await replacement_store.retire(tx, old, house.clock.now())
+    await _give(house, second, "other")
+    kept = await _give(house, first, "anvil")
+    await _give(house, third, "other")
+    told = (await open_alerts(house))[Kind.WALLET_SHARED]
+    mine = [each for each in told if each.finding.store_id == first.id]
+    assert [each.finding.about["wallet_id"] for each in mine] == [old, kept.id]
+    assert all(each.finding.lasting for each in told)  # no look ends them
+
+
 @pytest.mark.parametrize("livemode", [True, False])
 async def test_a_wallet_that_comes_to_a_live_store_with_wallets_is_told_until_a_person_closes_it(
     house: House, livemode: bool

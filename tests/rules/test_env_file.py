@@ -17,6 +17,7 @@ READ = [
     ("a=\\ \\n \\t \\x \\y \\' \nb= \\$' \n", {"a": " n t x y '", "b": "$'"}),
     ("c= ' \\n\\t\\$\\`\\\\\n' \nd= \" \\n\\t\\$\\`\\\\\n\" \n", {"c": " \\n\\t\\$\\`\\\\\n", "d": " \\n\\t$`\\\n"}),
     ("a='b' \"c\" d e\n", {"a": "bcd e"}),
+    ('a="b\\\nc"\n', {"a": "bc"}),
     ("=b\n \t =c\na =b\n", {"a": "b"}),
     # What a shell would read otherwise, or do.
     ("KASSA_DATABASE_URL=postgresql://k:p&$x`;#%25@db/kassa?a=b", {"KASSA_DATABASE_URL":

@@ -212,6 +212,7 @@ def test_nobody_is_asked_to_pay_what_might_not_be_seen_or_is_held_back(
         ({"b": "two"}, [("a", "one")], None),
         ({"c": "two", "b": "one"}, [("a", "one"), ("c", "two")], ("b", "a")),
         ({"b": "one"}, [("a", "one"), ("b", "one")], None),
+        ({"a": "one", "b": "one"}, [("a", "one")], None),  # told of by the settings
     ],
 )
 def test_a_section_without_wallets_whose_chain_has_some_under_another_name_was_renamed(
