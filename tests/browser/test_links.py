@@ -260,7 +260,7 @@ async def test_a_link_says_truthfully_what_came_too_late(
     await shared_bitcoind.fund(invoice["payment_options"][0]["address"], 100_000)
     await kassa.until_invoice(invoice, flags=["late"])
     await page.goto(link["url"])
-    await expect(page.get_by_text("A payment came too late")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Not fully paid in time")).to_be_visible()
     await expect(page.get_by_text("Please do not pay again: the shop decides about it.")).to_be_visible()
     await expect(page.get_by_role("button")).to_have_count(0)
     await sound(page)

@@ -125,7 +125,7 @@ async def _late_and_decided(kassa: Program, bitcoind: DevNode, link: Json, begun
     await bitcoind.mine()
     await until_link(kassa, link, status="processing", flags=["late"], amount_paid="50.00", amount_due="0.00")
     page = await Payer(kassa, link).look()
-    assert "came too late" in page
+    assert "Not fully paid in time" in page
     assert "<form" not in page  # nobody is asked to pay twice
     await kassa.call("POST", f"/v1/invoices/{begun}/mark", {"as": "invalid"})
     await until_link(kassa, link, status="open", amount_paid="0.00", amount_due="50.00")

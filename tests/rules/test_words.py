@@ -9,6 +9,7 @@ import pytest
 from kassa.checkout.languages import SPOKEN, language
 from kassa.checkout.listing import trimmed
 from kassa.checkout.words import State, least, payment_words, state
+from kassa.core.clock import rfc3339
 from kassa.invoices.policy import Over, Policy, Short
 from tests.rules.build import at, terms
 
@@ -16,6 +17,7 @@ _SHORT = "0.000000003333333334"
 INVOICE: dict[str, Any] = {
     "status": "new", "amount": "50.00", "currency": "EUR", "amount_paid": "0.00", "amount_due": "50.00",
     "amount_over": "0.00", "flags": [], "is_credited": False, "is_final": False, "payments": [],
+    "payments_left_off": 0,
     "payment_options": [
         {"uri": "bitcoin:x", "closed": False, "symbol": "BTC", "amount_paid": "0.00000000", "amount_due": "0.00100000"},
         {"uri": None, "closed": True, "symbol": "ETH", "amount_paid": "0.016633330000000000", "amount_due": _SHORT},
@@ -125,6 +127,18 @@ def test_what_becomes_of_too_little_is_what_the_policy_says() -> None:
         "The shop knows of it and decides; please contact it.",
     )  # fmt: skip
     assert "kept as credit" in said(Policy(short=Short.CREDIT), **short).texts[-1]
+
+
+def test_of_what_was_lost_and_came_back_after_the_end_nothing_is_said_to_have_come_too_late() -> None:
+    kept = "It is kept as credit in your account with the shop."
+    parts = [payment("settled", 2) | {"first_seen_at": rfc3339(at(moment))} for moment in (10, 20)]
+    back = {"status": "expired", "amount_paid": "50.00", "flags": ["late"], "is_credited": True, "payments": parts}
+    shown = said(Policy(short=Short.CREDIT), moment=901, **back)
+    assert shown.title == "Not fully paid in time"
+    assert (shown.texts[0], shown.texts[-1]) == ("€50.00 of €50.00 arrived.", kept)
+
+    back["payments"] = [parts[0], parts[1] | {"first_seen_at": rfc3339(at(901))}]
+    assert said(Policy(short=Short.CREDIT), moment=902, **back).title == "Your payment came too late"
 
 
 def test_what_came_late_is_said_to_be_credited_where_it_is() -> None:

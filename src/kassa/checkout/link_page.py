@@ -65,7 +65,7 @@ def link_state(link: Json, said: Language, *, begun: bool = False) -> LinkState:
             return LinkState("", "", "open", True, single)  # of another, nothing is awaited
         case "processing" if "late" in link["flags"]:
             text = say("Please do not pay again: the shop decides about it.")
-            return LinkState(say("A payment came too late"), text, "bad", waiting=True)
+            return LinkState(say("Not fully paid in time"), text, "bad", waiting=True)
         case "processing":
             text = say("It is being confirmed. You need do nothing more.")
             return LinkState(say("Payment received"), text, "good", waiting=True)

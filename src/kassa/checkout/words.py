@@ -212,6 +212,9 @@ def _expired(invoice: Json, terms: Terms, now: datetime, said: Language) -> Stat
     graceful = waiting and terms.policy.late_grace_seconds > 0 and now <= terms.accepts_until
     # What came late is credited when the grace time is over and the network is sure of it, not at once.
     credited = invoice["is_credited"] or (waiting and terms.policy.short is Short.CREDIT)
+    if "late" in invoice["flags"] and _came_back(invoice, terms):
+        fate = _kept(said) if credited else _shortage(terms, said)
+        return State(said.say("Not fully paid in time"), (*_arrived(invoice, said), fate), "bad", False, waiting)
     if "late" in invoice["flags"] and credited:
         return State(said.say("Your payment came too late"), (_kept(said),), "bad", False, waiting)
     if "late" in invoice["flags"]:
@@ -286,6 +289,13 @@ def _lost(invoice: Json) -> str | None:
     if not payments or any(payment["status"] in LIVING for payment in payments):
         return None
     return "reversed" if "reversed" in invoice["flags"] else str(payments[-1]["status"])
+
+
+def _came_back(invoice: Json, terms: Terms) -> bool:
+    """Tell whether all that lives was first seen in time: some of it was lost when the time ended, and came back."""
+    seen = [payment["first_seen_at"] for payment in invoice["payments"] if payment["status"] in LIVING]
+    whole = bool(seen) and not invoice["payments_left_off"]
+    return whole and all(datetime.fromisoformat(moment) <= terms.expires_at for moment in seen)
 
 
 def _is_paid(invoice: Json) -> bool:
