@@ -45,6 +45,11 @@ def exposures(settings: Settings, file: Path | None) -> Iterator[Exposure]:
         yield Exposure(file, words, f"chmod o-rwx {file}")
     key, folder = settings.data_dir / KEY_FILE, settings.data_dir
     if key.exists() and others_may(key, group=True):
-        yield Exposure(key, "its group may use it to seal addresses", f"chmod 600 {key}")
+        yield Exposure(key, f"{_who(bool(others_may(key)))} may use it to seal addresses", f"chmod 600 {key}")
     if folder.exists() and others_may(folder, group=True) == "change":
-        yield Exposure(folder, "its group may put other keys and counters in place of ours", f"chmod g-w {folder}")
+        words = f"{_who(others_may(folder) == 'change')} may put other keys and counters in place of ours"
+        yield Exposure(folder, words, f"chmod go-w {folder}")
+
+
+def _who(everybody: bool) -> str:
+    return "every user of this machine" if everybody else "its group"

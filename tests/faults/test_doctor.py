@@ -1,6 +1,7 @@
 """What `kassa doctor` finds out about a node by looking closer than a port."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from kassa import flow
+from kassa.audit.model import Actor
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.core.clock import SystemClock
@@ -17,11 +20,13 @@ from kassa.core.ids import new_id
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.doctor import Finding, Verdict, examine
+from kassa.invoices.model import Order
 from kassa.settings import Alerts, Http, Limits, Settings
 from kassa.stores import store as stores
 from kassa.watch import store as watch
+from tests.api.conftest import follow
 from tests.evmshop import open_evm_shop, usdc
-from tests.house import BITCOIN, anvil_network, regtest
+from tests.house import BITCOIN, add_store, anvil_network, build_house, regtest
 from tests.tools.hints import Hints
 from tests.tools.liar import Liar
 
@@ -241,3 +246,54 @@ async def test_e43_how_many_addresses_a_leaked_key_could_take_is_said(
     quotas = [(each.verdict, each.detail) for each in found if each.check == "address quota"]
     assert [verdict for verdict, _ in quotas] == ([] if said is None else [said[0]])
     assert all(said is not None and said[1] in detail for _, detail in quotas)
+
+
+async def test_everything_that_is_wrong_at_once_is_named_with_its_remedy_and_in_time(
+    bitcoind: DevNode, anvil: AnvilNode, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    house = await build_house(database, data)
+    await follow(house)
+    async with database.transaction() as tx:
+        store = await add_store(tx, house)
+        at, url = house.clock.now(), "http://127.0.0.1:9/"
+        await flow.create_endpoint(tx, Actor("test"), store.id, url, ("*",), Secret("whsec_x"), at)
+    opening = await flow.quote_invoice(house, store, Order("50.00", "EUR"), house.clock.now())
+    await flow.open_invoice(None, house, opening, house.clock.now())
+    await house.marks.close()
+    async with database.transaction() as tx:
+        await tx.execute("update deliveries set created_at = now() - interval '1 hour', attempts = 7")
+        await tx.execute("insert into migrations (name, sha256) values ('9999_newer.sql', '')")
+        await tx.execute("insert into backups values (now() - interval '9 days', 1, '')")
+    (data / "address-key").write_text("")
+    data.chmod(0o777)
+    (data / "address-key").chmod(0o644)
+    networks = {
+        BITCOIN: regtest(rpc_url="http://127.0.0.1:1", zmq=("tcp://127.0.0.1:2",)),
+        "anvil": anvil_network(anvil.rpc_url, chain="1"),
+    }
+    began = time.monotonic()
+    async with Liar(bitcoind.rpc_url) as liar:
+        liar.on("getnettotals").mutate(lambda said: {**said, "timemillis": said["timemillis"] + 3_600_000})
+        networks["ahead"] = replace(regtest(rpc_url=liar.url), name="ahead")
+        found = await examine(Settings(database_url=Secret(database_url), data_dir=data, networks=networks))
+    assert time.monotonic() - began < 30
+    assert all(each.remedy for each in found if each.verdict is not Verdict.OK)
+    said = {(each.check, each.verdict): f"{each.detail} -> {each.remedy}" for each in found}
+    for check, verdict, words in (
+        ("migrations", Verdict.WARN, "a newer Kassa migrated the database (9999_newer.sql)"),
+        ("backup", Verdict.FAIL, "9 days and 0 hours ago -> make one"),
+        (f"{BITCOIN} node", Verdict.FAIL, "start the node, or correct rpc_url (now 127.0.0.1:1)"),
+        ("anvil node", Verdict.FAIL, "point rpc_url at a node of the configured chain"),
+        ("ahead node clock", Verdict.WARN, "run NTP"),
+    ):
+        assert words in said[check, verdict]
+    [receiver] = [each for each in found if each.check.startswith("receiver whk_")]
+    assert "after up to 7 attempts" in receiver.detail
+    assert f"kassa webhook list --store {store.id}" in receiver.remedy
+    files = [f"{each.detail} -> {each.remedy}" for each in found if each.check == "files"]
+    key = data / "address-key"
+    assert files == [
+        f"{key}: every user of this machine may use it to seal addresses -> chmod 600 {key}",
+        f"{data}: every user of this machine may put other keys and counters in place of ours -> chmod go-w {data}",
+    ]

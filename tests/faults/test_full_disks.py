@@ -134,14 +134,14 @@ async def test_d10_a_volume_that_fills_up_is_told_before_it_is_full_and_until_th
             return [(each["kind"], each["severity"]) for each in json.loads(told)["data"]]
 
         async def until(size_mib: int, expected: list[tuple[str, str]]) -> None:
-            _resize(volume, size_mib)
+            _remount(volume, f"size={size_mib}m")
 
             async def is_so() -> bool:
                 return await found() == expected
 
             await kassa.until(is_so, seconds=120)
 
-        _resize(volume, 8_000)
+        _remount(volume, "size=8000m")
         await kassa.start("up")
         await kassa.ready()
         await until(3_000, [("disk_fills", "warning")])
@@ -189,6 +189,40 @@ async def test_d10_a_backup_that_leaves_too_little_for_the_next_one_is_told_unti
         await backup("third.age")
         await kassa.until(is_over, seconds=120)
         assert await kassa.stop() == [0]
+
+
+async def test_d10_a_backup_on_a_volume_that_fills_half_way_says_so_and_leaves_nothing(
+    bitcoind: DevNode, database_url: str, volume: Path, tmp_path: Path
+) -> None:
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    async with installed(tmp_path / "kassa", bitcoind, database_url) as kassa:
+        await kassa.open_store()
+        backup = ("backup", "--to", str(volume), "--recipient", key, "--json")
+        _, told = await kassa.run(*backup)
+        made = Path(json.loads(told)["file"])
+        _fill(volume / "ballast", spare=json.loads(told)["bytes"] // 2)
+        code, told = await kassa.run(*backup)
+        assert code == 1
+        assert "No space left on device" in told
+        assert "is there room for it" in told or "cannot be written" in told
+        assert _names(volume) == ["ballast", made.name]
+        (volume / "ballast").unlink()
+        assert (await kassa.run(*backup))[0] == 0
+
+
+async def test_d10_an_embedded_database_that_cannot_start_on_a_full_volume_says_so_and_starts_with_room(
+    bitcoind: DevNode, volume: Path
+) -> None:
+    async with installed(volume / "kassa", bitcoind, "embedded") as kassa:
+        assert (await kassa.run("migrate"))[0] == 0
+        _fill(volume / "ballast", spare=0)
+        code, told = await kassa.run("store", "list")
+        assert (code, told.count("make room")) == (1, 1), told
+        _, told = await kassa.run("doctor")
+        assert "0.0 of 0.2 GiB are left under" in told
+        assert "its volume is full: make room" in told
+        (volume / "ballast").unlink()
+        assert (await kassa.run("store", "list"))[0] == 0
 
 
 @pytest.mark.parametrize(("failing", "left"), [(1, "old"), (2, "new")], ids=["the file", "its name"])
@@ -281,5 +315,9 @@ def _fill(path: Path, spare: int = 65_536) -> None:
                 return
 
 
-def _resize(volume: Path, size_mib: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size_mib}m", str(volume)], check=True)
+def _remount(volume: Path, option: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{option}", str(volume)], check=True)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())

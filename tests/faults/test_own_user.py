@@ -78,7 +78,7 @@ async def test_e15_what_others_can_change_stops_the_start_and_says_what_to_do(ka
         code, told = await kassa.run("up")
         assert (code, remedy in told, "Traceback" in told) == (1, True, False), told
         path.chmod(was)
-    for path, mode, remedy in ((key, 0o640, f"chmod 600 {key}"), (data, 0o770, f"chmod g-w {data}")):
+    for path, mode, remedy in ((key, 0o640, f"chmod 600 {key}"), (data, 0o770, f"chmod go-w {data}")):
         was = path.stat().st_mode
         path.chmod(mode)
         _, told = await kassa.run("doctor", "--json")

@@ -183,4 +183,4 @@ def _through(work: Callable[[IO[bytes]], None]) -> Iterator[IO[bytes]]:
     finally:
         thread.join()
     if faults:
-        raise BackupError(f"the backup could not be written: {faults[0]}")
+        raise BackupError(f"the backup could not be written ({faults[0]}): is there room for it where it goes?")

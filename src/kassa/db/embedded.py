@@ -4,6 +4,7 @@ The server is a process of its own: it outlives a killed Kassa, and the next one
 holds a shared lock on a file, which the kernel drops when the process dies in any way; the last to leave stops it.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -33,6 +34,8 @@ STOP_SECONDS = 8  # a stop must fit into the ten seconds that a clean exit may t
 SOCKET_PATH_BYTES = 103  # of sun_path, the shortest among the systems we run on
 
 _MIB = 2**20
+_LEAST_MIB = 20
+"""A server that starts may write a segment of its log, which has 16 MiB."""
 
 
 class EmbeddedServer:
@@ -44,19 +47,26 @@ class EmbeddedServer:
         self._users = users
 
     def close(self) -> None:
-        """Let go of the server, and stop it if no other process holds it."""
-        with _control(self._data_dir):
-            if self._users < 0:
-                return
-            try:
-                fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass
-            else:
-                _stop(self._data_dir / "postgres")
-            finally:
-                os.close(self._users)
-                self._users = -1
+        """Let go of the server, and stop it if no other process holds it; raises `DatabaseError`."""
+        try:
+            with _control(self._data_dir):
+                self._leave()
+        except OSError as fault:
+            told = f"the embedded database was not stopped in {self._data_dir}: {fault}"
+            raise DatabaseError(f"{told}; {_remedy(fault)}") from fault
+
+    def _leave(self) -> None:
+        if self._users < 0:
+            return
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            _stop(self._data_dir / "postgres")
+        finally:
+            os.close(self._users)
+            self._users = -1
 
 
 def start(data_dir: Path) -> EmbeddedServer:
@@ -76,9 +86,17 @@ def start(data_dir: Path) -> EmbeddedServer:
                 os.close(users)
                 raise
     except OSError as fault:
-        raise DatabaseError(
-            f"the embedded database cannot use {data_dir}: {fault}; run Kassa as the user that owns this folder"
-        ) from fault
+        raise DatabaseError(f"the embedded database cannot use {data_dir}: {fault}; {_remedy(fault)}") from fault
+
+
+def _remedy(fault: OSError) -> str:
+    match fault.errno:
+        case errno.EROFS:
+            return "the machine takes the volume for damaged, or was told to: see dmesg, and mount it for writing"
+        case errno.ENOSPC | errno.EDQUOT:
+            return "make room"
+        case _:
+            return "run Kassa as the user that owns this folder"
 
 
 def _serve(folder: Path, account: str | None) -> Path:
@@ -199,7 +217,9 @@ def _start(folder: Path, account: str | None) -> None:
                 time.sleep(0.2)
                 continue
             last = " | ".join(words.splitlines()[-4:])
-            raise DatabaseError(f"{fault}; its last words: {last or 'none'}") from None
+            full = shutil.disk_usage(folder).free < _LEAST_MIB * _MIB
+            why = "its volume is full: make room" if full else f"its last words: {last or 'none'}"
+            raise DatabaseError(f"{fault}; {why}") from None
         return
 
 

@@ -76,6 +76,13 @@ async def missing(connection: "asyncpg.Connection[Any]") -> list[str]:
     return [name for name in _migrations() if name not in applied]
 
 
+async def newer(connection: "asyncpg.Connection[Any]") -> list[str]:
+    """Return the names of migrations that were applied and that this program does not know."""
+    if await connection.fetchval("select to_regclass('migrations')") is None:
+        return []
+    return [name for name in await applied_names(connection) if name not in _migrations()]
+
+
 def known_names() -> list[str]:
     """Return the names of the migrations of this program, in their order."""
     return list(_migrations())

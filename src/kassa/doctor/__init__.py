@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,20 @@ from rich.console import Console
 from rich.text import Text
 
 import kassa.alerts.detector_store as detectors
+import kassa.alerts.service_seen_store as services
 import kassa.alerts.store as alerts
 import kassa.rates.store as rates
 import kassa.wallets.store as wallets
 from kassa import flow
 from kassa.alerts.model import Kind
-from kassa.alerts.service_rules import silent
+from kassa.alerts.service_rules import WAITS_AFTER, silent
 from kassa.audit.anchor import prove, read_anchor
 from kassa.audit.model import Break
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.disks import LEAST_FREE, LITTLE_FREE, Room, rooms, said
 from kassa.core.errors import DatabaseError, SettingsError
 from kassa.core.money import format_rate
-from kassa.db.migrate import missing
+from kassa.db.migrate import missing, newer
 from kassa.db.pool import Database
 from kassa.db.server import weak_settings
 from kassa.doctor.egress import look_outside
@@ -32,6 +35,7 @@ from kassa.doctor.finding import Finding, Verdict, skew
 from kassa.doctor.nodes import look_at_network
 from kassa.limits.rules import MOST_ISSUED
 from kassa.main import build_chains, open_server, refuse_renamed
+from kassa.metrics.store import backup_age
 from kassa.privacy import exposures
 from kassa.rates.model import AlarmKind, NoRate
 from kassa.settings import Alerts, Http, Settings
@@ -42,6 +46,9 @@ from kassa.wallets.run_store import live_keychains
 from kassa.watch import contract_store, node_store
 from kassa.watch.keys import MOST_OPEN, WatchedKeys
 from kassa.watch.store import awaited, behind_since, network_rows, used_names
+
+_LATE_BACKUP, _OLD_BACKUP = timedelta(hours=26), timedelta(days=7)
+_NAMED = 5
 
 
 async def examine(settings: Settings, file: Path | None = None, role: str = "up") -> list[Finding]:
@@ -96,6 +103,14 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
 
 def _disk(room: Room) -> Finding:
     detail = f"{said(room.free_bytes, room.size_bytes)} under {room.folder}"
+    try:
+        with tempfile.TemporaryFile(dir=room.folder) as tried:
+            tried.write(bytes(1))
+    except PermissionError:
+        pass  # another user's: said where that keeps something from being done
+    except OSError as fault:
+        remedy = "see dmesg; make room, or mend the volume and mount it for writing: no order is taken meanwhile"
+        return Finding("disk", Verdict.FAIL, f"{detail}, but nothing can be written: {fault.strerror}", remedy)
     if room.free_bytes < LEAST_FREE:
         return Finding("disk", Verdict.FAIL, detail, "make room: on a full volume no order is taken any more")
     return Finding("disk", Verdict.WARN if room.free_bytes < LITTLE_FREE else Verdict.OK, detail, "make room soon")
@@ -140,11 +155,44 @@ async def _database(database: Database, settings: Settings) -> list[Finding]:
         if absent := await missing(connection):
             detail = f"{len(absent)} migrations are missing"
             return [*findings, Finding("migrations", Verdict.FAIL, detail, "run `kassa migrate`")]
-        findings.append(Finding("migrations", Verdict.OK, "the database is of this version"))
-        findings += await _restored(connection)
+        findings += [await _version(connection, settings), await _backup(connection), *await _restored(connection)]
+        findings += await _receivers(connection)
     findings += [*await _counters(database, settings), *await _gaps(database, settings)]
     quota = await _quota(database, settings.limits.addresses_per_store)
     return [*findings, *quota, await _addresses(database), await _audit(database, settings)]
+
+
+async def _version(connection: Any, settings: Settings) -> Finding:  # a connection
+    if unknown := await newer(connection):
+        detail = f"a newer Kassa migrated the database ({unknown[-1]})"
+        remedy = "run that version: this one starts only where it need not migrate itself, for as long as you upgrade"
+        return Finding("migrations", Verdict.FAIL if settings.embedded else Verdict.WARN, detail, remedy)
+    return Finding("migrations", Verdict.OK, "the database is of this version")
+
+
+async def _backup(connection: Any) -> Finding:  # a connection
+    seconds = await backup_age(connection)
+    remedy = "make one: `kassa backup`; see docs/operations.md, “Backups”"
+    if seconds is None:
+        return Finding("backup", Verdict.WARN, "none was ever made", remedy)
+    age = timedelta(seconds=seconds)
+    detail = f"the last was made {age.days} days and {age.seconds // 3600} hours ago"
+    verdict = Verdict.FAIL if age > _OLD_BACKUP else Verdict.WARN if age > _LATE_BACKUP else Verdict.OK
+    return Finding("backup", verdict, detail, remedy)
+
+
+async def _receivers(connection: Any) -> list[Finding]:  # a connection
+    """Name the receivers for whom something has waited so long that an alert would tell of it."""
+    now = SystemClock().now()
+    return [
+        Finding(
+            f"receiver {each.webhook_id or 'webhook_url'} of {each.store_id}",
+            Verdict.WARN,
+            f"{each.waiting} deliveries wait since {rfc3339(each.oldest_at)}, after up to {each.attempts} attempts",
+            f"start it, or correct its URL; `kassa webhook list --store {each.store_id}` names it",
+        )
+        for each in (await services.queues(connection, now - WAITS_AFTER))[:_NAMED]
+    ]
 
 
 async def _restored(connection: Any) -> list[Finding]:  # a connection
