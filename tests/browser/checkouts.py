@@ -50,7 +50,7 @@ def title(page: Page) -> Locator:
 async def shows(page: Page, *texts: str) -> None:
     """Wait until a page's state says all of this."""
     for text in texts:
-        await expect(page.locator("[data-part=state]")).to_contain_text(text, timeout=20_000)
+        await expect(page.locator("[data-part=state]")).to_contain_text(text)
 
 
 async def sound(page: Page) -> None:

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from kassa.chains.base import Program
 from kassa.chains.bitcoin.devnode import DevNode
@@ -26,6 +26,9 @@ from tests.nodes import running
 HERE = Path(__file__).parent
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
+PATIENCE = 20_000
+"""Milliseconds in which a page shows what is waited for: another process mostly has to do something first."""
+expect.set_options(timeout=PATIENCE)
 
 OpenPage = Callable[..., Awaitable[Page]]
 
@@ -84,7 +87,7 @@ async def open_page(browser: Browser, faults: Faults) -> AsyncIterator[OpenPage]
     async def open_one(**options: object) -> Page:
         wanted = {"viewport": PHONE, "locale": "en-GB", "timezone_id": "UTC"} | options
         context = await browser.new_context(**wanted)  # type: ignore[arg-type]
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         faults.watch(context)
         contexts.append(context)
         return await context.new_page()

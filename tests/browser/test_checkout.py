@@ -171,9 +171,9 @@ async def test_the_end_closes_the_page_by_itself_and_a_late_payment_is_not_passe
     kassa: Program, shared_bitcoind: DevNode, shared_database_url: str, page: Page
 ) -> None:
     invoice = await kassa.invoice(payment_options=[BTC])
-    await ends_soon(kassa, shared_database_url, invoice, 4)
     await page.goto(invoice["checkout_url"])
     await shows(page, "Waiting for your payment")
+    await ends_soon(kassa, shared_database_url, invoice, 1)
     await shows(page, "The time is over", "not lost")
     await expect(page.locator(".qr, .address")).to_have_count(0)
 
@@ -192,7 +192,7 @@ async def test_a_lost_connection_is_said_and_nothing_is_missed(
         await page.evaluate("window.here = 1")
         wire.refuse = True
         wire.reset()
-        await expect(page.locator("[data-trouble]")).to_be_visible(timeout=15_000)
+        await expect(page.locator("[data-trouble]")).to_be_visible()
         await shared_bitcoind.fund(option(invoice, BTC)["address"], 100_000)
         await shared_bitcoind.mine()
         seen = await kassa.until_invoice(invoice, payments=["confirming"])

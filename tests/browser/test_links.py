@@ -70,7 +70,7 @@ async def test_a_payer_pays_a_link_in_parts_and_sees_what_came(
     await shared_bitcoind.fund(invoice["payment_options"][0]["address"], 40_000)
     await kassa.until_invoice(invoice, payments=["detected"])
     # The page asks again by itself.
-    await expect(page.get_by_text("Part of it has been paid")).to_be_visible(timeout=20_000)
+    await expect(page.get_by_text("Part of it has been paid")).to_be_visible()
     assert await page.evaluate("window.here") == 1
     await expect(page.get_by_role("link", name="Look again for the payment")).to_have_count(0)
     await page.goto(f"{link['url']}?lang=ar")
