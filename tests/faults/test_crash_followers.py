@@ -27,6 +27,8 @@ from tests.oracle import Oracle, check_chain
 from tests.truth import truth
 
 LEASE = {"RUNNER_LEASE": "1", "RUNNER_IDLE": "2"}
+PATIENT = {"RUNNER_LEASE": "60", "RUNNER_IDLE": "60"}
+"""Of who must not lose the lease, or a transaction, when a busy machine lets it wait for seconds."""
 # A statement's trigger fires also where no row was changed: when the lease was asked for, and another one holds it.
 _COUNT_ASKERS = """
 create table askers (pid int);
@@ -53,7 +55,7 @@ class Shop:
     due: int
 
     def follower(self, name: str, **environment: str) -> "AsyncIterator[Run]":
-        return running(self.url, self.folder / name, self.node.rpc_url, **LEASE, **environment)  # type: ignore[return-value]
+        return running(self.url, self.folder / name, self.node.rpc_url, **LEASE | environment)  # type: ignore[return-value]
 
     async def ask(self, query: str) -> object:
         connection = await asyncpg.connect(self.url)
@@ -112,11 +114,11 @@ async def pay_and_mine(shop: Shop) -> None:
 
 
 async def test_d6_the_second_follower_stands_by(shop: Shop) -> None:
-    async with shop.follower("first"):
+    async with shop.follower("first", **PATIENT):
         await caught_up(shop.url, shop.node)
         fence = await shop.fence()
         await shop.count_askers()
-        async with shop.follower("second"):
+        async with shop.follower("second", **PATIENT):
             await until(lambda: shop.ask("select count(*) > 1 from askers"), "the second asked for the lease twice")
             await pay_and_mine(shop)
             await shop.node.mine(2)
@@ -131,7 +133,7 @@ async def test_d6_a_follower_that_froze_before_its_transaction_has_lost_the_leas
         await pay_and_mine(shop)
         await frozen(first)
         fence = await shop.fence()
-        async with shop.follower("second"):
+        async with shop.follower("second", **PATIENT):
             await caught_up(shop.url, shop.node)
             await shop.node.mine()
             await caught_up(shop.url, shop.node)
@@ -149,7 +151,7 @@ async def test_d6_a_follower_that_froze_within_its_transaction_blocks_nobody_for
     async with shop.follower("first", RUNNER_FREEZE=point) as first:
         await pay_and_mine(shop)
         await frozen(first)
-        async with shop.follower("second"):
+        async with shop.follower("second", **PATIENT):
             await caught_up(shop.url, shop.node)
             os.kill(first.pid, signal.SIGCONT)
             assert await first.ended() != 0

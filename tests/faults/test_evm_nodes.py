@@ -291,7 +291,7 @@ async def test_b1_b17_b19_receipts_that_cannot_be_true_hold_the_chain_until_they
         await anvil.fund(address(token), PRICE_USDC, "USDC")
         height = (await anvil.tip()).height
         await anvil.mine()
-        await liar.seen("eth_getBlockReceipts", 2, seconds=20)
+        await liar.seen("eth_getBlockReceipts", 2)
         position = await shop.until_network(height=height)
         assert position["height"] == height
         assert await shop.paid(token) == []
@@ -339,7 +339,7 @@ async def test_b19_a_node_behind_the_same_address_that_lags_makes_us_wait(
         stale = liar.on("eth_getBlockReceipts").answer([])
         await anvil.fund(address(second), PRICE_USDC, "USDC")
         await anvil.mine()
-        await liar.seen("eth_getBlockReceipts", liar.count("eth_getBlockReceipts") + 12, seconds=20)
+        await liar.seen("eth_getBlockReceipts", liar.count("eth_getBlockReceipts") + 12)
         assert (await shop.until_network(height=height))["height"] == height
         assert await shop.paid(second) == []
         stale.off()

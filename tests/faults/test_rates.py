@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -273,14 +272,14 @@ async def test_c3_c6_when_all_sources_are_wrong_there_is_no_invoice_and_no_row(
 async def test_c6_a_source_that_hangs_delays_no_other_and_is_given_up(
     database: Database, tmp_path: Path, market: Exchanges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 2)
     market.faults["kraken"] = "hang"
     async with open_house(database, tmp_path, market) as house:
         store = await store_of(house)
-        started = monotonic()
+        monkeypatch.setattr(client, "ANSWER_SECONDS", 10 * LIMIT_SECONDS)
         async with fetching(house):
-            await quoted(house, "coinbase", "bitstamp")
-            assert monotonic() - started < 2
+            await quoted(house, "coinbase", "bitstamp")  # while it hangs
+        monkeypatch.setattr(client, "ANSWER_SECONDS", 2)
+        async with fetching(house):
             assert "no answer within 2 s" in await alarmed(house, "source_failed", "kraken")
         invoice = await opened(house, store)
     assert invoice["payment_options"][0]["rate_source"] == "median(coinbase,bitstamp)"
@@ -294,8 +293,8 @@ async def test_c6_a_pair_that_gets_no_answer_costs_no_other_pair_its_turn(market
     asking = client.Client(SystemClock(), Fraction(1, 50))
     try:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(client, "ANSWER_SECONDS", 0.4)
-            patched.setattr(client, "ROUND_SECONDS", 1)
+            patched.setattr(client, "ANSWER_SECONDS", 1)
+            patched.setattr(client, "ROUND_SECONDS", 2.5)
             url = market.urls("coinbase")["coinbase"]
             first, second = [await asking.ask(BY_NAME["coinbase"], url, pairs) for _ in range(2)]
     finally:
@@ -589,13 +588,13 @@ async def test_f12_an_alarm_opens_once_and_closes_when_it_is_over(
 async def test_only_one_process_asks_and_another_takes_over(
     database: Database, tmp_path: Path, market: Exchanges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "LEASE_SECONDS", 2)
+    monkeypatch.setattr(worker, "LEASE_SECONDS", 4)
     async with open_house(database, tmp_path, market) as house:
         await store_of(house)
         first = asyncio.create_task(fetch_rates(house))
         await quoted(house, *SOURCES)
         second = asyncio.create_task(fetch_rates(house))
-        await asyncio.sleep(3)  # longer than the lease: whoever holds it prolongs it
+        await asyncio.sleep(5)  # longer than the lease: whoever holds it prolongs it
         assert await house.database.pool.fetchval("select fence from rate_fetching") == 1
         first.cancel()
 

@@ -127,6 +127,7 @@ async def test_a32_nothing_settles_on_the_minority_branch_until_an_operator_has_
         await ours.connect(theirs)
         await shop.until(invoice, status="processing", payments=["detected"])
         await ours.mine(4)
+        await until(lambda: same_tip(ours, theirs))
         await shop.caught_up()
         await asker.ask()
         alert = (await open_alerts(shop))[Kind.CHAIN_DISAGREEMENT]
@@ -180,6 +181,7 @@ async def test_a_person_may_overrule_a_second_node_that_stays_wrong(
 
         await ours.mine(3)
         await theirs.connect(ours)
+        await until(lambda: same_tip(ours, theirs))
         await shop.caught_up()
         await theirs.partition()
         await asker.ask()  # it was over once: the next time is another one
@@ -199,6 +201,7 @@ async def test_a_fork_that_is_deeper_than_the_one_decided_about_is_told_again(
     ):
         await ours.mine(4)
         await theirs.connect(ours)
+        await until(lambda: same_tip(ours, theirs))
         await theirs.partition()
         await part(ours, theirs, 3)
         await shop.caught_up()

@@ -48,6 +48,7 @@ async def test_d15_one_hanging_endpoint_of_a_hundred_delays_no_other(shop: Shop,
             await shop.write(shop.event(n, n))
             committed[n] = time.monotonic()
             await asyncio.sleep(0.25)
+            await sink.until(lambda n=n: len(sink.got) >= 99 * (n - 1), 60)  # type: ignore[misc]
 
     async with shop.sending():
         await write()

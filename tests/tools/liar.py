@@ -98,7 +98,7 @@ class Liar:
         """Return how many calls matched a pattern."""
         return sum(fnmatchcase(call.method, pattern) for call in self.calls)
 
-    async def seen(self, pattern: str, times: int = 1, seconds: float = 10) -> None:
+    async def seen(self, pattern: str, times: int = 1, seconds: float = 40) -> None:
         """Wait until a pattern was called so many times; raise `TimeoutError`."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: self.count(pattern) >= times)
