@@ -490,7 +490,7 @@ async def test_a_payment_is_found_by_its_transaction_and_a_short_one_decided_on(
         await mine.get_by_role("button", name="Find").click()
         await expect(mine.locator("tbody tr")).to_have_count(1)
     await mine.get_by_role("link", name="order-2001").click()
-    await expect(mine.get_by_text("1 of 1").first).to_be_visible()
+    await expect(mine.get_by_text("confirmed: needs 1, has 1").first).to_be_visible()
     await prove(office)
     await mine.get_by_role("button", name="Mark as settled").click()
     await expect(mine.get_by_role("status")).to_have_text("Your decision was written down.")
