@@ -182,6 +182,28 @@ async def test_the_end_closes_the_page_by_itself_and_a_late_payment_is_not_passe
     await shows(page, "Your payment came too late", "decides")
 
 
+async def test_what_comes_within_the_grace_time_is_watched_from_the_end_to_paid(
+    kassa: Program, shared_bitcoind: DevNode, shared_database_url: str, page: Page
+) -> None:
+    await patched(kassa, policy={"late_grace_seconds": 3_600})
+    invoice = await kassa.invoice(payment_options=[BTC])
+    await patched(kassa, policy={"late_grace_seconds": 0})  # of invoices to come
+    await ends_soon(kassa, shared_database_url, invoice, 4)
+    await page.goto(invoice["checkout_url"])
+    await shows(page, "Waiting for your payment")
+    await shows(page, "The time is over", "may still be accepted", "Please do not pay any more")
+    await expect(page.locator(".qr, .address")).to_have_count(0)
+
+    await shared_bitcoind.fund(option(invoice, BTC)["address"], 100_000)
+    await shows(page, "Payment seen")
+    await shared_bitcoind.mine()
+    await shows(page, "1 of 2 confirmations")
+    await shared_bitcoind.mine()
+    await shows(page, "Paid", "The payment is complete")
+    shown = await kassa.until_invoice(invoice, status="settled")
+    assert (shown["rules"], shown["payments"][0]["first_seen_at"] > shown["expires_at"]) == (["late.grace"], True)
+
+
 async def test_a_lost_connection_is_said_and_nothing_is_missed(
     kassa: Program, shared_bitcoind: DevNode, page: Page, faults: Faults
 ) -> None:
