@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from kassa import flow
+from kassa.alerts.chain_rules import on_nodes
+from kassa.alerts.model import Kind, Severity
+from kassa.alerts.seen_store import followed
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.core.errors import Unavailable
+from kassa.core.secret import Secret
 from kassa.db.pool import Database
+from kassa.doctor import Verdict, examine
+from kassa.settings import Settings
 from tests.house import BITCOIN, regtest
 from tests.shop import Json, Shop, address, compare_with_fresh_scan, open_shop
 from tests.sizes import size
@@ -146,6 +153,49 @@ async def test_a31_a_node_that_is_behind_holds_expiry(bitcoind: DevNode, databas
         assert (await shop.shown(invoice))["status"] == "new"
         liar.honest()
         await shop.until(invoice, status="expired")
+
+
+async def test_a31_nobody_is_asked_to_pay_while_a_replaced_node_stands_below_us(
+    bitcoind_pair: tuple[DevNode, DevNode], database: Database, database_url: str, tmp_path: Path
+) -> None:
+    """The other one is on a branch of its own and without peers: it is at the end of all that it knows."""
+    ours, theirs = bitcoind_pair
+    clock = Skewed()
+    async with Liar(ours.rpc_url) as liar, open_shop(ours, database, tmp_path, rpc_url=liar.url, clock=clock) as shop:
+        await theirs.fund(await theirs.address(), 100_000)
+        await theirs.mine()
+        await ours.mine(2)
+        await shop.caught_up()
+        invoice = await shop.invoice()
+        other = liar.on("*").swap(theirs.rpc_url)
+        await shop.until_network(state="syncing", node_behind=False)  # one block: ordinary between backends
+        await shop.invoice()
+        other.off()
+        await ours.mine(2)
+        await shop.caught_up()
+        other = liar.on("*").swap(theirs.rpc_url)
+        await shop.until_network(state="syncing", node_behind=True)
+        with pytest.raises(Unavailable) as refused:
+            await shop.invoice()
+        assert refused.value.code == "network_unavailable"
+        async with shop.house.database.transaction() as tx:
+            [view] = (await flow.payer_views(tx, shop.house, [invoice["id"]], clock.now())).values()
+        assert [(each["closed"], each["address"]) for each in view.public["payment_options"]] == [(True, None)]
+
+        clock.ahead = timedelta(seconds=61)
+        async with shop.house.database.transaction() as tx:
+            [found] = on_nodes(await followed(tx), [BITCOIN], clock.now())
+        assert (found.kind, found.severity) == (Kind.NODE_SYNCING, Severity.CRITICAL)
+        settings = Settings(
+            database_url=Secret(database_url), data_dir=tmp_path, networks={BITCOIN: regtest(rpc_url=theirs.rpc_url)}
+        )
+        seen = {each.check: each for each in await examine(settings)}[f"{BITCOIN} node sync"]
+        assert seen.verdict is Verdict.WARN
+        assert "3 blocks behind what Kassa has seen" in seen.detail
+
+        await theirs.mine(4)  # it overtakes: a reorganisation as any other, and offers come back by themselves
+        await shop.until_network(state="ok", node_behind=False)
+        await shop.invoice()
 
 
 async def test_a31_a_stalled_node_is_not_offered_and_expires_nothing(

@@ -174,7 +174,7 @@ async def test_a_shorter_branch_and_a_lagging_node_undo_nothing(shop: Shop) -> N
     await shop.caught_up()
     said = await shop.events(invoice)
     await shop.node.invalidate(first)
-    await shop.until_network(state="syncing", detail="the node is 3 blocks behind what it showed before")
+    await shop.until_network(state="syncing", detail="the node is 3 blocks behind what Kassa has seen")
     assert (await shop.shown(invoice))["status"] == "settled"
     await shop.node.reconsider(first)
     await shop.caught_up()

@@ -55,6 +55,8 @@ def done(found: Sequence[Finding]) -> list[tuple[str, str, int]]:
         (Followed("btc", "ok", "", False, False, NOW), [Kind.NOT_FOLLOWED]),
         (Followed("btc", "syncing", "", True, False, ago(minutes=11)), [Kind.NODE_SYNCING]),
         (Followed("btc", "syncing", "", True, False, ago(minutes=9)), []),
+        (Followed("btc", "syncing", "", True, False, ago(seconds=61), below=True), [Kind.NODE_SYNCING]),
+        (Followed("btc", "syncing", "", True, False, ago(seconds=59), below=True), []),
         (Followed("btc", "halted", "", True, False, NOW), []),  # has an alert of its own
         (Followed("ltc", "stalled", "", True, False, NOW), [Kind.NOT_FOLLOWED]),
     ],

@@ -16,7 +16,7 @@ from kassa.core.facts import Block, BlockRef, Contract, Tip
 from kassa.core.ids import StoreId
 from kassa.payments.model import Sight
 from kassa.watch.model import ChainUpdate, KnownContract, Older, Position, Restraint, TooDeep
-from kassa.watch.rules import MOST_SPANS, closed, contract_doubt, extend, node_state, renamed, spans
+from kassa.watch.rules import MOST_SPANS, closed, contract_doubt, extend, is_behind, node_state, renamed, spans
 from tests.rules.build import START, block, chain
 
 
@@ -171,6 +171,34 @@ def tip(height: int = 10, *, header: int | None = None, syncing: bool = False) -
 )
 def test_a_networks_state_follows_from_what_its_node_says(said: Tip, at: BlockRef, age: int, expected: str) -> None:
     assert node_state(said, at, 7200, START + timedelta(seconds=age))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("below", "block_seconds", "expected"),
+    [
+        (0, 600, False),
+        (1, 600, False),  # of nodes behind one address one may have a block that another has not
+        (2, 600, True),
+        (1, 12, False),
+        (2, 12, False),
+        (3, 12, True),
+        (12, 2, False),  # half a minute of a fast chain
+        (13, 2, True),
+        (24, 0, False),
+        (25, 0, True),
+    ],
+)
+def test_a31_a_node_far_below_us_is_behind_though_it_does_not_know_it(
+    below: int, block_seconds: int, expected: bool
+) -> None:
+    assert is_behind(tip(100 - below), BlockRef(100, "a100"), block_seconds) is expected
+
+
+def test_a31_a_node_is_behind_by_its_own_word_or_ours() -> None:
+    assert is_behind(tip(syncing=True), None, 600)
+    assert is_behind(tip(header=12), BlockRef(10, "a10"), 600)
+    assert not is_behind(tip(), None, 600)
+    assert not is_behind(tip(), BlockRef(2, "a2"), 600)  # we are behind, not the node
 
 
 def test_where_blocks_come_on_demand_no_tip_is_too_old() -> None:

@@ -12,6 +12,7 @@ SILENT_POLLS = 3
 """A second node that answers none of so many questions is silent."""
 _BEHIND_BLOCKS, _BEHIND_SECONDS = 3, 180
 _SYNCING_FOR = timedelta(minutes=10)
+_BELOW_FOR = timedelta(minutes=1)  # who does not know of the blocks above may not be on the way to them
 FINALITY_SECONDS = 1800
 """A network that calls blocks final does so every few minutes: Ethereum each 6.4, rollups with each batch."""
 CLOCK_SECONDS = 60
@@ -61,10 +62,17 @@ def on_nodes(seen: Sequence[Followed], configured: Collection[str], now: datetim
         elif each.state in _CONDITIONS:
             kind, words = _CONDITIONS[each.state]
             found.append(_node(kind, network, f"the node of {network} {words}", each.detail))
-        elif each.state == "syncing" and each.observed_at is not None and now - each.observed_at > _SYNCING_FOR:
+        elif each.state == "syncing" and each.below and _unseen_for(each, now) > _BELOW_FOR:
+            said = f"the node of {network} stands below what Kassa has seen: it shows no new payment"
+            found.append(_node(Kind.NODE_SYNCING, network, said, each.detail))
+        elif each.state == "syncing" and _unseen_for(each, now) > _SYNCING_FOR:
             said = f"{network} has been catching up for more than ten minutes"
             found.append(_node(Kind.NODE_SYNCING, network, said, each.detail, Severity.WARNING))
     return found
+
+
+def _unseen_for(seen: Followed, now: datetime) -> timedelta:
+    return timedelta() if seen.observed_at is None else now - seen.observed_at
 
 
 def on_shown(

@@ -9,7 +9,10 @@ from kassa.core.ids import StoreId
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """How a configured network is followed. `observed_at` is up to when everything was seen."""
+    """How a configured network is followed. `observed_at` is up to when everything was seen.
+
+    `below`: the node stands far below what we have seen, and knows of nothing above.
+    """
 
     network: str
     state: str
@@ -17,6 +20,7 @@ class Followed:
     followed: bool
     refused: bool
     observed_at: datetime | None
+    below: bool = False
 
 
 @dataclass(frozen=True, slots=True)

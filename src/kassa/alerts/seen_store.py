@@ -93,7 +93,8 @@ async def followed(tx: Tx) -> list[Followed]:
     """Return how every network that was ever followed is followed now."""
     rows = await tx.fetch(
         """select id, state, detail, coalesce(lease_until > now() - interval '60 seconds', false) as followed,
-               node_refused, observed_at from networks order by id"""
+               node_refused, observed_at, node_behind and coalesce(node_height < height, false) as below
+           from networks order by id"""
     )
     return [Followed(*row.values()) for row in rows]
 

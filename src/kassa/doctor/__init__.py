@@ -60,6 +60,7 @@ async def examine(settings: Settings, file: Path | None = None, role: str = "up"
         *_files(settings, file),
     ]
     findings += await look_outside(role)
+    heights: dict[str, int | None] = {}
     try:
         async with open_server(settings) as database:
             findings += await _database(database, settings)
@@ -67,6 +68,7 @@ async def examine(settings: Settings, file: Path | None = None, role: str = "up"
             findings += await _rates(database, settings)
             findings += await _watchers(database, settings)
             findings += await _crowds(database)
+            heights = {row.name: row.height for row in await network_rows(database.pool)}
     except DatabaseError as fault:
         findings.append(Finding("database", Verdict.FAIL, str(fault), "start it, or correct database_url"))
     try:
@@ -76,7 +78,7 @@ async def examine(settings: Settings, file: Path | None = None, role: str = "up"
     if not chains:
         findings.append(Finding("networks", Verdict.WARN, "none is configured", "add a section [networks.…]"))
     asked = {} if role == "api" else chains  # which asks no node
-    looks = [look_at_network(settings.networks[name], chain) for name, chain in asked.items()]
+    looks = [look_at_network(settings.networks[name], chain, heights.get(name)) for name, chain in asked.items()]
     for found in await asyncio.gather(*looks):
         findings += found
     return findings

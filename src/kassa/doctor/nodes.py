@@ -10,24 +10,27 @@ import numpy as np
 from kassa.chains.base import Chain, ChainSource, Keys, Probe
 from kassa.core.clock import SystemClock
 from kassa.core.errors import ChainError, ChainInvalid, KassaError
-from kassa.core.facts import Ability, Opened
+from kassa.core.facts import Ability, Opened, Tip
 from kassa.doctor.finding import Finding, Verdict, skew
 from kassa.house import connection_of, second_connection_of
 from kassa.settings import Network
-from kassa.watch.rules import INTERNAL, contract_doubt
+from kassa.watch.rules import INTERNAL, contract_doubt, lag
 
 WAIT_SECONDS = 5
 LISTEN_SECONDS = 5
 """How long to wait for a pushed message: on a busy network several come each second."""
 
 
-async def look_at_network(network: Network, chain: Chain) -> list[Finding]:
-    """Look at a network's nodes: whether they answer, hold its chain, are current, and push what they should."""
+async def look_at_network(network: Network, chain: Chain, height: int | None = None) -> list[Finding]:
+    """Look at a network's nodes: whether they answer, hold its chain, are current, and push what they should.
+
+    `height` is that of the last block that Kassa has seen there; None where it has seen none, or cannot be asked.
+    """
     source = chain.connect(connection_of(network))
     try:
         findings = [await _look(f"{network.name} node", source.check, _remedy(network, chain))]
         if findings[0].verdict is not Verdict.FAIL:
-            findings += await _tip(network, chain, source)
+            findings += await _tip(network, chain, source, height)
             findings += await _contracts(chain, source)
         return findings + await _second(network, chain) + await _closer(network, chain)
     finally:
@@ -131,7 +134,7 @@ async def _contracts(chain: Chain, source: ChainSource) -> list[Finding]:
     return findings
 
 
-async def _tip(network: Network, chain: Chain, source: ChainSource) -> list[Finding]:
+async def _tip(network: Network, chain: Chain, source: ChainSource, height: int | None) -> list[Finding]:
     check = f"{network.name} node"
     try:
         async with asyncio.timeout(2 * WAIT_SECONDS):
@@ -141,13 +144,7 @@ async def _tip(network: Network, chain: Chain, source: ChainSource) -> list[Find
     except (KassaError, TimeoutError) as fault:
         return [Finding(f"{check} blocks", Verdict.FAIL, str(fault) or "no answer", f"it must be {chain.node_needs}")]
     found = [Finding(f"{check} blocks", Verdict.OK, f"block {tip.ref.height} was read")]
-    behind = tip.best_header - tip.ref.height
-    if tip.syncing or behind > 1:
-        found.append(
-            Finding(f"{check} sync", Verdict.WARN, f"{behind} blocks behind its headers", "wait until it is done")
-        )
-    else:
-        found.append(Finding(f"{check} sync", Verdict.OK, f"at height {tip.ref.height}"))
+    found.append(_sync(f"{check} sync", tip, height, chain.block_seconds))
     age = (SystemClock().now() - tip.time).total_seconds()
     if chain.livemode and age > 6 * chain.block_seconds + 3600:
         found.append(
@@ -159,6 +156,20 @@ async def _tip(network: Network, chain: Chain, source: ChainSource) -> list[Find
             Finding(f"{check} block time", Verdict.FAIL, f"its last block is {-age / 3600:.1f} hours ahead", remedy)
         )
     return found
+
+
+def _sync(check: str, tip: Tip, height: int | None, block_seconds: int) -> Finding:
+    """Say whether a node is where its network is, by its own word and by the height that Kassa has seen."""
+    below, behind = (height or 0) - tip.ref.height, tip.best_header - tip.ref.height
+    if below > lag(block_seconds) and tip.best_header < (height or 0):
+        detail = f"at height {tip.ref.height}, {below} blocks behind what Kassa has seen: nobody is asked to pay"
+        remedy = (
+            "is it on another branch, without peers, or an older copy? once it has caught up, all goes on by itself"
+        )
+        return Finding(check, Verdict.WARN, detail, remedy)
+    if tip.behind:
+        return Finding(check, Verdict.WARN, f"{behind} blocks behind its headers", "wait until it is done")
+    return Finding(check, Verdict.OK, f"at height {tip.ref.height}")
 
 
 async def _endpoint(name: str, probe: Probe, address: str) -> Finding:

@@ -177,10 +177,19 @@ async def on_final(
 
 
 async def note_node(
-    tx: Tx, position: Position, tip: Tip | None, state: str, detail: str, now: datetime, *, refused: bool = False
+    tx: Tx,
+    position: Position,
+    tip: Tip | None,
+    state: str,
+    detail: str,
+    now: datetime,
+    *,
+    behind: bool = False,
+    refused: bool = False,
 ) -> bool:
     """Note what a network's node says of itself; return whether the network's state changed by it."""
-    return await watch.note_node(tx, position.network, position.fence, tip, state, detail, now, refused=refused)
+    network, fence = position.network, position.fence
+    return await watch.note_node(tx, network, fence, tip, state, detail, now, behind=behind, refused=refused)
 
 
 async def halt_network(tx: Tx, position: Position, reason: str, now: datetime) -> None:

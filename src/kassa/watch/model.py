@@ -29,8 +29,8 @@ class Position:
     word, given after a halt, on how deep the next reorganisation may be. `final` is the height up to which the network
     called its blocks final, `frozen` the assets in which nothing settles until an operator has looked. `followed`:
     someone held the lease within the last minute. `restraints` are those in force. `left_until` is when invoices were
-    last judged without waiting for it, because nobody followed it any more. `node_behind`: the node itself lags behind
-    its network. `forsaken`: somebody followed it, and nobody has for a minute.
+    last judged without waiting for it, because nobody followed it any more. `node_behind`: the node lags behind its
+    network, or behind us. `forsaken`: somebody followed it, and nobody has for a minute.
     """
 
     network: str

@@ -8,6 +8,7 @@ from kassa.watch.model import ChainUpdate, Extension, KnownContract, Older, Posi
 
 MOST_SPANS = 20
 _DEEP_BLOCKS, _DEEP_SECONDS = 2, 24
+_LAG_BLOCKS, _LAG_SECONDS = 1, 24
 _BLIND = ("halted", "stalled", "unreachable")
 
 INTERNAL = {
@@ -103,6 +104,23 @@ def deep(block_seconds: int) -> int:
     return max(_DEEP_BLOCKS, _DEEP_SECONDS // max(1, block_seconds))
 
 
+def lag(block_seconds: int) -> int:
+    """Return by how many blocks the nodes behind one address ordinarily differ: one, or half a minute of a fast chain.
+
+    A reorganisation needs no more: a node shows the longer branch at once, or the old one until then.
+    """
+    return max(_LAG_BLOCKS, _LAG_SECONDS // max(1, block_seconds))
+
+
+def is_behind(tip: Tip, at: BlockRef | None, block_seconds: int) -> bool:
+    """Tell whether a node sees nothing of what is paid now: by its own word, or as it stands far below us.
+
+    Who stands below us without knowing of more is on another branch, has no peers or is an older copy: its mempool is
+    not that of the chain on which we stand.
+    """
+    return tip.behind or (at is not None and at.height - tip.ref.height > lag(block_seconds))
+
+
 def node_state(tip: Tip, at: BlockRef | None, stalled_after_seconds: int | None, now: datetime) -> tuple[str, str]:
     """Return a network's state by what its node says ("ok", "syncing", "stalled") and, for people, why.
 
@@ -113,7 +131,7 @@ def node_state(tip: Tip, at: BlockRef | None, stalled_after_seconds: int | None,
         return "syncing", f"the node itself is catching up ({tip.ref.height} of {tip.best_header} blocks)"
     if at is not None and tip.ref.height < at.height:
         # It undoes nothing, but until it is back its mempool says nothing about the chain on which we stand.
-        return "syncing", f"the node is {at.height - tip.ref.height} blocks behind what it showed before"
+        return "syncing", f"the node is {at.height - tip.ref.height} blocks behind what Kassa has seen"
     age = (now - tip.time).total_seconds()
     if stalled_after_seconds is not None and age > stalled_after_seconds:
         return "stalled", f"the node's newest block is {int(age // 60)} minutes old; does it have peers?"

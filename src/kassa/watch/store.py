@@ -191,12 +191,13 @@ async def note_node(
     detail: str,
     now: datetime,
     *,
+    behind: bool = False,
     refused: bool = False,
 ) -> bool:
     """Note what the node says of itself (None: nothing was heard) and the state that follows.
 
-    `refused`: it is no node of this network. Returns whether the state changed; raises `LeaseLost` when another process
-    follows the network.
+    `behind`: what is paid now would not be seen there. `refused`: it is no node of this network. Returns whether the
+    state changed; raises `LeaseLost` when another process follows the network.
     """
     row = await tx.fetchrow(
         """update networks n set state = $4, detail = $5, node_height = coalesce($3, n.node_height),
@@ -212,7 +213,7 @@ async def note_node(
         detail,
         None if tip is None else tip.time,
         now,
-        None if tip is None else tip.behind,
+        None if tip is None else behind,
         refused,
     )
     if row is None:

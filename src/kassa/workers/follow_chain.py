@@ -26,7 +26,7 @@ from kassa.settings import Network
 from kassa.wallets.ahead import Ahead
 from kassa.watch.keys import WatchedKeys
 from kassa.watch.model import ChainUpdate, Extension, Older, Position, TooDeep
-from kassa.watch.rules import extend, node_state
+from kassa.watch.rules import extend, is_behind, node_state
 from kassa.workers.closer_look import CloserLook
 from kassa.workers.sharing import Sharing
 
@@ -357,8 +357,10 @@ class Follower:
 
     async def _put_state(self, tip: Tip | None, state: str, detail: str, *, refused: bool = False) -> None:
         now = self._house.clock.now()
+        block_seconds = self._house.chains[self._network.name].block_seconds
+        behind = tip is not None and is_behind(tip, self._position.tip, block_seconds)
         async with self._house.database.transaction() as tx:
-            changed = await flow.note_node(tx, self._position, tip, state, detail, now, refused=refused)
+            changed = await flow.note_node(tx, self._position, tip, state, detail, now, behind=behind, refused=refused)
         self._position = replace(self._position, state=state)
         if changed:
             log.info("network", network=self._network.name, state=state, detail=detail)
