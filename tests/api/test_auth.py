@@ -12,6 +12,8 @@ from kassa.api.auth import ANY_KEY, PUBLIC, Uses, authenticate
 from kassa.api.document import document
 from kassa.api.endpoint import Call, Endpoint
 from kassa.api.routes import ENDPOINTS
+from kassa.api.serving import Asked, Desk, body_decoder
+from kassa.core.errors import Forbidden
 from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.stores import store as stores
@@ -131,3 +133,16 @@ async def test_last_use_is_noted_apart_from_the_requests(house: House, tmp_path:
     await use()
     await uses.write()
     assert await used_at() == later
+
+
+async def test_e10_a_person_without_the_right_of_an_endpoint_gets_nothing_of_it(served: Served) -> None:
+    async def read() -> bytes:
+        return b""
+
+    desk = Desk(served.house)
+    for one in ENDPOINTS:
+        if one.access != ANY_KEY:
+            asked = Asked(one, body_decoder(one), one.path, b"", {}, read, None)
+            call = Call(served.house, served.store, "per_1", served.house.clock.now(), None)
+            with pytest.raises(Forbidden):
+                await desk.ask(asked, call, frozenset(SCOPES) - {one.access})

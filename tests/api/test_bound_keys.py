@@ -219,6 +219,18 @@ async def test_e9_a_refusal_is_no_use_takes_nothing_of_the_keys_limit_and_ends_i
         assert [await ask(caller, HERE) for _ in range(3)] == [200, 200, 429]
 
 
+async def test_a_call_whose_body_comes_slowly_is_counted_once(house: House, store: Store) -> None:
+    one = replace(house, limits=Limiter({Kind.KEY: Limit(3, 3600), Kind.STORE: Limit(3, 3600)}))
+    async with serve(one, store, handlers(one)) as served:
+        async with house.database.transaction() as tx:
+            _, text = await flow.create_key(tx, house, OPERATOR, store, house.clock.now())
+        headers = {"authorization": f"Bearer {text}", "content-type": "application/json"}
+        for path, body in (("/v1/invoices", ORDER), ("/v1/webhooks", {"url": "https://shop.example/hook"})):
+            slow = await Slow.begin(served.port, "POST", path, headers, json.dumps(body).encode())
+            assert (await slow.end(pieces=2))[0] == 201
+        assert [await ask(served.caller(text)) for _ in range(2)] == [200, 429]
+
+
 async def test_e9_what_a_key_is_bound_to_and_where_it_was_refused_is_in_the_audit_log(behind: Served) -> None:
     key_id, caller = await make(behind, HERE)
     key = (key_id, behind.store.id)
