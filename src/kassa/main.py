@@ -147,7 +147,8 @@ async def open_seal(settings: Settings, database: Database, chains: Mapping[str,
                 raise DatabaseError(
                     "the database does not say any more which key sealed its addresses, though"
                     f" {settings.data_dir / KEY_FILE} is there: somebody removed the row of seal_keys, or the database"
-                    " is older than the key; compare every wallet's fingerprint, then run `kassa address-key renew`"
+                    " is older than the key; compare every wallet's fingerprint, then run"
+                    ' `kassa address-key renew --reason "…"`'
                 )
             done, left = await seals.seal_all(tx, seal, partial(derived_text, chains))
             await invoice_seals.seal_all_anew(tx, None, seal)

@@ -191,7 +191,10 @@ async def change_wallet(settings: Settings, store_id: str, network: str, descrip
         chain, account = _chain(house, network), _chain(house, network).addresses.account(descriptor)
         mine = {wallet.network: wallet for wallet in await wallets_of(tx, store_id)}
         if network not in mine:
-            raise NotFound(f"the store has no wallet on {network}: `kassa wallet add` gives it one, at once")
+            raise NotFound(
+                f"the store has no wallet on {network}: `kassa wallet add --store sto_… --network NETWORK"
+                " --descriptor …` gives it one, at once"
+            )
         asked = await flow.ask_wallet_change(tx, house, operator(), store_id, mine[network].id, account, now)
         return asked | _first_addresses(chain, account.descriptor)
 
@@ -277,7 +280,7 @@ async def link_user(settings: Settings, email: str, *, lost: bool = False) -> To
 
     async def work(tx: Tx, house: House, now: datetime) -> Told:
         if await people.find(tx, address) is None:
-            raise NotFound(f"nobody signs in with {address!r}; see `kassa user invite`")
+            raise NotFound(f"nobody signs in with {address!r}; see `kassa user invite --store sto_… --email …`")
         return await _link(tx, house, address, None, now, voids=lost)
 
     return await _in_house(settings, work)

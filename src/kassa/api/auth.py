@@ -28,8 +28,8 @@ ACCESSES = frozenset({PUBLIC, ANY_KEY, *SCOPES})
 _REFUSED = "send a valid API key as `Authorization: Bearer kassa_…`"
 _ELSEWHERE = (
     "this key may not be used from {}, where Kassa sees this request come from: send it from one of the networks that"
-    " the key is bound to, or have those changed in the dashboard or by `kassa key bind`; if that address is a proxy's,"
-    " name the proxy in http.trusted_proxies"
+    " the key is bound to, or have those changed in the dashboard or by `kassa key bind KEY`; if that address is a"
+    " proxy's, name the proxy in http.trusted_proxies"
 )
 _NOTE_EVERY = timedelta(minutes=1)
 _TELL_EVERY = timedelta(hours=1)

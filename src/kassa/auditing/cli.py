@@ -27,7 +27,7 @@ def verify(
     if told["anchor"] is None and head is None:
         words = f"{words}\nNo anchor is here (`kassa work` keeps one): a cut end would not be noticed without --head."
     if told["reason"] is not None:
-        said = "See docs/audit.md; `kassa audit accept` after you have looked."
+        said = 'See docs/audit.md; `kassa audit accept --reason "…"` after you have looked.'
         words = f"the audit log is BROKEN: {told['reason']}\n{said}"
     print(json.dumps(told) if as_json else words)
     if told["reason"] is not None:

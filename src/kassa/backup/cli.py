@@ -62,7 +62,7 @@ def _lines(told: dict[str, object]) -> list[str]:
         lines.append(
             "the backup's addresses were sealed by another key than the one here, which was kept: put"
             " restored-address-key in place of address-key; if that one is not to be trusted any more, then"
-            " `kassa address-key renew`"
+            ' `kassa address-key renew --reason "…"`'
         )
     if told["key_locked"]:
         lines.append(
@@ -80,8 +80,8 @@ def _lines(told: dict[str, object]) -> list[str]:
         " those that are waited for; of one that you follow no more say `kassa network give-up NAME`"
     )
     lines.append(
-        "the audit log ends where the backup did: see it, then `kassa audit accept --reason …`, on every machine with a"
-        " data_dir of its own"
+        'the audit log ends where the backup did: see it, then `kassa audit accept --reason "…"`, on every machine with'
+        " a data_dir of its own"
     )
     lines.append(
         "start Kassa: it reads the chain from there, then `kassa reconcile`. Keys revoked since are valid again"

@@ -49,7 +49,7 @@ def wallet_change(
     from kassa import operations
 
     told = ask(operations.change_wallet(settings_of(config), store, network, descriptor))
-    _compare(told, as_json, f"change   {told['id']}", " Then `kassa wallet confirm`.")
+    _compare(told, as_json, f"change   {told['id']}", f" Then `kassa wallet confirm {told['id']} --fingerprint …`.")
 
 
 @wallet_app.command("confirm")

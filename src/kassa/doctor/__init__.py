@@ -174,7 +174,7 @@ async def _version(connection: Any, settings: Settings) -> Finding:  # a connect
 
 async def _backup(connection: Any) -> Finding:  # a connection
     seconds = await backup_age(connection)
-    remedy = "make one: `kassa backup`; see docs/operations.md, “Backups”"
+    remedy = "make one: `kassa backup --to FOLDER`; see docs/operations.md, “Backups”"
     if seconds is None:
         return Finding("backup", Verdict.WARN, "none was ever made", remedy)
     age = timedelta(seconds=seconds)
@@ -203,7 +203,11 @@ async def _restored(connection: Any) -> list[Finding]:  # a connection
         return []
     waiting = ", ".join(await awaited(connection, restored_at)) or "none (it is noted within ten minutes)"
     detail = f"what is sent is still marked webhook-restored; networks not seen whole since: {waiting}"
-    return [Finding("restore", Verdict.WARN, detail, "follow each; of one that is no more say `kassa network give-up`")]
+    return [
+        Finding(
+            "restore", Verdict.WARN, detail, "follow each; of one that is no more say `kassa network give-up NETWORK`"
+        )
+    ]
 
 
 async def _audit(database: Database, settings: Settings) -> Finding:
@@ -216,7 +220,7 @@ async def _audit(database: Database, settings: Settings) -> Finding:
         return Finding("audit log", Verdict.FAIL, found.words, "see docs/audit.md: a restored backup, or an intruder")
     if found.number and not anchor.number:
         detail = f"{found.number} acts, whole; but no anchor is here, so a cut end would not be noticed"
-        remedy = "normal where `kassa work` does not run; else compare with a head: `kassa audit verify --head`"
+        remedy = "normal where `kassa work` does not run; else compare with a head: `kassa audit verify --head HEAD`"
         return Finding("audit log", Verdict.WARN, detail, remedy)
     return Finding("audit log", Verdict.OK, f"{found.number} acts, whole")
 
@@ -287,7 +291,7 @@ async def _follow_up(database: Database, settings: Settings) -> list[Finding]:
     for row in rows:
         if row.held:
             detail = "Kassa lets nothing settle on it; see `kassa alert list`"
-            remedy = "find out why; then `kassa alert close alt_… --undo`"
+            remedy = 'find out why; then `kassa alert close alt_… --undo --note "…"`'
             findings.append(Finding(f"{row.name} follower", Verdict.FAIL, detail, remedy))
         elif row.state == "halted":
             remedy = f"find out why; then `kassa network resume {row.name} --depth N`"

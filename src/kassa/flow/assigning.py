@@ -61,7 +61,7 @@ async def assign_payment(
         if not as_operator and len(await wallets.stores_of_address(tx, payment.address_id)) > 1:
             raise Conflict(
                 "other stores have this wallet too, and whoever asks first must not have the money: your operator"
-                " decides, by `kassa payment assign`",
+                " decides, by `kassa payment assign PAYMENT --store sto_…`",
                 code="operator_only",
             )
         await _adopt(tx, house, store, payment, now)

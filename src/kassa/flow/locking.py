@@ -8,7 +8,7 @@ from kassa.wallets.seal import Seal, is_locked
 async def lock_secrets(tx: Tx, seal: Seal, former: Seal | None = None) -> int:
     """Lock the secrets of everybody's app by a key: what stands there plain, and what a former key had locked.
 
-    Return how many were. What neither key opens is left: its owner needs a link (`kassa user link --lost`).
+    Return how many were. What neither key opens is left: its owner needs a link (`kassa user link --email … --lost`).
     """
     done = 0
     for person, kept in await people.totp_secrets(tx):

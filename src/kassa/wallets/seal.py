@@ -134,12 +134,12 @@ async def read_or_make(data_dir: Path, fingerprint: bytes | None) -> tuple[Seal,
         if former is not None and Seal(former).fingerprint == fingerprint:
             raise DatabaseError(
                 f"a renewal of {path} broke off: the key that sealed this database is {data_dir / _FORMER}; run"
-                " `kassa address-key renew` again, which goes on with it"
+                ' `kassa address-key renew --reason "…"` again, which goes on with it'
             )
         what = "is missing, the key" if seal is None else "is not the key"
         raise DatabaseError(
             f"{path} {what} that sealed the addresses in this database: copy it from the machine that made it; if it is"
-            " lost for ever, see `kassa address-key renew`"
+            ' lost for ever, see `kassa address-key renew --reason "…"`'
         )
     return seal, made
 

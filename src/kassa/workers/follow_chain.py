@@ -221,7 +221,7 @@ class Follower:
                 limit = "below a final block" if extension.below_final else f"max_reorg is {self._network.max_reorg}"
                 await self._halt(
                     f"the node's chain parts from ours {extension.depth} or more blocks below our tip ({limit});"
-                    " look at the chain, then `kassa network resume`"
+                    f" look at the chain, then `kassa network resume {self._network.name} --depth N`"
                 )
                 break
             if not isinstance(extension, ChainUpdate):

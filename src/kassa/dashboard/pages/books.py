@@ -85,7 +85,12 @@ async def _export(visit: Visit) -> Answer:
 async def _check_size(visit: Visit, time: tuple[datetime, datetime]) -> None:
     async with visit.house.database.pool.acquire() as connection:
         if await exports.count(connection, visit.store.id, *time) > MOST_ENTRIES:
-            raise Invalid(FieldFault("from", f"leads to more than {MOST_ENTRIES} entries; use `kassa export`"))
+            raise Invalid(
+                FieldFault(
+                    "from",
+                    f"leads to more than {MOST_ENTRIES} entries; use `kassa export --store sto_… --from DAY --to DAY`",
+                )
+            )
 
 
 async def _reports(visit: Visit) -> Screen:
