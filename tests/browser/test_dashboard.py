@@ -227,6 +227,28 @@ async def test_every_page_is_accessible_fits_and_runs_nothing_of_anyones(
     assert foreign == []
 
 
+_STRAIN = """() => {
+    const fill = (what, text) => { for (const one of document.querySelectorAll(what)) one.textContent = text; };
+    fill("td.number", "123,456,789,012,345.123456789012345678 LONGTOKEN");
+    fill("td.lead > a", "R".repeat(200));
+    fill("tbody tr:last-child td.lead > a", "\u05de\u05e1\u05e2\u05d3\u05ea ".repeat(30));
+}"""
+_SQUEEZED = """() => [...document.querySelectorAll(".scroll")].map((one) => one.scrollWidth - one.clientWidth)
+    .concat(document.documentElement.scrollWidth - document.documentElement.clientWidth)
+    .concat([...document.querySelectorAll("td.lead")].map((one) => Math.max(0, 100 - one.clientWidth)))
+    .filter((pixels) => pixels > 0)"""
+
+
+@pytest.mark.parametrize("path", ["invoices", "payments"])
+async def test_long_values_in_a_list_fit_a_phone_and_squeeze_nothing(
+    office: Office, open_page: OpenPage, path: str
+) -> None:
+    page = await open_page(viewport=PHONE, storage_state=office.state)
+    await page.goto(office.at(path))
+    await page.evaluate(_STRAIN)
+    assert await page.evaluate(_SQUEEZED) == []
+
+
 async def test_times_are_the_readers(office: Office, open_page: OpenPage) -> None:
     page = await open_page(timezone_id="Asia/Tokyo", storage_state=office.state)
     await page.goto(office.at("invoices"))
