@@ -386,6 +386,25 @@ async def test_a31_nobody_is_asked_to_pay_while_the_node_catches_up(
         await shop.only("ETH")
 
 
+async def test_a31_on_a_fast_chain_a_node_may_lag_by_some_blocks_and_not_by_more(
+    anvil: AnvilNode, database: Database, tmp_path: Path
+) -> None:
+    async with open_evm_shop(anvil, database, tmp_path) as shop:
+        await anvil.mine(40)
+        height = (await anvil.tip()).height
+        await shop.until_network(state="ok", height=height)
+        await anvil.rpc.call("anvil_rollback", 20)
+        await shop.until_network(state="syncing", node_behind=False)
+        await shop.only("ETH")
+        await anvil.rpc.call("anvil_rollback", 10)
+        await shop.until_network(state="syncing", node_behind=True)
+        with pytest.raises(Unavailable, match="cannot be followed now"):
+            await shop.only("ETH")
+        await anvil.mine(31)
+        await shop.until_network(state="ok", node_behind=False, height=height + 1)
+        await shop.only("ETH")
+
+
 async def test_a31_a_tip_that_grows_too_old_is_a_stalled_node(
     anvil: AnvilNode, database: Database, tmp_path: Path
 ) -> None:
