@@ -220,6 +220,90 @@ async def test_a_transaction_that_the_network_knows_no_more_is_said_to_be_gone_a
     await says(page, "Sent. Waiting until the network shows it")
 
 
+async def test_what_one_tab_sent_no_other_tab_of_the_browser_sends_again(
+    world: tuple[World, Served], shared_anvil: AnvilNode, page: Page
+) -> None:
+    _, served = world  # which follows no anvil, and so shows nothing
+    invoice = await served.all.invoice(payment_options=[USDC])
+    here, before = f"http://127.0.0.1:{served.port}/i/{invoice['id']}", await shared_anvil.mempool()
+    wallet, tabs = StubWallet(shared_anvil, 5), [page, await page.context.new_page()]
+    for tab in tabs:
+        await wallet.enter(tab)
+        await tab.goto(here)
+        await expect(buttons(tab)).to_be_enabled()
+    await asyncio.gather(*(buttons(tab).click() for tab in tabs))
+    for tab in tabs:
+        await says(tab, "Sent. Waiting until the network shows it")
+        await expect(buttons(tab)).to_be_disabled()
+    later = await page.context.new_page()
+    for tab in tabs:
+        await tab.close()
+    await wallet.enter(later)
+    await later.goto(here)
+    await says(later, "Sent. Waiting until the network shows it")
+    await expect(buttons(later)).to_be_disabled()
+    (sent,) = set(await shared_anvil.mempool()) - set(before)
+    await shared_anvil.drop(sent)
+
+
+async def test_while_one_tab_asks_its_wallet_another_leads_there_and_asks_none(
+    world: tuple[World, Served], page: Page
+) -> None:
+    await at_checkout(world, page, 'announced("One")')
+    other = await page.context.new_page()
+    await other.add_init_script(WALLET % 'announced("One")')
+    await other.goto(page.url)
+    await page.evaluate(
+        """() => {
+          const { provider } = wallets.One, ask = provider.request;
+          const open = new Promise((go) => { window.confirmed = go; });
+          provider.request = async (one) => { if (one.method === "eth_sendTransaction") await open; return ask(one); };
+        }"""
+    )
+    await buttons(page).click()
+    await says(page, "Please confirm in your wallet")
+    await buttons(other).click()
+    await says(other, "Please confirm in your wallet")
+    await expect(buttons(other)).to_be_enabled()
+    assert await asked(other, "One") == []
+    await page.evaluate("confirmed()")
+    await says(other, "Sent. Waiting until the network shows it")
+    await expect(buttons(other)).to_be_disabled()
+
+
+async def test_what_was_sent_days_ago_is_forgotten(world: tuple[World, Served], page: Page) -> None:
+    id_ = await at_checkout(world, page, 'announced("One")')
+    await buttons(page).click()
+    await says(page, "Sent.")
+    await page.evaluate(
+        """(key) => {
+          const note = JSON.parse(localStorage.getItem(key));
+          for (const each of [key, "kassa-sent-another"])
+            localStorage.setItem(each, JSON.stringify({ ...note, at: note.at - 25 * 3600 * 1000 }));
+          localStorage.setItem("kassa-sent-broken", "{");
+          localStorage.setItem("of another page", "1");
+        }""",
+        f"kassa-sent-{id_}",
+    )
+    await page.reload()
+    await expect(buttons(page)).to_be_enabled()
+    assert await page.evaluate("Object.keys(localStorage)") == ["of another page"]
+
+
+async def test_a_browser_that_keeps_nothing_pays_all_the_same(
+    world: tuple[World, Served], page: Page, faults: Faults
+) -> None:
+    await page.add_init_script(
+        """Object.defineProperty(window, "localStorage", { get() { throw new DOMException("no", "SecurityError"); } });
+           navigator.locks.request = async () => { throw new DOMException("no", "SecurityError"); };"""
+    )
+    await at_checkout(world, page, 'announced("One")')
+    await buttons(page).click()
+    await says(page, "Sent. Waiting until the network shows it")
+    await expect(buttons(page)).to_be_disabled()
+    assert faults.seen == []
+
+
 async def test_an_older_wallet_is_found_and_offered_once(world: tuple[World, Served], page: Page) -> None:
     await at_checkout(world, page, 'window.ethereum = put("Old").provider')
     await expect(buttons(page)).to_have_text(["Pay with a wallet in this browser"])

@@ -1,6 +1,7 @@
 """What the pages load: stylesheets and a script, named by their content, compressed once, kept by browsers."""
 
 import json
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
@@ -8,6 +9,8 @@ from importlib.resources import files
 from kassa.checkout.colours import theme
 from kassa.checkout.languages import SPOKEN, language
 from kassa.files.model import File, make_file
+
+_COMMENT = re.compile(rb"^ *//.*\n", re.MULTILINE)
 
 
 @lru_cache(maxsize=1)
@@ -25,7 +28,8 @@ def own_colour(colour: str) -> File:
 @lru_cache(maxsize=1)
 def script() -> File:
     """Return the script that keeps a page true while it is open."""
-    return make_file("checkout", "js", _read("live.js") + _read("checkout.js") + _read("wallet.js"))
+    text = _read("live.js") + _read("checkout.js") + _read("wallet.js")
+    return make_file("checkout", "js", _COMMENT.sub(b"", text))  # a payer's phone needs no reasons
 
 
 @lru_cache(maxsize=1)

@@ -1,21 +1,42 @@
 // Wallets in the payer's browser: found by EIP-6963, asked by EIP-1193 to be on the right network and to send what is due.
 (() => {
   const MOST = 8, LONGEST = 40, OLD = Symbol("without EIP-6963"), found = new Map();
+  const NOTE = "kassa-sent-", KEPT = 24 * 3600 * 1000; // a day
   const LOOK_EVERY = 3000, USED_LOOKS = 20, GONE_LOOKS = 100; // one minute, and five
   // `told` is the request that the line under the buttons is about.
   let redraw = () => {}, sending = false, followed = false, paid = null, told = null;
 
-  // What was sent, and by which transaction, is remembered as long as the tab is: a page that is loaded again asks for no
-  // second payment.
+  // What was sent, and by which transaction, is known to every tab of the browser: none asks for a second payment.
   const remember = (invoice, sent) => {
     paid = sent;
     try {
-      if (sent) sessionStorage.setItem(`kassa-sent-${invoice}`, JSON.stringify(sent));
-      else sessionStorage.removeItem(`kassa-sent-${invoice}`);
+      if (sent) localStorage.setItem(NOTE + invoice, JSON.stringify(sent));
+      else localStorage.removeItem(NOTE + invoice);
     } catch { /* this browser keeps nothing for us */ }
   };
   const remembered = (invoice) => {
-    try { return JSON.parse(sessionStorage.getItem(`kassa-sent-${invoice}`)); } catch { return null; }
+    try {
+      const note = JSON.parse(localStorage.getItem(NOTE + invoice));
+      return Math.abs(Date.now() - note.at) < KEPT ? note : null;
+    } catch { return null; }
+  };
+  const forgetOld = () => {
+    try {
+      for (const key of Object.keys(localStorage))
+        if (key.startsWith(NOTE) && !remembered(key.slice(NOTE.length))) localStorage.removeItem(key);
+    } catch { /* nothing is kept */ }
+  };
+
+  // Do it unless another tab is at it: null then. Where tabs cannot know of each other, it is done all the same.
+  const alone = async (invoice, work) => {
+    let answered = false;
+    const answer = (lock) => { answered = true; return lock && work(); };
+    try {
+      return await navigator.locks.request(NOTE + invoice, { ifAvailable: true }, answer);
+    } catch (fault) {
+      if (answered) throw fault;
+      return work();
+    }
   };
 
   const announce = (name, provider, key) => {
@@ -54,12 +75,19 @@
     return isOn(provider, chain);
   };
 
-  const pay = async (provider, request, say, words) => {
+  const pay = async (provider, invoice, shown, say, words) => {
+    const request = JSON.parse(shown);
     const [from] = await provider.request({ method: "eth_requestAccounts" });
     say(words.confirm);
-    if (!(await onNetwork(provider, request.chain))) return null;
+    if (!(await onNetwork(provider, request.chain))) return words.wrong_network;
+    // Another tab may have sent it since.
+    paid ??= remembered(invoice);
+    if (paid) return words.sent;
     const transaction = { from, chainId: request.chain.chainId, ...request.transaction };
-    return provider.request({ method: "eth_sendTransaction", params: [transaction] });
+    const hash = await provider.request({ method: "eth_sendTransaction", params: [transaction] });
+    if (!hash) return words.wrong_network;
+    remember(invoice, { shown, hash: String(hash), at: Date.now() });
+    return words.sent;
   };
 
   // Tell what became of a transaction: it failed in its block ("undone"), or the network knows it no more ("gone"); null
@@ -75,6 +103,7 @@
         const receipt = await ask("eth_getTransactionReceipt", hash);
         if (receipt) return BigInt(receipt.status) === 0n ? "undone" : null;
         const known = await ask("eth_getTransactionByHash", hash);
+        if (paid?.hash !== hash) return null;
         if (known?.nonce && !paid.nonce) remember(invoice, { ...paid, from: known.from, nonce: known.nonce });
         // A node of another network knows nothing of it, and proves nothing.
         if (!(await isOn(provider, chain))) { missing = 0; continue; }
@@ -87,7 +116,15 @@
   };
 
   window.kassaWallets = (main, words) => {
-    paid ??= remembered(main.dataset.invoice);
+    const { invoice } = main.dataset;
+    forgetOld();
+    paid ??= remembered(invoice);
+    window.addEventListener("storage", ({ key }) => {
+      if (key !== NOTE + invoice) return;
+      // A note taken away opens nothing here: this page may not show yet what that one does.
+      paid = remembered(invoice) ?? paid;
+      redraw();
+    });
     // By its own name, or because nothing is asked for any more: what was paid before, or is to be paid otherwise, is another.
     const isShown = () => {
       const list = main.querySelector(".payments");
@@ -99,7 +136,7 @@
     redraw = () => {
       const place = main.querySelector("[data-wallets]");
       // The network has shown it: should it disappear there, it may be sent again.
-      if (paid && isShown()) remember(main.dataset.invoice, null);
+      if (paid && isShown()) remember(invoice, null);
       if (paid && !sending) say(words.sent, paid.hash);
       else if (told !== null && told !== place?.dataset.wallets && !sending) say("", null);
       if (!place) return;
@@ -127,31 +164,28 @@
 
     const start = async (provider, place) => {
       // What is asked for is what the page shows at this moment.
-      const shown = place.dataset.wallets, request = JSON.parse(shown);
+      const shown = place.dataset.wallets;
       sending = true;
       redraw();
-      let outcome = words.wrong_network;
+      let outcome;
       try {
-        const hash = await pay(provider, request, (text) => say(text, shown), words);
-        if (hash) {
-          outcome = words.sent;
-          remember(main.dataset.invoice, { shown, hash: String(hash) });
-        }
+        const work = () => pay(provider, invoice, shown, (text) => say(text, shown), words);
+        outcome = (await alone(invoice, work)) ?? words.confirm; // in the other tab's wallet
       } catch (fault) {
         outcome = fault?.code === 4001 ? words.declined : words.failed;
       }
       say(outcome, shown);
       sending = false;
-      if (outcome === words.sent) follow(provider);
+      if (outcome === words.sent && !followed) follow(provider);
       redraw();
     };
 
     const follow = async (provider) => {
       const sent = paid;
       followed = true;
-      const became = await fate(provider, main.dataset.invoice, sent);
-      if (became) {
-        remember(main.dataset.invoice, null);
+      const became = await fate(provider, invoice, sent);
+      if (became && paid?.hash === sent.hash) {
+        remember(invoice, null);
         say(words[became], main.querySelector("[data-wallets]")?.dataset.wallets ?? null);
       }
       followed = paid?.hash === sent.hash;
