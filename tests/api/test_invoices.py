@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from kassa import flow
 from kassa.audit.model import Actor
 from kassa.core.clock import rfc3339
 from kassa.invoices.model import Decision
+from kassa.wallets.mark import FILE
 from tests.api.served import ORDER, Served, until
 from tests.house import BITCOIN
 
@@ -40,6 +42,20 @@ async def test_a_created_invoice_is_read_back_the_same(served: Served) -> None:
     assert option["amount"] == "0.00099800"
     assert option["address"].startswith("bcrt1q")
     assert option["uri"].startswith(f"bitcoin:{option['address']}?amount=0.000998")
+
+
+async def test_no_address_is_issued_while_the_marks_cannot_be_read(served: Served, tmp_path: Path) -> None:
+    shown = {(await served.all.invoice())["payment_options"][0]["address"]}
+    marks = (tmp_path / FILE).read_text()
+    (tmp_path / FILE).write_text("{")
+    async with asyncio.timeout(60):
+        while (answer := await served.all.post("/v1/invoices", ORDER)).status == 201:
+            shown.add(answer.json["payment_options"][0]["address"])
+    assert (answer.status, answer.code) == (503, "unavailable")
+    assert answer.json["detail"] == "no address can be issued now; send the same request again"
+
+    (tmp_path / FILE).write_text(marks)
+    assert (await served.all.invoice())["payment_options"][0]["address"] not in shown
 
 
 async def test_an_invoice_is_shown_as_of_one_moment(served: Served) -> None:

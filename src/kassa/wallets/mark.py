@@ -94,7 +94,8 @@ class AddressMarks:
     async def cover(self, wallet: Wallet, index: int) -> None:
         """Return when the mark on disk is above `index`: from then on the address may be shown.
 
-        Raises `Unavailable` when the wallet's counter had to be moved first: the same request will succeed.
+        Raises `Unavailable` when the wallet's counter had to be moved first: the same request will succeed; or when the
+        marks cannot be used.
         """
         if not self.covers(wallet.keychain_id, index):
             await self.raise_past(wallet, index)
@@ -151,6 +152,13 @@ class AddressMarks:
 
     async def raise_past(self, wallet: Wallet, index: int) -> None:
         """Return when the mark on disk is above `index`, which nobody is shown yet; raises as `cover` does."""
+        try:
+            await self._raise_past(wallet, index)
+        except DatabaseError as fault:
+            log.error("no address can be issued", fault=str(fault))
+            raise Unavailable("no address can be issued now; send the same request again") from fault
+
+    async def _raise_past(self, wallet: Wallet, index: int) -> None:
         async with self._raising:
             known = self._known.get(wallet.keychain_id)
             if known is not None and index < known.index:
