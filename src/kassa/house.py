@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from kassa.chains.base import Chain, Connection
+from kassa.chains.base import Chain, Connection, Derived
 from kassa.core.clock import Clock
 from kassa.core.errors import Invalid
 from kassa.db.pool import Database
@@ -18,9 +18,11 @@ from kassa.rates.board import Board
 from kassa.settings import Limits, Network, Settings
 from kassa.wallets.guesses import Guesses
 from kassa.wallets.mark import AddressMarks
-from kassa.wallets.model import Place, Wallet
+from kassa.wallets.model import Owner, Place, Wallet
 from kassa.wallets.runs import UnpaidRuns
 from kassa.wallets.seal import Seal, fits
+
+_NOTHING = Derived("", b"", 0)
 
 
 def connection_of(network: Network) -> Connection:
@@ -45,15 +47,21 @@ def limits_of(limits: Limits) -> Mapping[Kind, Limit]:
     }
 
 
-def derived_text(chains: Mapping[str, Chain], network: str, descriptor: str, index: int) -> str | None:
-    """Derive an address; None where nothing is known of the network, an empty text for what cannot be derived."""
+def derived_at(chains: Mapping[str, Chain], network: str, descriptor: str, index: int) -> Derived | None:
+    """Derive an address; None where nothing is known of the network, an empty one for what cannot be derived."""
     chain = chains.get(network)
     if chain is None:
         return None
     try:
-        return chain.addresses.derive(descriptor, index).text
+        return chain.addresses.derive(descriptor, index)
     except (Invalid, ValueError):
-        return ""
+        return _NOTHING
+
+
+def derived_text(chains: Mapping[str, Chain], network: str, descriptor: str, index: int) -> str | None:
+    """Derive an address; None where nothing is known of the network, an empty text for what cannot be derived."""
+    derived = derived_at(chains, network, descriptor, index)
+    return None if derived is None else derived.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +87,13 @@ class House:
     unsealed_before: str = ""
     """Invoices with lower ids may lack the seal over what is asked for: an earlier version made them."""
 
-    def derived(self, network: str, descriptor: str, index: int) -> str | None:
+    def derived(self, network: str, descriptor: str, index: int) -> Derived | None:
         """Derive an address again, to be compared before it is shown; None where nothing is known of the network.
 
         What cannot be derived is no address: an empty text.
         """
         chains = self.chains if network in self.chains else self.former
-        return derived_text(chains, network, descriptor, index)
+        return derived_at(chains, network, descriptor, index)
 
     def mismatch(self, network: str, place: Place, address: str, owner: str) -> bool | None:
         """Tell whether an address is not its wallet's, or not the one that was issued to its owner.
@@ -96,7 +104,45 @@ class House:
         if derived is None:
             return None
         made = self.seal.of_address(network, place.descriptor, place.index, address, owner)
-        return derived != address or not fits(place.seal, made)
+        searched = place.script in (None, derived.script) and place.key in (None, derived.key)
+        return derived.text != address or not searched or not fits(place.seal, made)
+
+    def is_issued(self, owner: Owner) -> bool:
+        """Tell whether what the chain calls an address is one that was issued to its owner; nobody's is its wallet's.
+
+        Its script is under no seal: whoever can write to the database could have money of their own counted.
+        """
+        place, whose = owner.place, owner.whose
+        if whose is None or place is None:
+            return self.is_derived(owner)
+        text = owner.text
+        if self._script(owner.network, text) != owner.script:
+            # The text alone may be another's now: who was shown the right one has paid their invoice.
+            derived = self.derived(owner.network, place.descriptor, place.index)
+            if derived is None or derived.script != owner.script:
+                return False
+            text = derived.text
+        return fits(place.seal, self.seal.of_address(owner.network, place.descriptor, place.index, text, whose))
+
+    def true_script(self, owner: Owner) -> bytes:
+        """Return what the chain calls the address that an owner has, whatever the database says of it by now."""
+        if owner.place is None or self.is_issued(owner):
+            return owner.script
+        derived = self.derived(owner.network, owner.place.descriptor, owner.place.index)
+        return owner.script if derived is None or not derived.text else derived.script
+
+    def is_derived(self, owner: Owner) -> bool:
+        """Tell whether what the chain calls an address is its wallet's."""
+        if owner.place is None:
+            return False
+        derived = self.derived(owner.network, owner.place.descriptor, owner.place.index)
+        return derived is not None and derived.script == owner.script
+
+    def _script(self, network: str, text: str) -> bytes | None:
+        try:
+            return self.chains[network].addresses.parse(text)
+        except (Invalid, KeyError):
+            return None
 
     def is_asked(self, terms: Terms) -> bool:
         """Tell whether what an invoice asks for is what it asked for when it was made."""

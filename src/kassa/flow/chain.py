@@ -21,6 +21,7 @@ from kassa.core.facts import BY_BALANCE, Ancestor, BlockRef, Pending, Tip
 from kassa.db.pool import Tx
 from kassa.flow.booking import post_unowned
 from kassa.flow.contracts import freeze_asset
+from kassa.flow.guarding import on_false_addresses
 from kassa.flow.sighting import bases
 from kassa.flow.standing import reassess
 from kassa.flow.unseen import on_unseen
@@ -255,8 +256,15 @@ async def _put_found(
         return Touched()
     scripts = list({f.transfer.to for f in found})
     owners = {owner.script: owner for owner in await wallets.owners(tx, network, scripts)}
+    known = set(owners)
+    if false := [owner for owner in owners.values() if not house.is_issued(owner)]:
+        await on_false_addresses(tx, house, false, now)
+        for owner in false:
+            del owners[owner.script]
+            if house.is_derived(owner):  # the money is our wallet's all the same
+                owners[owner.script] = replace(owner, store_id=None, invoice_id=None, customer_id=None)
     if ahead is not None:
-        owners |= await _adopted(tx, network, [script for script in scripts if script not in owners], ahead, now)
+        owners |= await _adopted(tx, network, [script for script in scripts if script not in known], ahead, now)
     ours = [(f, owners[f.transfer.to]) for f in found if f.transfer.to in owners and f.transfer.units > 0]
     return await payments.put(tx, ours, await bases(tx, house, ours), now)
 

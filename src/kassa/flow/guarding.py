@@ -6,6 +6,8 @@ Reading only refuses to show such an address (see `picture.withheld`); what is s
 from collections.abc import Collection, Iterator
 from datetime import datetime
 
+import structlog
+
 import kassa.alerts.address_store as addresses
 import kassa.invoices.deadline_store as deadlines
 import kassa.invoices.store as invoices
@@ -20,6 +22,9 @@ from kassa.flow.alerting import on_findings
 from kassa.house import House
 from kassa.invoices.deadline_store import Turn
 from kassa.invoices.model import Terms, Withheld
+from kassa.wallets.model import Owner
+
+log = structlog.get_logger()
 
 
 async def check_addresses(tx: Tx, house: House, after: Turn, limit: int, now: datetime) -> Turn | None:
@@ -48,6 +53,14 @@ async def check_deposits(tx: Tx, house: House, after: str, limit: int, now: date
         (wrong if is_wrong else right).add(Owned(each.store_id, each.network, each.customer_id))
     await _keep(tx, house, wrong, right, now)
     return page[-1].id if len(page) == limit else None
+
+
+async def on_false_addresses(tx: Tx, house: House, owners: Collection[Owner], now: datetime) -> None:
+    """Report addresses that were paid and are not as they were issued: what reached them counts for nobody."""
+    wrong = {Owned(each.store_id, each.network, each.whose) for each in owners if each.store_id and each.whose}
+    for owner in owners:
+        log.error("a paid address is not as it was issued: it counts for nobody", address_id=owner.address_id)
+    await _keep(tx, house, wrong, [], now)
 
 
 async def check_wallets(tx: Tx, house: House, now: datetime) -> None:

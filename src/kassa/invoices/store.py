@@ -95,7 +95,7 @@ async def load(
         store_id,
     )
     options = await tx.fetch(
-        """select o.*, a.address, a.index, a.seal, k.descriptor, t.decimals
+        """select o.*, a.address, a.index, a.seal, a.script, a.watch_key, k.descriptor, t.decimals
            from payment_options o join addresses a on a.id = o.address_id join keychains k on k.id = a.keychain_id
            left join assets t on t.id = o.asset
            where o.invoice_id = any($1) order by o.asset""",
@@ -239,7 +239,7 @@ def _option(row: Mapping[str, Any]) -> Option:
         asset=Asset(symbol, network, decimals),
         address_id=AddressId(row["address_id"]),
         address=row["address"],
-        place=Place(row["descriptor"], row["index"], row["seal"]),
+        place=Place(row["descriptor"], row["index"], row["seal"], row["script"], row["watch_key"]),
         due_units=int(row["due_units"]),
         rate=Fraction(row["rate"]),
         rate_source=row["rate_source"],

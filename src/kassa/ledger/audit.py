@@ -1,7 +1,7 @@
 """Compare the books with what a node shows. Values and rules; no input or output."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kassa.core.audits import Claim, Received
 from kassa.core.facts import BlockRef
@@ -48,6 +48,13 @@ class Difference:
     @property
     def key(self) -> tuple[str | None, str]:
         return None if self.owner is None else self.owner.address_id, self.asset
+
+
+def asked_by(booked: Booked, scripts: Mapping[str, bytes]) -> Booked:
+    """Ask the node for these scripts, by address: the ones that the database names may be anyone's."""
+    owners = {id_: replace(owner, script=scripts.get(id_, owner.script)) for id_, owner in booked.owners.items()}
+    claims = {key: replace(claim, script=owners[key[0]].script) for key, claim in booked.claims.items()}
+    return replace(booked, owners=owners, claims=claims)
 
 
 def complete(booked: Booked, assets: Sequence[str]) -> dict[tuple[str, str], Claim]:

@@ -91,11 +91,13 @@ async def deposit_address(tx: Tx, customer_id: CustomerId, network: str) -> Depo
 async def deposits_after(tx: Tx, after: str, limit: int) -> list[DepositPlace]:
     """Return customers' deposit addresses of every store, in the order of their ids, from after one."""
     rows = await tx.fetch(
-        "select a.id, a.network, a.store_id, a.customer_id, a.address, a.index, a.seal, k.descriptor"
-        " from addresses a join keychains k on k.id = a.keychain_id"
+        "select a.id, a.network, a.store_id, a.customer_id, a.address, a.index, a.seal, a.script, a.watch_key,"
+        " k.descriptor from addresses a join keychains k on k.id = a.keychain_id"
         " where a.customer_id is not null and a.id > $1 order by a.id limit $2",
         after,
         limit,
     )
-    found = [(row, Place(row["descriptor"], row["index"], row["seal"])) for row in rows]
+    found = [
+        (row, Place(row["descriptor"], row["index"], row["seal"], row["script"], row["watch_key"])) for row in rows
+    ]
     return [DepositPlace(r["id"], r["network"], r["store_id"], r["customer_id"], r["address"], at) for r, at in found]

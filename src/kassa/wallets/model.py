@@ -1,7 +1,7 @@
 """Wallets and addresses."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kassa.core.ids import AddressId, CustomerId, InvoiceId, StoreId, WalletId
@@ -42,8 +42,22 @@ class NewAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where an address text comes from: derive it again and compare before showing it, and check its seal.
+
+    `script` and `key`, where they were read: by what the chain is searched for it, which no seal covers.
+    """
+
+    descriptor: str
+    index: int
+    seal: bytes | None = None
+    script: bytes | None = field(default=None, compare=False)
+    key: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose address it is."""
+    """Whose address it is. `text` and `place` are what the database says of it, where that was read."""
 
     address_id: AddressId
     network: str
@@ -51,6 +65,13 @@ class Owner:
     store_id: StoreId | None
     invoice_id: InvoiceId | None
     customer_id: CustomerId | None = None
+    text: str = field(default="", compare=False)
+    place: Place | None = field(default=None, compare=False)
+
+    @property
+    def whose(self) -> str | None:
+        """Return the invoice or customer that it was issued to; None for nobody's."""
+        return self.invoice_id or self.customer_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +83,6 @@ class Unissued:
     text: str
     script: bytes
     key: int
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an address text comes from: derive it again and compare before showing it, and check its seal."""
-
-    descriptor: str
-    index: int
-    seal: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

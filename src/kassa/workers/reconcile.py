@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 import kassa.ledger.audit_store as audits
+import kassa.wallets.store as wallets
 from kassa import flow
 from kassa.chains.base import Auditor
 from kassa.core.audits import Tell
@@ -14,7 +15,7 @@ from kassa.core.errors import ChainError, ChainMoved, ChainUnavailable
 from kassa.core.facts import BlockRef
 from kassa.core.money import format_units
 from kassa.house import House, connection_of
-from kassa.ledger.audit import complete, differences
+from kassa.ledger.audit import asked_by, complete, differences
 from kassa.payments.asset_store import decimals
 
 log = structlog.get_logger()
@@ -65,8 +66,11 @@ async def reconcile_network(house: House, network: str, tell: Tell) -> dict[str,
 async def _run(house: House, network: str, auditor: Auditor, tell: Tell) -> dict[str, Any]:
     async with house.database.transaction() as tx:
         booked = await audits.booked(tx, network)
-    if booked is None:
-        raise ChainUnavailable(f"no block of {network} has been seen yet")
+        if booked is None:
+            raise ChainUnavailable(f"no block of {network} has been seen yet")
+        owners = await wallets.owners(tx, network, [owner.script for owner in booked.owners.values()])
+    scripts = await asyncio.to_thread(lambda: {str(owner.address_id): house.true_script(owner) for owner in owners})
+    booked = asked_by(booked, scripts)
     claims = complete(booked, [asset.id for asset in house.chains[network].assets])
     received = await auditor.received(booked.tip, booked.first, list(claims.values()), tell)
     found = differences(booked, claims, received)

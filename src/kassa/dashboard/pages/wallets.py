@@ -88,7 +88,8 @@ async def _account(visit: Visit, network: str, text: str) -> Any:  # chains.base
 
 
 def _first(visit: Visit, network: str, descriptor: str) -> list[str | None]:
-    return [visit.house.derived(network, descriptor, index) or None for index in range(FIRST)]
+    every = [visit.house.derived(network, descriptor, index) for index in range(FIRST)]
+    return [(derived and derived.text) or None for derived in every]
 
 
 _WALLET = ("network", "descriptor")
