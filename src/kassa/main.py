@@ -150,10 +150,10 @@ async def open_seal(settings: Settings, database: Database, chains: Mapping[str,
                     " is older than the key; compare every wallet's fingerprint, then run"
                     ' `kassa address-key renew --reason "…"`'
                 )
-            done, left = await seals.seal_all(tx, seal, partial(derived_text, chains))
+            done = await seals.seal_all(tx, seal, partial(derived_text, chains))
             await invoice_seals.seal_all_anew(tx, None, seal)
             await people_seals.seal_all_anew(tx, None, seal)
-            log.info("addresses sealed", addresses=done, left=left, key=seal.fingerprint.hex()[:8])
+            log.info("addresses sealed", addresses=done.addresses, left=done.left, key=seal.fingerprint.hex()[:8])
     # Another process may have made one at the same moment, elsewhere.
     seal, _ = await read_or_make(settings.data_dir, await seals.fingerprint(database.pool))
     async with database.transaction() as tx:

@@ -25,7 +25,7 @@ from kassa.settings import Settings
 from kassa.wallets import seal_store as seals
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
 from tests.api.conftest import served as served  # noqa: PLC0414  # a fixture
-from tests.api.served import Caller, Served, serve
+from tests.api.served import ORDER, Caller, Served, serve
 from tests.house import BITCOIN
 
 ATTACKER = "bcrt1qattacker"
@@ -402,6 +402,34 @@ async def test_what_was_issued_before_there_were_seals_is_sealed_at_the_first_st
     assert (renewed["addresses"], renewed["left"]) == (1, 1)
     async with open_house(settings) as house, serve(house, served.store) as after:
         assert (await after.all.get(f"/v1/invoices/{good['id']}")).json["payment_options"][0]["withheld"] is None
+
+
+async def test_e28_a_renewal_with_the_former_key_there_seals_nothing_that_an_intruder_wrote(
+    served: Served, database_url: str
+) -> None:
+    settings, pool = replace(served.house.settings, database_url=Secret(database_url)), served.house.database.pool
+    write_whole(settings.data_dir / "address-key", "00" * 32)  # that of the house
+    async with served.house.database.transaction() as tx:
+        await seals.adopt_key(tx, served.house.seal)
+    one, other, right = [(await served.all.invoice())["id"] for _ in range(3)]
+    exchange = "update addresses set invoice_id = $2 where id = $1"
+    ids = [await pool.fetchval("select id from addresses where invoice_id = $1", each) for each in (one, other)]
+    for given in ((ids[0], None), (ids[1], one), (ids[0], other)):
+        await pool.execute(exchange, *given)
+    stranger = await pool.fetchval(
+        "insert into keychains (space, descriptor, fingerprint, next_index, created_at, networks)"
+        " select space, $1, fingerprint, 0, created_at, networks from keychains limit 1 returning id",
+        served.house.chains[BITCOIN].addresses.account(THIEF).descriptor,
+    )
+    wallet = await pool.fetchval("update wallets set keychain_id = $1 returning id", stranger)
+
+    renewed = await renew_key(settings, Actor("operator test"), "an intruder")
+
+    assert (renewed["addresses"], renewed["left"], renewed["wallets_left"]) == (1, 2, (wallet,))
+    async with open_house(settings) as house, serve(house, served.store) as after:
+        found = [(await after.all.get(f"/v1/invoices/{id_}")).json["payment_options"][0] for id_ in (one, other, right)]
+        assert [option["withheld"] for option in found] == ["address_mismatch", "address_mismatch", None]
+        assert (await after.all.post("/v1/invoices", ORDER)).status == 503
 
 
 async def test_a_renewal_of_the_key_that_broke_off_loses_no_secret(served: Served, database_url: str) -> None:

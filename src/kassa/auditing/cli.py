@@ -59,7 +59,11 @@ def renew_key(
     from kassa.operations import operator
 
     told = ask(log.renew_key(settings_of(config), operator(), reason))
-    words = f"{told['addresses']} addresses are sealed anew, {told['left']} are not what their wallets derive"
+    words = (
+        f"{told['addresses']} addresses are sealed anew; {told['left']} are not as they were issued and stay withheld"
+    )
+    if told["wallets_left"]:
+        words += f"\nNo right seal, and offered no more: {', '.join(told['wallets_left'])}. Who changed the database?"
     print(json.dumps(told) if as_json else f"{words}\nCopy the new address-key to every machine of this installation.")
 
 

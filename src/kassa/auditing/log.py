@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -71,19 +72,22 @@ async def accept(settings: Settings, by: Actor, reason: str) -> Told:
 async def renew_key(settings: Settings, by: Actor, reason: str) -> Told:
     """Seal every wallet and address anew with a new key: for when the old one is lost. Recorded in the log.
 
-    What the wallets derive is taken for good, whoever wrote it: compare the wallets' fingerprints first.
+    Where the former key is there, and is the one that sealed the database, only what it sealed is sealed anew. Else
+    what the wallets derive is taken for good, whoever wrote it: compare the wallets' fingerprints first.
     """
     chains = build_chains(settings)
     async with open_books(settings) as database:
         everything = {**await former_chains(settings, database), **chains}
-        former, seal = await make_another(settings.data_dir, await seals.fingerprint(database.pool))
+        fingerprint = await seals.fingerprint(database.pool)
+        former, seal = await make_another(settings.data_dir, fingerprint)
+        told_by = former if former is not None and former.fingerprint == fingerprint else None
         async with database.transaction() as tx:
             await seals.adopt_key(tx, seal, renew=True)
-            done, left = await seals.seal_all(tx, seal, partial(derived_text, everything))
+            done = await seals.seal_all(tx, seal, partial(derived_text, everything), told_by)
             await flow.lock_secrets(tx, seal, former)
             await people_seals.seal_all_anew(tx, former, seal)
             await invoice_seals.seal_all_anew(tx, former, seal)
-            told = {"addresses": done, "left": left, "fingerprint": seal.fingerprint.hex(), "reason": reason}
+            told: Told = asdict(done) | {"fingerprint": seal.fingerprint.hex(), "reason": reason}
             await audit.record(tx, by, "address_key.renewed", "address key", SystemClock().now(), after=told)
     await forget_former(settings.data_dir)
     return told

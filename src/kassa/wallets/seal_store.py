@@ -1,12 +1,13 @@
 """Which key made the seals in the database, and the sealing of what was issued before there were any: the SQL."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from asyncpg.pool import Pool
 
 from kassa.db.pool import Tx
-from kassa.wallets.seal import Seal
+from kassa.wallets.seal import Seal, fits
 
 PAGE = 1_000
 
@@ -36,25 +37,40 @@ async def is_needed(tx: Tx) -> bool:
     return bool(await tx.fetchval("select exists (select from wallets) or exists (select from addresses)"))
 
 
-async def seal_all(tx: Tx, seal: Seal, derived: Derived) -> tuple[int, int]:
-    """Seal every wallet and every owned address anew; return how many addresses were, and how many were not.
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What was sealed anew: how many addresses were, and were not; and the ids of the wallets that were not."""
 
-    An address that is not what its wallet derives gets no seal, and so stays hidden.
+    addresses: int
+    left: int
+    wallets_left: tuple[str, ...]
+
+
+async def seal_all(tx: Tx, seal: Seal, derived: Derived, former: Seal | None = None) -> Sealed:
+    """Seal every wallet and every owned address anew; with the former key, only what that one sealed as it is now.
+
+    An address that is not what its wallet derives gets no seal. What has none stays hidden.
     """
+    wallets_left = []
     for wallet in await tx.fetch(
-        "select w.id, w.store_id, w.network, k.descriptor from wallets w join keychains k on k.id = w.keychain_id"
-        " where w.retired_at is null"
+        "select w.id, w.store_id, w.network, w.seal, k.descriptor from wallets w"
+        " join keychains k on k.id = w.keychain_id where w.retired_at is null order by w.id"
     ):
-        made = seal.of_wallet(wallet["id"], wallet["store_id"], wallet["network"], wallet["descriptor"])
+        parts = wallet["id"], wallet["store_id"], wallet["network"], wallet["descriptor"]
+        is_right = former is None or fits(wallet["seal"], former.of_wallet(*parts))
+        made = seal.of_wallet(*parts) if is_right else None
         await tx.execute("update wallets set seal = $2 where id = $1", wallet["id"], made)
+        if not is_right:
+            wallets_left.append(wallet["id"])
     after, done, left = "", 0, 0
     while rows := await tx.fetch(
-        "select a.id, a.network, a.index, a.address, coalesce(a.invoice_id, a.customer_id, a.watched_for) as owner,"
-        " k.descriptor from addresses a join keychains k on k.id = a.keychain_id"
+        "select a.id, a.network, a.index, a.address, a.seal, k.descriptor,"
+        " coalesce(a.invoice_id, a.customer_id, a.watched_for) as owner"
+        " from addresses a join keychains k on k.id = a.keychain_id"
         " where a.id > $1 and coalesce(a.invoice_id, a.customer_id, a.watched_for) is not null order by a.id limit $2",
         after, PAGE,
     ):  # fmt: skip
-        seals = [_seal(seal, row, derived) for row in rows]
+        seals = [_seal(seal, row, derived, former) for row in rows]
         await tx.execute(
             "update addresses a set seal = s.seal from unnest($1::text[], $2::bytea[]) as s (id, seal)"
             " where a.id = s.id",
@@ -63,10 +79,11 @@ async def seal_all(tx: Tx, seal: Seal, derived: Derived) -> tuple[int, int]:
         )
         after, sealed = rows[-1]["id"], sum(each is not None for each in seals)
         done, left = done + sealed, left + len(seals) - sealed
-    return done, left
+    return Sealed(done, left, tuple(wallets_left))
 
 
-def _seal(seal: Seal, row: Any, derived: Derived) -> bytes | None:  # asyncpg's record
-    if derived(row["network"], row["descriptor"], row["index"]) != row["address"]:
+def _seal(seal: Seal, row: Any, derived: Derived, former: Seal | None) -> bytes | None:  # row: asyncpg's record
+    parts = row["network"], row["descriptor"], row["index"], row["address"], row["owner"]
+    if former is not None and not fits(row["seal"], former.of_address(*parts)):
         return None
-    return seal.of_address(row["network"], row["descriptor"], row["index"], row["address"], row["owner"])
+    return seal.of_address(*parts) if derived(*parts[:3]) == row["address"] else None
