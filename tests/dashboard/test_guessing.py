@@ -1,6 +1,7 @@
 """Whoever guesses is slowed down; what was used once is used up; sessions end when they should."""
 
 import asyncio
+import json
 import re
 from datetime import timedelta
 from itertools import pairwise
@@ -302,6 +303,34 @@ def test_e21_one_is_led_on_within_the_dashboard_alone(text: str) -> None:
 
 def test_one_is_led_back_to_the_page_that_was_asked_for() -> None:
     assert place("/stores/sto_0/invoices?status=new&cursor=inv_0") == "/stores/sto_0/invoices?status=new&cursor=inv_0"
+
+
+async def test_sessions_that_somebody_ended_are_in_the_audit_log(premises: Premises) -> None:
+    owner = await premises.member(Role.OWNER)
+    others = []
+    for agent in ("phone", "laptop", "kiosk"):
+        premises.clock.move(60)  # a code is good once
+        visitor = premises.visitor(**{"user-agent": agent})
+        await visitor.open("/dashboard/sign-in")
+        await visitor.submit("/sign-in", email="owner@shop.example", password=PASSWORD)
+        await visitor.submit("/code", code=owner.code(premises.clock.now()))
+        others.append(visitor)
+    ids = await premises.house.database.pool.fetch("select agent, id from sessions where stage = 'open'")
+    of = {row["agent"]: row["id"] for row in ids}
+    await others[0].open()
+    await others[0].submit("/sign-out")
+    await owner.open(premises.at("account"))
+    await owner.submit(f"account/sessions/{of['laptop']}/end")
+    await owner.submit("account/sessions/end")
+
+    acts = await premises.house.database.pool.fetch(
+        "select actor, before from acts where kind = 'session.ended' order by number"
+    )
+    told = [json.loads(row["before"]) for row in acts]
+    assert [(each["session"], each["agent"]) for each in told] == [(of[a], a) for a in ("phone", "laptop", "kiosk")]
+    assert all(each["began_at"].endswith("Z") for each in told)
+    assert len({row["actor"] for row in acts}) == 1
+    assert (await owner.open(premises.at("account"))).url.startswith(premises.at("account"))
 
 
 async def test_sign_ins_and_refusals_are_in_the_audit_log(premises: Premises) -> None:

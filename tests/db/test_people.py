@@ -78,7 +78,7 @@ ANSWERS: dict[str, tuple[Callable[[Tx, Two], Awaitable[Any]], Callable[[Two], An
     "passkeys": (lambda tx, t: _ids(people.passkeys(tx, t.ann.id)), lambda t: [t.keys[t.ann.id]]),
     "codes left": (lambda tx, t: people.recovery_left(tx, t.ann.id), lambda t: 2),
     "another's code": (lambda tx, t: people.use_recovery(tx, t.ann.id, BOBS, NOW), lambda t: False),
-    "another's session": (lambda tx, t: sessions.end_one(tx, t.ann.id, t.sessions[t.bob.id][0]), lambda t: False),
+    "another's session": (lambda tx, t: sessions.end_one(tx, t.ann.id, t.sessions[t.bob.id][0]), lambda t: []),
     "sessions": (
         lambda tx, t: _ids(sessions.sessions(tx, t.ann, NOW)), lambda t: sorted(t.sessions[t.ann.id], reverse=True)
     ),

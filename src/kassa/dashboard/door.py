@@ -126,7 +126,7 @@ class Door:
         browser, _ = await self._read(request)
         session = await self._hall.find(browser)
         if session is not None:
-            await self._house.database.run(lambda tx: sessions.end(tx, session.id))
+            await self._house.database.run(lambda tx: entering.sign_out(tx, browser, session, self._house.clock.now()))
         return keep(self._hall.go("/sign-in"), self._hall, new_token())
 
     # ------------------------------------------------------------ links, and the first second factor

@@ -16,6 +16,7 @@ import kassa.people.session_store as sessions
 import kassa.people.store as people
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.audit.model import Actor, Shown
+from kassa.core.clock import rfc3339
 from kassa.core.errors import FieldFault, Invalid, NotFound, Throttled
 from kassa.core.ids import PersonId, StoreId
 from kassa.dashboard.browser import Browser, new_token
@@ -23,7 +24,7 @@ from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.limits.rules import bucket
 from kassa.people import membership, proofs
-from kassa.people.model import Invitation, Passkey, Person, Session, Stage
+from kassa.people.model import Ended, Invitation, Passkey, Person, Session, Stage
 from kassa.people.rules import checked_email, is_open, question, recovery_hash
 
 log = structlog.get_logger()
@@ -290,6 +291,15 @@ async def enter(tx: Tx, browser: Browser, person: Person, now: datetime) -> str:
     return token
 
 
+async def sign_out(tx: Tx, browser: Browser, session: Session, now: datetime) -> None:
+    """End the session of a browser, at whatever stage it is."""
+    if session.person is None:
+        await sessions.end(tx, session.id)
+        return
+    ended = await sessions.end_one(tx, session.person.id, session.id)
+    await note_ended(tx, browser, session.person.id, ended, now)
+
+
 def tries_of(browser: Browser, email: str) -> dict[str, str]:
     """Return at whose expense a try is made. An address that may be everybody's is not counted by itself."""
     address = bucket(browser.address)
@@ -312,12 +322,30 @@ def _asking(browser: Browser) -> dict[str, str]:
     return {} if address is None else {"asks": address}
 
 
-async def note(tx: Tx, browser: Browser, person: PersonId, kind: str, now: datetime, told: Shown | None = None) -> None:
+async def note_ended(tx: Tx, browser: Browser, person: PersonId, ended: Sequence[Ended], now: datetime) -> None:
+    """Record which open sessions somebody ended, in the audit log of each store that they belong to."""
+    for each in ended:
+        if each.stage is Stage.OPEN:
+            began = rfc3339(each.created_at)
+            was = {"session": each.id, "began_at": began, "address": each.address, "agent": each.agent}
+            await note(tx, browser, person, "session.ended", now, before=was)
+
+
+async def note(
+    tx: Tx,
+    browser: Browser,
+    person: PersonId,
+    kind: str,
+    now: datetime,
+    told: Shown | None = None,
+    *,
+    before: Shown | None = None,
+) -> None:
     """Record what somebody did about getting in, in the audit log of each store that they belong to."""
     by = Actor(person, browser.address)
     known: Sequence[StoreId | None] = await people.stores_of(tx, person) or [None]
     for store in known:
-        await audit.record(tx, by, kind, person, now, store_id=store, after=told)
+        await audit.record(tx, by, kind, person, now, store_id=store, before=before, after=told)
 
 
 async def _refused(house: House, browser: Browser, person: PersonId | None, what: str, now: datetime) -> None:

@@ -66,6 +66,17 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """A session that was ended: how far it had come, when it began, and from where it was used last."""
+
+    id: str
+    stage: Stage
+    created_at: datetime
+    address: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
 class Secrets:
     """What a person's password and codes are checked against."""
 

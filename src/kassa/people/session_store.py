@@ -9,7 +9,7 @@ import msgspec
 from kassa.core.ahead import AHEAD
 from kassa.core.ids import PersonId, StoreId, new_id
 from kassa.db.pool import Tx
-from kassa.people.model import Person, Role, Session, Stage
+from kassa.people.model import Ended, Person, Role, Session, Stage
 from kassa.people.rules import FORGOTTEN, IDLE, KNOWN, LONGEST, UNFINISHED, is_alive, pause, token_hash
 from kassa.people.store import PERSON, read_person
 
@@ -113,15 +113,22 @@ async def end_dead(tx: Tx, token: str, now: datetime) -> None:
         await end(tx, session.id)
 
 
-async def end_others(tx: Tx, person: PersonId, keep: str = "") -> int:
-    """End every session of a person but one; return how many."""
-    done: str = await tx.execute("delete from sessions where person_id = $1 and id <> $2", person, keep)
-    return int(done.removeprefix("DELETE "))
+async def end_others(tx: Tx, person: PersonId, keep: str = "") -> list[Ended]:
+    """End every session of a person but one; return those, the oldest first."""
+    return await _end(tx, "person_id = $1 and id <> $2", person, keep)
 
 
-async def end_one(tx: Tx, person: PersonId, id_: str) -> bool:
-    """End a session of a person; return False when they have no such session."""
-    return bool(await tx.execute("delete from sessions where person_id = $1 and id = $2", person, id_) == "DELETE 1")
+async def end_one(tx: Tx, person: PersonId, id_: str) -> list[Ended]:
+    """End a session of a person, and return it; nothing when they have no such session."""
+    return await _end(tx, "person_id = $1 and id = $2", person, id_)
+
+
+async def _end(tx: Tx, which: str, person: PersonId, id_: str) -> list[Ended]:
+    rows = await tx.fetch(
+        f"delete from sessions where {which} returning id, stage, created_at, address, agent", person, id_
+    )
+    ended = [Ended(row["id"], Stage(row["stage"]), row["created_at"], row["address"], row["agent"]) for row in rows]
+    return sorted(ended, key=lambda each: each.id)
 
 
 async def end_all(tx: Tx) -> int:

@@ -120,15 +120,21 @@ async def _drop_passkey(visit: Visit) -> Go:
 
 async def _end_session(visit: Visit) -> Go:
     async def work(tx: Tx) -> None:
-        if not await sessions.end_one(tx, visit.person.id, visit.id):
+        ended = await sessions.end_one(tx, visit.person.id, visit.id)
+        if not ended:
             raise NotFound("")
+        await entering.note_ended(tx, visit.browser, visit.person.id, ended, visit.now)
 
     await visit.do(work)
     return Go("account", "ended")
 
 
 async def _end_others(visit: Visit) -> Go:
-    await visit.do(lambda tx: sessions.end_others(tx, visit.person.id, visit.session.id))
+    async def work(tx: Tx) -> None:
+        ended = await sessions.end_others(tx, visit.person.id, visit.session.id)
+        await entering.note_ended(tx, visit.browser, visit.person.id, ended, visit.now)
+
+    await visit.do(work)
     return Go("account", "ended")
 
 
