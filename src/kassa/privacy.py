@@ -18,11 +18,12 @@ _PR_SET_DUMPABLE = 4
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """A file of ours that is open to more than our own user, though nobody has to be refused because of it."""
+    """A file of ours that is open to more than our own user; `refused`: so far that nothing starts with it."""
 
     path: Path
     words: str
     remedy: str
+    refused: bool
 
 
 def keep_memory_private() -> None:
@@ -39,16 +40,18 @@ def keep_memory_private() -> None:
 
 
 def exposures(settings: Settings, file: Path | None) -> Iterator[Exposure]:
-    """Yield what is open wider than it need be; what nobody could trust any more stops the start elsewhere."""
+    """Yield what is open wider than it need be."""
     if file is not None and others_may(file):
         words = "every user of this machine may read it, and passwords for nodes and database may stand there"
-        yield Exposure(file, words, f"chmod o-rwx {file}")
+        yield Exposure(file, words, f"chmod o-rwx {file}", refused=False)
     key, folder = settings.data_dir / KEY_FILE, settings.data_dir
     if key.exists() and others_may(key, group=True):
-        yield Exposure(key, f"{_who(bool(others_may(key)))} may use it to seal addresses", f"chmod 600 {key}")
+        everybody = bool(others_may(key))
+        yield Exposure(key, f"{_who(everybody)} may use it to seal addresses", f"chmod 600 {key}", everybody)
     if folder.exists() and others_may(folder, group=True) == "change":
-        words = f"{_who(others_may(folder) == 'change')} may put other keys and counters in place of ours"
-        yield Exposure(folder, words, f"chmod go-w {folder}")
+        everybody = others_may(folder) == "change"
+        words = f"{_who(everybody)} may put other keys and counters in place of ours"
+        yield Exposure(folder, words, f"chmod go-w {folder}", everybody)
 
 
 def _who(everybody: bool) -> str:

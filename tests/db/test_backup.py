@@ -24,6 +24,7 @@ from kassa.backup.restore import Wish, restore
 from kassa.backup.rules import Pace, chosen, outdated, skipped
 from kassa.backup.store import Counter
 from kassa.core.clock import SystemClock
+from kassa.core.disks import rooms
 from kassa.core.errors import BackupError, DatabaseError, SettingsError
 from kassa.core.secret import Secret
 from kassa.db.embedded import BINARIES
@@ -109,6 +110,12 @@ async def test_what_was_backed_up_comes_back_and_what_came_later_is_put_aside(pl
     assert await place.ask(f"select name from {told['put_aside']}.stores") == "later"
     assert await place.ask("select count(*) from restores where caught_up_at is null") == 1
     assert await place.ask("select count(*) from acts where kind = 'database.restored'") == 1
+
+
+async def test_a_backup_on_the_volume_of_data_dir_is_noted_by_that_folder_which_is_looked_at(place: Place) -> None:
+    await place.backup()
+    [looked_at] = rooms([place.settings.data_dir])
+    assert await place.ask("select folder from backups") == str(looked_at.folder)
 
 
 async def test_what_was_restored_has_statistics_before_anything_starts_on_it(place: Place) -> None:

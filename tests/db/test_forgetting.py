@@ -7,14 +7,19 @@ from pathlib import Path
 
 import pytest
 
+import kassa.files.store as files
+import kassa.limits.store as requests
 import kassa.people.session_store as sessions
 import kassa.stores.store as stores
 from kassa.db.pool import Database
+from kassa.files import shelf
+from kassa.files.model import make_file
 from kassa.house import House
+from kassa.limits import limiter
 from kassa.people.rules import FORGOTTEN
 from kassa.workers.tick import FORGOTTEN_AT_ONCE, KEEP_ANSWERS, tick
 from tests.api.conftest import follow
-from tests.house import SetClock, add_store, build_house
+from tests.house import SEAL, SetClock, add_store, build_house
 from tests.tools.sending import until
 
 OLD = 2 * FORGOTTEN_AT_ONCE + 1
@@ -51,6 +56,50 @@ async def fill(house: House, count: int) -> None:
     )  # fmt: skip
     await pool.execute(f"insert into sign_in_tries select name, 1, at, at from {ages}", now, count)
     await pool.execute(f"insert into sign_in_places select name, at from {ages}", now, count)
+
+
+BITES = """
+create table bites (rows bigint);
+create function bite() returns trigger language plpgsql as $$ begin
+    insert into bites select count(*) from gone having count(*) > 0;
+    return null;
+end $$;
+create trigger bite after delete on {table} referencing old table as gone for each statement execute function bite()
+"""
+
+
+async def test_request_counts_are_forgotten_in_bites_until_only_new_ones_are_left(
+    house: House, clock: SetClock
+) -> None:
+    pool, now = house.database.pool, clock.now()
+    await pool.execute(
+        """insert into request_counts select 'key', n::text, $1::timestamptz - least(n, 1) * interval '1 day', 1
+           from generate_series(0, $2::int) as n""",
+        now, 2 * limiter.FORGOTTEN_AT_ONCE + 1,
+    )  # fmt: skip
+    await pool.execute(BITES.format(table="request_counts"))
+    assert await requests.forget(pool, now, 1) == 1
+    async with limiter.Limiter().keeping(house.database, clock):
+        await until(lambda: pool.fetchval("select count(*) = 1 from request_counts"), 30)
+    bites = [row["rows"] for row in await pool.fetch("select rows from bites")]
+    assert bites == [1, limiter.FORGOTTEN_AT_ONCE, limiter.FORGOTTEN_AT_ONCE]
+
+
+async def test_files_of_pages_are_forgotten_in_bites_until_only_new_ones_are_left(
+    house: House, clock: SetClock
+) -> None:
+    pool, now = house.database.pool, clock.now()
+    await pool.execute(
+        """insert into page_files select n || '.css', '', '', $1::timestamptz - least(n, 1) * interval '31 days'
+           from generate_series(0, $2::int) as n""",
+        now, 2 * shelf.FORGOTTEN_AT_ONCE + 1,
+    )  # fmt: skip
+    await pool.execute(BITES.format(table="page_files"))
+    assert await house.database.run(lambda tx: files.forget(tx, now - shelf.KEPT, 1)) == 1
+    await shelf.share(house.database, SEAL, [make_file("checkout", "css", b"a{}")], now)
+    assert await pool.fetchval("select count(*) from page_files") == 2
+    bites = [row["rows"] for row in await pool.fetch("select rows from bites")]
+    assert bites == [1, shelf.FORGOTTEN_AT_ONCE, shelf.FORGOTTEN_AT_ONCE]
 
 
 async def counts(house: House) -> dict[str, int]:

@@ -248,6 +248,22 @@ async def test_e43_how_many_addresses_a_leaked_key_could_take_is_said(
     assert all(said is not None and said[1] in detail for _, detail in quotas)
 
 
+@pytest.mark.parametrize(
+    ("state", "verdict"),
+    [("ok", Verdict.OK), ("syncing", Verdict.OK), ("stalled", Verdict.FAIL), ("unreachable", Verdict.FAIL)],
+)
+async def test_a_network_that_is_not_seen_is_a_fault_whatever_its_node_answers_now(
+    database: Database, database_url: str, tmp_path: Path, state: str, verdict: Verdict
+) -> None:
+    house = await build_house(database, tmp_path)
+    await follow(house)
+    await house.marks.close()
+    await database.pool.execute("update networks set state = $1, detail = 'three minutes'", state)
+    found = (await findings(database_url, tmp_path, "http://127.0.0.1:1"))["follower"]
+    assert (found.verdict, "three minutes" in found.detail) == (verdict, verdict is Verdict.FAIL)
+    assert bool(found.remedy) is (verdict is Verdict.FAIL)
+
+
 async def test_everything_that_is_wrong_at_once_is_named_with_its_remedy_and_in_time(
     bitcoind: DevNode, anvil: AnvilNode, database: Database, database_url: str, tmp_path: Path
 ) -> None:
@@ -292,6 +308,7 @@ async def test_everything_that_is_wrong_at_once_is_named_with_its_remedy_and_in_
     assert "after up to 7 attempts" in receiver.detail
     assert f"kassa webhook list --store {store.id}" in receiver.remedy
     files = [f"{each.detail} -> {each.remedy}" for each in found if each.check == "files"]
+    assert {each.verdict for each in found if each.check == "files"} == {Verdict.FAIL}  # nothing starts with either
     key = data / "address-key"
     assert files == [
         f"{key}: every user of this machine may use it to seal addresses -> chmod 600 {key}",

@@ -1,5 +1,6 @@
 """When a volume fills up, when that is over, and what a backup must have left."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,15 @@ def test_the_next_backup_must_fit_beside_the_last_and_then_one_more(
 ) -> None:
     backup = LastBackup("pay1", "/srv/backups", 10 * GIB, left * GIB)
     assert [each.subject for each in on_disks([], backup, before)] == found
+
+
+@pytest.mark.parametrize(("now", "found"), [(19, [BACKUPS]), (20, [])])
+def test_where_a_process_looks_at_the_volume_of_the_backups_it_is_what_is_left_now(now: int, found: list[str]) -> None:
+    then = LastBackup("pay1", "/var/lib/kassa", 10 * GIB, (39 - now) * GIB)
+    disk = Disk("pay1", "/var/lib/kassa", now * GIB, 100 * GIB)
+    assert [each.subject for each in on_disks(iter([disk]), then, {})] == found
+    for other in (replace(disk, host="pay2"), replace(disk, folder="/srv/backups")):
+        assert [each.subject for each in on_disks([other], then, {})] != found
 
 
 def test_each_volume_is_asked_once_and_a_folder_that_is_yet_to_come_by_its_parent(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ _FIT = 2  # backups like the last one: the next is written before an old one goe
 def on_disks(seen: Iterable[Disk], backup: LastBackup | None, known: Mapping[str, Severity]) -> list[Finding]:
     """Judge what is left on the volumes of the processes' folders, and where the last backup was written.
 
+    There it is what is left now where a process looks at that volume, else what the backup left.
     `known`: what is found already, by subject; it ends with a quarter more room, so that none comes and goes.
     """
+    seen = tuple(seen)
     found = [
         _filling(each, subject, severity)
         for each in seen
@@ -22,9 +24,15 @@ def on_disks(seen: Iterable[Disk], backup: LastBackup | None, known: Mapping[str
         for severity in [_severity(each.free_bytes, known.get(subject))]
         if severity is not None
     ]
-    if backup is not None and backup.free_bytes < _enough(_FIT * backup.bytes, BACKUPS in known):
-        found.append(_no_room(backup))
+    if backup is not None:
+        left = next((each.free_bytes for each in seen if _holds(each, backup)), backup.free_bytes)
+        if left < _enough(_FIT * backup.bytes, BACKUPS in known):
+            found.append(_no_room(backup, left))
     return found
+
+
+def _holds(disk: Disk, backup: LastBackup) -> bool:
+    return (disk.host, disk.folder) == (backup.host, backup.folder)
 
 
 def _enough(bound: int, known: bool) -> int:
@@ -49,13 +57,13 @@ def _filling(seen: Disk, subject: str, severity: Severity) -> Finding:
     )
 
 
-def _no_room(backup: LastBackup) -> Finding:
+def _no_room(backup: LastBackup, left: int) -> Finding:
     return Finding(
         Kind.DISK_FILLS,
         BACKUPS,
         Severity.WARNING,
-        f"the last backup has {backup.bytes / 2**30:.1f} GiB, and left {backup.free_bytes / 2**30:.1f} GiB in"
+        f"the last backup has {backup.bytes / 2**30:.1f} GiB, and {left / 2**30:.1f} GiB are left on the volume of"
         f" {backup.folder} on {backup.host}: make room, or keep fewer (--keep), before the next one does not fit",
-        about={"free_bytes": backup.free_bytes, "bytes": backup.bytes},
-        measure=(_FIT * backup.bytes // max(1, backup.free_bytes)).bit_length(),
+        about={"free_bytes": left, "bytes": backup.bytes},
+        measure=(_FIT * backup.bytes // max(1, left)).bit_length(),
     )

@@ -72,7 +72,8 @@ async def backup(
             digest = await asyncio.to_thread(_write, settings, path, partial, recipients, members, server, tell)
         size = path.stat().st_size
         removed = left + ([] if keep is None else _remove(path, keep))
-        host, [room] = socket.gethostname(), rooms([path.parent])
+        # On the volume of data_dir it goes by that folder, which every process looks at: what is left is known later.
+        host, room = socket.gethostname(), rooms([settings.data_dir, path.parent])[-1]
         await database.run(lambda tx: store.note_backup(tx, now, size, digest, host, room))
     return {
         "file": str(path), "bytes": size, "database_bytes": about["bytes"], "sha256": digest,

@@ -139,7 +139,8 @@ def _operator(told: Alerts) -> Finding:
 
 def _files(settings: Settings, file: Path | None) -> list[Finding]:
     found = [
-        Finding("files", Verdict.WARN, f"{each.path}: {each.words}", each.remedy) for each in exposures(settings, file)
+        Finding("files", Verdict.FAIL if each.refused else Verdict.WARN, f"{each.path}: {each.words}", each.remedy)
+        for each in exposures(settings, file)
     ]
     return found or [Finding("files", Verdict.OK, "settings and keys are open to nobody else")]
 
@@ -298,6 +299,9 @@ async def _follow_up(database: Database, settings: Settings) -> list[Finding]:
             findings.append(Finding(f"{row.name} follower", Verdict.FAIL, f"halted: {row.detail}", remedy))
         elif not row.followed:
             findings.append(Finding(f"{row.name} follower", Verdict.WARN, "no process follows it", "run `kassa watch`"))
+        elif row.state in ("stalled", "unreachable"):
+            remedy = "mend the node (docs/operations.md, “KassaNetworkNotSeen”): nobody is asked to pay there meanwhile"
+            findings.append(Finding(f"{row.name} follower", Verdict.FAIL, f"{row.state}: {row.detail}", remedy))
         else:
             findings.append(Finding(f"{row.name} follower", Verdict.OK, f"{row.state}, at height {row.height}"))
     for asset, reason in await contract_store.frozen(database.pool):

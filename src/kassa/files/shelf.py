@@ -13,6 +13,8 @@ from kassa.wallets.seal import Seal, fits
 
 KEPT = timedelta(days=30)
 """So long a file is kept once a process started that has it no more: a page may have been open for all that time."""
+FORGOTTEN_AT_ONCE = 100
+"""Files that one transaction deletes: a start must not wait for one that deletes all at once."""
 REMEMBERED_SECONDS = 2
 """How long it is known what the database said of a name, mostly that there is no such file."""
 _MOST = 1_000  # names that are remembered
@@ -23,7 +25,8 @@ async def share(database: Database, seal: Seal, files: Iterable[File], now: date
     texts = {file.name: file.body.decode() for file in files}
     sealed = {name: (text, _seal(seal, name, text)) for name, text in sorted(texts.items())}
     await database.run(partial(store.put, files=sealed, now=now))
-    await database.run(partial(store.forget, before=now - KEPT))
+    while await database.run(partial(store.forget, before=now - KEPT, limit=FORGOTTEN_AT_ONCE)) == FORGOTTEN_AT_ONCE:
+        pass
 
 
 class Shelf:

@@ -24,9 +24,15 @@ async def put(tx: Tx, files: Mapping[str, tuple[str, bytes]], now: datetime) -> 
     )  # fmt: skip
 
 
-async def forget(tx: Tx, before: datetime) -> None:
-    """Delete the files that were left before a time."""
-    await tx.execute("delete from page_files where left_at < $1", before)
+async def forget(tx: Tx, before: datetime, limit: int) -> int:
+    """Delete up to `limit` files that were left before a time; return how many."""
+    done: str = await tx.execute(
+        """delete from page_files where name in (
+               select name from page_files where left_at < $1 limit $2 for update skip locked)""",
+        before,
+        limit,
+    )
+    return int(done.removeprefix("DELETE "))
 
 
 async def get(tx: Tx, names: Sequence[str]) -> dict[str, tuple[str, bytes]]:

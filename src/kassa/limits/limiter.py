@@ -22,6 +22,7 @@ from kassa.limits.rules import Room, is_ahead, rolled, room_of, wait_seconds
 from kassa.limits.store import Window
 
 FLUSH_SECONDS = 1.0
+FORGOTTEN_AT_ONCE = 5_000
 _FORGET_EVERY = 600
 
 _NAMES = frozenset(kind.value for kind in Kind)
@@ -101,9 +102,9 @@ class Limiter:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             await self._send(database)
-            rounds += 1
-            if rounds % _FORGET_EVERY == 1:
-                await self._forget(database, clock.now())
+            # One bite a round, until there is no whole one: what a flood has left must not hold up the counts.
+            if rounds % _FORGET_EVERY or await self._forget(database, clock.now()) < FORGOTTEN_AT_ONCE:
+                rounds += 1
 
     async def _send(self, database: Database) -> None:
         sent, self._unsent = self._unsent, {}
@@ -122,7 +123,7 @@ class Limiter:
             if tally is not None and tally.start == window[2]:
                 self._keep(kind, subject, Tally(tally.start, total + self._unsent.get(window, 0), tally.previous))
 
-    async def _forget(self, database: Database, now: datetime) -> None:
+    async def _forget(self, database: Database, now: datetime) -> int:
         second = int(now.timestamp())
         for (kind, _), room in self._rooms.items():
             old = [who for who, tally in room.items() if second - tally.start > 2 * self._limits[kind].seconds]
@@ -130,6 +131,7 @@ class Limiter:
                 del room[subject]
         reach = max((limit.seconds for limit in self._limits.values()), default=0)
         try:
-            await counts.forget(database.pool, now - timedelta(seconds=3 * reach))
+            return await counts.forget(database.pool, now - timedelta(seconds=3 * reach), FORGOTTEN_AT_ONCE)
         except DATABASE_AWAY as error:
             log.warning("old request counts could not be deleted", error=type(error).__name__)
+            return 0

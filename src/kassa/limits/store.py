@@ -40,9 +40,16 @@ async def since(pool: "Pool[Any]", moment: datetime) -> dict[Window, int]:
     return {_window(row): row["count"] for row in rows}
 
 
-async def forget(pool: "Pool[Any]", before: datetime) -> None:
-    """Delete the counts of windows that began before a moment."""
-    await pool.execute("delete from request_counts where start < $1", before)
+async def forget(pool: "Pool[Any]", before: datetime, limit: int) -> int:
+    """Delete the counts of up to `limit` windows that began before a moment; return how many."""
+    done: str = await pool.execute(
+        """delete from request_counts where (kind, subject, start) in (
+               select kind, subject, start from request_counts where start < $1 order by start limit $2
+               for update skip locked)""",
+        before,
+        limit,
+    )
+    return int(done.removeprefix("DELETE "))
 
 
 def _window(row: Any) -> Window:  # asyncpg's record

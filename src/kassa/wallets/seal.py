@@ -226,12 +226,12 @@ def _read(path: Path) -> bytes | None:
 
 def _refuse_if_open(path: Path) -> None:
     """Raise `PermissionError` where every user of the machine can read the key, or put another in its place."""
+    if others_may(path.parent) == "change":  # also before there is a key: else the next start would be refused
+        raise PermissionError(f"every user of this machine may replace it: run `chmod o-w {path.parent}`")
     if others_may(path):
         raise PermissionError(
             f"every user of this machine may use it: run `chmod 600 {path}`, and renew it if one could"
         )
-    if others_may(path.parent) == "change":
-        raise PermissionError(f"every user of this machine may replace it: run `chmod o-w {path.parent}`")
 
 
 def _make(path: Path) -> tuple[bytes, bool]:
