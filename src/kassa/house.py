@@ -7,6 +7,7 @@ from urllib.parse import quote
 from kassa.chains.base import Chain, Connection, Derived
 from kassa.core.clock import Clock
 from kassa.core.errors import Invalid
+from kassa.core.ids import is_id
 from kassa.db.pool import Database
 from kassa.invoices.model import Terms
 from kassa.invoices.rules import sealed_text
@@ -122,7 +123,21 @@ class House:
             if derived is None or derived.script != owner.script:
                 return False
             text = derived.text
-        return fits(place.seal, self.seal.of_address(owner.network, place.descriptor, place.index, text, whose))
+        made = self.seal.of_address(owner.network, place.descriptor, place.index, text, whose)
+        return self.is_given(owner) and fits(place.seal, made)
+
+    def is_given(self, owner: Owner) -> bool:
+        """Tell whether an address is of its invoice's or customer's store, and that was given the wallet behind it.
+
+        No seal of an address covers its store. That of a wallet does, also of one that another has replaced since.
+        """
+        if owner.place is None or not (is_id("inv", owner.invoice_id or "") or is_id("cus", owner.customer_id or "")):
+            return False
+        descriptor = owner.place.descriptor
+        return owner.store_id == owner.owners_store and any(
+            fits(each.seal, self.seal.of_wallet(each.wallet_id, each.store_id, each.network, descriptor))
+            for each in owner.given
+        )
 
     def true_script(self, owner: Owner) -> bytes:
         """Return what the chain calls the address that an owner has, whatever the database says of it by now."""

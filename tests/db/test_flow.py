@@ -25,6 +25,7 @@ from kassa.payments import store as payments
 from kassa.payments.model import Touched
 from kassa.payments.rules import Found
 from kassa.stores.model import Store
+from kassa.wallets import owner_store as owning
 from kassa.wallets import store as wallets
 from kassa.watch import store as watch
 from kassa.watch.model import ChainUpdate, Position
@@ -357,7 +358,7 @@ async def test_d8_followers_that_book_money_for_one_invoice_do_not_wait_for_each
     """Each has written a payment that refers to the invoice before it locks it."""
     invoice, now, both = await world.invoice(), world.clock.now(), asyncio.Barrier(2)
     (transfer,) = world.paying("a", invoice).transfers
-    (owner,) = await wallets.owners(world.house.database.pool, BITCOIN, [transfer.to])
+    (owner,) = await owning.owners(world.house.database.pool, BITCOIN, [transfer.to])
 
     async def follow(network: str) -> None:
         moved = replace(transfer, key=TransferKey(network, "a", "out:0"))

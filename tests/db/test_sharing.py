@@ -20,6 +20,7 @@ from kassa.house import House
 from kassa.invoices.model import Order
 from kassa.stores import store as stores
 from kassa.stores.model import Store
+from kassa.wallets import owner_store as owning
 from kassa.wallets import replacement_store
 from kassa.wallets import store as wallets
 from kassa.workers.sharing import SETTLED, Sharing
@@ -84,7 +85,7 @@ async def _watched(house: House, network: str) -> dict[str, str | None]:
     for row in await house.database.pool.fetch(
         "select a.*, k.descriptor from addresses a join keychains k on k.id = a.keychain_id where network = $1", network
     ):
-        (owner,) = await wallets.owners(house.database.pool, network, [row["script"]])
+        (owner,) = await owning.owners(house.database.pool, network, [row["script"]])
         whose = owner.invoice_id or owner.customer_id or ""
         made = house.seal.of_address(network, row["descriptor"], row["index"], row["address"], whose)
         found[row["address"]] = whose if made == row["seal"] else None

@@ -15,6 +15,7 @@ from kassa.db.pool import Database
 from kassa.stores.model import Store
 from kassa.stores.store import create_store
 from kassa.wallets import gap_store
+from kassa.wallets import owner_store as owning
 from kassa.wallets import store as wallets
 from tests.house import SEAL
 
@@ -143,8 +144,8 @@ async def test_owners_are_found_by_the_whole_script_on_their_network(database: D
     wallet = await _wallet(database, await _store(database))
     address_id = await _insert_address(database, wallet, 0, b"\x00\x14mine")
 
-    found = await wallets.owners(database.pool, NET, [b"\x00\x14mine", b"\x00\x14nobody", b"\x00\x14min"])
-    elsewhere = await wallets.owners(database.pool, "bitcoin", [b"\x00\x14mine"])
+    found = await owning.owners(database.pool, NET, [b"\x00\x14mine", b"\x00\x14nobody", b"\x00\x14min"])
+    elsewhere = await owning.owners(database.pool, "bitcoin", [b"\x00\x14mine"])
 
     assert [(owner.address_id, owner.script, owner.store_id) for owner in found] == [
         (address_id, b"\x00\x14mine", wallet.store_id)

@@ -11,6 +11,7 @@ import kassa.audit.store as audit
 import kassa.payments.rival_store as rivals
 import kassa.payments.store as payments
 import kassa.payments.void_store as voids
+import kassa.wallets.owner_store as owning
 import kassa.wallets.store as wallets
 import kassa.watch.store as watch
 from kassa.alerts.model import Action, Deed, Finding, Kind, Severity
@@ -255,7 +256,7 @@ async def _put_found(
     if not found:
         return Touched()
     scripts = list({f.transfer.to for f in found})
-    owners = {owner.script: owner for owner in await wallets.owners(tx, network, scripts)}
+    owners = {owner.script: owner for owner in await owning.owners(tx, network, scripts)}
     known = set(owners)
     if false := [owner for owner in owners.values() if not house.is_issued(owner)]:
         await on_false_addresses(tx, house, false, now)

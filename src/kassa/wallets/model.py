@@ -56,8 +56,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """A wallet that a store was given, now or once: its seal says by which descriptor."""
+
+    wallet_id: WalletId
+    store_id: StoreId
+    network: str
+    seal: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose address it is. `text` and `place` are what the database says of it, where that was read."""
+    """Whose address it is. `text` and `place` are what the database says of it, where that was read.
+
+    `owners_store` is the store of the invoice or customer, `given` are the wallets of `store_id`.
+    """
 
     address_id: AddressId
     network: str
@@ -67,6 +80,8 @@ class Owner:
     customer_id: CustomerId | None = None
     text: str = field(default="", compare=False)
     place: Place | None = field(default=None, compare=False)
+    owners_store: StoreId | None = field(default=None, compare=False)
+    given: tuple[Given, ...] = field(default=(), compare=False)
 
     @property
     def whose(self) -> str | None:

@@ -47,20 +47,25 @@ class Sealed:
 
 
 async def seal_all(tx: Tx, seal: Seal, derived: Derived, former: Seal | None = None) -> Sealed:
-    """Seal every wallet and every owned address anew; with the former key, only what that one sealed as it is now.
+    """Seal every wallet, also replaced ones, and every owned address anew; with the former key, only what that sealed.
 
     An address that is not what its wallet derives gets no seal. What has none stays hidden.
     """
     wallets_left = []
+    descriptors = [row["descriptor"] for row in await tx.fetch("select distinct descriptor from keychains")]
     for wallet in await tx.fetch(
         "select w.id, w.store_id, w.network, w.seal, k.descriptor from wallets w"
-        " join keychains k on k.id = w.keychain_id where w.retired_at is null order by w.id"
+        " join keychains k on k.id = w.keychain_id order by w.id"
     ):
-        parts = wallet["id"], wallet["store_id"], wallet["network"], wallet["descriptor"]
-        is_right = former is None or fits(wallet["seal"], former.of_wallet(*parts))
-        made = seal.of_wallet(*parts) if is_right else None
+        parts = wallet["id"], wallet["store_id"], wallet["network"]
+        descriptor = wallet["descriptor"]
+        if former is not None and not fits(wallet["seal"], former.of_wallet(*parts, descriptor)):
+            # Another was put in its place: its store was given one of these, and what was issued of that stays its own.
+            given = (each for each in descriptors if fits(wallet["seal"], former.of_wallet(*parts, each)))
+            descriptor = next(given, None)
+        made = None if descriptor is None else seal.of_wallet(*parts, descriptor)
         await tx.execute("update wallets set seal = $2 where id = $1", wallet["id"], made)
-        if not is_right:
+        if descriptor != wallet["descriptor"]:
             wallets_left.append(wallet["id"])
     after, done, left = "", 0, 0
     while rows := await tx.fetch(

@@ -12,7 +12,7 @@ from asyncpg.pool import Pool
 from kassa.core.errors import Conflict, NotFound
 from kassa.core.ids import AddressId, CustomerId, InvoiceId, StoreId, WalletId, new_id
 from kassa.db.pool import Tx
-from kassa.wallets.model import Owner, Place, Unissued, Wallet
+from kassa.wallets.model import Owner, Unissued, Wallet
 from kassa.wallets.seal import Seal
 
 _WALLET = (
@@ -309,25 +309,6 @@ async def adopt(tx: Tx, network: str, unissued: Unissued, margin: int, now: date
         id_, network, unissued.script, unissued.text, unissued.key, unissued.keychain_id, unissued.index, now,
     )  # fmt: skip
     return Owner(id_, network, unissued.script, None, None)
-
-
-async def owners(tx: "Tx | Pool[Any]", network: str, scripts: Sequence[bytes]) -> list[Owner]:
-    """Return who owns the addresses among `scripts`, compared whole: a matching search key proves nothing."""
-    rows = await tx.fetch(
-        "select a.id, a.network, a.script, a.store_id, a.invoice_id, a.address, a.index, a.seal, k.descriptor,"
-        " coalesce(a.customer_id, a.watched_for) as customer_id"
-        " from addresses a left join keychains k on k.id = a.keychain_id"
-        " where a.network = $1 and a.script = any($2::bytea[])",
-        network,
-        scripts,
-    )
-    return [_found_owner(row) for row in rows]
-
-
-def _found_owner(row: Record) -> Owner:
-    place = None if row["descriptor"] is None else Place(row["descriptor"], row["index"], row["seal"])
-    whose = row["store_id"], row["invoice_id"], row["customer_id"]
-    return Owner(AddressId(row["id"]), row["network"], row["script"], *whose, row["address"], place)
 
 
 async def every_wallet(tx: Tx) -> list[Wallet]:

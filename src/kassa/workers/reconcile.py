@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 import kassa.ledger.audit_store as audits
-import kassa.wallets.store as wallets
+import kassa.wallets.owner_store as owning
 from kassa import flow
 from kassa.chains.base import Auditor
 from kassa.core.audits import Tell
@@ -68,7 +68,7 @@ async def _run(house: House, network: str, auditor: Auditor, tell: Tell) -> dict
         booked = await audits.booked(tx, network)
         if booked is None:
             raise ChainUnavailable(f"no block of {network} has been seen yet")
-        owners = await wallets.owners(tx, network, [owner.script for owner in booked.owners.values()])
+        owners = await owning.owners(tx, network, [owner.script for owner in booked.owners.values()])
     scripts = await asyncio.to_thread(lambda: {str(owner.address_id): house.true_script(owner) for owner in owners})
     booked = asked_by(booked, scripts)
     claims = complete(booked, [asset.id for asset in house.chains[network].assets])
