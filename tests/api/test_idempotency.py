@@ -7,6 +7,7 @@ import pytest
 from kassa.stores import store as stores
 from tests.api.served import ORDER, Answer, Served, serve, until
 from tests.house import add_store
+from tests.locks import WAITING
 
 KEY = {"idempotency-key": "order-1001"}
 
@@ -121,7 +122,7 @@ async def test_d12_an_answer_given_elsewhere_meanwhile_spoils_no_order_beside_it
             served.store.id,
         )
         asked = asyncio.create_task(_orders(served, [f"key-{n}" for n in range(6)]))
-        await until(lambda: pool.fetchval("select exists (select from pg_locks where not granted)"))
+        await until(lambda: pool.fetchval(WAITING))
     answers = await asked
     assert [answer.status for answer in answers] == [201, 201, 422, 201, 201, 201]
     assert answers[2].code == "idempotency_key_reused"
@@ -134,8 +135,7 @@ async def test_a_request_whose_first_never_ends_is_told_so(served: Served, monke
     async with served.house.database.transaction() as tx:
         await tx.execute("lock table invoices in exclusive mode")
         first = asyncio.create_task(served.all.post("/v1/invoices", ORDER, headers=KEY))
-        waiting = "select exists (select from pg_locks where not granted)"
-        await until(lambda: served.house.database.pool.fetchval(waiting))
+        await until(lambda: served.house.database.pool.fetchval(WAITING))
         second = await served.all.post("/v1/invoices", ORDER, headers=KEY)
 
     assert (second.status, second.code) == (409, "idempotency_in_progress")

@@ -13,6 +13,7 @@ from kassa.invoices.model import Decision
 from kassa.wallets.mark import FILE
 from tests.api.served import ORDER, Served, until
 from tests.house import BITCOIN
+from tests.locks import WAITING
 
 MISSING = "inv_" + "0" * 29
 
@@ -62,7 +63,7 @@ async def test_an_invoice_is_shown_as_of_one_moment(served: Served) -> None:
     made, house = await served.all.invoice(), served.house
 
     async def waits() -> bool:
-        return bool(await house.database.pool.fetchval("select exists (select from pg_locks where not granted)"))
+        return bool(await house.database.pool.fetchval(WAITING))
 
     async with house.database.transaction() as tx:
         # It has read of the invoice when it was announced, and comes to what was decided once that is committed.

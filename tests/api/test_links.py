@@ -17,11 +17,11 @@ from kassa.checkout.pages import handlers
 from kassa.checkout.turns import AT_ONCE, WAIT_SECONDS, Turns
 from kassa.core.clock import rfc3339
 from kassa.core.errors import Unavailable
-from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.links.rules import UNPAID_PER_ADDRESS, UNPROVEN_PER_ADDRESS
 from tests.api.served import Answer, Caller, Served, serve, until
 from tests.house import BITCOIN, SetClock, add_store
+from tests.locks import WAITING
 
 BTC = f"BTC@{BITCOIN}"
 LINK = {"title": "Two coffees", "amount": "9.90"}
@@ -503,13 +503,8 @@ async def test_e43_a_link_that_somebody_is_busy_with_keeps_no_other_waiting(serv
     async with served.house.database.transaction() as tx:
         await tx.execute("select from payment_links where id = $1 for update", busy["id"])
         crowd = [asyncio.create_task(Payer(served, busy).begin()) for _ in range(2 * AT_ONCE)]
-        await until(lambda: _waits(tx))
+        await until(lambda: served.house.database.pool.fetchval(WAITING))
         async with asyncio.timeout(WAIT_SECONDS / 2):
             assert (await Payer(served, other).begin()).startswith("inv_")
             assert (await served.caller(None).get(f"/l/{busy['id']}")).status == 200
     assert all(each.startswith("inv_") for each in await asyncio.gather(*crowd))
-
-
-async def _waits(tx: Tx) -> bool:
-    found: bool = await tx.fetchval("select exists (select from pg_locks where not granted)")
-    return found

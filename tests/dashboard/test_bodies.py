@@ -226,7 +226,8 @@ async def test_what_a_write_off_means_is_read_while_nobody_changes_what_is_owed(
         asking = asyncio.create_task(owner.submit("/loss", note="moved away"))
         async with asyncio.timeout(20):
             while not await pool.fetchval(  # noqa: ASYNC110 rows tell nobody
-                "select exists (select from pg_locks where relation = 'entries'::regclass and not granted)"
+                "select exists (select from pg_locks where relation = 'entries'::regclass and not granted"
+                " and database = (select oid from pg_database where datname = current_database()))"
             ):
                 await asyncio.sleep(0.01)
         with pytest.raises(asyncpg.LockNotAvailableError):

@@ -31,6 +31,7 @@ from kassa.watch import store as watch
 from kassa.watch.model import ChainUpdate, Position
 from tests.detecting import look
 from tests.house import BITCOIN, SEAL, TPUB, SetClock, add_store, build_house, regtest
+from tests.locks import WAITING
 
 LEASE = 60
 
@@ -384,7 +385,7 @@ async def test_d8_invoices_are_locked_in_one_order_whoever_locks_them(world: Wor
             await tx.execute("select from invoices where id = $1 for update", max(made))
             group.create_task(lock(made))
             group.create_task(lock(made[::-1]))
-            while await tx.fetchval("select count(*) < 2 from pg_locks where not granted"):  # noqa: ASYNC110  it tells nobody
+            while await database.pool.fetchval(WAITING) < 2:  # noqa: ASYNC110  it tells nobody
                 await asyncio.sleep(0.01)
             await tx.execute("rollback and chain")
 

@@ -19,6 +19,7 @@ from kassa.wallets import store as wallets
 from kassa.wallets.guesses import RESERVED
 from tests.api.served import until
 from tests.house import BITCOIN, SetClock, add_store, build_house
+from tests.locks import WAITING
 
 ORDER = Order("50.00", "EUR")
 OTHER = (
@@ -179,7 +180,7 @@ async def test_an_index_that_is_just_being_taken_is_waited_for(house: House, sto
     async with pool.acquire() as other, other.transaction():
         await other.execute("update keychains set next_index = next_index + 1")
         opened = asyncio.create_task(flow.open_invoice(None, house, opening, house.clock.now()))
-        await until(lambda: pool.fetchval("select exists (select from pg_locks where not granted)"))
+        await until(lambda: pool.fetchval(WAITING))
     await opened
 
     assert await indexes(house.database) == [1]

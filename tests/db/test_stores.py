@@ -11,6 +11,7 @@ from kassa.db.pool import Database
 from kassa.stores import store as stores
 from kassa.stores.model import SCOPES, Store
 from kassa.stores.rules import checked_scopes, key_hash, key_text, opens
+from tests.locks import WAITING
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ANSWER = stores.Answer(b"\x01" * 32, 201, b'{"id":"inv_1"}')
@@ -186,7 +187,7 @@ async def test_the_second_of_two_equal_keys_waits_and_then_conflicts(database: D
         await stores.remember(tx, [stores.Kept(made.id, "order-1", ANSWER, NOW)])
         waiting = asyncio.create_task(second())
         async with asyncio.timeout(10):
-            while not await database.pool.fetchval("select count(*) from pg_locks where not granted"):
+            while not await database.pool.fetchval(WAITING):
                 pass
         assert not waiting.done()
 

@@ -11,6 +11,7 @@ import pytest
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.db.pool import Database
 from tests.e2e.program import Json, Program, installed
+from tests.locks import WAITING
 from tests.sizes import size
 from tests.tools.ports import free_port
 
@@ -65,7 +66,10 @@ async def test_d23_d12_several_processes_give_each_order_its_own_address_and_tak
     processes, orders, repeats = size(2, 8), size(100, 500), size(40, 100)
     bodies = [{**ORDER, "reference": f"order-{n}"} for n in range(orders)]
     key = {"Idempotency-Key": "repeated"}
-    writing = f"select count(*) >= {processes} from pg_locks where not granted"
+
+    async def are_writing() -> bool:
+        return bool(await database.pool.fetchval(WAITING) >= processes)
+
     async with serving(kassa, processes) as sessions, database.pool.acquire() as connection:
         made = await asyncio.gather(*(order(sessions[n % processes], body) for n, body in enumerate(bodies)))
         indexes = await connection.fetchval("select array_agg(index order by index) from addresses")
@@ -73,7 +77,7 @@ async def test_d23_d12_several_processes_give_each_order_its_own_address_and_tak
             # Each process finds no answer yet and does the work: let go when all of them are about to write theirs.
             await connection.execute("lock table idempotency_keys in share mode")
             asked = asyncio.gather(*(order(sessions[n % processes], ORDER, **key) for n in range(repeats)))
-            await kassa.until(lambda: connection.fetchval(writing))
+            await kassa.until(are_writing)
         answers = await asked
         # Who was told that it is still running asks again, as the answer says.
         again = {answer if answer[0] == 201 else await order(sessions[0], ORDER, **key) for answer in answers}

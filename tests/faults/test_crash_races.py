@@ -22,6 +22,7 @@ from kassa.watch.keys import WatchedKeys
 from kassa.watch.model import ChainUpdate
 from tests.faults.crashing import running, until
 from tests.house import BITCOIN
+from tests.locks import WAITING
 from tests.oracle import check_chain
 from tests.rescan import projection
 from tests.sim.test_histories import Laboratory
@@ -201,7 +202,7 @@ async def test_d8_a_real_deadlock_is_lost_and_done_again(world: World) -> None:
     pool = world.house.database.pool
 
     async def waits() -> object:
-        return await pool.fetchval("select exists (select from pg_locks where not granted)")
+        return await pool.fetchval(WAITING)
 
     async with pool.acquire() as other, other.transaction():
         await other.execute("set local deadlock_timeout = '30s'")
