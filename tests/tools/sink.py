@@ -196,8 +196,10 @@ class Sink:
         self.connections += 1
         try:
             while got := await _read(reader):
+                # Whoever sees that it came may say at once what the next one is answered.
+                answer = self.answers.get(got.path, self.default)
                 self.got.append(got)
-                await self.answers.get(got.path, self.default)(writer)
+                await answer(writer)
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
             pass
