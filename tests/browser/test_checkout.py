@@ -188,9 +188,9 @@ async def test_what_comes_within_the_grace_time_is_watched_from_the_end_to_paid(
     await patched(kassa, policy={"late_grace_seconds": 3_600})
     invoice = await kassa.invoice(payment_options=[BTC])
     await patched(kassa, policy={"late_grace_seconds": 0})  # of invoices to come
-    await ends_soon(kassa, shared_database_url, invoice, 4)
     await page.goto(invoice["checkout_url"])
     await shows(page, "Waiting for your payment")
+    await ends_soon(kassa, shared_database_url, invoice, 1)
     await shows(page, "The time is over", "may still be accepted", "Please do not pay any more")
     await expect(page.locator(".qr, .address")).to_have_count(0)
 
