@@ -19,6 +19,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from kassa.chains.bitcoin.devnode import DevNode
+from kassa.main import EXIT_SECONDS
 from kassa.sandbox.nodes import find_or_install, nodes_dir
 from tests.house import TPUB
 
@@ -134,14 +135,16 @@ async def node(tmp_path: Path) -> AsyncIterator[DevNode]:
 
 
 def test_help_answers_at_once() -> None:
-    fastest = min(_processor_seconds("--help") for _ in range(5))
-    assert fastest < 0.5
+    # In turns, beside what no command is without: a processor is as slow for the one as for the other.
+    least, help_ = (sys.executable, "-c", "import rich, typer"), (KASSA, "--help")
+    took = [(_processor_seconds(*help_), _processor_seconds(*least)) for _ in range(5)]
+    assert min(each for each, _ in took) < 4 * min(each for _, each in took), took
 
 
-def _processor_seconds(*arguments: str) -> float:
+def _processor_seconds(*command: str) -> float:
     """Run a command; return what it took of a processor: what else the machine does is not in it."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([KASSA, *arguments], check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -333,10 +336,9 @@ async def test_a_payment_reaches_a_program_that_was_started_from_nothing(shell: 
         assert doctor[f"bitcoin-regtest push {node.push[0]}"]["verdict"] == "warn"
         assert doctor["bitcoin-regtest node clock"]["verdict"] == "ok"
 
-        started = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(running.process.wait, 15) == 0
-        assert time.monotonic() - started < 10
+        # Whoever takes longer than EXIT_SECONDS ends itself, with another code.
+        assert await asyncio.to_thread(running.process.wait, 6 * EXIT_SECONDS) == 0
         log = running.log.read_text()
         assert "Traceback" not in log
         assert key not in log
@@ -356,7 +358,7 @@ async def test_a_killed_program_goes_on_where_it_was(shell: Shell, node: DevNode
         tip = (await node.tip()).height
         await _until(lambda: _network(second, key)["height"] == tip)
         second.process.send_signal(signal.SIGINT)
-        assert await asyncio.to_thread(second.process.wait, 15) == 0
+        assert await asyncio.to_thread(second.process.wait, 6 * EXIT_SECONDS) == 0
 
 
 def urlpassword(url: str) -> str:

@@ -5,6 +5,7 @@ import resource
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -85,7 +86,7 @@ async def test_d17_a_hostile_receiver_costs_little_and_not_for_long(shop: Shop, 
     await shop.endpoint(f"{sink.url}/good")
     async with shop.sending():
         await shop.write(shop.event(0))
-        await sink.until(lambda: any(got.path == "/good" for got in list(sink.got)), 5)
+        await sink.until(lambda: any(got.path == "/good" for got in list(sink.got)), poster.TOTAL_SECONDS - 1)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began = time.monotonic()
         await shop.attempted(11)
@@ -94,7 +95,7 @@ async def test_d17_a_hostile_receiver_costs_little_and_not_for_long(shop: Shop, 
     attempts = [a for a in await shop.attempts() if a["number"] == 1]
     expected = {"delivered": 11} if state == "delivered" else {"delivered": 1, "due": 10}
     assert await shop.states() == expected
-    assert spent < poster.TOTAL_SECONDS + 3
+    assert spent < 3 * poster.TOTAL_SECONDS  # one after the other they would take ten times as long
     assert grown < 20 * 1024  # KiB; the receiver's own buffers are in it
     assert all(len((a["response"] or "").encode()) <= 1024 for a in attempts)
     assert all(a["error"] or a["status_code"] == 200 for a in attempts)
@@ -208,18 +209,20 @@ async def test_e3_an_address_in_the_url_is_checked_at_the_connection_too(
 
 
 async def test_e3_a_mute_name_server_delays_nobody_else(sink: Sink) -> None:
+    over = threading.Event()
+
     def lookup(host: str, port: int) -> list[Any]:
         if host == "mute.example":
-            time.sleep(3)
+            over.wait(poster.TOTAL_SECONDS)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     client = Poster(private=True, lookup=lookup)
     mute = [asyncio.create_task(client.post("http://mute.example:1/", {}, b"")) for _ in range(50)]
     await asyncio.sleep(0)
-    began = time.monotonic()
     reply = await client.post(sink.url.replace("127.0.0.1", "good.example"), {}, b"")
     assert reply.status_code == 200
-    assert time.monotonic() - began < 2
+    assert not any(task.done() for task in mute)  # nobody was waited for
+    over.set()
     for task in mute:
         task.cancel()
     await asyncio.gather(*mute, return_exceptions=True)
