@@ -39,6 +39,10 @@ DOWNLOADS = ("books/export", "reports/file")
 _SMALL = """[...document.querySelectorAll("main button, main .button, main select, main label.check, summary")]
     .filter((one) => one.offsetHeight && one.offsetHeight < 44).map((one) => one.textContent.trim().slice(0, 40))"""
 """What one presses in a page and is lower than 44 px, by its words."""
+_FLAT = """[...document.querySelectorAll("a[href]")]
+    .filter((one) => one.checkVisibility({ visibilityProperty: true }) && !one.closest(".skip, .hint, main p"))
+    .filter((one) => one.getBoundingClientRect().height < 24).map((one) => one.textContent.trim().slice(0, 40))"""
+"""The links that stand alone in a page and are lower than 24 px, by their words."""
 SCREENS = os.environ.get("SCREENS")
 """A folder to write pictures of the main pages to, to be looked at."""
 
@@ -220,6 +224,7 @@ async def test_every_page_is_accessible_fits_and_runs_nothing_of_anyones(
         wrong += [f"{one.path}: {wide} px too wide"] if wide > 0 else []
         if viewport == PHONE:
             wrong += [f"{one.path}: {each} is too small for a finger" for each in await page.evaluate(_SMALL)]
+            wrong += [f"{one.path}: the link {each} is too flat" for each in await page.evaluate(_FLAT)]
         if SCREENS:
             name = one.path.replace("/", "-").replace("{id}", "one")
             await page.screenshot(path=Path(SCREENS) / f"{name}-{scheme}.png")
@@ -247,6 +252,33 @@ async def test_long_values_in_a_list_fit_a_phone_and_squeeze_nothing(
     await page.goto(office.at(path))
     await page.evaluate(_STRAIN)
     assert await page.evaluate(_SQUEEZED) == []
+
+
+_PAPER = {"width": 702, "height": 1000}  # A4 within its margins, at 96 points an inch
+_PRINTED = """() => {
+    const wrong = [], shown = (what) => [...document.querySelectorAll(what)].filter((one) => one.checkVisibility());
+    for (const one of shown("button, .button, nav, .menu, .field:has(input[value=''])"))
+        wrong.push(`of no use: ${one.className}`);
+    for (const one of [document.documentElement, ...shown("main *:not(.hidden)")])
+        if (one.clientWidth && one.scrollWidth > one.clientWidth + 1) wrong.push(`cut off: ${one.className}`);
+    for (const one of shown("td").filter((cell) => cell.innerText.trim())) {
+        const { display, color } = getComputedStyle(one);
+        if (display !== "table-cell" || one.clientWidth < 40) wrong.push(`squeezed: ${one.innerText}`);
+        if (color !== "rgb(0, 0, 0)") wrong.push(`${color} on paper`);
+    }
+    return wrong;
+}"""
+
+
+@pytest.mark.parametrize("path", ["books", "reports", "invoices", "payments", "members"])
+async def test_what_is_printed_is_black_and_whole_and_has_nothing_to_press(
+    office: Office, open_page: OpenPage, path: str
+) -> None:
+    page = await open_page(viewport=_PAPER, color_scheme="dark", storage_state=office.state)
+    await page.emulate_media(media="print")
+    await page.goto(office.at(path))
+    await expect(page.locator("td").first).to_be_visible()
+    assert await page.evaluate(_PRINTED) == []
 
 
 async def test_times_are_the_readers(office: Office, open_page: OpenPage) -> None:

@@ -73,6 +73,8 @@ def test_the_wanted_language_is_spoken(asked: str | None, accepted: str | None, 
             "100,000,000,000,000,000,000,000.000000000000000001\N{NO-BREAK SPACE}ETH",
         ),
         ("en", "1.234", "KWD", "KWD1.234"),
+        # Among words from the right, number and symbol stay as they are written everywhere else on the page.
+        ("ar", "0.0015", "BTC", "\u20680.0015\N{NO-BREAK SPACE}BTC\u2069"),
     ],
 )
 def test_money_keeps_every_digit(code: str, amount: str, currency: str, expected: str) -> None:

@@ -49,6 +49,13 @@ def test_it_says_all_that_a_bookkeeper_asks_for() -> None:
     )
 
 
+def test_a_moment_behind_a_name_keeps_its_own_order_where_words_run_from_the_right() -> None:
+    shown = receipt(INVOICE, str, language("ar"))
+    assert shown is not None
+    name, at = dict(shown.payments[0][1])["مصدر السعر"].split(", ", 1)
+    assert (name, at[0], at[-1]) == ("median(kraken,bitstamp)", "\u2068", "\u2069")
+
+
 def test_each_living_payment_is_on_it_and_no_dead_one() -> None:
     second = PAYMENT | {"amount": "0.50000000", "asset": "LTC@litecoin", "status": "confirming"}
     dead = [PAYMENT | {"status": status, "amount": "9.00"} for status in ("replaced", "dropped", "reversed")]

@@ -58,7 +58,11 @@ class Language:
         with localcontext(_EXACT):
             text = str(pattern.apply(Decimal(amount), self.locale, currency=currency, currency_digits=False))
         # What is not in ISO 4217 (BTC, USDT) has no place of its own in a language: it stands behind the number.
-        return text if known else f"{text}\N{NO-BREAK SPACE}{currency}"
+        return text if known else self.apart(f"{text}\N{NO-BREAK SPACE}{currency}")
+
+    def apart(self, text: str) -> str:
+        """Keep the order of a text's parts among words that run from the right: an amount beside a symbol, a moment."""
+        return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}" if self.direction == "rtl" else text
 
     def moment(self, at: datetime) -> str:
         """Write a moment, in UTC: nobody told us where the payer lives."""

@@ -73,7 +73,7 @@ def _rate(moved: Json, currency: str, said: Language) -> Rows:
     if moved["rate"] is None:
         return ()
     symbol = moved["asset"].partition("@")[0]
-    origin = [moved["rate_source"] or "", _moment(moved["rate_at"], said)]
+    origin = [moved["rate_source"] or "", said.apart(_moment(moved["rate_at"], said))]
     return (
         (said.say("Rate"), f"1 {symbol} = {said.money(moved['rate'], currency)}"),
         (said.say("Source of the rate"), ", ".join(filter(None, origin))),
