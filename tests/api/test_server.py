@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from kassa.api.server import MAX_JOINED, Joined, Owing
+from kassa.api.server import MAX_JOINED, MAX_WAITING, Joined, Owing
 from tests.api.served import ORDER, Served, listening
 from tests.api.test_conventions import raw
 
@@ -113,6 +113,74 @@ async def test_e44_what_a_proxy_could_end_elsewhere_is_refused_whole(served: Ser
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+@pytest.mark.parametrize("framing", ["content-length: {}", "transfer-encoding: chunked"])
+async def test_e44_whoever_wishes_for_another_protocol_is_answered_by_this_one(
+    served: Served, protocol: str, framing: str
+) -> None:
+    body = json.dumps(ORDER)
+    sent = body if "{}" in framing else f"{len(body):x}\r\n{body}\r\n0\r\n\r\n"
+    keyed = f"host: x\r\nauthorization: Bearer {served.all.key}\r\n"
+    wish = f"connection: upgrade, keep-alive\r\nupgrade: {protocol}\r\n{framing.format(len(body))}\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+
+    # As clients in Java send it, and proxies that pass such wishes on: the body may come by itself.
+    writer.write(f"POST /v1/invoices HTTP/1.1\r\n{keyed}{wish}".encode())
+    await asyncio.sleep(0.1)
+    writer.write(f"{sent}GET /v1/assets HTTP/1.1\r\n{keyed}connection: close\r\n\r\n".encode())
+    answers = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+
+    assert [part[:4] for part in answers.split(b"HTTP/1.1 ")[1:]] == [b"201 ", b"200 "]
+
+
+async def test_e44_a_body_of_who_wishes_for_another_protocol_is_no_request(served: Served) -> None:
+    inner = f"GET /v1/assets HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.all.key}\r\n\r\n".encode()
+    wish = b"connection: upgrade\r\nupgrade: websocket\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+
+    writer.write(b"GET /health/live HTTP/1.1\r\nhost: x\r\n" + wish + b"content-length: %d\r\n\r\n" % len(inner))
+    await asyncio.sleep(0.1)
+    writer.write(inner + b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    answers = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+
+    assert answers.count(b'{"status":"ok"}') == answers.count(b"HTTP/1.1 ") == 2
+
+
+async def test_e44_few_requests_wait_for_the_answer_before_them(served: Served) -> None:
+    one = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+    last = one.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+    answered = []
+
+    for sent in (one * MAX_WAITING + last, one * 2_000 + last):
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(sent)
+        answers = b""
+        with suppress(ConnectionResetError):
+            answers = await asyncio.wait_for(reader.read(), 20)
+        answered.append(answers.count(b"HTTP/1.1 200 "))
+        writer.close()
+
+    assert answered == [MAX_WAITING + 1, 0]
+
+
+async def test_e44_empty_lines_between_requests_hold_no_connection(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.api.server.HEAD_SECONDS", 0.5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await reader.readuntil(b'{"status":"ok"}')).startswith(b"HTTP/1.1 200 ")
+
+    with suppress(ConnectionResetError):  # over as well
+        async with asyncio.timeout(20):
+            while not reader.at_eof():
+                writer.write(b"\r\n")
+                await asyncio.sleep(0.1)
+    writer.close()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -16,6 +17,8 @@ BODY_SECONDS = 20
 SILENT_SECONDS = 30
 """Who takes nothing of an answer for so long is not waited for."""
 
+MAX_WAITING = 8
+"""Requests of a connection that wait for the answer before them (RFC 9112, 9.3.2). One packet could bring thousands."""
 MAX_JOINED = 65_536
 """Bytes of an answer that wait for what follows them in the same turn of the loop."""
 
@@ -61,6 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._trailer_bytes = 0
         self._in_head = True
         self._rest_seconds: float | None = None
+        self._is_between = False
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
 
@@ -73,7 +77,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
-        super().data_received(data)
+        # Empty lines before a request (RFC 9112, 2.2) begin none, but they end the wait for it that uvicorn bounds.
+        self._is_between = self.timeout_keep_alive_task is not None
+        self._unset_keepalive_if_required()
+        self._parse(data)
+        if self._is_between:
+            self._rest_seconds = HEAD_SECONDS
         # Counted after parsing: a body that came in the same packet does not count against its own head.
         if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
@@ -83,7 +92,35 @@ class BoundedProtocol(HttpToolsProtocol):
             self._await_rest(self._rest_seconds)
             self._rest_seconds = None
 
+    def _parse(self, data: bytes) -> None:
+        # In place of uvicorn's, which gives up what follows a request for another protocol. Such a request's body would
+        # be taken for the next request then, and a proxy's other callers would get the answer to that.
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    return
+                except httptools.HttpParserUpgrade as asked:
+                    data = data[asked.args[0] :]
+                    self._decline()
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _decline(self) -> None:
+        """Read the head of a request for another protocol again, without that wish (RFC 9110, 7.8)."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        kept = [(name, value) for name, value in self.headers if name != b"upgrade"]
+        head = [method, b" ", self.url, b" HTTP/", version, b"\r\n"]
+        self.parser = httptools.HttpRequestParser(self)
+        # As uvicorn sets it.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser.feed_data(b"".join([*head, *(name + b": " + value + b"\r\n" for name, value in kept), b"\r\n"]))
+
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_WAITING:
+            self.give_up()
+            raise ConnectionAbortedError("more requests at once than may wait")  # which ends the parsing
+        self._is_between = False
         self._trailer_bytes = 0
         self._rest_seconds = HEAD_SECONDS
         super().on_message_begin()
@@ -98,12 +135,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            raise ValueError("nothing here is a proxy")
+        if self.parser.should_upgrade():
+            return  # it comes again, without the wish
         self._in_head = False
         self._head_bytes = 0
         self._rest_seconds = BODY_SECONDS
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._in_head = True
         self._rest_seconds = None
         _stop(self._reading)
