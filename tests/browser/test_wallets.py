@@ -232,7 +232,8 @@ async def test_what_one_tab_sent_no_other_tab_of_the_browser_sends_again(
         await wallet.enter(tab)
         await tab.goto(here)
         await expect(buttons(tab)).to_be_enabled()
-    await asyncio.gather(*(buttons(tab).click() for tab in tabs))
+    # Forced: the button of the slower one may be closed by then.
+    await asyncio.gather(*(buttons(tab).click(force=True) for tab in tabs))
     for tab in tabs:
         await says(tab, "Sent. Waiting until the network shows it")
         await expect(buttons(tab)).to_be_disabled()
@@ -247,9 +248,12 @@ async def test_what_one_tab_sent_no_other_tab_of_the_browser_sends_again(
     await shared_anvil.drop(sent)
 
 
+@pytest.mark.parametrize("secure", [True, False], ids=["https", "http"])
 async def test_while_one_tab_asks_its_wallet_another_leads_there_and_asks_none(
-    world: tuple[World, Served], page: Page
+    world: tuple[World, Served], page: Page, secure: bool
 ) -> None:
+    if not secure:  # as at an address of the local network; that of this machine counts as secure
+        await page.context.add_init_script("delete Navigator.prototype.locks")
     await at_checkout(world, page, 'announced("One")')
     other = await page.context.new_page()
     await other.add_init_script(WALLET % 'announced("One")')
@@ -270,6 +274,23 @@ async def test_while_one_tab_asks_its_wallet_another_leads_there_and_asks_none(
     await page.evaluate("confirmed()")
     await says(other, "Sent. Waiting until the network shows it")
     await expect(buttons(other)).to_be_disabled()
+
+
+@pytest.mark.parametrize("secure", [True, False], ids=["https", "http"])
+async def test_a_wallet_that_never_answers_is_waited_for_in_words_until_the_page_is_left(
+    world: tuple[World, Served], page: Page, secure: bool
+) -> None:
+    if not secure:
+        await page.context.add_init_script("delete Navigator.prototype.locks")
+    await at_checkout(world, page, 'announced("One"); announced("Two")')
+    await page.evaluate("() => { wallets.One.provider.request = () => new Promise(() => {}); }")
+    await buttons(page).first.click()
+    await says(page, "Please confirm in your wallet")
+    await expect(page.locator("[data-wallets] [aria-disabled=true]")).to_have_count(2)
+    await page.reload()
+    await buttons(page).last.click()
+    await says(page, "Sent. Waiting until the network shows it")
+    assert "eth_sendTransaction" in await asked(page, "Two")
 
 
 async def test_what_was_sent_days_ago_is_forgotten(world: tuple[World, Served], page: Page) -> None:

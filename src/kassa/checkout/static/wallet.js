@@ -2,17 +2,21 @@
 (() => {
   const MOST = 8, LONGEST = 40, OLD = Symbol("without EIP-6963"), found = new Map();
   const NOTE = "kassa-sent-", KEPT = 24 * 3600 * 1000; // a day
+  const ASKS = "asks-", RENEW = 1000, STALE = 65000; // a tab that is hidden for long gets its turn once a minute
   const LOOK_EVERY = 3000, USED_LOOKS = 20, GONE_LOOKS = 100; // one minute, and five
   // `told` is the request that the line under the buttons is about.
   let redraw = () => {}, sending = false, followed = false, paid = null, told = null;
 
   // What was sent, and by which transaction, is known to every tab of the browser: none asks for a second payment.
+  const keep = (name, note) => {
+    try {
+      if (note) localStorage.setItem(NOTE + name, JSON.stringify(note));
+      else localStorage.removeItem(NOTE + name);
+    } catch { /* this browser keeps nothing for us */ }
+  };
   const remember = (invoice, sent) => {
     paid = sent;
-    try {
-      if (sent) localStorage.setItem(NOTE + invoice, JSON.stringify(sent));
-      else localStorage.removeItem(NOTE + invoice);
-    } catch { /* this browser keeps nothing for us */ }
+    keep(invoice, sent);
   };
   const remembered = (invoice) => {
     try {
@@ -35,7 +39,23 @@
       return await navigator.locks.request(NOTE + invoice, { ifAvailable: true }, answer);
     } catch (fault) {
       if (answered) throw fault;
-      return work();
+      return byNote(ASKS + invoice, work);
+    }
+  };
+
+  // Pages that came by plain HTTP have no locks: there a note says that a tab is at it, as long as that tab renews it.
+  const byNote = async (name, work) => {
+    if (Math.abs(Date.now() - remembered(name)?.at) < STALE) return null;
+    const renew = () => keep(name, { at: Date.now() }), leave = () => keep(name, null);
+    renew();
+    const renewing = setInterval(renew, RENEW);
+    window.addEventListener("pagehide", leave);
+    try {
+      return await work();
+    } finally {
+      clearInterval(renewing);
+      window.removeEventListener("pagehide", leave);
+      leave();
     }
   };
 
@@ -77,8 +97,8 @@
 
   const pay = async (provider, invoice, shown, say, words) => {
     const request = JSON.parse(shown);
-    const [from] = await provider.request({ method: "eth_requestAccounts" });
     say(words.confirm);
+    const [from] = await provider.request({ method: "eth_requestAccounts" });
     if (!(await onNetwork(provider, request.chain))) return words.wrong_network;
     // Another tab may have sent it since.
     paid ??= remembered(invoice);
