@@ -6,7 +6,7 @@ import pytest
 
 from kassa.dashboard.chart import HEIGHT, Bar, bars
 from kassa.dashboard.render import grouped, sentence
-from kassa.dashboard.words import RIGHTS, depth
+from kassa.dashboard.words import RIGHTS, depth, pause
 from kassa.people.rules import ROLES_WITH
 
 
@@ -74,3 +74,18 @@ def test_the_highest_bar_fills_the_chart_and_the_smallest_is_seen() -> None:
 
 def test_a_chart_of_nothing_is_drawn() -> None:
     assert "<rect" not in str(bars("By day", [], "0"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (1, "1 second"),
+        (2, "2 seconds"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (121, "3 minutes"),
+        (901, "16 minutes"),
+    ],
+)
+def test_how_long_to_wait_is_said_as_people_count_and_never_too_short(seconds: int, said: str) -> None:
+    assert pause(seconds) == said

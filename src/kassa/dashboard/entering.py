@@ -20,6 +20,7 @@ from kassa.core.clock import rfc3339
 from kassa.core.errors import FieldFault, Invalid, NotFound, Throttled
 from kassa.core.ids import PersonId, StoreId
 from kassa.dashboard.browser import Browser, new_token
+from kassa.dashboard.words import pause
 from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.limits.rules import bucket
@@ -362,7 +363,7 @@ async def _take_try(house: House, subjects: dict[str, str], now: datetime, email
         log.warning("sign-in is slowed down", seconds=seconds, **{k: v for k, v in subjects.items() if k == "address"})
         if wait > _ALARM_AFTER and email:
             await house.database.run(lambda tx: _tell_of_guesses(tx, email, now))
-        raise Throttled(f"There were too many tries. Wait {seconds} seconds, then try again.", seconds=seconds)
+        raise Throttled(f"There were too many tries. Wait {pause(seconds)}, then try again.", seconds=seconds)
 
 
 async def _tell_of_guesses(tx: Tx, email: str, now: datetime) -> None:

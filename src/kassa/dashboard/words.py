@@ -104,3 +104,9 @@ def depth(payment: Mapping[str, Any], finality: Mapping[str, bool] | None = None
     if not waits:
         return counts
     return f"{counts}; {'not final yet' if final is False else 'held, see Alerts'}"
+
+
+def pause(seconds: int) -> str:
+    """Say how long to wait: a long time in minutes, rounded up, so that who waits so long is let in."""
+    number, unit = (seconds, "second") if seconds < 120 else (-(-seconds // 60), "minute")
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
