@@ -588,13 +588,15 @@ async def test_f12_an_alarm_opens_once_and_closes_when_it_is_over(
 async def test_only_one_process_asks_and_another_takes_over(
     database: Database, tmp_path: Path, market: Exchanges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "LEASE_SECONDS", 4)
+    monkeypatch.setattr(worker, "LEASE_SECONDS", 8)
     async with open_house(database, tmp_path, market) as house:
         await store_of(house)
         first = asyncio.create_task(fetch_rates(house))
         await quoted(house, *SOURCES)
+        ends = await house.database.pool.fetchval("select lease_until from rate_fetching")
         second = asyncio.create_task(fetch_rates(house))
-        await asyncio.sleep(5)  # longer than the lease: whoever holds it prolongs it
+        # Longer than the lease: whoever holds it prolongs it.
+        await until(lambda: house.database.pool.fetchval("select now() > $1 from rate_fetching", ends))
         assert await house.database.pool.fetchval("select fence from rate_fetching") == 1
         first.cancel()
 
