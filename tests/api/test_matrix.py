@@ -170,8 +170,9 @@ async def owned(served: Served) -> dict[str, str]:
         payment = f"pay_{'1' * 29}"
         await tx.execute(
             """insert into payments (id, network, txid, position, asset, units, maturity, address_id, store_id,
-                   invoice_id, first_seen_at, replaceable)
-               select $1, network, repeat('ab', 32), 'out:0', $2, 1000, 0, id, store_id, invoice_id, $3, false
+                   invoice_id, first_seen_at, replaceable, conflict_txid)
+               select $1, network, repeat('ab', 32), 'out:0', $2, 1000, 0, id, store_id, invoice_id, $3, false,
+                   repeat('ef', 32)
                from addresses where invoice_id = $4""",
             payment, ASSET["asset"], now, invoice["id"],
         )  # fmt: skip
@@ -218,10 +219,16 @@ async def test_e11_what_another_store_has_takes_no_room_among_what_is_found(serv
     address = (await served.all.get(f"/v1/invoices/{mine['inv']}")).json["payment_options"][0]["address"]
     deposit = (await served.all.post(f"/v1/customers/{mine['cus']}/addresses", ASSET)).json["address"]
     sought: tuple[tuple[Any, tuple[str, ...]], ...] = (
-        (flow.find_invoices, (mine["inv"], ORDER["reference"], mine["pay"], txid, address)),
-        (flow.find_payments, (mine["pay"], txid, mine["inv"], ORDER["reference"], address)),
-        (flow.find_customers, (mine["cus"], "user-17", deposit, "ada")),
+        (flow.find_invoices, (mine["inv"], ORDER["reference"], mine["pay"], txid, RIVAL, address, mine["lnk"])),
+        (flow.find_payments, (mine["pay"], txid, RIVAL, mine["inv"], ORDER["reference"], address, mine["lnk"])),
+        (flow.find_links, (mine["lnk"], "rent-7", mine["inv"], ORDER["reference"], mine["pay"], txid, RIVAL, address)),
+        (flow.find_customers, (mine["cus"], "user-17", deposit, "ada", mine["inv"], mine["pay"], txid, RIVAL, address)),
     )
+    async with served.house.database.transaction() as tx:
+        await tx.execute("update payment_links set reference = 'rent-7' where id = $1", mine["lnk"])
+        await tx.execute(
+            "update invoices set link_id = $2, customer_id = $3 where id = $1", mine["inv"], mine["lnk"], mine["cus"]
+        )
     async with served.house.database.transaction() as tx:
         for find, words in sought:
             for word in words:
@@ -304,6 +311,8 @@ async def furnish(served: Served, mine: dict[str, str]) -> tuple[str, ...]:
     return "ab" * 32, "Lovelace", "user-17", "order-1002", sold["payment_options"][0]["address"]
 
 
+RIVAL = "ef" * 32
+"""What replaced the payment."""
 QUERIES = ("type=invoice.*", "state=failed", "flag=late", "account=sales", "customers=together")
 """For which a list is read by another question."""
 ALIKE = {"/v1/networks", "/v1/rates", "/v1/rates/history", "/v1/deliveries"}

@@ -1,5 +1,7 @@
 """The figures of a store's last days, and finding an invoice by whatever one has at hand."""
 
+from urllib.parse import quote
+
 import pytest
 
 from kassa.core.ids import first_id, new_id
@@ -12,8 +14,11 @@ async def test_an_invoice_is_found_by_id_reference_and_address(served: Served) -
     made = await served.all.invoice(reference="order-7")
     await served.all.invoice(reference="order-8")
     option = made["payment_options"][0]
-    for text in (made["id"], "order-7", option["address"], option["address"].upper()):
-        found = await served.all.get(f"/v1/invoices?search={text}")
+    for text in (
+        made["id"], "order-7", option["address"], option["address"].upper(), made["id"].upper(), made["checkout_url"],
+        option["uri"], f" https://mempool.space/address/{option['address']}\n",
+    ):  # fmt: skip
+        found = await served.all.get(f"/v1/invoices?search={quote(text)}")
         assert [each["id"] for each in found.json["data"]] == [made["id"]], text
 
 
@@ -21,6 +26,17 @@ async def test_an_invoice_is_found_by_id_reference_and_address(served: Served) -
 async def test_a_part_finds_nothing(served: Served, text: str) -> None:
     await served.all.invoice(reference="order-7")
     assert (await served.all.get(f"/v1/invoices?search={text}")).json["data"] == []
+
+
+async def test_a_reference_is_what_is_exactly_so_and_a_search_may_be_as_long_as_a_link(served: Served) -> None:
+    made = await served.all.invoice(reference="https://shop.example/tx/" + "ab" * 32)
+    for query, count in (
+        ("reference=" + quote(made["reference"]), 1), ("search=" + quote(made["reference"]), 1),
+        ("reference=" + made["id"], 0), ("reference=" + quote(made["checkout_url"]), 0),
+        ("search=" + made["id"] + "%20" * 1_000, 1),
+    ):  # fmt: skip
+        assert len((await served.all.get(f"/v1/invoices?{query}")).json["data"]) == count, query
+    assert (await served.all.get("/v1/invoices?search=" + "a" * 2_049)).status == 422
 
 
 async def test_what_belongs_to_another_store_is_not_found(served: Served) -> None:

@@ -33,6 +33,10 @@ QUERIES = {
         "decision=none",
         "search=old-77",
         "search=nothing",
+        "search=lnk_{}",
+        "search={lnk}",
+        f"search={'0' * 60}9999",
+        "search=HTTPS://PAY.EXAMPLE/I/INV_{}",
         "cursor=inv_{}",
         "from=2020-01-01&to={today}",
         "from={today}",
@@ -45,14 +49,15 @@ QUERIES = {
         "invoice_id=inv_{}",
         "search=old-77",
         f"search={'0' * 60}9999",
+        "search={lnk}",
         "from=2020-01-01&to={today}",
         "from={today}&asset=BTC@bitcoin-regtest&status=detected",
         "to={today}&cursor=pay_{}",
     ),
     "events": ("type=payment.*", "type=invoice.*", "cursor=5"),
-    "links": ("status=open", "status=closed"),
+    "links": ("status=open", "status=closed", "search=old-77", "search={lnk}", f"search={'0' * 60}9999"),
     "alerts": ("status=open", "status=closed"),
-    "customers": ("reference=old-77", "search=old-77", "search=Nobody", "search=A", "cursor=cus_{}"),
+    "customers": ("reference=old-77", "search=old-77", "search=Nobody", "search=A", "search=inv_{}", "cursor=cus_{}"),
     "books": ("account=sales", "account=losses", "invoice_id=inv_{}", "payment_id=pay_{}", "cursor=ent_{}"),
     "reports": tuple(f"report={name}" for name in books.REPORTS),
     "reports/file": tuple(f"report={name}" for name in books.REPORTS),
@@ -76,7 +81,9 @@ async def test_what_a_page_reads_does_not_grow_with_the_store(premises: Premises
         path = page.path.replace("{id}", ids.get(page.id_of or "", ""))
         for query in (ASKED.get(page.path, ""), *QUERIES.get(page.path, ())):
             before = await _read(premises.house.database, connection)
-            seen = await owner.open(premises.at(path) + "?" + query.format("0" * 24 + "09999", today=today))
+            seen = await owner.open(
+                premises.at(path) + "?" + query.format("0" * 24 + "09999", today=today, lnk=ids["lnk"])
+            )
             assert seen.status == 200, (path, query, seen.words)
             after = await _read(premises.house.database, connection)
             read = {table: count - before[table] for table, count in after.items() if count - before[table] > MOST}

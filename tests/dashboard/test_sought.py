@@ -55,7 +55,7 @@ async def test_the_ledger_says_what_is_no_invoice_and_no_payment(premises: Premi
     )
     seen = await accountant.send("GET", premises.at("books"), params={"invoice_id": "order-7"})
     assert fault_at(seen.text, "invoice_id") == "finds several invoices; give the id of one"
-    seen = await accountant.send("GET", premises.at("books"), params={"invoice_id": "a" * 201})
+    seen = await accountant.send("GET", premises.at("books"), params={"invoice_id": "a" * 2_049})
     assert fault_at(seen.text, "invoice_id") != ""
     seen = await accountant.send("GET", premises.at("books"), params={"account": "a" * 101})
     assert fault_at(seen.text, "account") != ""
@@ -92,10 +92,58 @@ async def test_a_link_is_found_by_its_reference_with_a_blank_behind_it(premises:
     owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
     ids = await furnish(premises, await pool.fetchval("select id from people"))
     await pool.execute("update payment_links set reference = 'rent-7'")
-    assert ids["lnk"] in (await owner.open(premises.at("links?reference=rent-7+"))).text
-    seen = await owner.send("GET", premises.at("links"), params={"reference": "a" * 201})
-    assert (seen.status, fault_at(seen.text, "reference") != "", "None is like that" in seen.words) == (
+    assert ids["lnk"] in (await owner.open(premises.at("links?search=rent-7+"))).text
+    seen = await owner.send("GET", premises.at("links"), params={"search": "a" * 2_049})
+    assert (seen.status, fault_at(seen.text, "search") != "", "None is like that" in seen.words) == (
         422,
         True,
         False,
     )
+
+
+async def test_every_search_takes_what_people_paste(premises: Premises) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    ids = await furnish(premises, await pool.fetchval("select id from people"))
+    await pool.execute("update payments set txid = repeat('ab', 32), conflict_txid = repeat('cd', 32)")
+    await pool.execute("update payments set invoice_id = $1, store_id = $2", ids["inv"], premises.store.id)
+    await pool.execute("update invoices set link_id = $1, customer_id = $2", ids["lnk"], ids["cus"])
+    address = await pool.fetchval("select address from addresses where invoice_id = $1", ids["inv"])
+    site = premises.house.settings.http.public_url
+    of_payment = (
+        f" {ids['inv'].upper()}\r\n", f"\t{ids['pay'].upper()} ", f"{site}/i/{ids['inv']}?lang=de#top",
+        f"{site}/I/{ids['inv']}".upper(), premises.base + premises.at(f"invoices/{ids['inv']}"),
+        "ab" * 32, "AB" * 32, "cd" * 32, "0x" + "CD" * 32, f"https://mempool.space/testnet4/tx/{'cd' * 32}#vout=0",
+        f"https://blockstream.info/tx/{'AB' * 32}?expand", f"https://explorer.example/#/tx/{'ab' * 32}",
+    )  # fmt: skip
+    of_address = (
+        address.upper(), f"bitcoin:{address}?amount=0.001&label=Tea%20%26%20cake",
+        f"BITCOIN:{address.upper()}?AMOUNT=1", f"https://mempool.space/address/{address}",
+        f"bitcoin:{address}?amount=1&label={'%F0%9F%8D%B5' * 80}",
+    )  # fmt: skip
+    of_link = (ids["lnk"].upper(), f"{site}/l/{ids['lnk']}?lang=de\n")
+    for where, kind, takes in (
+        ("invoices", "inv", of_payment + of_address + of_link),
+        ("payments", "pay", of_payment + of_address + of_link),
+        ("links", "lnk", of_payment + of_address + of_link),
+        ("customers", "cus", of_payment + of_address),
+    ):
+        for text in takes:
+            seen = await owner.send("GET", premises.at(where), params={"search": text})
+            assert f"{where}/{ids[kind]}" in seen.text, (where, text)
+        for text in (ids["inv"][:-1], ids["lnk"].upper()[:-1], f"{site}/i/{ids['inv'][:-1]}", "ab" * 31, address[:-1]):
+            seen = await owner.send("GET", premises.at(where), params={"search": text})
+            assert (seen.status, f"{where}/{ids[kind]}" in seen.text) == (200, False), (where, text)
+
+
+async def test_the_ledger_takes_the_payment_that_replaced_another_for_what_is_asked(premises: Premises) -> None:
+    accountant, ids = await looked_at(premises)
+    await premises.house.database.pool.execute(
+        "insert into payments select (json_populate_record(p, json_build_object('id', 'pay_' || repeat('2', 29),"
+        " 'txid', repeat('cd', 32), 'conflict_txid', p.txid))).* from payments p where id = $1",
+        ids["pay"],
+    )
+    for text, there in (("AB" * 32, True), (f"https://mempool.space/tx/{'ab' * 32}", True), ("cd" * 32, False)):
+        seen = await accountant.send("GET", premises.at("books"), params={"payment_id": text})
+        assert (seen.status, seen.text.count('data-label="Booked"')) == (200, int(there)), text
+    seen = await accountant.send("GET", premises.at("books"), params={"invoice_id": f"\n{ids['inv'].upper()} "})
+    assert seen.text.count('data-label="Booked"') == 1

@@ -56,7 +56,7 @@ from kassa.flow.detecting import (
     expected,
     note_round,
 )
-from kassa.flow.finding import find_customers, find_invoices, find_payments
+from kassa.flow.finding import find_customers, find_invoices, find_links, find_payments
 from kassa.flow.guarding import check_addresses, check_deposits, check_wallets
 from kassa.flow.keeping import keep_sums
 from kassa.flow.linking import (
@@ -136,6 +136,7 @@ __all__ = [
     "expected",
     "find_customers",
     "find_invoices",
+    "find_links",
     "find_payments",
     "give_up_network",
     "halt_network",

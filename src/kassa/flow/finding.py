@@ -1,54 +1,62 @@
-"""Find invoices, payments and customers by whatever a person has at hand: an id, a reference, an address, a txid."""
-
-import re
+"""Find invoices, payments, customers and links by what a person has at hand: an id, reference, address, txid, link."""
 
 import kassa.customers.search_store as customers
 import kassa.invoices.search_store as invoices
+import kassa.links.search_store as links
 import kassa.payments.list_store as payments
 from kassa.core.errors import Invalid
-from kassa.core.ids import CustomerId, InvoiceId, PaymentId
+from kassa.core.ids import CustomerId, InvoiceId, LinkId, PaymentId
+from kassa.core.sought import Sought, read
 from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.stores.model import Store
 
-_PAGE = re.compile(r"https?://[^/\s]+/i/(inv_[0-9a-z]+)(?:[/?#]\S*)?\Z")
-_BARE = re.compile(r"[0-9A-Fa-f]{40}\Z")
-
 
 async def find_invoices(tx: Tx, house: House, store: Store, text: str) -> list[InvoiceId]:
-    """Return the invoices of a store that a whole id, reference, address or txid belongs to, the newest hundred."""
-    sought = _cleaned(text)
-    return await invoices.search(tx, store.id, sought, _scripts(house, sought), [*house.chains, *house.former])
+    """Return the invoices of a store that a text is about, the newest hundred.
+
+    By their own id or reference, or that of their link, a payment's id, an address, or a txid: of a payment, or of what
+    replaced one. All whole; the text may be a link or a payment URI.
+    """
+    sought = read(text)
+    return await invoices.search(tx, store.id, sought, _scripts(house, sought), _networks(house))
 
 
 async def find_payments(tx: Tx, house: House, store: Store, text: str) -> list[PaymentId]:
-    """Return the payments of a store that a whole id, txid, address, or invoice's id or reference belongs to.
+    """Return the payments of a store that a text is about, the newest hundred: by what finds an invoice."""
+    sought = read(text)
+    return await payments.search(tx, store.id, sought, _scripts(house, sought), _networks(house))
 
-    The newest hundred.
-    """
-    sought = _cleaned(text)
-    return await payments.search(tx, store.id, sought, _scripts(house, sought), [*house.chains, *house.former])
+
+async def find_links(tx: Tx, house: House, store: Store, text: str) -> list[LinkId]:
+    """Return the payment links of a store that a text is about, the newest hundred: by what finds their invoices."""
+    sought = read(text)
+    made = await invoices.search(tx, store.id, sought, _scripts(house, sought), _networks(house))
+    return await links.search(tx, store.id, sought, made)
 
 
 async def find_customers(tx: Tx, house: House, store: Store, text: str) -> list[CustomerId]:
-    """Return a store's customers of a whole id, reference or address, or whose name begins so; a hundred at most."""
-    sought = _cleaned(text)
-    return await customers.search(tx, store.id, sought, _scripts(house, sought)) if sought else []
+    """Return the customers of a store that a text is about, a hundred at most.
+
+    By their own id or reference, how their name begins, or what finds a payment or an invoice of theirs (its reference
+    apart, and its link).
+    """
+    sought = read(text)
+    return (
+        await customers.search(tx, store.id, sought, _scripts(house, sought), _networks(house)) if sought.text else []
+    )
 
 
-def _cleaned(text: str) -> str:
-    """Return what is looked for: of the address of a payer's page, the invoice."""
-    sought = text.strip().replace("\x00", "")
-    page = _PAGE.match(sought)
-    return page[1] if page else sought
+def _networks(house: House) -> list[str]:
+    return [*house.chains, *house.former]
 
 
-def _scripts(house: House, sought: str) -> list[tuple[str, bytes]]:
-    """Return what a text stands for as an address, by network; one of Ethereum may come without its `0x`."""
-    scripts, sought = [], f"0x{sought}" if _BARE.match(sought) else sought
+def _scripts(house: House, sought: Sought) -> list[tuple[str, bytes]]:
+    """Return what is sought as an address, by network."""
+    scripts = []
     for name, chain in {**house.former, **house.chains}.items():
         try:
-            scripts.append((name, chain.addresses.parse(sought)))
+            scripts.append((name, chain.addresses.parse(sought.name)))
         except (Invalid, ValueError):
             continue  # no address of this network
     return scripts

@@ -105,13 +105,13 @@ async def link_resource_of(tx: Tx, house: House, store: Store, link_id: str, now
 
 
 async def link_list(
-    tx: Tx, house: House, store: Store, status: str | None, reference: str | None, before: str | None, limit: int,
-    now: datetime,
+    tx: Tx, house: House, store: Store, status: str | None, reference: str | None, found: Sequence[LinkId] | None,
+    before: str | None, limit: int, now: datetime,
 ) -> list[dict[str, Any]]:  # JSON  # fmt: skip
-    """Return a store's payment links, newest first, those before an id."""
-    found = await links.page(tx, store.id, status, reference, before, limit)
-    stand = await links.invoices_of(tx, found)
-    return [_resource(house, store, link, evaluate(link, stand[link.id], now)) for link in found]
+    """Return a store's payment links, newest first, those before an id; `found`: these alone."""
+    listed = await links.page(tx, store.id, status, reference, before, limit, found)
+    stand = await links.invoices_of(tx, listed)
+    return [_resource(house, store, link, evaluate(link, stand[link.id], now)) for link in listed]
 
 
 async def link_view(tx: Tx, house: House, link_id: str, now: datetime) -> LinkView:

@@ -73,17 +73,20 @@ async def get(tx: Tx, link: str, *, store_id: StoreId | None = None, lock: bool 
 
 
 async def page(
-    tx: Tx, store_id: StoreId, status: str | None, reference: str | None, before: str | None, limit: int
-) -> list[Link]:
-    """Return a store's links, newest first, those before an id."""
+    tx: Tx, store_id: StoreId, status: str | None, reference: str | None, before: str | None, limit: int,
+    found: Sequence[LinkId] | None = None,
+) -> list[Link]:  # fmt: skip
+    """Return a store's links, newest first, those before an id; `found`: these alone."""
     rows = await tx.fetch(
         """select * from payment_links where store_id = $1 and ($2::text is null or status = $2)
-             and ($3::text is null or reference = $3) and ($4::text is null or id < $4) order by id desc limit $5""",
+             and ($3::text is null or reference = $3) and ($4::text is null or id < $4)
+             and ($6::text[] is null or id = any($6)) order by id desc limit $5""",
         store_id,
         status,
         reference,
         before,
         limit,
+        found,
     )
     return [_link(row) for row in rows]
 

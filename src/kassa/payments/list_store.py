@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kassa.core.ids import InvoiceId, PaymentId, StoreId
+from kassa.core.sought import Sought
 from kassa.db.pool import Tx
 
 MOST = 100
+_OF_LINK = 1_000
+"""So many of a link's invoices are looked through: most of them nobody paid."""
 
 _OF_STORE = "select id, invoice_id from payments where store_id = $1"
 _WANTED = """ and ($3::text is null or status = $3) and ($4::text is null or asset = $4)
@@ -17,6 +20,22 @@ _NEWEST = _OF_STORE + " and ($2::text is null or id < $2)" + _WANTED + " order b
 # Days may lie far back, and a payment may have been written long after it was seen: the order is that of their index.
 _BEFORE = " and ($2::text is null or (first_seen_at, id) < (select first_seen_at, id from payments where id = $2))"
 _OF_DAYS = _OF_STORE + _BEFORE + _WANTED + " order by first_seen_at desc, id desc limit $9"
+_SEARCH = """
+select id from (
+    select id from payments where store_id = $1 and id = $3
+    union select id from payments where store_id = $1 and network = any($5) and txid = any($4)
+    union select id from payments where store_id = $1 and conflict_txid = any($4)
+    union select p.id from invoices i join payments p on p.invoice_id = i.id where i.store_id = $1 and i.id = $3
+    union select p.id from invoices i join payments p on p.invoice_id = i.id where i.store_id = $1 and i.reference = $2
+    union select p.id from payment_links l
+        cross join lateral (select id from invoices where link_id = l.id order by id desc limit $9) i
+        cross join lateral (select id from payments where invoice_id = i.id order by id desc limit $8) p
+        where l.store_id = $1 and l.id = $3
+    union select p.id from unnest($6::text[], $7::bytea[]) as s (network, script)
+        join addresses a on a.network = s.network and a.script = s.script
+        join payments p on p.address_id = a.id where p.store_id = $1
+) found order by id desc limit $8
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +71,24 @@ async def page(
 
 
 async def search(
-    tx: Tx, store_id: StoreId, text: str, scripts: Sequence[tuple[str, bytes]], networks: Sequence[str]
+    tx: Tx, store_id: StoreId, sought: Sought, scripts: Sequence[tuple[str, bytes]], networks: Sequence[str]
 ) -> list[PaymentId]:
-    """Return payments of a store, newest first: by id or txid, by an address, by their invoice's id or reference.
+    """Return payments of a store, newest first.
 
-    `scripts`: what the text stands for as an address, by network. `networks`: where a txid is looked for.
+    By id or txid, the txid of what replaced them, their invoice's id or reference, its link's id (of the link's newest
+    thousand invoices), or an address. `scripts`: what is sought as an address, by network. `networks`: where a txid is
+    looked for.
     """
     rows = await tx.fetch(
-        """select id from (
-               select id from payments where store_id = $1 and id = $2
-               union select id from payments where store_id = $1 and network = any($3)
-                   and txid in (lower($2), '0x' || lower($2))
-               union select p.id from invoices i join payments p on p.invoice_id = i.id
-                   where i.store_id = $1 and i.id = $2
-               union select p.id from invoices i join payments p on p.invoice_id = i.id
-                   where i.store_id = $1 and i.reference = $2
-               union select p.id from unnest($4::text[], $5::bytea[]) as s (network, script)
-                   join addresses a on a.network = s.network and a.script = s.script
-                   join payments p on p.address_id = a.id where p.store_id = $1
-           ) found order by id desc limit $6""",
+        _SEARCH,
         store_id,
-        text,
+        sought.text,
+        sought.name,
+        sought.txids,
         list(networks),
         [network for network, _ in scripts],
         [script for _, script in scripts],
         MOST,
+        _OF_LINK,
     )
     return [PaymentId(row["id"]) for row in rows]

@@ -21,8 +21,11 @@ async def _make(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 async def _list(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.LinkQuery = call.query
     before, reference = read_cursor("lnk", query.cursor), line("reference", query.reference)
-    found = await flow.link_list(tx, call.house, call.store, query.status, reference, before, query.limit + 1, call.now)
-    return page(found, query.limit)
+    found = None if query.search is None else await flow.find_links(tx, call.house, call.store, query.search)
+    listed = await flow.link_list(
+        tx, call.house, call.store, query.status, reference, found, before, query.limit + 1, call.now
+    )
+    return page(listed, query.limit)
 
 
 async def _read(tx: Tx, call: Call) -> dict[str, Any]:  # JSON

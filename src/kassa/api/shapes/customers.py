@@ -66,8 +66,9 @@ class CustomerQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
         Annotated[
             str,
             Meta(
-                min_length=1, max_length=200,
-                description="A whole id, reference or deposit address, or how the name begins; a hundred at most.",
+                min_length=1, max_length=2048,
+                description="A whole id, reference or deposit address, an invoice's id, a payment's id or txid (also of"
+                " what replaced it), a link or payment URI that holds one; or how the name begins. A hundred at most.",
             ),
         ]
         | None

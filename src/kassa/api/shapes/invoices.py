@@ -45,8 +45,9 @@ class PaymentQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
         Annotated[
             str,
             Meta(
-                min_length=1, max_length=200,
-                description="An id, txid, address, or an invoice's id or reference, whole.",
+                min_length=1, max_length=2048,
+                description="An id, txid (also of what replaced it), address, or an invoice's id or reference, whole;"
+                " or a link or payment URI that holds one.",
             ),
         ]
         | None
@@ -234,9 +235,16 @@ class InvoiceQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
         | None
     ) = None
     search: (
-        Annotated[str, Meta(min_length=1, max_length=200, description="An id, reference, address or txid, whole.")]
+        Annotated[
+            str,
+            Meta(
+                min_length=1, max_length=2048,
+                description="An id, reference, address or txid (also of what replaced a payment), whole; or a link or"
+                " payment URI that holds one.",
+            ),
+        ]
         | None
-    ) = None
+    ) = None  # fmt: skip
     reference: Annotated[str, Meta(max_length=200)] | None = None
     customer_id: Annotated[str, Meta(max_length=60)] | None = None
     payment_link_id: Annotated[str, Meta(max_length=60)] | None = None

@@ -107,5 +107,16 @@ class LinkChange(Struct, forbid_unknown_fields=True, frozen=True):
 class LinkQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
     """Which links."""
 
+    search: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1, max_length=2048,
+                description="An id, reference, address or txid, of the link or of an invoice of it, whole; or a link or"
+                " payment URI that holds one.",
+            ),
+        ]
+        | None
+    ) = None  # fmt: skip
     status: LinkStatus | None = None
     reference: Annotated[str, Meta(max_length=200)] | None = None

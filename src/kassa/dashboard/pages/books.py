@@ -5,6 +5,7 @@ from io import StringIO
 from typing import Any
 
 from kassa.core.errors import FieldFault, Invalid
+from kassa.core.sought import read
 from kassa.dashboard.page import Action, Answer, Download, Page, Screen
 from kassa.dashboard.visit import Visit
 from kassa.flow.exporting import FORMATS, days_of, write_books
@@ -53,13 +54,19 @@ async def _asked(visit: Visit, accounts: set[str]) -> dict[str, str]:
 
 
 async def _found(visit: Visit, name: str, kind: str, text: str) -> str:
-    """Return the id of the one invoice or payment that a text finds, as in their own lists."""
+    """Return the id of the one invoice or payment that a text finds, as in their own lists.
+
+    Of a txid that replaced payments it is the payment that it made, if it is one of ours.
+    """
+    sought = read(text)
+    limit = "100" if kind == "payment" else "2"  # one transaction may replace many
     try:
-        found = (await visit.ask(f"list_{kind}s", query={"search": text, "limit": "2"}))["data"]
+        found = (await visit.ask(f"list_{kind}s", query={"search": text, "limit": limit}))["data"]
     except Invalid as error:
         raise Invalid(*(FieldFault(name, fault.message) for fault in error.faults)) from None
-    if any(one["id"] == text for one in found):
-        return text
+    if any(one["id"] == sought.name for one in found):
+        return sought.name
+    found = [one for one in found if one.get("txid") in sought.txids] or found
     if len(found) != 1:
         said = f"finds several {kind}s; give the id of one" if found else f"is no {kind}'s id"
         raise Invalid(FieldFault(name, said if found else f"{said}, reference, address or transaction"))

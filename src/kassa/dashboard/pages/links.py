@@ -15,7 +15,7 @@ _CHOICES = ("reusable", "show_received", "expires_on")
 
 
 async def _list(visit: Visit) -> Screen:
-    names = ("status", "reference", "cursor")
+    names = ("search", "status", "reference", "cursor")
     asked = {name: text for name in names if (text := visit.query.get(name, "").strip())}
     try:
         found = await visit.ask("list_payment_links", query=asked)
