@@ -1,8 +1,9 @@
 """Write a store's books of some days into a file, for whoever keeps them elsewhere."""
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,10 +36,17 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
         return
     part = output.with_name(output.name + ".part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
+        part.unlink(missing_ok=True)  # of one that was killed; made anew, for it could be a link that somebody laid
+        with open(part, "x", encoding="utf-8", newline="", opener=_own) as file:
             yield file
         part.replace(output)
     except OSError as fault:
         raise KassaError(f"{output} cannot be written: {fault.strerror}; choose another with -o") from fault
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _own(path: str, flags: int) -> int:
+    # Who paid what is nobody's business on a machine with other users, whatever the umask.
+    return os.open(path, flags, 0o600)
