@@ -299,6 +299,11 @@ async def test_a_passkey_signs_in_and_confirms(office: Office, mine: Page) -> No
     await expect(mine.get_by_role("status")).to_have_text("The passkey was added.")
     await expect(mine.get_by_text("My phone")).to_be_visible()
 
+    await mine.goto(office.at("account/passkey"))
+    await mine.get_by_label("What you call it").fill("My phone once more")
+    await mine.get_by_role("button", name="Make the passkey").click()
+    await expect(mine.get_by_role("alert")).to_have_text("This device has a passkey of yours already.")
+
     await mine.context.clear_cookies()
     await mine.goto(office.at("payments"))
     await mine.get_by_role("button", name="Use a passkey").click()

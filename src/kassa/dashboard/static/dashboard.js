@@ -42,6 +42,8 @@
     form.submit();
   };
 
+  // What browsers say of their own refusals is written for programmers.
+  const REFUSALS = { NotAllowedError: "No passkey was used.", InvalidStateError: "This device has a passkey of yours already." };
   for (const form of document.querySelectorAll("form.passkey")) {
     if (!window.PublicKeyCredential) continue;
     form.hidden = false;
@@ -55,7 +57,7 @@
       pressable(form, false);
       use(form).catch((error) => {
         release(form);
-        fault.textContent = error.name === "NotAllowedError" ? "No passkey was used." : error.message;
+        fault.textContent = REFUSALS[error.name] ?? error.message;
         fault.hidden = false;
       });
     });
