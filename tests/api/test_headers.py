@@ -20,6 +20,7 @@ from kassa.people import session_store as sessions
 from kassa.people import store as people
 from kassa.people.model import Role, Stage
 from kassa.people.rules import csrf_token
+from kassa.people.seal_store import Sealed, put_seal
 from kassa.settings import Http
 from kassa.stores import store as stores
 from tests.api.conftest import follow
@@ -89,7 +90,8 @@ async def open_(database: Database, tmp_path: Path) -> AsyncIterator[Open]:
         _, key = await stores.create_key(tx, store, now)
         owner = await people.create(tx, "owner@shop.example", "The owner", now)
         await people.put_member(tx, store.id, owner.id, Role.OWNER, now)
-        await sessions.begin(tx, token, Stage.OPEN, owner.id, ("127.0.0.1", "a browser"), now, proven=True)
+        begun = await sessions.begin(tx, token, Stage.OPEN, owner.id, ("127.0.0.1", "a browser"), now, proven=True)
+        await put_seal(tx, house.seal, Sealed.SESSION, begun)
     form = {"content-type": b"application/x-www-form-urlencoded", "cookie": b"kassa=" + token.encode()}
     entered = urlencode({"csrf": csrf_token(token), "once": "1"}).encode()
     by_key = {"authorization": b"Bearer " + key.encode(), "content-type": b"application/json"}

@@ -21,6 +21,7 @@ from kassa.dashboard.pages import PAGES
 from kassa.db.pool import Database
 from kassa.people import membership
 from kassa.people.model import Role
+from kassa.people.seal_store import Sealed, put_seal
 from kassa.settings import Http
 from kassa.stores import store as stores
 from kassa.stores.model import SCOPES
@@ -276,4 +277,6 @@ async def _enter(shop: Shop, page: Page) -> None:
     await page.locator("form:has(input[name=password]) button").click()
     await expect(page.locator("input[name=code]")).to_be_visible()
     shop.made["per"] = [{"id": await database.pool.fetchval("select id from people")}]
-    await database.pool.execute("update sessions set stage = 'open', proven_at = now()")
+    async with database.transaction() as tx:
+        session = await tx.fetchval("update sessions set stage = 'open', proven_at = now() returning id")
+        await put_seal(tx, house.seal, Sealed.SESSION, session)

@@ -8,6 +8,7 @@ from kassa import flow
 from kassa.dashboard.door import place
 from kassa.db.pool import Database
 from kassa.people.model import Role
+from kassa.people.rules import token_hash
 from kassa.wallets.seal import Seal, is_locked
 from tests.dashboard.visitor import PASSWORD, Premises, open_premises
 
@@ -32,6 +33,39 @@ async def test_signing_in_takes_both_password_and_code(premises: Premises) -> No
     await again.submit("/code", code=owner.code(premises.clock.now()))
     assert again.seen.url == premises.at("invoices")
     assert again.seen.status == 200
+
+
+WRITTEN = {
+    "inserted": "insert into sessions select (json_populate_record(s, json_build_object("
+    "'id', 'ses_' || repeat('2', 29), 'hash', $1::bytea))).* from sessions s where person_id = $2",
+    "another's hash": "update sessions set hash = $1 where person_id = $2",
+    "another's session": "with o as (delete from sessions where person_id = $2) update sessions set person_id = $2"
+    " where hash = $1",
+}
+
+
+@pytest.mark.parametrize("written", sorted(WRITTEN))
+async def test_a_session_that_kassa_did_not_begin_opens_nothing(premises: Premises, written: str) -> None:
+    owner, other = await premises.member(Role.OWNER), await premises.member(Role.VIEWER)
+    pool = premises.house.database.pool
+    mine = token_hash(other.cookies["kassa"])
+    if written != "another's session":
+        await pool.execute("delete from sessions where hash = $1", mine)
+    person = await pool.fetchval("select person_id from members where role = 'owner'")
+    assert (await owner.open()).url == premises.at("overview")
+    await pool.execute(WRITTEN[written], mine, person)
+    assert (await other.open()).url.startswith("/dashboard/sign-in")
+    assert (await other.open(premises.at("overview"))).url.startswith("/dashboard/sign-in")
+
+
+async def test_a_step_of_signing_in_is_not_skipped_in_the_database(premises: Premises) -> None:
+    await premises.member(Role.OWNER)
+    thief = premises.visitor()
+    await thief.open()
+    await thief.submit("/sign-in", email="owner@shop.example", password=PASSWORD)
+    assert thief.seen.url.startswith("/dashboard/code")
+    await premises.house.database.pool.execute("update sessions set stage = 'open' where stage = 'code'")
+    assert (await thief.open()).url.startswith("/dashboard/sign-in")
 
 
 async def test_the_secret_of_an_app_is_locked_by_a_key_that_the_database_does_not_hold(premises: Premises) -> None:

@@ -203,7 +203,7 @@ class Door:
     async def _reopen(self, tx: Any, browser: Browser, session: Session, now: Any) -> str:
         assert session.person is not None
         await sessions.end(tx, session.id)
-        return await entering.enter(tx, browser, session.person, now)
+        return await entering.enter(tx, self._house, browser, session.person, now)
 
     # ------------------------------------------------------------ a fresh proof
 

@@ -27,6 +27,7 @@ from kassa.limits.rules import bucket
 from kassa.people import membership, proofs
 from kassa.people.model import Ended, Invitation, Passkey, Person, Session, Stage
 from kassa.people.rules import checked_email, is_open, question, recovery_hash
+from kassa.people.seal_store import Sealed, put_seal
 
 log = structlog.get_logger()
 
@@ -74,7 +75,7 @@ async def _by_password(house: House, browser: Browser, email: str, password: str
     async def work(tx: Tx) -> str:
         # At once, or the code that follows would be refused by the pause that a right password began.
         await sessions.give_back(tx, tries_of(browser, email), now)
-        return await _begin(tx, browser, Stage.CODE, found.id, now)
+        return await _begin(tx, house, browser, Stage.CODE, found.id, now)
 
     async with house.database.pool.acquire() as connection:
         person = await people.get(connection, found.id)
@@ -93,7 +94,7 @@ async def by_code(house: House, browser: Browser, session: Session, code: str) -
     async def work(tx: Tx) -> str:
         await sessions.give_back(tx, tries_in(browser, session), now)
         await sessions.end(tx, session.id)
-        return await enter(tx, browser, person, now)
+        return await enter(tx, house, browser, person, now)
 
     return await house.database.run(work)
 
@@ -105,7 +106,7 @@ async def by_passkey(house: House, browser: Browser, session: Session, answer: s
 
     async def work(tx: Tx) -> str:
         await sessions.end(tx, session.id)
-        return await enter(tx, browser, person, now)
+        return await enter(tx, house, browser, person, now)
 
     return await house.database.run(work)
 
@@ -242,7 +243,7 @@ async def by_invitation(house: House, browser: Browser, token: str, name: str, h
         if not await begins_anew(tx, invitation, person):
             if invitation.store is not None:
                 raise NotFound("sign in first, then open the link again")
-            return await enter(tx, browser, person, now)
+            return await enter(tx, house, browser, person, now)
         if hashed is None:
             raise NotFound("open the link again")
         if invitation.store is not None:
@@ -253,7 +254,7 @@ async def by_invitation(house: House, browser: Browser, token: str, name: str, h
             await note(tx, browser, person.id, "person.factors_voided", now, {"invitation": invitation.id})
         await people.set_password(tx, person.id, hashed)
         await sessions.end_others(tx, person.id)  # who began before, and with another password, does not finish
-        return await _begin(tx, browser, Stage.ENROL, person.id, now, proven=True)
+        return await _begin(tx, house, browser, Stage.ENROL, person.id, now, proven=True)
 
     return await house.database.run(work)
 
@@ -279,7 +280,7 @@ async def join(tx: Tx, house: House, browser: Browser, invitation: Invitation, p
     await membership.join(tx, house.seal, Actor(person.id, browser.address), invitation, person, now)
 
 
-async def enter(tx: Tx, browser: Browser, person: Person, now: datetime) -> str:
+async def enter(tx: Tx, house: House, browser: Browser, person: Person, now: datetime) -> str:
     """Open a session for somebody who proved who they are; return its token."""
     tries = tries_of(browser, person.email)
     missed = await sessions.right(tx, tries)
@@ -287,7 +288,7 @@ async def enter(tx: Tx, browser: Browser, person: Person, now: datetime) -> str:
     await people.note_entered(tx, person.id, now)
     if "address" in tries:  # else the place may be everybody's
         await sessions.note_place(tx, tries["place"], now)
-    token = await _begin(tx, browser, Stage.OPEN, person.id, now, proven=True)
+    token = await _begin(tx, house, browser, Stage.OPEN, person.id, now, proven=True)
     await note(tx, browser, person.id, "session.opened", now, {"agent": browser.agent, "wrong_tries_before": missed})
     return token
 
@@ -381,10 +382,11 @@ async def _alarm(tx: Tx, person: PersonId, kind: Kind, what: str, reason: str, n
 
 
 async def _begin(
-    tx: Tx, browser: Browser, stage: Stage, person: PersonId, now: datetime, *, proven: bool = False
+    tx: Tx, house: House, browser: Browser, stage: Stage, person: PersonId, now: datetime, *, proven: bool = False
 ) -> str:
     token = new_token()
-    await sessions.begin(tx, token, stage, person, browser.seen, now, proven=proven)
+    begun = await sessions.begin(tx, token, stage, person, browser.seen, now, proven=proven)
+    await put_seal(tx, house.seal, Sealed.SESSION, begun)
     return token
 
 

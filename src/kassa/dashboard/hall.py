@@ -31,6 +31,7 @@ from kassa.house import House
 from kassa.people.model import Session, Stage
 from kassa.people.proofs import site_of
 from kassa.people.rules import csrf_token, is_alive, is_fresh, rights
+from kassa.people.seal_store import Sealed, is_sealed
 
 SEEN_EVERY = timedelta(minutes=1)
 AGAIN = "kassa-again"
@@ -97,12 +98,16 @@ class Hall:
         return answer(500, render("refusal.html", root=self.root, title=title, text=text))
 
     async def find(self, browser: Browser) -> Session | None:
-        """Return the session of a browser, if it has one that still holds."""
+        """Return the session of a browser, if it has one that still holds and that Kassa began."""
         if not browser.known:
             return None
         async with self.house.database.pool.acquire(timeout=5) as connection:
             session = await sessions.find(connection, browser.token)
-        return session if session is not None and is_alive(session, self.house.clock.now()) else None
+            if session is None or not is_alive(session, self.house.clock.now()):
+                return None
+            if session.person and not await is_sealed(connection, self.house.seal, Sealed.SESSION, session.id):
+                return None  # written by somebody else; or before sessions were sealed
+        return session
 
     def _showing(self, page: Page) -> Handle:
         async def handle(request: AnyRequest) -> Response[Any]:

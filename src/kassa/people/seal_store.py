@@ -1,4 +1,4 @@
-"""Seals over keys, members and invitations, made when Kassa makes them: a row typed into the database has none."""
+"""Seals over keys, members, invitations and sessions, made when Kassa makes them: a row typed in has none."""
 
 from datetime import datetime
 from enum import Enum
@@ -31,11 +31,18 @@ class Sealed(Enum):
         "update invitations set seal = $1 where id = $2",
         ("id", "hash", "email", "store_id", "role", "made_by", "created_at", "expires_at", "voids"),
     )
+    SESSION = (
+        "sessions",
+        "select * from sessions where id = $1",
+        "update sessions set seal = $1 where id = $2",
+        ("id", "hash", "person_id", "stage", "created_at", "expires_at"),
+    )
 
     def __init__(self, table: str, reading: str, sealing: str, covered: tuple[str, ...]) -> None:
         self.table, self.reading, self.sealing, self.covered = table, reading, sealing, covered
 
 
+# No sessions: with another key, people sign in again.
 _EVERYTHING = (
     (Sealed.KEY, "select id as name, null as more from api_keys"),
     (Sealed.MEMBER, "select store_id as name, person_id as more from members"),
