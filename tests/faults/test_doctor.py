@@ -264,6 +264,22 @@ async def test_a_network_that_is_not_seen_is_a_fault_whatever_its_node_answers_n
     assert bool(found.remedy) is (verdict is Verdict.FAIL)
 
 
+async def test_a_network_that_was_taken_out_of_the_settings_is_named_until_it_is_given_up(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    house = await build_house(database, tmp_path)
+    await follow(house)
+    await house.marks.close()
+    await database.pool.execute("update networks set lease_until = now() - interval '1 day'")
+    removed = Settings(database_url=Secret(database_url), data_dir=tmp_path)
+    [warned] = [each for each in await examine(removed) if each.check == f"{BITCOIN} follower"]
+    assert (warned.verdict, f"kassa network give-up {BITCOIN}" in warned.remedy) == (Verdict.WARN, True)
+    async with database.transaction() as tx:
+        await flow.give_up_network(tx, BITCOIN, Actor("test"), house.clock.now())
+    [left] = [each for each in await examine(removed) if each.check == f"{BITCOIN} follower"]
+    assert (left.verdict, left.detail.startswith("given up")) == (Verdict.OK, True)
+
+
 async def test_everything_that_is_wrong_at_once_is_named_with_its_remedy_and_in_time(
     bitcoind: DevNode, anvil: AnvilNode, database: Database, database_url: str, tmp_path: Path
 ) -> None:

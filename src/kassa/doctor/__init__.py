@@ -45,7 +45,7 @@ from kassa.wallets.rules import USUAL_GAP, gap_advised, unpaid_bounds
 from kassa.wallets.run_store import live_keychains
 from kassa.watch import contract_store, node_store
 from kassa.watch.keys import MOST_OPEN, WatchedKeys
-from kassa.watch.store import awaited, behind_since, network_rows, used_names
+from kassa.watch.store import awaited, behind_since, given_up, network_rows, used_names
 
 _LATE_BACKUP, _OLD_BACKUP = timedelta(hours=26), timedelta(days=7)
 _NAMED = 5
@@ -282,6 +282,7 @@ async def _addresses(database: Database) -> Finding:
 async def _follow_up(database: Database, settings: Settings) -> list[Finding]:
     try:
         rows, used = await network_rows(database.pool), await used_names(database.pool)
+        gone = await given_up(database.pool)
     except asyncpg.UndefinedTableError:
         return []
     findings = []
@@ -290,7 +291,13 @@ async def _follow_up(database: Database, settings: Settings) -> list[Finding]:
     except SettingsError as fault:
         findings.append(Finding("networks", Verdict.FAIL, str(fault), "correct the settings"))
     for row in rows:
-        if row.held:
+        if row.name not in settings.networks and not row.followed:
+            verdict, detail = Verdict.WARN, "no process follows it, and it is not in the settings"
+            remedy = f"put its section back; of one that is no more say `kassa network give-up {row.name}`"
+            if row.name in gone:
+                verdict, detail = Verdict.OK, "given up: not in the settings, and nobody waits for it"
+            findings.append(Finding(f"{row.name} follower", verdict, detail, remedy))
+        elif row.held:
             detail = "Kassa lets nothing settle on it; see `kassa alert list`"
             remedy = 'find out why; then `kassa alert close alt_… --undo --note "…"`'
             findings.append(Finding(f"{row.name} follower", Verdict.FAIL, detail, remedy))

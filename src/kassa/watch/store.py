@@ -290,6 +290,11 @@ async def give_up(tx: Tx, network: str, now: datetime) -> bool:
     return done is not None
 
 
+async def given_up(tx: "Tx | Pool[Any]") -> frozenset[str]:
+    """Return the networks that a person said will not be followed any more."""
+    return frozenset(row["network"] for row in await tx.fetch("select network from networks_gone"))
+
+
 async def positions(tx: Tx) -> dict[str, Position]:
     """Return where we stand on every network that was ever followed."""
     rows = await tx.fetch(f"select {_POSITION} from networks")
