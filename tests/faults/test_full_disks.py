@@ -210,6 +210,28 @@ async def test_d10_a_backup_on_a_volume_that_fills_half_way_says_so_and_leaves_n
         assert (await kassa.run(*backup))[0] == 0
 
 
+@pytest.mark.parametrize("spare", [0, 8_192], ids=["nothing", "the marks alone"])
+async def test_d10_a_restore_to_a_full_volume_says_so_changes_nothing_and_works_with_room(
+    bitcoind: DevNode, database_url: str, volume: Path, tmp_path: Path, spare: int
+) -> None:
+    key, made = pyrage.x25519.Identity.generate(), tmp_path / "made.age"
+    (tmp_path / "key").write_text(str(key))
+    async with installed(volume / "kassa", bitcoind, database_url) as kassa:
+        await kassa.open_store()
+        assert (await kassa.run("backup", "--to", str(made), "--recipient", str(key.to_public())))[0] == 0
+        for path in (kassa.folder / "data").iterdir():
+            path.unlink()  # another machine
+        _, stores = await kassa.run("store", "list")
+        _fill(volume / "ballast", spare=spare)
+        restore = ("restore", str(made), "--identity", str(tmp_path / "key"), "--replace")
+        code, told = await kassa.run(*restore)
+        assert (code, "Traceback" in told, "No space left on device" in told) == (1, False, True), told
+        assert "make room, and restore again" in told
+        (volume / "ballast").unlink()
+        assert (await kassa.run("store", "list"))[1] == stores
+        assert (await kassa.run(*restore))[0] == 0
+
+
 async def test_d10_an_embedded_database_that_cannot_start_on_a_full_volume_says_so_and_starts_with_room(
     bitcoind: DevNode, volume: Path
 ) -> None:

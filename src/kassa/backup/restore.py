@@ -1,10 +1,12 @@
 """`kassa restore`: make the database that of a backup, and see to it that nothing of its lost future happens twice."""
 
 import asyncio
+import errno
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -60,7 +62,7 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
     members: Mapping[str, bytes] = await asyncio.to_thread(archive.read, wish.file, keys, None, _silent)
     about = _manifest(members)
     written: list[Path] = []
-    with url_of(settings) as url:
+    with url_of(settings) as url, _told_when_full(settings.data_dir):
         connection = await asyncpg.connect(url, server_settings={"application_name": "kassa restore"})
         try:
             now = SystemClock().now()
@@ -99,6 +101,17 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
         "key_differs": any(path.name == RESTORED_KEY for path in written),
         "key_locked": any(path.name == LOCKED_KEY for path in written),
     }  # fmt: skip
+
+
+@contextmanager
+def _told_when_full(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        told = f"nothing can be written to {folder} ({fault.strerror}), and what was there is back"
+        raise BackupError(f"{told}: make room, and restore again") from fault
 
 
 def _manifest(members: Mapping[str, bytes]) -> Json:
