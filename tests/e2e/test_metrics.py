@@ -91,6 +91,7 @@ async def story(kassa: Program, node: DevNode, sink: Sink) -> Shown:
     await kassa.until_invoice(invoice, status="settled")
     await kassa.until(lambda: _stands_on_tip(kassa, node))  # or less is undone than the node does
     await node.fork(2)
+    await kassa.until(lambda: _stands_on_tip(kassa, node))  # or the invoice is still as it was before
     await kassa.until_invoice(invoice, status="settled", flags=[])
     await kassa.call("GET", "/v1/invoices/inv_" + "0" * 26)
     for n in range(3):
