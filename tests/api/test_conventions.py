@@ -220,6 +220,20 @@ async def test_e44_a_body_that_trickles_after_its_answer_holds_no_connection(
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
+async def test_e44_a_body_that_ends_after_its_answer_leaves_no_connection_open(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.api.server.HEAD_SECONDS", 0.5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(b"POST /v1/invoices HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
+    answer = await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"{}")
+    await asyncio.wait_for(reader.read(), 15)  # to the end of the connection
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
 async def test_e44_a_body_that_trickles_is_told_so(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kassa.api.incoming.BODY_SECONDS", 0.5)
     head = f"POST /v1/invoices HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.all.key}\r\n"

@@ -78,7 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         # Empty lines before a request (RFC 9112, 2.2) begin none, but they end the wait for it that uvicorn bounds.
-        self._is_between = self.timeout_keep_alive_task is not None
+        self._is_between = self._in_head and self.timeout_keep_alive_task is not None
         self._unset_keepalive_if_required()
         self._parse(data)
         if self._is_between:
@@ -150,7 +150,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._rest_seconds = None
         _stop(self._reading)
-        self._owing.end(self)
+        if self.cycle.response_complete:
+            # Answered before its body was here, whose bytes have ended the wait for the next request.
+            self._rest_seconds = HEAD_SECONDS
+        else:
+            self._owing.end(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
