@@ -183,7 +183,7 @@ async def test_d10_a_backup_that_leaves_too_little_for_the_next_one_is_told_unti
         await backup("second.age")
         await kassa.until(is_told, seconds=120)
         [reason] = await reasons()
-        assert f"in {volume} on " in reason
+        assert f"left on the volume of {volume} on " in reason
         assert "keep fewer (--keep)" in reason
         (volume / "ballast").unlink()
         await backup("third.age")
