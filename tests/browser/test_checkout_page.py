@@ -17,6 +17,7 @@ import zxingcpp
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
+from kassa.checkout.listing import trimmed
 from kassa.checkout.pages import handlers
 from kassa.checkout.symbols import modules_of
 from kassa.core.clock import SystemClock
@@ -614,3 +615,39 @@ async def test_a_receipt_prints_what_matters_and_nothing_to_click(served: Served
     for text in ("Two coffees", "€49.90", "Paid on", invoice["id"], "Test mode"):
         await expect(page.locator(".sheet").get_by_text(text).first).to_be_visible()
     assert await page.locator("button:visible, a:visible, summary:visible").count() == 0
+
+
+async def test_an_unpaid_invoice_prints_all_that_its_payer_needs_and_no_more(served: Served, page: Page) -> None:
+    invoice = await served.all.invoice(description="Two coffees")
+    option = invoice["payment_options"][0]
+    await page.goto(url(served, invoice))
+    await expect(page.locator("#copy-amount")).to_be_visible()
+    await page.emulate_media(media="print")
+    printed = (await page.locator("main").inner_text()).replace("\n", "")
+    for text in (
+        "Send the exact amount below",
+        f"{trimmed(option['amount'])} BTC",
+        option["address"],
+        "Bitcoin regtest",
+    ):
+        assert text in printed
+    # Paper has no zone, and no clock.
+    assert re.search(r"The price holds until: .{9,} UTC", printed)
+    assert "ask the shop for a new invoice" not in printed
+    await expect(page.locator(".qr:visible")).to_have_count(1)
+    await expect(page.locator(":is(button, a, summary, nav, [role=timer]):visible")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [("settled", "The shop has accepted this invoice"), ("invalid", "This invoice was cancelled")]
+)
+async def test_what_has_nothing_to_pay_and_no_receipt_prints_where_it_stands(
+    served: Served, page: Page, state: str, words: str
+) -> None:
+    invoice = await served.all.invoice(description="Two coffees")
+    await served.all.post(f"/v1/invoices/{invoice['id']}/mark", {"as": state})
+    await page.goto(url(served, invoice))
+    await page.emulate_media(media="print")
+    await expect(page.locator("[data-part=state]")).to_contain_text(words)
+    await expect(page.locator("[data-part=state]")).to_be_visible()
+    await expect(page.locator(":is(.qr, .until):visible")).to_have_count(0)

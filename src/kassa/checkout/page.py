@@ -104,6 +104,7 @@ def invoice_page(view: PayerView, chains: Mapping[str, Chain], wish: Wish, versi
         store=view.store.name,
         logo=None if branding.logo_hash is None else logo_path(branding.logo_hash),
         expires=said.time(view.terms.expires_at),
+        printed_end=said.moment(view.terms.expires_at),  # paper has no zone
         ending=ending(view.terms, view.paid, said),
         created=said.time(view.terms.created_at),
         ways=shown,
