@@ -8,7 +8,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import os
 import secrets
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -18,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kassa.core.errors import DatabaseError
-from kassa.core.files import keep_names, others_may, usable, write_whole
+from kassa.core.files import locked, others_may, usable, write_whole
 
 FILE = "address-key"
 _FORMER = f"{FILE}.former"
@@ -163,12 +162,21 @@ async def note_sealed_since(data_dir: Path, now: datetime, *, upgraded: bool) ->
     """Note since when whatever is asked of payers is sealed, at the first start of a version that seals it.
 
     Always; or, where something has no seal (`upgraded`), an hour from now: processes of the version before may run
-    beside this one for a while. Raises `DatabaseError` or `OSError`.
+    beside this one for a while. Of several that start at once, the first one's word holds. Raises `DatabaseError` or
+    `OSError`.
     """
     since = now + _TOGETHER if upgraded else _ALWAYS
     with usable(data_dir):
-        await asyncio.to_thread(write_whole, data_dir / _SINCE, f"{since.isoformat()}\n")
-    return since
+        await asyncio.to_thread(_note, data_dir / _SINCE, since)
+    noted = await sealed_since(data_dir)
+    assert noted is not None
+    return noted
+
+
+def _note(path: Path, since: datetime) -> None:
+    with locked(path):
+        if not path.exists():
+            write_whole(path, f"{since.isoformat()}\n")
 
 
 async def make_another(data_dir: Path, fingerprint: bytes | None) -> tuple[Seal | None, Seal]:
@@ -236,18 +244,9 @@ def _refuse_if_open(path: Path) -> None:
 
 def _make(path: Path) -> tuple[bytes, bool]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key, new = secrets.token_bytes(_BYTES), path.with_suffix(f".{os.getpid()}")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-        file.write(key.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(new, path)  # whoever is first has made it; a file that is there is never replaced
-    except FileExistsError:
-        made = _read(path)
-        assert made is not None
-        return made, False
-    finally:
-        new.unlink()
-    keep_names(path.parent)  # a key that is lost with the machine's power would take what it sealed with it
-    return key, True
+    with locked(path):  # whoever is first makes it; a key that is there is never replaced
+        if (made := _read(path)) is not None:
+            return made, False
+        key = secrets.token_bytes(_BYTES)
+        write_whole(path, key.hex() + "\n")
+        return key, True
