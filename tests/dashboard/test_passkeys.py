@@ -1,7 +1,7 @@
 """A passkey counts for this site, its person, one fresh question, a verified user; what is refused leaves a trace."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -198,3 +198,69 @@ async def test_who_must_sign_in_again_is_told_that_the_form_was_not_sent(premise
     await owner.submit("/sign-in", email="owner@shop.example", password=PASSWORD)
     await owner.submit("/code", code=owner.code(premises.clock.now()))
     assert "Nothing was done: you had to sign in again." in owner.seen.words
+
+
+async def drop_passkey(premises: Premises, owner: Visitor, of: str) -> None:
+    await owner.submit("/drop")
+
+
+async def change_password(premises: Premises, owner: Visitor, of: str) -> None:
+    await owner.open(premises.at("account/password"))
+    await owner.submit("account/password", password=f"{PASSWORD}, anew")
+
+
+async def renew_app(premises: Premises, owner: Visitor, of: str) -> None:
+    await owner.open(premises.at("account/app"))
+    owner.secret = Forms(owner.seen.text).found[-1][1]["secret"][0]
+    await owner.submit("account/app", code=owner.code(premises.clock.now()))
+
+
+async def renew_codes(premises: Premises, owner: Visitor, of: str) -> None:
+    await owner.submit("account/codes")
+
+
+async def open_link(premises: Premises, owner: Visitor, of: str) -> None:
+    link = await premises.link(of, lost=True)
+    begun = premises.visitor()
+    await begun.open(link)
+    await begun.submit(link, password=PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("change", "act"),
+    [
+        (drop_passkey, "person.passkey_dropped"),
+        (change_password, "person.password_changed"),
+        (renew_app, "person.app_set"),
+        (renew_codes, "person.recovery_renewed"),
+        (open_link, "person.factors_voided"),
+    ],
+)
+async def test_what_lets_one_in_no_more_ends_the_other_sessions_which_it_may_have_opened(
+    premises: Premises, change: Callable[[Premises, Visitor, str], Awaitable[None]], act: str
+) -> None:
+    email = "owner@shop.example"
+    owner, colleague = await premises.member(Role.OWNER), await premises.member(Role.VIEWER)
+    mine, thief = await passkey_of(premises, email), premises.visitor(**{"user-agent": "thief"})
+    assert await answer(thief, mine.signed(await ask(thief))) == 200
+    half_in = premises.visitor()
+    await half_in.open("/dashboard/sign-in")
+    await half_in.submit("/sign-in", email=email, password=PASSWORD)
+    pool = premises.house.database.pool
+    thiefs = await pool.fetchval("select id from sessions where agent = 'thief'")
+    before = await pool.fetchval("select max(number) from acts")
+
+    await owner.open(premises.at("account"))
+    await change(premises, owner, email)
+
+    assert (await thief.open(premises.at("invoices"))).url.startswith("/dashboard/sign-in")
+    assert (await half_in.open("/dashboard/code")).url.startswith("/dashboard/sign-in")
+    stays = change is not open_link  # by that, somebody else begins anew
+    assert (await owner.open(premises.at("account"))).url.startswith("/dashboard/sign-in") is not stays
+    assert (await colleague.open(premises.at("account"))).url == premises.at("account")
+    told = await pool.fetch("select kind, before from acts where number > $1 order by number", before)
+    kinds = [row["kind"] for row in told if row["kind"] != "invitation.made"]
+    ended = [json.loads(row["before"])["session"] for row in told if row["kind"] == "session.ended"]
+    assert kinds == [act] + ["session.ended"] * len(ended)
+    assert thiefs in ended
+    assert len(ended) == (1 if stays else 2)

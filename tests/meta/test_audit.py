@@ -7,7 +7,7 @@ from pathlib import Path
 from kassa.alerts.model import Verdict
 
 ROOT = Path(__file__).parent.parent.parent
-_RECORDERS = ("record", "note", "_tell", "_end")
+_RECORDERS = ("record", "note", "note_changed", "_tell", "_end")
 _KIND = re.compile(r'"([a-z_]+\.[a-z_]+)"')
 
 

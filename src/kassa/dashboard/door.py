@@ -192,7 +192,7 @@ class Door:
         assert person is not None
         try:
             codes = await confirm_totp(
-                self._house, self._house.database.run, browser, person, form.get("secret"), form.get("code"), session.id
+                self._house, self._house.database.run, browser, session, form.get("secret"), form.get("code")
             )
         except Invalid as error:
             return self._draw(request, "enrol.html", error, offer=Offer.of(person, form.get("secret")))

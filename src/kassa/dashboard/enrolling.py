@@ -10,15 +10,14 @@ from typing import TypeAlias
 import segno
 from markupsafe import Markup
 
-import kassa.people.session_store as sessions
 import kassa.people.store as people
 from kassa.core.errors import FieldFault, Invalid
 from kassa.dashboard.browser import Browser
-from kassa.dashboard.entering import note
+from kassa.dashboard.entering import note_changed
 from kassa.db.pool import Tx
 from kassa.house import House
 from kassa.people import proofs
-from kassa.people.model import Person
+from kassa.people.model import Person, Session
 from kassa.people.rules import RECOVERY_BYTES, RECOVERY_CODES, recovery_code, recovery_hash
 
 Run: TypeAlias = Callable[[Callable[[Tx], Awaitable[list[str]]]], Awaitable[list[str]]]
@@ -48,14 +47,13 @@ def new_offer(person: Person) -> Offer:
     return Offer.of(person, proofs.new_totp_secret())
 
 
-async def confirm_totp(
-    house: House, run: Run, browser: Browser, person: Person, secret: str, code: str, session: str
-) -> list[str]:
-    """Take a secret for a person's app, proved by a code of it; end their other sessions, return new recovery codes.
+async def confirm_totp(house: House, run: Run, browser: Browser, session: Session, secret: str, code: str) -> list[str]:
+    """Take a secret for the app of a session's person, proved by a code of it; return new recovery codes.
 
-    Raises `Invalid`.
+    Their other sessions end. Raises `Invalid`.
     """
-    now = house.clock.now()
+    now, person = house.clock.now(), session.person
+    assert person is not None  # whoever sets up an app is known
     if not _SECRET.match(secret):
         raise Invalid(FieldFault("code", "start again: the secret was lost on the way"))
     step = proofs.totp_step(code.replace(" ", ""), secret, now)
@@ -64,8 +62,7 @@ async def confirm_totp(
 
     async def work(tx: Tx) -> list[str]:
         await people.set_totp(tx, person.id, house.seal.lock(person.id, secret), step)
-        await sessions.end_others(tx, person.id, session)
-        await note(tx, browser, person.id, "person.app_set", now, {"replaced": person.has_totp})
+        await note_changed(tx, browser, session, "person.app_set", now, {"replaced": person.has_totp})
         return await new_recovery_codes(tx, person)
 
     return await run(work)

@@ -253,7 +253,7 @@ async def by_invitation(house: House, browser: Browser, token: str, name: str, h
             await people.void_factors(tx, person.id)
             await note(tx, browser, person.id, "person.factors_voided", now, {"invitation": invitation.id})
         await people.set_password(tx, person.id, hashed)
-        await sessions.end_others(tx, person.id)  # who began before, and with another password, does not finish
+        await end_others(tx, browser, person.id, now)  # who began before, and with another password, does not finish
         return await _begin(tx, house, browser, Stage.ENROL, person.id, now, proven=True)
 
     return await house.database.run(work)
@@ -322,6 +322,20 @@ def _asking(browser: Browser) -> dict[str, str]:
     """Return at whose expense a question to a passkey is."""
     address = bucket(browser.address)
     return {} if address is None else {"asks": address}
+
+
+async def note_changed(
+    tx: Tx, browser: Browser, session: Session, kind: str, now: datetime, told: Shown | None = None
+) -> None:
+    """Record that something lets the person of a session in no more; end their others, which it may have opened."""
+    person = _person(session).id
+    await note(tx, browser, person, kind, now, told)
+    await end_others(tx, browser, person, now, session.id)
+
+
+async def end_others(tx: Tx, browser: Browser, person: PersonId, now: datetime, keep: str = "") -> None:
+    """End every session of a person but one, at whatever stage, and record which open ones."""
+    await note_ended(tx, browser, person, await sessions.end_others(tx, person, keep), now)
 
 
 async def note_ended(tx: Tx, browser: Browser, person: PersonId, ended: Sequence[Ended], now: datetime) -> None:

@@ -20,7 +20,7 @@ DONE = {
     "assigned": "Whose it is was written down.",
     "ended": "The session was ended.",
     "passkey": "The passkey was added.",
-    "dropped": "The passkey was removed.",
+    "dropped": "The passkey was removed. Other sessions were ended.",
     "password": "Your password was changed. Other sessions were ended.",
     "proven": "You proved who you are. Nothing was done yet: look it over, then do it.",
     "link_made": "The payment link was made.",

@@ -47,8 +47,7 @@ async def _change_password(visit: Visit) -> Go:
 
     async def work(tx: Tx) -> None:
         await people.set_password(tx, visit.person.id, hashed)
-        await sessions.end_others(tx, visit.person.id, visit.session.id)
-        await entering.note(tx, visit.browser, visit.person.id, "person.password_changed", visit.now)
+        await entering.note_changed(tx, visit.browser, visit.session, "person.password_changed", visit.now)
 
     await visit.do(work)
     return Go("account", "password")
@@ -62,14 +61,14 @@ async def _app(visit: Visit) -> Screen:
 async def _change_app(visit: Visit) -> Screen:
     form = visit.form
     codes = await confirm_totp(
-        visit.house, visit.make, visit.browser, visit.person, form.get("secret"), form.get("code"), visit.session.id
+        visit.house, visit.make, visit.browser, visit.session, form.get("secret"), form.get("code")
     )
     return Screen("codes-page.html", {"codes": codes, "title": "Recovery codes"})
 
 
 async def _new_codes(visit: Visit) -> Screen:
     async def work(tx: Tx) -> list[str]:
-        await entering.note(tx, visit.browser, visit.person.id, "person.recovery_renewed", visit.now)
+        await entering.note_changed(tx, visit.browser, visit.session, "person.recovery_renewed", visit.now)
         return await new_recovery_codes(tx, visit.person)
 
     codes = await visit.make(work)
@@ -112,7 +111,7 @@ async def _add_passkey(visit: Visit) -> Go:
 async def _drop_passkey(visit: Visit) -> Go:
     async def work(tx: Tx) -> None:
         await people.drop_passkey(tx, visit.person.id, visit.id)
-        await entering.note(tx, visit.browser, visit.person.id, "person.passkey_dropped", visit.now)
+        await entering.note_changed(tx, visit.browser, visit.session, "person.passkey_dropped", visit.now)
 
     await visit.do(work)
     return Go("account", "dropped")
@@ -131,8 +130,7 @@ async def _end_session(visit: Visit) -> Go:
 
 async def _end_others(visit: Visit) -> Go:
     async def work(tx: Tx) -> None:
-        ended = await sessions.end_others(tx, visit.person.id, visit.session.id)
-        await entering.note_ended(tx, visit.browser, visit.person.id, ended, visit.now)
+        await entering.end_others(tx, visit.browser, visit.person.id, visit.now, visit.session.id)
 
     await visit.do(work)
     return Go("account", "ended")
