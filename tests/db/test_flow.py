@@ -319,6 +319,69 @@ async def test_a_conflict_in_a_block_is_not_replaced_by_one_that_waits(world: Wo
     assert (await world.shown(invoice))["payments"][0]["replaced_by"] == "c"
 
 
+@pytest.mark.parametrize(
+    "written", ["height = height + 5", "height = height - 1", "height = null", "hash = 'other'", "hash = null"]
+)
+async def test_a_tip_that_somebody_wrote_is_put_right_at_the_next_look_and_counts_for_no_payment(
+    world: World, written: str
+) -> None:
+    invoice = await world.invoice()
+    await world.mine(empty=5)
+    await world.look()
+    stood = world.position.tip
+    await world.house.database.pool.execute(f"update networks set {written}")
+    paid = world.paying("a", invoice)
+    assert await world.look(paid)
+    async with world.house.database.transaction() as tx:
+        assert (await watch.positions(tx))[BITCOIN].tip == stood
+
+    await world.house.database.pool.execute(f"update networks set {written}")
+    await world.mine(paid)
+    assert world.position.tip == world.blocks[-1].ref
+    payment = (await world.shown(invoice))["payments"][0]
+    assert (payment["block_height"], payment["confirmations"]) == (world.blocks[-1].ref.height, 1)
+
+
+async def test_who_takes_a_network_over_stands_at_its_highest_block_whatever_is_written(world: World) -> None:
+    await world.house.database.pool.execute("update networks set height = height + 50, lease_until = now()")
+    async with world.house.database.transaction() as tx:
+        position = await watch.take_lease(tx, BITCOIN, "another", LEASE)
+        assert (await watch.positions(tx))[BITCOIN].tip == world.blocks[-1].ref
+    assert position is not None
+    assert position.tip == world.blocks[-1].ref
+
+
+async def test_what_the_network_never_called_final_is_not_for_longer_than_a_look(world: World) -> None:
+    pool, now = world.house.database.pool, world.clock.now()
+    await world.mine(empty=5)
+    await pool.execute("update networks set final_height = 10000")
+    await world.look()
+    assert await pool.fetchval("select final_height from networks") is None
+
+    said = world.blocks[-3].ref
+    world.position = await world.house.database.run(
+        lambda tx: flow.on_final(tx, world.house, world.position, said, LEASE, now)
+    )
+    await pool.execute("update networks set final_height = 10000")
+    await world.mine()
+    assert await pool.fetchval("select final_height from networks") == said.height
+    assert world.position.final == said.height
+    # The answer to a commit was lost: what it wrote is no stranger's.
+    before, world.position = world.position, replace(world.position, final=said.height)
+    later = world.blocks[-1].ref
+    for _ in range(2):
+        world.position = await world.house.database.run(
+            lambda tx: flow.on_final(tx, world.house, before, later, LEASE, now)
+        )
+    assert await pool.fetchval("select final_height from networks") == later.height
+
+
+async def test_a_state_that_somebody_wrote_does_not_halt_who_follows(world: World) -> None:
+    await world.house.database.pool.execute("update networks set state = 'halted'")
+    await world.mine()
+    assert world.position.state != "halted"
+
+
 class Interrupted:
     """A connection on which something happens just before one of its statements."""
 

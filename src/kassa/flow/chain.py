@@ -61,7 +61,7 @@ async def on_chain_update(
     another process follows the network.
     """
     network = position.network
-    held = await watch.hold(tx, network, position.fence, lease_seconds)
+    held = await _hold(tx, position, lease_seconds)
     if held.tip != position.tip:
         return held
     crashpoint("chain.held")
@@ -125,7 +125,7 @@ async def on_pending(
     It counts only when the node's tip, read after it, is the block that we stand on.
     """
     network = position.network
-    held = await watch.hold(tx, network, position.fence, lease_seconds)
+    held = await _hold(tx, position, lease_seconds)
     if held.tip != pending.tip:
         return False
     known = await payments.unconfirmed(tx, network, [transaction.txid for transaction in pending.transactions])
@@ -164,7 +164,7 @@ async def on_final(
     have named the final block: one that is not of our chain says nothing about it.
     """
     network = position.network
-    held = await watch.hold(tx, network, position.fence, lease_seconds)
+    held = await _hold(tx, position, lease_seconds, said.height)
     if held.tip is None or held.tip != position.tip or (held.final is not None and said.height <= held.final):
         return held
     final = said.height
@@ -226,6 +226,25 @@ async def give_up_network(tx: Tx, network: str, by: Actor, now: datetime) -> Non
     if not await watch.give_up(tx, network, now):
         raise NotFound(f"{network!r} is followed, or no network that was ever used: take it out of the settings first")
     await audit.record(tx, by, "network.given_up", network, now)
+
+
+async def _hold(tx: Tx, position: Position, lease_seconds: int, said: int | None = None) -> Position:
+    """Hold a network for its follower, who alone moves it: what somebody else wrote there is taken back.
+
+    `said` is the final height that the follower learned now.
+    """
+    network = position.network
+    held = await watch.hold(tx, network, position.fence, lease_seconds)
+    # Who is halted follows nothing, and the state is written at each look: what says so now is a stranger's word.
+    right = replace(held, state=position.state) if held.state == "halted" else held
+    if held.tip != position.tip:  # or another try of this commit has moved it
+        right = replace(right, tip=await watch.put_right(tx, network))
+    if held.final is not None and held.final > max(position.final or 0, said or 0):
+        await watch.lower_final(tx, network, position.final)
+        right = replace(right, final=position.final)
+    if (right.tip, right.final) != (held.tip, held.final):
+        log.error("a network's height was written by something else", network=network, tip=held.tip, final=held.final)
+    return right
 
 
 async def _attribute(tx: Tx, network: str, update: ChainUpdate, found: list[Found]) -> list[Found]:

@@ -1,7 +1,7 @@
 """Where we stand on each network, in the database; and who may move it: one holder of a lease, fenced by a number."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -68,7 +68,7 @@ async def take_lease(tx: Tx, network: str, holder: str, seconds: int) -> Positio
         holder,
         seconds,
     )
-    return None if row is None else _position(row)
+    return None if row is None else replace(_position(row), tip=await put_right(tx, network))
 
 
 async def release_lease(tx: Tx, network: str, fence: int) -> None:
@@ -141,6 +141,25 @@ async def note_final(tx: Tx, network: str, height: int, now: datetime) -> None:
         height,
         now,
     )
+
+
+async def put_right(tx: Tx, network: str) -> BlockRef | None:
+    """Return our highest block, and have the network stand there if it does not. The caller holds its row."""
+    row = await tx.fetchrow("select height, hash from blocks where network = $1 order by height desc limit 1", network)
+    top = None if row is None else BlockRef(row["height"], row["hash"])
+    await tx.execute(
+        """update networks set height = $2, hash = $3
+           where id = $1 and (height is distinct from $2 or hash is distinct from $3)""",
+        network,
+        None if top is None else top.height,
+        None if top is None else top.hash,
+    )
+    return top
+
+
+async def lower_final(tx: Tx, network: str, height: int | None) -> None:
+    """Take back up to which height the network calls its blocks final. The caller holds its row."""
+    await tx.execute("update networks set final_height = $2 where id = $1", network, height)
 
 
 async def note_observed(tx: Tx, network: str, moment: datetime) -> None:

@@ -207,7 +207,7 @@ class Follower:
             return False
         async with self._house.database.transaction() as tx:
             stored = (await watch.positions(tx))[self._network.name]
-        self._position = replace(stored, fence=self._position.fence)
+        self._position = replace(self._position, state=stored.state, allowed_reorg=stored.allowed_reorg)
         return stored.state == "halted"
 
     async def _follow_blocks(self, end: BlockRef) -> bool:
