@@ -201,16 +201,21 @@ async def test_d8_a_real_deadlock_is_lost_and_done_again(world: World) -> None:
     world.chain.mine([world.paying(invoice)])
     pool = world.house.database.pool
 
-    async def waits() -> object:
-        return await pool.fetchval(WAITING)
+    async def waiting(count: int) -> bool:
+        return bool(await pool.fetchval(WAITING) == count)
 
-    async with pool.acquire() as other, other.transaction():
+    async with pool.acquire() as other, pool.acquire() as gate, other.transaction():
         await other.execute("set local deadlock_timeout = '30s'")
         await other.execute("select from invoices for update")
-        look = asyncio.create_task(world.follower.look())
-        await until(waits, "the follower waits for the invoice")
-        # It holds the network's row meanwhile; whoever looks for the deadlock first is its victim.
-        await other.execute("update networks set detail = 'survivor'")
+        async with gate.transaction():
+            await gate.execute("lock table blocks in share mode")
+            look = asyncio.create_task(world.follower.look())
+            await until(lambda: waiting(1), "the follower holds the network's row, and waits on its way to the invoice")
+            surviving = asyncio.create_task(other.execute("update networks set detail = 'survivor'"))
+            await until(lambda: waiting(2), "the other one waits for the network's row")
+        # Whoever looks for the deadlock first is its victim, and each looks once: a second after it began to wait. So
+        # the follower must be the last to begin.
+        await surviving
     await look
 
     async def counted() -> object:

@@ -19,30 +19,33 @@ from tests.evmshop import PRICE_USDC, PRICE_WEI, EvmShop, address, compare_with_
 from tests.house import SetClock
 from tests.tools.liar import Liar
 from tests.tools.lies import Json
+from tests.tools.sending import Skewed
 
 # ---------------------------------------------------------------- reorganisations and replacements
 
 
 async def test_a1_a_reorganisation_takes_a_payment_back_and_brings_it_again(
-    evm: EvmShop, empty: Database, tmp_path: Path
+    anvil: AnvilNode, database: Database, empty: Database, tmp_path: Path
 ) -> None:
-    coin, token = await evm.only("ETH"), await evm.only("USDC")
-    first = await evm.pay(coin, PRICE_WEI)
-    second = await evm.anvil.fund(address(token), PRICE_USDC, "USDC")
-    await evm.mine()
-    raws = [await evm.anvil.rpc.call("eth_getRawTransactionByHash", txid) for txid in (first, second)]
-    for invoice in (coin, token):
-        await evm.until(invoice, status="settled")
-    await evm.anvil.fork(1, drop={first, second})
-    for invoice in (coin, token):
-        await evm.until(invoice, status="processing", flags=["reversed"], payments=["detected"])
-    assert await evm.books() == {}
-    for raw in raws:
-        await evm.anvil.broadcast(raw)
-    await evm.mine()
-    for invoice in (coin, token):
-        await evm.until(invoice, status="settled", flags=[], payments=["settled"], amount_over="0.00")
-    await compare_with_fresh_scan(evm, empty, tmp_path / "fresh")
+    # What is undone waits here for as long as the test does: an anvil forgets it, and absence alone would end it.
+    async with open_evm_shop(anvil, database, tmp_path, drop_after_seconds=3600) as evm:
+        coin, token = await evm.only("ETH"), await evm.only("USDC")
+        first = await evm.pay(coin, PRICE_WEI)
+        second = await evm.anvil.fund(address(token), PRICE_USDC, "USDC")
+        await evm.mine()
+        raws = [await evm.anvil.rpc.call("eth_getRawTransactionByHash", txid) for txid in (first, second)]
+        for invoice in (coin, token):
+            await evm.until(invoice, status="settled")
+        await evm.anvil.fork(1, drop={first, second})
+        for invoice in (coin, token):
+            await evm.until(invoice, status="processing", flags=["reversed"], payments=["detected"])
+        assert await evm.books() == {}
+        for raw in raws:
+            await evm.anvil.broadcast(raw)
+        await evm.mine()
+        for invoice in (coin, token):
+            await evm.until(invoice, status="settled", flags=[], payments=["settled"], amount_over="0.00")
+        await compare_with_fresh_scan(evm, empty, tmp_path / "fresh")
 
 
 async def test_a2_a_payment_that_survives_in_another_block_stays_settled(evm: EvmShop) -> None:
@@ -368,17 +371,18 @@ async def test_a29_a_node_that_restarts_in_the_middle_loses_nothing(
 async def test_a31_nobody_is_asked_to_pay_while_the_node_catches_up(
     anvil: AnvilNode, database: Database, tmp_path: Path
 ) -> None:
-    async with Liar(anvil.rpc_url) as liar, open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url) as shop:
-        invoice = await shop.only("ETH", expires_in=2)
+    clock = Skewed()
+    async with (
+        Liar(anvil.rpc_url) as liar,
+        open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url, clock=clock) as shop,
+    ):
+        invoice = await shop.only("ETH", expires_in=60)
         liar.on("eth_syncing").answer({"startingBlock": "0x0", "currentBlock": "0x5", "highestBlock": "0xffff"})
         await shop.until_network(state="syncing", node_behind=True)
         with pytest.raises(Unavailable, match="cannot be followed now"):
             await shop.only("ETH")
-        asked = liar.count("eth_syncing")
-        over = datetime.fromisoformat(invoice["expires_at"])
-        while shop.house.clock.now() <= over:
-            await liar.seen("eth_syncing", asked := asked + 1)
-        await liar.seen("eth_syncing", asked + 3)
+        clock.ahead = timedelta(seconds=61)  # only now is its time over
+        await liar.seen("eth_syncing", liar.count("eth_syncing") + 4)
         assert (await shop.shown(invoice))["status"] == "new"
         liar.honest()
         await shop.until_network(state="ok")

@@ -85,7 +85,7 @@ async def test_a32_nothing_settles_on_the_minority_branch_until_an_operator_has_
     ours, theirs = bitcoind_pair
     settings: dict[str, Any] = {"confirmations": TIERS, "second_rpc_url": Secret(theirs.rpc_url)}
     async with open_shop(ours, database, tmp_path, **settings) as shop, asking(shop) as asker:
-        invoice, unpaid = await shop.invoice(), await shop.invoice(expires_in=60)
+        invoice, unpaid = await shop.invoice(), await shop.invoice(expires_in=3_600)
         await shop.pay(invoice)
         await ours.mine(1)
         await theirs.mine(1)
@@ -115,9 +115,9 @@ async def test_a32_nothing_settles_on_the_minority_branch_until_an_operator_has_
         with pytest.raises(Unavailable, match="cannot be followed"):
             await shop.invoice()
         # However far we see on a chain that is in doubt, nothing there is over.
-        await database.pool.execute("update networks set observed_at = observed_at + interval '1 hour'")
+        await database.pool.execute("update networks set observed_at = observed_at + interval '2 hours'")
         async with database.transaction() as tx:
-            late = shop.house.clock.now() + timedelta(seconds=120)
+            late = shop.house.clock.now() + timedelta(seconds=3_700)
             assert await flow.on_deadlines(tx, shop.house, late) == 0
             read = await flow.invoice_resource(tx, shop.house, shop.store, unpaid["id"], late)
         assert read["status"] == "new"
