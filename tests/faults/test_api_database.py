@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from kassa.api.health import KEPT_SECONDS
+from kassa.api.serving import ANSWER_SECONDS
 from kassa.db.pool import Database
 from tests.api.conftest import follow
 from tests.api.served import ORDER, Served, serve, until
@@ -164,7 +165,7 @@ async def test_a_database_that_is_away_is_a_503_in_bounded_time_and_heals_by_its
     assert [answer.status for answer in away] == [503, 503, 503, 200]
     assert [answer.code for answer in away[:2]] == ["unavailable", "unavailable"]
     assert b"database" not in away[0].body
-    assert elapsed < 5
+    assert elapsed < ANSWER_SECONDS  # none of them waited for the end of its time
     assert (before.status, healed.status) == (201, 201)
 
 
@@ -177,7 +178,7 @@ async def test_a_database_that_hangs_is_a_503_in_bounded_time(served: Served, mo
         elapsed = monotonic() - start
 
     assert {answer.status for answer in answers} == {503}
-    assert elapsed < 5
+    assert elapsed < 30  # half as long as a statement may take
     assert (await served.all.get("/v1/invoices")).status == 200
 
 
@@ -190,7 +191,7 @@ async def test_a_database_that_hangs_is_not_ready(served: Served) -> None:
         answer = await served.all.get("/health/ready")
 
     assert answer.status == 503
-    assert monotonic() - start < 10
+    assert monotonic() - start < 30
 
 
 @asynccontextmanager
