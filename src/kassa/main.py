@@ -38,7 +38,7 @@ from kassa.wallets.mark import AddressMarks
 from kassa.wallets.rules import unpaid_bounds
 from kassa.wallets.runs import UnpaidRuns
 from kassa.wallets.seal import FILE as KEY_FILE
-from kassa.wallets.seal import Seal, note_sealed_since, read_or_make, sealed_since
+from kassa.wallets.seal import SECRETS, TERMS, Seal, note_sealed_since, read_or_make, sealed_since
 from kassa.watch.rules import renamed
 from kassa.watch.store import network_rows, used_names
 from kassa.workers.check_addresses import check_addresses
@@ -111,8 +111,9 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
         former = await former_chains(settings, database)
         async with database.transaction() as tx:
             await assets.keep(tx, [asset for chain in (*former.values(), *chains.values()) for asset in chain.assets])
-        seal = await open_seal(settings, database, {**former, **chains})
         clock = SystemClock()
+        seal = await open_seal(settings, database, {**former, **chains})
+        await _lock_secrets(settings, database, seal, clock.now())
         since = first_id("inv", await _sealed_since(settings, database, clock.now()))
         marks = await AddressMarks.start(database, settings.data_dir)
         try:
@@ -128,10 +129,22 @@ async def open_house(settings: Settings, *, migrating: bool = False) -> AsyncIte
 
 
 async def _sealed_since(settings: Settings, database: Database, now: datetime) -> datetime:
-    if noted := await sealed_since(settings.data_dir):
+    if noted := await sealed_since(settings.data_dir, TERMS):
         return noted
     upgraded = await invoice_seals.is_unsealed_here(database.pool)
-    return await note_sealed_since(settings.data_dir, now, upgraded=upgraded)
+    return await note_sealed_since(settings.data_dir, TERMS, now, upgraded=upgraded)
+
+
+async def _lock_secrets(settings: Settings, database: Database, seal: Seal, now: datetime) -> None:
+    """Lock the secrets that an earlier version left; what is not locked once all were, somebody typed in."""
+    since = await sealed_since(settings.data_dir, SECRETS)
+    if since is not None and since <= now:
+        return
+    async with database.transaction() as tx:
+        if locked := await flow.lock_secrets(tx, seal):
+            log.info("secrets of authenticator apps locked", count=locked)
+    if since is None:
+        await note_sealed_since(settings.data_dir, SECRETS, now, upgraded=locked > 0)
 
 
 async def open_seal(settings: Settings, database: Database, chains: Mapping[str, Chain]) -> Seal:
@@ -156,9 +169,6 @@ async def open_seal(settings: Settings, database: Database, chains: Mapping[str,
             log.info("addresses sealed", addresses=done.addresses, left=done.left, key=seal.fingerprint.hex()[:8])
     # Another process may have made one at the same moment, elsewhere.
     seal, _ = await read_or_make(settings.data_dir, await seals.fingerprint(database.pool))
-    async with database.transaction() as tx:
-        if locked := await flow.lock_secrets(tx, seal):
-            log.info("secrets of authenticator apps locked", count=locked)
     return seal
 
 

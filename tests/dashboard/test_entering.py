@@ -85,7 +85,7 @@ async def test_the_secret_of_an_app_is_locked_by_a_key_that_the_database_does_no
     another = Seal(bytes(range(32)))
     for after, former in ((seal, None), (another, seal), (seal, another)):
         async with premises.house.database.transaction() as tx:
-            await flow.lock_secrets(tx, after, former)
+            await (flow.lock_anew(tx, former, after) if former else flow.lock_secrets(tx, after))
         assert (
             after.unlock(mine, await pool.fetchval("select totp_secret from people where id = $1", mine))
             == owner.secret

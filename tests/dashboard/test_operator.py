@@ -91,6 +91,6 @@ async def test_a_link_is_made_for_who_is_known_and_lets_them_in_once(
     assert owner.seen.url == "/dashboard/enrol"
     assert (await before.open(premises.at("invoices"))).url.startswith("/dashboard/sign-in")
     assert (await second.submit(path)).status == 400
-    acts = await premises.house.database.pool.fetch("select actor, kind from acts order by number desc limit 2")
-    assert [act["kind"] for act in acts] == ["person.factors_voided", "invitation.made"]
-    assert acts[1]["actor"].startswith("operator ")
+    acts = await premises.house.database.pool.fetch("select actor, kind from acts order by number desc limit 3")
+    assert [act["kind"] for act in acts] == ["session.ended", "person.factors_voided", "invitation.made"]
+    assert acts[2]["actor"].startswith("operator ")

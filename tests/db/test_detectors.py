@@ -304,6 +304,7 @@ _NOW = "now() from stores"
         "update webhooks set url = 'https://thief.example/'",
         f"insert into webhooks (id, store_id, url, events, secret, created_at) select 'w', id, '', '{{}}', '', {_NOW}",
         "update members set role = 'owner'",
+        "update people set totp_secret = 'JBSWY3DPEHPK3PXP' where email = 'a@shop.example'",
         f"insert into members select stores.id, people.id, 'owner', {_NOW}, people where email = 'c@c'",
     ],
 )

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from asyncpg import UndefinedTableError
 
+import kassa.alerts.record_store as records
+import kassa.audit.store as audit
 import kassa.people.store as people
 from kassa import flow
 from kassa.audit.model import Actor
@@ -21,8 +23,10 @@ from kassa.doctor import Finding, Verdict, examine
 from kassa.house import House
 from kassa.invoices.deadline_store import FIRST_TURN
 from kassa.main import former_chains, open_house
+from kassa.people.model import Role
 from kassa.settings import Settings
 from kassa.wallets import seal_store as seals
+from kassa.wallets.seal import is_locked
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
 from tests.api.conftest import served as served  # noqa: PLC0414  # a fixture
 from tests.api.served import ORDER, Caller, Served, serve
@@ -181,6 +185,57 @@ async def test_invoices_of_a_version_that_did_not_seal_are_shown_and_no_later_on
     async with open_house(settings) as later:
         await check(later)
     assert len(await open_alerts(served)) == 1
+
+
+async def test_secrets_of_a_version_that_did_not_lock_them_are_locked_once_and_what_is_typed_in_later_never(
+    served: Served, database_url: str
+) -> None:
+    plain, pool = "JBSWY3DPEHPK3PXP", served.house.database.pool
+    settings = replace(served.house.settings, database_url=Secret(database_url))
+    async with served.house.database.transaction() as tx:
+        now = served.house.clock.now()
+        person = (await people.create(tx, "owner@example.com", "Owner", now)).id
+        await people.put_member(tx, served.store.id, person, Role.OWNER, now)
+        told = {"role": "owner"}
+        await audit.record(
+            tx, Actor("operator test"), "member.joined", person, now, store_id=served.store.id, after=told
+        )
+        await people.set_totp(tx, person, plain, 0)
+
+    async def kept_after_a_start() -> str:
+        async with open_house(settings):
+            return str(await pool.fetchval("select totp_secret from people"))
+
+    assert is_locked(await kept_after_a_start())
+    await pool.execute("update people set totp_secret = $1", plain)
+    assert is_locked(await kept_after_a_start())  # processes of the version before may run beside it for an hour
+    (settings.data_dir / "secrets-sealed-since").write_text("2020-01-01T00:00:00+00:00\n")
+    await pool.execute("update people set totp_secret = $1", plain)
+    assert await kept_after_a_start() == plain
+    assert f"{person}/app" in {each.id for each in await served.house.database.run(records.unrecorded)}
+
+    await renew_key(settings, Actor("operator test"), "an intruder")
+    assert await kept_after_a_start() == plain
+    (settings.data_dir / "secrets-sealed-since").unlink()
+    await pool.execute("update people set totp_secret = null")
+    await kept_after_a_start()
+    await pool.execute("update people set totp_secret = $1", plain)
+    assert await kept_after_a_start() == plain  # there was nothing of an earlier version
+
+
+async def test_members_and_keys_are_not_sealed_because_somebody_emptied_seal_keys(
+    served: Served, database_url: str
+) -> None:
+    pool, settings = served.house.database.pool, replace(served.house.settings, database_url=Secret(database_url))
+    await pool.execute("delete from wallets")
+    async with open_house(settings):
+        pass
+    await pool.execute("delete from seal_keys")
+    await pool.execute("update api_keys set seal = null")
+    with pytest.raises(DatabaseError, match="does not say any more which key sealed"):
+        async with open_house(settings):
+            pass
+    assert await pool.fetchval("select count(*) from api_keys where seal is not null") == 0
 
 
 async def test_a_network_under_another_name_is_refused_until_it_has_its_own_again(

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kassa.wallets.seal import note_sealed_since, read_or_make
+from kassa.wallets.seal import SECRETS, TERMS, note_sealed_since, read_or_make, sealed_since
 
 AT_ONCE, ROUNDS = 8, 20
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,7 +22,9 @@ async def test_of_several_first_starts_at_once_the_first_ones_beginning_holds(tm
         folder = tmp_path / str(number)
         folder.mkdir()
         starts = (
-            note_sealed_since(folder, NOW + timedelta(seconds=each), upgraded=bool(each % 2)) for each in range(AT_ONCE)
+            note_sealed_since(folder, TERMS, NOW + timedelta(seconds=each), upgraded=bool(each % 2))
+            for each in range(AT_ONCE)
         )
         found = {*await asyncio.gather(*starts)}
-        assert found == {await note_sealed_since(folder, NOW + timedelta(days=1), upgraded=True)}
+        assert found == {await note_sealed_since(folder, TERMS, NOW + timedelta(days=1), upgraded=True)}
+        assert await sealed_since(folder, SECRETS) is None

@@ -1,4 +1,4 @@
-"""Keys, members and receivers that are not what the audit log says of them: the SQL."""
+"""Keys, members, receivers and apps that are not what the audit log says of them: the SQL."""
 
 from kassa.alerts.seen import Unrecorded
 from kassa.db.pool import Tx
@@ -32,10 +32,16 @@ select found.what, found.id, found.store_id from (
             and a.kind in ('webhook.created', 'webhook.changed') and a.after::json ->> 'url' is not null
             order by a.number desc limit 1)
     from webhooks w where w.deleted_at is null
+    union all
+    select 'authenticator app', p.id || '/app', m.store_id, 'in the clear', 'encrypted'
+    from people p join members m on m.person_id = p.id where p.totp_secret not like 'locked:%'
 ) found where found.now is distinct from found.told order by found.id limit $1
 """
 
 
 async def unrecorded(tx: Tx) -> list[Unrecorded]:
-    """Return what can be used and was not made, or was given other rights, networks or another URL, by an act."""
+    """Return what can be used and was not made, or was given other rights, networks or another URL, by an act.
+
+    And apps whose secret is not locked: Kassa writes none so.
+    """
     return [Unrecorded(row["what"], row["id"], row["store_id"]) for row in await tx.fetch(_UNRECORDED, MOST)]

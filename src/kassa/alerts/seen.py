@@ -220,7 +220,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Unrecorded:
-    """A key, member or receiver (`what`) of a store, of which the log does not tell, or tells otherwise."""
+    """A key, member, receiver or app (`what`) of a store, of which the log does not tell, or tells otherwise."""
 
     what: str
     id: str

@@ -84,7 +84,8 @@ async def renew_key(settings: Settings, by: Actor, reason: str) -> Told:
         async with database.transaction() as tx:
             await seals.adopt_key(tx, seal, renew=True)
             done = await seals.seal_all(tx, seal, partial(derived_text, everything), told_by)
-            await flow.lock_secrets(tx, seal, former)
+            if former is not None:
+                await flow.lock_anew(tx, former, seal)
             await people_seals.seal_all_anew(tx, former, seal)
             await invoice_seals.seal_all_anew(tx, former, seal)
             told: Told = asdict(done) | {"fingerprint": seal.fingerprint.hex(), "reason": reason}

@@ -69,7 +69,7 @@ from kassa.flow.linking import (
     make_link,
     on_link_deadlines,
 )
-from kassa.flow.locking import lock_secrets
+from kassa.flow.locking import lock_anew, lock_secrets
 from kassa.flow.nodes import note_clock, note_words, on_ability, on_delegates
 from kassa.flow.opening import Opening, open_invoice, quote_invoice
 from kassa.flow.opinions import on_second_opinion
@@ -148,6 +148,7 @@ __all__ = [
     "link_list",
     "link_resource_of",
     "link_view",
+    "lock_anew",
     "lock_secrets",
     "make_link",
     "mark_invoice",

@@ -1,23 +1,24 @@
-"""Secrets of people that the database holds locked: the ones that are not yet, and those of a key that is replaced."""
+"""Secrets of people that the database holds locked: those of an earlier version, and of a key that is replaced."""
 
 import kassa.people.store as people
 from kassa.db.pool import Tx
 from kassa.wallets.seal import Seal, is_locked
 
 
-async def lock_secrets(tx: Tx, seal: Seal, former: Seal | None = None) -> int:
-    """Lock the secrets of everybody's app by a key: what stands there plain, and what a former key had locked.
-
-    Return how many were. What neither key opens is left: its owner needs a link (`kassa user link --email … --lost`).
-    """
-    done = 0
-    for person, kept in await people.totp_secrets(tx):
-        secret = kept
-        if is_locked(kept):
-            opened = None if former is None else former.unlock(person, kept)
-            if opened is None:
-                continue
-            secret = opened
+async def lock_secrets(tx: Tx, seal: Seal) -> int:
+    """Lock the secrets of everybody's app that stand there plain, as an earlier version kept them; return how many."""
+    plain = [(person, kept) for person, kept in await people.totp_secrets(tx) if not is_locked(kept)]
+    for person, secret in plain:
         await people.keep_totp(tx, person, seal.lock(person, secret))
-        done += 1
-    return done
+    return len(plain)
+
+
+async def lock_anew(tx: Tx, former: Seal, seal: Seal) -> None:
+    """Lock by a new key what the former one had locked.
+
+    What that does not open is left: its owner needs a link (`kassa user link --email … --lost`).
+    """
+    for person, kept in await people.totp_secrets(tx):
+        secret = former.unlock(person, kept) if is_locked(kept) else None
+        if secret is not None:
+            await people.keep_totp(tx, person, seal.lock(person, secret))

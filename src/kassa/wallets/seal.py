@@ -21,7 +21,8 @@ from kassa.core.files import locked, others_may, usable, write_whole
 
 FILE = "address-key"
 _FORMER = f"{FILE}.former"
-_SINCE = "terms-sealed-since"
+TERMS, SECRETS = "terms-sealed-since", "secrets-sealed-since"
+"""Files that note since when all is sealed: what is asked of payers; the secrets of authenticator apps."""
 _ALWAYS, _TOGETHER = datetime(1970, 1, 1, tzinfo=UTC), timedelta(hours=1)
 _BYTES = 32
 _NONCE = 12
@@ -143,12 +144,12 @@ async def read_or_make(data_dir: Path, fingerprint: bytes | None) -> tuple[Seal,
     return seal, made
 
 
-async def sealed_since(data_dir: Path) -> datetime | None:
-    """Return since when whatever is asked of payers here is sealed; None: nobody has noted that yet.
+async def sealed_since(data_dir: Path, what: str) -> datetime | None:
+    """Return since when all of `what` (`TERMS`, `SECRETS`) is sealed here; None: nobody has noted that yet.
 
     Kept in the data folder, since whoever can write to the database could else move it. Raises `DatabaseError`.
     """
-    path = data_dir / _SINCE
+    path = data_dir / what
     try:
         with usable(data_dir):
             return datetime.fromisoformat((await asyncio.to_thread(path.read_text, "ascii")).strip())
@@ -158,8 +159,8 @@ async def sealed_since(data_dir: Path) -> datetime | None:
         raise DatabaseError(f"{path} cannot be used ({fault}): put it back from a backup") from fault
 
 
-async def note_sealed_since(data_dir: Path, now: datetime, *, upgraded: bool) -> datetime:
-    """Note since when whatever is asked of payers is sealed, at the first start of a version that seals it.
+async def note_sealed_since(data_dir: Path, what: str, now: datetime, *, upgraded: bool) -> datetime:
+    """Note since when all of `what` (`TERMS`, `SECRETS`) is sealed, at the first start of a version that seals it.
 
     Always; or, where something has no seal (`upgraded`), an hour from now: processes of the version before may run
     beside this one for a while. Of several that start at once, the first one's word holds. Raises `DatabaseError` or
@@ -167,8 +168,8 @@ async def note_sealed_since(data_dir: Path, now: datetime, *, upgraded: bool) ->
     """
     since = now + _TOGETHER if upgraded else _ALWAYS
     with usable(data_dir):
-        await asyncio.to_thread(_note, data_dir / _SINCE, since)
-    noted = await sealed_since(data_dir)
+        await asyncio.to_thread(_note, data_dir / what, since)
+    noted = await sealed_since(data_dir, what)
     assert noted is not None
     return noted
 

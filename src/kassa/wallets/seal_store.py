@@ -33,8 +33,13 @@ async def adopt_key(tx: Tx, seal: Seal, *, renew: bool = False) -> bool:
 
 
 async def is_needed(tx: Tx) -> bool:
-    """Tell whether there is anything that a seal protects: a wallet, or an address."""
-    return bool(await tx.fetchval("select exists (select from wallets) or exists (select from addresses)"))
+    """Tell whether there is anything that a seal protects: a wallet, an address, a key, or a member."""
+    return bool(
+        await tx.fetchval(
+            """select exists (select from wallets) or exists (select from addresses)
+                   or exists (select from api_keys) or exists (select from members)"""
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
