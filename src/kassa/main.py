@@ -13,7 +13,6 @@ from time import monotonic
 import structlog
 import uvloop
 
-import kassa.alerts.detector_store as detectors
 from kassa import __version__, flow, measures, tracing
 from kassa.chains.base import Chain
 from kassa.chains.registry import FAMILIES
@@ -25,7 +24,7 @@ from kassa.db.migrate import migrate, missing, refuse_half_restored
 from kassa.db.pool import Database
 from kassa.db.server import open_database, weak_settings
 from kassa.events.model import TYPES
-from kassa.flow import DETECTORS, expected
+from kassa.flow import DETECTORS
 from kassa.house import House, derived_text, limits_of
 from kassa.invoices import seal_store as invoice_seals
 from kassa.limits.limiter import Limiter
@@ -248,9 +247,6 @@ async def _prepare(database: Database, *, migrating: bool) -> None:
 
 async def serve(house: House, roles: Sequence[str], stop: asyncio.Event) -> None:
     """Run roles until `stop` is set, then let answers be finished and loops end their work or undo it whole."""
-    now = house.clock.now()
-    if "work" in roles:
-        await house.database.run(lambda tx: detectors.enlist(tx, expected(house.settings), now))
     try:
         async with asyncio.TaskGroup() as group:
             if "api" in roles:
@@ -258,7 +254,7 @@ async def serve(house: House, roles: Sequence[str], stop: asyncio.Event) -> None
 
                 group.create_task(serve_http(house, stop))
             restored = group.create_task(_end_when_restored(house, stop))
-            running = _loops(house, roles, now)
+            running = _loops(house, roles)
             measures.introduce(house.chains if "watch" in roles else (), running, TYPES, RESULTS.values())
             loops = [group.create_task(keep_running(name, loop)) for name, loop in running.items()]
             log.info("running", version=__version__, roles=",".join(roles), networks=",".join(house.chains))
@@ -285,7 +281,7 @@ def _innermost(fault: Exception) -> Exception:
     return fault
 
 
-def _loops(house: House, roles: Iterable[str], now: datetime) -> dict[str, Loop]:
+def _loops(house: House, roles: Iterable[str]) -> dict[str, Loop]:
     loops: dict[str, Loop] = {
         "serve_metrics": partial(serve_metrics, house, tuple(roles)),
         "look_at_disks": partial(look_at_disks, house),
@@ -308,7 +304,7 @@ def _loops(house: House, roles: Iterable[str], now: datetime) -> dict[str, Loop]
             "keep_sums": partial(keep_sums, house),
             "send_webhooks": partial(send_webhooks, house),
         }
-        loops |= {f"detect {each.name}": partial(detect, house, each, now) for each in DETECTORS}
+        loops |= {f"detect {each.name}": partial(detect, house, each) for each in DETECTORS}
         if house.settings.alerts.webhook_url is not None:
             loops["tell_operator"] = partial(tell_operator, house)
         if house.settings.rates.sources:

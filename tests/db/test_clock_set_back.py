@@ -112,14 +112,14 @@ async def test_a_step_of_seconds_makes_no_detector_look_twice(house: House, cloc
 async def test_a_patient_detector_waits_no_longer_for_a_start_that_is_yet_to_come(
     house: House, clock: SetClock
 ) -> None:
-    started = clock.now()
-    clock.move(-STEP)
-    async with running(detect(house, BY_NAME["queues"], started)):
-        await until(lambda: _begun(house, "queues"))
+    async with running(detect(house, BY_NAME["queues"])):
+        await until(lambda: _is(house, "queues", "enlisted_at is not null"))
+        clock.move(-STEP)
+        await until(lambda: _is(house, "queues", "ended_at is not null"), 30)
 
 
-async def _begun(house: House, name: str) -> bool:
-    return bool(await house.database.pool.fetchval("select true from detectors where name = $1", name))
+async def _is(house: House, name: str, so: str) -> bool:
+    return bool(await house.database.pool.fetchval(f"select true from detectors where name = $1 and {so}", name))
 
 
 async def test_deadlines_note_their_rounds_again(house: House, clock: SetClock) -> None:

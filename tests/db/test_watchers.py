@@ -1,11 +1,13 @@
 """Who watches the watchers, on a real PostgreSQL: looks, starts that are none, and processes side by side."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 import kassa.alerts.detector_store as detectors
 from kassa import flow
@@ -15,6 +17,7 @@ from kassa.db.pool import Database
 from kassa.doctor import Verdict as Said
 from kassa.doctor import examine
 from kassa.house import House
+from kassa.main import keep_running
 from kassa.settings import Settings
 from kassa.workers.detect import detect
 from tests.api.conftest import follow
@@ -89,14 +92,19 @@ async def test_f16_whoever_starts_again_and_again_without_a_look_is_silent(house
     assert await silent() == 0
 
 
-async def test_a_process_that_just_started_leaves_the_judgement_of_others_to_those_that_run(house: House) -> None:
+async def test_a_process_that_just_started_leaves_the_judgement_of_others_to_those_that_run(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.workers.detect.LOOK_SECONDS", 0.1)
     await house.database.pool.execute("update networks set lease_until = now() - interval '1 hour'")
-    now, nodes = house.clock.now(), BY_NAME["nodes"]
-    loops = [asyncio.create_task(detect(house, nodes, now - timedelta(seconds=age))) for age in (0, 59)]
+    loops = [asyncio.create_task(detect(house, BY_NAME["nodes"]))]
     try:
+        await until(lambda: _beats(house, "nodes", "enlisted_at"))
+        house.clock.move(59)  # type: ignore[attr-defined]
+        loops.append(asyncio.create_task(detect(house, BY_NAME["nodes"])))
         await asyncio.sleep(1)
         assert await open_alerts(house) == {}
-        loops.append(asyncio.create_task(detect(house, nodes, now - timedelta(seconds=60))))
+        house.clock.move(1)  # type: ignore[attr-defined]
         await until(lambda: _beats(house, "nodes"))
         assert set(await open_alerts(house)) == {Kind.NOT_FOLLOWED}
     finally:
@@ -105,8 +113,43 @@ async def test_a_process_that_just_started_leaves_the_judgement_of_others_to_tho
         await asyncio.gather(*loops, return_exceptions=True)
 
 
+async def test_after_the_database_was_away_nobody_is_judged_before_they_could_come_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.workers.detect.LOOK_SECONDS", 0.1)
+    pool, names = house.database.pool, ("nodes", "watch")
+    loops = [asyncio.create_task(keep_running(name, partial(detect, house, BY_NAME[name]))) for name in names]
+    try:
+        await until(lambda: _beats(house, "watch"))
+        house.clock.move(60)  # type: ignore[attr-defined]
+        await until(lambda: _beats(house, "nodes"))
+        await look(house, *(name for name in BY_NAME if name not in names))
+        await come_round(house)
+        assert await open_alerts(house) == {}
+
+        failed = [_failures(name) for name in names]
+        await pool.execute("alter table detectors rename to away")
+        await pool.execute("update networks set lease_until = now() - interval '1 hour'")  # nobody could prolong it
+        await until(lambda: _have_failed(names, failed))
+        house.clock.move(3_600)  # type: ignore[attr-defined]
+        back = house.clock.now()
+        await pool.execute("alter table away rename to detectors")
+        looked = "select ended_at = $1 from detectors where name = 'watch'"
+        await until(lambda: pool.fetchval(looked, back), 30)
+        await until(lambda: pool.fetchval("select enlisted_at = $1 from detectors where name = 'nodes'", back), 30)
+        await asyncio.sleep(3)  # longer than the pauses before the loops begin again
+        assert await open_alerts(house) == {}
+        house.clock.move(60)  # type: ignore[attr-defined]
+        await until(lambda: pool.fetchval("select ended_at > $1 from detectors where name = 'nodes'", back), 30)
+        assert set(await open_alerts(house)) == {Kind.NOT_FOLLOWED}
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+
+
 async def test_a_detector_is_run_by_one_of_several_processes_and_not_before_its_time(house: House) -> None:
-    loops = [asyncio.create_task(detect(house, BY_NAME["solvency"], house.clock.now())) for _ in range(3)]
+    loops = [asyncio.create_task(detect(house, BY_NAME["solvency"])) for _ in range(3)]
     try:
         await until(lambda: _beats(house, "solvency"))
         async with house.database.transaction() as tx:
@@ -118,6 +161,14 @@ async def test_a_detector_is_run_by_one_of_several_processes_and_not_before_its_
         await asyncio.gather(*loops, return_exceptions=True)
 
 
-async def _beats(house: House, name: str) -> bool:
+async def _beats(house: House, name: str, what: str = "ended_at") -> bool:
     beat = (await detectors.beats(house.database.pool)).get(name)
-    return beat is not None and beat.ended_at is not None
+    return beat is not None and getattr(beat, what) is not None
+
+
+def _failures(name: str) -> float:
+    return REGISTRY.get_sample_value("kassa_loop_failures_total", {"loop": name}) or 0
+
+
+async def _have_failed(names: Sequence[str], before: Sequence[float]) -> bool:
+    return all(_failures(name) > was for name, was in zip(names, before, strict=True))

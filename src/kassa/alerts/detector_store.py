@@ -26,7 +26,7 @@ async def begin(tx: Tx, name: str, every_seconds: int, now: datetime) -> bool:
 
 
 async def enlist(tx: Tx, expected: Mapping[str, int], now: datetime) -> None:
-    """Note that detectors begin to be run, as a process does once at its start: none is silent yet.
+    """Note that detectors begin to be run, by a process that starts or whose database is back: none is silent yet.
 
     Only the first start since a detector's last look counts: whoever starts again and again looks at nothing.
     """

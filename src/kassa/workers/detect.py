@@ -11,11 +11,14 @@ LOOK_SECONDS = 5
 PATIENCE = timedelta(minutes=1)
 
 
-async def detect(house: House, detector: flow.Detector, started_at: datetime) -> None:
+async def detect(house: House, detector: flow.Detector) -> None:
     """Let a detector look once per interval until cancelled; of several processes one does it.
 
-    A process that started a moment ago leaves patient ones to the others, whose judgement it does not hold up.
+    A process that started a moment ago leaves patient ones to the others, whose judgement it does not hold up. So does
+    one whose database was away, by which this ended and began again: what it judges has to come back as well.
     """
+    started_at = house.clock.now()
+    await house.database.run(lambda tx: detectors.enlist(tx, flow.expected(house.settings), started_at))
     while True:
         now = house.clock.now()
         if not detector.patient or abs(now - started_at) >= PATIENCE:
