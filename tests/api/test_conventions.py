@@ -21,7 +21,7 @@ async def raw(port: int, data: bytes, *, limit: int = 65_536) -> bytes:
     try:
         writer.write(data)
         await writer.drain()
-        return await asyncio.wait_for(reader.read(limit), 5)
+        return await asyncio.wait_for(reader.read(limit), 20)
     finally:
         writer.close()
 
@@ -220,7 +220,7 @@ async def test_e44_a_body_that_trickles_after_its_answer_holds_no_connection(
             await asyncio.sleep(0.05)
 
     with pytest.raises((ConnectionResetError, BrokenPipeError)):
-        await asyncio.wait_for(trickle(), 5)
+        await asyncio.wait_for(trickle(), 15)
     writer.close()
 
 
@@ -256,7 +256,7 @@ async def test_e44_who_takes_no_answer_holds_no_connection(served: Served, monke
                 await asyncio.sleep(0.001)
 
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            await asyncio.wait_for(ask(), 5)
+            await asyncio.wait_for(ask(), 20)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ async def test_e11_a_foreign_mark_neither_takes_nor_awaits_the_lock_of_an_invoic
     other = await served.key(store=store)
     async with served.house.database.transaction() as tx:
         await tx.execute("select from invoices for update")
-        answer = await asyncio.wait_for(other.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"}), 5)
+        answer = await asyncio.wait_for(other.post(f"/v1/invoices/{invoice['id']}/mark", {"as": "settled"}), 20)
 
     assert answer.status == 404
 

@@ -76,16 +76,16 @@ async def test_much_is_not_held_back(wire: Wire) -> None:
 
 async def test_e44_a_head_that_never_ends_holds_no_connection(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kassa.api.server.HEAD_SECONDS", 0.5)
-    whole = f"GET /v1/assets HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.all.key}\r\n\r\n".encode()
+    whole = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"  # answered without the database, however slow that is
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
 
     # A second request that begins in the packet of a whole one has its own time.
-    writer.write(whole + whole[:40])
+    writer.write(whole + whole[:20])
     answer = await reader.readuntil(b"\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.1 200 ")
     with suppress(ConnectionResetError):  # over as well
-        await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(reader.read(), 20)
     writer.close()
 
 

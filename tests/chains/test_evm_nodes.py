@@ -237,7 +237,7 @@ async def test_a_node_that_tells_of_blocks_only_is_listened_to(anvil: AnvilNode)
         liar.results["eth_subscribe"] = lambda _: "0x1"  # it asks the node over HTTP, which has no subscriptions
         liar.errors["eth_subscribe"] = UNKNOWN
         liar.concerned = lambda asked: asked[0] == "newPendingTransactions"
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             async for _ in bench.source.wake(Watched()):
                 break
 

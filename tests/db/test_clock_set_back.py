@@ -127,7 +127,7 @@ async def test_deadlines_note_their_rounds_again(house: House, clock: SetClock) 
         noted = "select coalesce(max(ended_at) = $1, false) from detectors where name = 'deadlines'"
         await until(lambda: house.database.pool.fetchval(noted, clock.now()))
         clock.move(-STEP)
-        await until(lambda: house.database.pool.fetchval(noted, clock.now()), 10)
+        await until(lambda: house.database.pool.fetchval(noted, clock.now()))
 
 
 async def test_tries_at_signing_in_are_forgotten_though_nobody_signs_in(house: House, clock: SetClock) -> None:

@@ -178,7 +178,7 @@ async def test_writers_of_one_store_do_not_wait_for_each_other(database: Databas
     shop = await add_store(database)
     async with database.transaction() as first, database.transaction() as second:
         await store.write(first, [event(shop, 1)], NOW)
-        await asyncio.wait_for(store.write(second, [event(shop, 2)], NOW), 5)
+        await asyncio.wait_for(store.write(second, [event(shop, 2)], NOW), 20)
 
 
 async def test_a_committed_event_wakes_the_listeners(database: Database) -> None:
@@ -187,7 +187,7 @@ async def test_a_committed_event_wakes_the_listeners(database: Database) -> None
     async with database.pool.acquire() as listening:
         await listening.add_listener(store.CHANNEL, lambda *_: woken.set())
         await write(database, event(shop, 1))
-        await asyncio.wait_for(woken.wait(), 5)
+        await asyncio.wait_for(woken.wait(), 20)
         await listening.reset()
 
 

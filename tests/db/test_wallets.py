@@ -220,9 +220,9 @@ async def test_d23_parallel_allocation_gives_distinct_indexes_without_holes(
 
     for process in processes:
         process.start()
-    given = [entry for _ in processes for entry in await asyncio.to_thread(results.get, timeout=60)]
+    given = [entry for _ in processes for entry in await asyncio.to_thread(results.get, timeout=200)]
     for process in processes:
-        process.join(10)
+        process.join(60)
 
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
     for keychain_id in ids:

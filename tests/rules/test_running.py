@@ -90,11 +90,11 @@ main.EXIT_SECONDS = 0.5
 async def run():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main._stop_soon, stop)
-    threading.Thread(target=time.sleep, args=(30,)).start()
+    threading.Thread(target=time.sleep, args=(150,)).start()
     signal.raise_signal(signal.SIGTERM)
     await stop.wait()
 asyncio.run(run())
 """
-    ended = subprocess.run([sys.executable, "-c", program], check=False, timeout=20, capture_output=True)
+    ended = subprocess.run([sys.executable, "-c", program], check=False, timeout=100, capture_output=True)
 
     assert ended.returncode == 1

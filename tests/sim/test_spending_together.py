@@ -107,8 +107,9 @@ async def test_a_customer_whose_credit_somebody_holds_keeps_no_other_waiting(wor
     async with world.house.database.transaction() as tx:
         await tx.execute("select from customer_balances where customer_id = $1 for update", world.customers[0][0][0])
         waiting = asyncio.create_task(spend(world, busy))
-        await asyncio.sleep(0.05)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
+            while not await world.house.database.pool.fetchval(WAITING):  # noqa: ASYNC110 rows tell nobody
+                await asyncio.sleep(0.01)
             assert said(await spend(world, other, store=1)) == "settled"
         assert not waiting.done()
     assert said(await waiting) == "settled"
