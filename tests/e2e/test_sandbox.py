@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 from standardwebhooks import Webhook
 
+from kassa.chains.bitcoin.devnode import DevNode as BitcoinNode
 from kassa.sandbox.receiver import fault_of
 
 KASSA = Path(sys.executable).parent / "kassa"
@@ -217,6 +218,18 @@ def test_an_invoice_is_paid_in_parts_in_several_assets(sandbox: Running) -> None
     # 2.40 EUR, and what 30 USDC were rounded by; asked for with eight decimals, rounded up.
     assert rest["amount"] == "0.000800010000000000"
     assert (settled["status"], settled["amount_settled"], settled["flags"]) == ("settled", "90.00", [])
+
+
+async def test_blocks_give_payers_no_coins_that_a_reorganisation_would_take(sandbox: Running) -> None:
+    state = json.loads((sandbox.folder / ".kassa/sandbox/sandbox.json").read_text())
+    node = BitcoinNode.attach(state["nodes"]["bitcoin-regtest"]["url"])
+    try:
+        before = [coin for coin in await node.rpc.call("listunspent", 0) if coin["amount"] == 50]
+        told(sandbox.folder, "mine", "3", "--network", "bitcoin-regtest")
+        after = [coin for coin in await node.rpc.call("listunspent", 0) if coin["amount"] == 50]
+    finally:
+        await node.close()
+    assert 0 < len(after) <= len(before)
 
 
 # These reorganise: once an alert is open, later payments of the shared sandbox need more confirmations.

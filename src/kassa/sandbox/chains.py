@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kassa.chains.base import DevNode
 from kassa.chains.bitcoin.devnode import DevNode as BitcoinNode
-from kassa.chains.devrpc import DevRpc
+from kassa.chains.devrpc import DevRpc, Json
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.core.errors import SandboxError
 from kassa.sandbox.nodes import find_or_install, nodes_dir
@@ -118,11 +118,25 @@ async def _start_bitcoin(stack: AsyncExitStack, folder: Folder, screen: Screen) 
             return node
 
         node = await whole(started())
+        await _set_aside_young_coins(node)
         # A node whose last block is a day old takes itself for one that is catching up, and Kassa believes it.
         if (await node.rpc.call("getblockchaininfo"))["initialblockdownload"]:
             await node.mine()
         tell(f"{program.version}, {(await node.tip()).height} blocks")
     return node
+
+
+async def _set_aside_young_coins(node: BitcoinNode) -> None:
+    """Let payers spend old coins alone: a reorganisation loses what was paid with a reward just matured."""
+    spendable = {_outpoint(coin) for coin in await node.rpc.call("listunspent")}
+    rewards = await node.rpc.call("listunspent", 1, 9_999_999, [], True, {"include_immature_coinbase": True})
+    young = {_outpoint(coin) for coin in rewards} - spendable
+    outputs = [{"txid": txid, "vout": vout} for txid, vout in sorted(young)]
+    await node.rpc.call("lockunspent", False, outputs, True)  # kept when the node starts again
+
+
+def _outpoint(coin: Json) -> tuple[str, int]:
+    return coin["txid"], coin["vout"]
 
 
 async def _start_anvil(

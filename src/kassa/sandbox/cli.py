@@ -67,7 +67,7 @@ def pay(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pay an invoice, as its customer would."""
+    """Pay an invoice, as its payer would."""
     from kassa.sandbox import commands
 
     _command(context, data_dir, as_json, lambda bench: commands.pay(bench, invoice, amount, asset))

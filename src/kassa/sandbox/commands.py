@@ -10,7 +10,7 @@ from kassa.core.errors import SandboxError
 from kassa.core.money import format_units, parse_amount
 from kassa.sandbox.chains import ANVIL, BITCOIN, COIN, Chains, attach
 from kassa.sandbox.client import Client, Json
-from kassa.sandbox.screen import Screen, program, relative, short, summary
+from kassa.sandbox.screen import Screen, plain, program, relative, short, summary
 from kassa.sandbox.state import DEFAULT, Folder, State
 
 LIMIT_SECONDS = 30
@@ -65,7 +65,7 @@ async def pay(bench: Bench, wanted: str, amount: str | None, asset: str | None) 
     began = perf_counter()
     txid = await bench.chains.nodes[option["network"]].fund(option["address"], units, option["symbol"])
     paid = format_units(units, option["decimals"])
-    screen.done("sent", f"{paid} {option['symbol']} to {option['address']}")
+    screen.done("sent", f"{plain(paid)} {option['symbol']} to {option['address']}")
     screen.field("  transaction", txid)
     if option["network"] == ANVIL and option["symbol"] != COIN:
         # A token moves when its contract runs, in a block: before that there is nothing to be seen.
@@ -134,7 +134,7 @@ def show_invoice(screen: Screen, invoice: Json) -> None:
     screen.field("checkout", invoice["checkout_url"], "bold cyan")
     screen.field("price", f"{invoice['amount']} {invoice['currency']}")
     for option in invoice["payment_options"]:
-        screen.field("to pay", f"{option['amount_to_send']} {option['symbol']} to {option['address']}")
+        screen.field("to pay", f"{plain(option['amount_to_send'])} {option['symbol']} to {option['address']}")
 
 
 def command(folder: Folder, *words: str) -> str:

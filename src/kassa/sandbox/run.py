@@ -20,7 +20,7 @@ from kassa.sandbox.story import Story
 _DEMO = {
     "amount": "49.90",
     "currency": "EUR",
-    "reference": "order-1001",
+    "reference": "order-1000",
     "description": "2 coffees",
     "expires_in": 3600,
 }
@@ -169,7 +169,7 @@ def _show_ways(folder: Folder, screen: Screen, state: State) -> None:
     screen.heading("In another terminal, in this folder")
     screen.ways(
         [
-            (command(folder, "pay"), "pay it, as its customer would"),
+            (command(folder, "pay"), "pay it, as its payer would"),
             (command(folder, "mine"), "mine a block: the payment settles"),
             (command(folder, "reorg", "--drop"), "replace that block, without the payment"),
             (command(folder, "pay", "--asset", "USDC"), "or pay in another of the assets that it offers"),

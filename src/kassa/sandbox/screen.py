@@ -118,6 +118,11 @@ def short(text: str) -> str:
     return text if len(text) <= 20 else f"{text[:8]}…{text[-6:]}"
 
 
+def plain(amount: str) -> str:
+    """Return an amount as the checkout writes it, without zeros at the end."""
+    return amount.rstrip("0").rstrip(".") if "." in amount else amount
+
+
 def _tail(text: str) -> str:
     return f"…{text[-6:]}"
 

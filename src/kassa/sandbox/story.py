@@ -90,7 +90,7 @@ class Story:
 
     async def _pay(self) -> None:
         due = _option(await self._read(), "BTC")["amount_due"]
-        self._step(f"The customer pays {due} BTC", "the node has the transaction; no block holds it yet")
+        self._step(f"The payer sends {due} BTC", "the node has the transaction; no block holds it yet")
         self._txid = await self._node.fund(self._address, parse_amount(due, 8))
         self._done("broadcast", f"transaction {short(self._txid)}")
         await self._hear("payment.detected", "invoice.processing")
@@ -139,7 +139,7 @@ class Story:
         self._end()
 
     async def _pay_in_tokens(self, anvil: AnvilNode) -> None:
-        self._step("The next customer pays in USDC", "a token on a second chain; one invoice offers every asset")
+        self._step("The next payer sends USDC", "a token on a second chain; one invoice offers every asset")
         self._heard, self._status = 0, "new"
         invoice = await self._client.post("/v1/invoices", {"amount": TOKEN_PRICE, "currency": CURRENCY})
         self._invoice, option = invoice["id"], _option(invoice, "USDC")
