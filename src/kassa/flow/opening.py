@@ -24,7 +24,7 @@ from kassa.house import House
 from kassa.invoices import quote as quotes
 from kassa.invoices.model import Announced, Option, Order, Terms
 from kassa.invoices.opening_store import NewInvoice
-from kassa.invoices.policy import agreed
+from kassa.invoices.policy import Policy, agreed
 from kassa.invoices.rules import fresh, sealed_text
 from kassa.stores.model import Store
 from kassa.stores.store import Keep, Reading
@@ -104,7 +104,27 @@ async def quote_invoice(
     tariffs = await pricing.tariffs(house, chosen, price.currency.code, store.spread_ppm, now)
     offered = quotes.quotes(order, price, chosen, tariffs)
     id_ = InvoiceId(new_id("inv", now))
-    terms = partial(
+    terms = _terms(id_, store, order, price, policy, now)
+    used = {mine[each.asset.network].keychain_id: mine[each.asset.network] for each in offered}
+    by = by or Taker(store.id)
+    # Who names assets wants these and no fewer; but whoever pays a link is better served by one of them than by none.
+    whole = order.payment_options is not None and not by.link
+    open_ = await take(house, used.values(), by, livemode=store.livemode, counted=again, whole=whole)
+    offered = [each for each in offered if mine[each.asset.network].keychain_id in open_]
+    plan = _Plan(id_, store.livemode, terms, now, offered, mine, sorted(open_), reading)
+    guessed = await _guess(house, plan, now) if guess else None
+    if guessed is None:
+        if reading is not None:
+            raise Outdated("the wallet has to be asked for its next index")
+        return await _with_own_indexes(house, plan)
+    return await _opening(house, plan, guessed, again=partial(_with_own_indexes, house, plan))
+
+
+def _terms(
+    id_: InvoiceId, store: Store, order: Order, price: quotes.Price, policy: Policy, now: datetime
+) -> Callable[..., Terms]:
+    """Return what makes an invoice's terms of its `options`."""
+    return partial(
         Terms,
         id=id_,
         store_id=store.id,
@@ -122,19 +142,6 @@ async def quote_invoice(
         redirect_url=order.redirect_url,
         webhook_url=order.webhook_url,
     )
-    used = {mine[each.asset.network].keychain_id: mine[each.asset.network] for each in offered}
-    by = by or Taker(store.id)
-    # Who names assets wants these and no fewer; but whoever pays a link is better served by one of them than by none.
-    whole = order.payment_options is not None and not by.link
-    open_ = await take(house, used.values(), by, livemode=store.livemode, counted=again, whole=whole)
-    offered = [each for each in offered if mine[each.asset.network].keychain_id in open_]
-    plan = _Plan(id_, store.livemode, terms, now, offered, mine, sorted(open_), reading)
-    guessed = await _guess(house, plan, now) if guess else None
-    if guessed is None:
-        if reading is not None:
-            raise Outdated("the wallet has to be asked for its next index")
-        return await _with_own_indexes(house, plan)
-    return await _opening(house, plan, guessed, again=partial(_with_own_indexes, house, plan))
 
 
 async def open_invoice(
