@@ -1,3 +1,3 @@
-"""Kassa: accept, follow, account for and pay out cryptocurrency on your own machine."""
+"""Kassa: accept, follow and account for cryptocurrency on your own machine."""
 
 __version__ = "0.1.0"

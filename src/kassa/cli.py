@@ -1,9 +1,11 @@
 """The command line. Heavy modules are imported inside the commands, so that `kassa --help` answers at once."""
 
+import errno
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TextIO
 
 import typer
 
@@ -24,6 +26,9 @@ from kassa.commands.wallets import wallet_app
 from kassa.commands.webhooks import webhook_app
 from kassa.core.errors import KassaError, SettingsError
 from kassa.sandbox.cli import app as sandbox_app
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What a volume says that takes no more."""
 
 app = typer.Typer(
     name="kassa", help="Accept cryptocurrency on your own machine.", no_args_is_help=True,
@@ -59,8 +64,11 @@ app.command("restore")(backups.restore)
 
 def main() -> None:
     """Run the command line; a foreseen error is one line on standard error and exit code 1."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has no arrow is told all the same
     try:
-        app()
+        _refuse_what_is_no_text(sys.argv[1:])
+        _run_whole()
     except KassaError as fault:
         print(f"kassa: {fault}", file=sys.stderr)
         sys.exit(1)
@@ -68,10 +76,34 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output left; nothing is wrong here.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(sys.stdout)
+        sys.exit(1)
+    except OSError as fault:
+        if fault.errno not in _FULL:
+            raise
+        print(f"kassa: the answer could not be written: {fault.strerror}", file=sys.stderr)
+        _give_up(sys.stdout)
         sys.exit(1)
     finally:
         _give_up_what_cannot_be_told()
+
+
+def _run_whole() -> None:
+    # What is left to Python's own end, and cannot be written, is code 120 and a riddle there.
+    try:
+        app()
+    finally:
+        print(end="", flush=True)  # bears a standard output that was closed
+
+
+def _refuse_what_is_no_text(words: list[str]) -> None:
+    # Python makes surrogates of bytes that are no UTF-8; neither the database nor a terminal takes these.
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            shown = str(os.fsencode(word))[1:]
+            raise SettingsError(f"{shown} is no text in UTF-8: type it again") from None
 
 
 def _give_up_what_cannot_be_told() -> None:
@@ -79,7 +111,11 @@ def _give_up_what_cannot_be_told() -> None:
     try:
         sys.stderr.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        _give_up(sys.stderr)
+
+
+def _give_up(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @app.callback()

@@ -19,6 +19,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer one JSON document, 
 StoreId = Annotated[str, typer.Option("--store", help="The store's id: sto_…")]
 
 DEFAULT_FILE = Path("kassa.toml")
+_REASON_LENGTH = 1_000
+
+
+def reason(text: str) -> str:
+    """Return why somebody decides; raise `BadParameter` for what says nothing to whoever reads it later."""
+    if not text.strip() or not text.isprintable() or len(text) > _REASON_LENGTH:
+        raise typer.BadParameter(f"say why, in a line of at most {_REASON_LENGTH} characters: it is kept")
+    return text
 
 
 def settings_of(config: Path | None) -> "Settings":

@@ -182,13 +182,13 @@ async def test_e43_the_gap_limit_that_a_signing_wallet_needs_is_said(
         store = await stores.create_store(tx, "Shop", "EUR", live, now)
         await tx.execute(
             """with k as (insert into keychains (space, descriptor, fingerprint, next_index, created_at)
-                   values ('bip122', 'wpkh', '00000000', $2, $3) returning id)
+                   values ('bip122', 'wpkh', '73c5da0a', $2, $3) returning id)
                insert into wallets (id, store_id, network, keychain_id, created_at)
                select 'wal_1', $1, 'b', id, $3 from k""",
             store.id, issued, now,
         )  # fmt: skip
     found = await examine(replace(where, limits=Limits(unpaid_addresses=bound)))
-    gaps = [(each.verdict, each.detail) for each in found if each.check == "bip122 wallet"]
+    gaps = [(each.verdict, each.detail) for each in found if each.check == "bip122 wallet 73c5da0a"]
     if said is None:
         assert gaps == []
     else:
@@ -308,6 +308,7 @@ async def test_everything_that_is_wrong_at_once_is_named_with_its_remedy_and_in_
     async with Liar(bitcoind.rpc_url) as liar:
         liar.on("getnettotals").mutate(lambda said: {**said, "timemillis": said["timemillis"] + 3_600_000})
         networks["ahead"] = replace(regtest(rpc_url=liar.url), name="ahead")
+        networks["away"] = replace(anvil_network("wss://node.invalid", chain="1"), name="away")
         found = await examine(Settings(database_url=Secret(database_url), data_dir=data, networks=networks))
     assert time.monotonic() - began < 30
     assert all(each.remedy for each in found if each.verdict is not Verdict.OK)
@@ -316,6 +317,7 @@ async def test_everything_that_is_wrong_at_once_is_named_with_its_remedy_and_in_
         ("migrations", Verdict.WARN, "a newer Kassa migrated the database (9999_newer.sql)"),
         ("backup", Verdict.FAIL, "9 days and 0 hours ago -> make one"),
         (f"{BITCOIN} node", Verdict.FAIL, "start the node, or correct rpc_url (now 127.0.0.1:1)"),
+        ("away node", Verdict.FAIL, "start the node, or correct rpc_url (now node.invalid); it"),
         ("anvil node", Verdict.FAIL, "point rpc_url at a node of the configured chain"),
         ("ahead node clock", Verdict.WARN, "run NTP"),
     ):

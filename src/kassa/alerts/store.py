@@ -124,7 +124,7 @@ async def get(tx: Tx, store_id: StoreId | None, alert_id: str, *, lock: bool = F
     locked = "for no key update" if lock else ""
     row = await tx.fetchrow(f"select * from alerts where id = $2 and {visible} {locked}", store_id, alert_id)
     if row is None:
-        raise NotFound("there is no such alert")
+        raise NotFound("there is no such alert; see `kassa alert list`")
     return (await _with_decisions(tx, [row]))[0]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kassa.command import AsJson, Config, ask, settings_of
+from kassa.command import reason as why
 
 key_app = typer.Typer(help="The key that seals issued addresses.", no_args_is_help=True)
 log_app = typer.Typer(help="Who did what to the safety of this installation.", no_args_is_help=True)
@@ -36,7 +37,7 @@ def verify(
 
 @log_app.command("accept")
 def accept(
-    reason: Annotated[str, typer.Option(help="Why the log is as it is: a backup was restored, say.")],
+    reason: Annotated[str, typer.Option(help="Why the log is as it is: a backup was restored, say.", callback=why)],
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +51,7 @@ def accept(
 
 @key_app.command("renew")
 def renew_key(
-    reason: Annotated[str, typer.Option(help="Why: the machine with the old key burnt, say.")],
+    reason: Annotated[str, typer.Option(help="Why: the machine with the old key burnt, say.", callback=why)],
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -69,7 +70,7 @@ def renew_key(
 
 @log_app.command("export")
 def export(
-    after: Annotated[int, typer.Option(min=0, help="Only acts after this number.")] = 0,
+    after: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Only acts after this number.")] = 0,
     store: Annotated[str | None, typer.Option(help="Only acts of this store.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The file; none: standard output.")] = None,
     config: Config = None,

@@ -32,7 +32,9 @@ def restore(
     file: Annotated[Path, typer.Argument(help="The backup.")],
     identity: Annotated[Path, typer.Option(help="The file of the private key of age.")],
     replace: Annotated[bool, typer.Option("--replace", help="Put aside what the database holds now.")] = False,
-    skip: Annotated[int | None, typer.Option(min=0, help="Pass over so many addresses of every wallet.")] = None,
+    skip: Annotated[
+        int | None, typer.Option(min=0, max=2**31 - 1, help="Pass over so many addresses of every wallet.")
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:

@@ -1,1 +1,1 @@
-"""What a payer sees: one page per invoice without any script, and the same as a stream for those who read it."""
+"""What a payer sees: pages of invoices and payment links, whole without a script, and a stream that keeps them live."""

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from kassa.command import AsJson, Config, ask, settings_of, tell, tell_table
+from kassa.command import AsJson, Config, ask, reason, settings_of, tell, tell_table
 
 alert_app = typer.Typer(help="What is wrong, and what you decided.", no_args_is_help=True)
 
 
 AlertId = Annotated[str, typer.Argument(help="The alert's id: alt_…")]
-Note = Annotated[str, typer.Option(help="Why: it is kept.")]
+Note = Annotated[str, typer.Option(help="Why: it is kept.", callback=reason)]
 
 
 @alert_app.command("list")

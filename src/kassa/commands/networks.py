@@ -26,7 +26,7 @@ def asset_thaw(
 @network_app.command("resume")
 def network_resume(
     network: Annotated[str, typer.Argument(help="The network's name in the settings.")],
-    depth: Annotated[int, typer.Option(min=1, help="The deepest reorganisation that is allowed, once.")],
+    depth: Annotated[int, typer.Option(min=1, max=1_000_000, help="The deepest reorganisation that is allowed, once.")],
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:

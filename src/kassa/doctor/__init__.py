@@ -237,7 +237,8 @@ async def _counters(database: Database, settings: Settings) -> list[Finding]:
         detail = f"{len(unmarked)} of {len(keychains)} wallets have no mark in {settings.data_dir}"
         remedy = "normal on a machine that issues no invoices; else restore address-marks.json beside the database"
         return [Finding("address counters", Verdict.WARN, detail, remedy)]
-    return [Finding("address counters", Verdict.OK, f"{len(keychains)} wallets; counters below a mark jump at start")]
+    detail = f"of {len(keychains)} wallet{'s' * (len(keychains) != 1)}; one below its mark jumps at start"
+    return [Finding("address counters", Verdict.OK, detail)]
 
 
 async def _gaps(database: Database, settings: Settings) -> list[Finding]:
@@ -249,12 +250,9 @@ async def _gaps(database: Database, settings: Settings) -> list[Finding]:
         advised = gap_advised(gap.limit, bounds[keychain.id in live])
         if advised > USUAL_GAP:
             verdict = Verdict.WARN if gap.limit > USUAL_GAP else Verdict.OK
-            detail = (
-                f"{keychain.descriptor[-12:]}: a gap limit of {gap.limit} is needed to see every coin now, and"
-                f" {advised} for what may come"
-            )
+            detail = f"a gap limit of {gap.limit} is needed to see every coin now, and {advised} for what may come"
             remedy = f"set {advised} in your own wallet; with the usual {USUAL_GAP} it may not show all that you own"
-            findings.append(Finding(f"{keychain.space} wallet", verdict, detail, remedy))
+            findings.append(Finding(f"{keychain.space} wallet {keychain.fingerprint}", verdict, detail, remedy))
     return findings
 
 
@@ -362,7 +360,7 @@ async def _rates(database: Database, settings: Settings) -> list[Finding]:
         findings.append(Finding("rates", Verdict.WARN, "no process asks the sources", "run `kassa work`"))
     for (base, quote), rate in found.items():
         if isinstance(rate, NoRate):
-            remedy = "see the sources below, or name more in [rates], or fix the pair there"
+            remedy = "see `GET /v1/rates` and what is said of sources here; name more in [rates], or fix the pair there"
             verdict = Verdict.FAIL if settings.rates.sources else Verdict.WARN
             findings.append(Finding(f"rate {base}/{quote}", verdict, f"none: {rate.lack}", remedy))
         else:

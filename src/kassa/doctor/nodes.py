@@ -115,7 +115,8 @@ def _able(check: str, ability: Ability) -> Finding:
 
 def _remedy(network: Network, chain: Chain) -> str:
     at = urlsplit(network.rpc_url.reveal())
-    return f"start the node, or correct rpc_url (now {at.hostname}:{at.port}); it must be {chain.node_needs}"
+    place = at.hostname if at.port is None else f"{at.hostname}:{at.port}"
+    return f"start the node, or correct rpc_url (now {place}); it must be {chain.node_needs}"
 
 
 async def _contracts(chain: Chain, source: ChainSource) -> list[Finding]:

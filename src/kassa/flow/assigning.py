@@ -48,7 +48,7 @@ async def assign_payment(
     """
     payment = await owners.hold(tx, store.id, payment_id)
     if payment is None:
-        raise NotFound("there is no such payment in this store")
+        raise NotFound("there is no such payment in this store; see `kassa payment unassigned`")
     if payment.invoice_id is not None:
         await hold_invoice(tx, store, payment.invoice_id)
     await _check_unowned(tx, house, payment, now)

@@ -20,6 +20,8 @@ from kassa.links.rules import announced, changes, evaluate, read_ask
 from kassa.stores.model import Store
 from kassa.stores.store import get_store
 
+_UNKNOWN = "is not an asset that is known here; see GET /v1/assets"
+
 
 @dataclass(frozen=True, slots=True)
 class LinkOrder:
@@ -178,13 +180,13 @@ def _currency(house: House, store: Store, order: LinkOrder) -> Currency:
     known = pictures.assets(house)
     for place, name in enumerate(order.payment_options or ()):
         if name not in known:
-            raise Invalid(FieldFault(f"payment_options.{place}", "is not an asset that is known here"))
+            raise Invalid(FieldFault(f"payment_options.{place}", _UNKNOWN))
     if order.asset is None:
         return currency(order.currency or store.currency)
     if order.currency is not None or order.payment_options is not None:
         raise Invalid(FieldFault("asset", "says the currency and the only way to pay: leave out the other two"))
     if order.asset not in known:
-        raise Invalid(FieldFault("asset", "is not an asset that is known here"))
+        raise Invalid(FieldFault("asset", _UNKNOWN))
     try:
         return currency(known[order.asset].symbol)
     except Invalid:

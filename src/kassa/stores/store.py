@@ -319,7 +319,7 @@ async def revoke_key(tx: Tx, key_id: str, now: datetime, *, store_id: str | None
         store_id,
     )
     if owner is None:
-        raise NotFound(f"there is no key {key_id!r}")
+        raise NotFound(f"there is no key {key_id!r}; see `kassa key list --store sto_…`")
     return StoreId(owner)
 
 
@@ -335,7 +335,7 @@ async def lock_key(tx: Tx, key_id: str, store_id: str | None) -> tuple[StoreId, 
         store_id,
     )
     if row is None:
-        raise NotFound(f"there is no key {key_id!r}")
+        raise NotFound(f"there is no key {key_id!r}; see `kassa key list --store sto_…`")
     if row["revoked_at"] is not None:
         raise Conflict("this key was revoked: make a new one")
     return StoreId(row["store_id"]), tuple(row["allowed_from"])

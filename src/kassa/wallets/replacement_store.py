@@ -39,7 +39,7 @@ async def hold(tx: Tx, store_id: str | None, change_id: str) -> Change:
         store_id,
     )
     if row is None:
-        raise NotFound(f"there is no change {change_id!r} of a wallet")
+        raise NotFound(f"there is no change {change_id!r} of a wallet; see `kassa alert list`")
     return _change(row)
 
 

@@ -100,6 +100,7 @@ class Keychain:
     next_index: int
     created_at: datetime
     networks: Sequence[str] = ()
+    fingerprint: str = ""
 
 
 async def add_wallet(
@@ -238,7 +239,7 @@ async def allocate_each(pool: "Tx | Pool[Any]", orders: Sequence[Sequence[int]])
 async def keychains(tx: "Tx | Pool[Any]", network: str | None = None) -> list[Keychain]:
     """Return every keychain of every store (those used on one network, if given), in the order of their ids."""
     rows = await tx.fetch(
-        "select id, space, descriptor, next_index, created_at, networks from keychains k"
+        "select id, space, descriptor, next_index, created_at, networks, fingerprint from keychains k"
         " where $1::text is null or exists (select from wallets w where w.keychain_id = k.id and w.network = $1)"
         " order by id",
         network,
@@ -249,7 +250,8 @@ async def keychains(tx: "Tx | Pool[Any]", network: str | None = None) -> list[Ke
 async def keychain(tx: "Tx | Pool[Any]", keychain_id: int) -> Keychain:
     """Return a keychain; raises `NotFound`."""
     row = await tx.fetchrow(
-        "select id, space, descriptor, next_index, created_at, networks from keychains where id = $1", keychain_id
+        "select id, space, descriptor, next_index, created_at, networks, fingerprint from keychains where id = $1",
+        keychain_id,
     )
     if row is None:
         raise NotFound(f"there is no keychain {keychain_id}")

@@ -1,0 +1,73 @@
+"""What the command line refuses before anything is read or asked."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from kassa import cli
+from kassa.core.errors import SettingsError
+
+NOWHERE = ("--config", "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("audit", "accept", "--reason"),
+        ("address-key", "renew", "--reason"),
+        ("alert", "acknowledge", "alt_1", "--note"),
+        ("alert", "close", "alt_1", "--note"),
+    ],
+)
+@pytest.mark.parametrize("reason", ["", " ", "a\x1b[31mb", "two\nlines", "x" * 1_001])
+def test_a_decision_is_kept_with_a_reason_that_says_something(command: tuple[str, ...], reason: str) -> None:
+    refused = CliRunner().invoke(cli.app, [*command, reason, *NOWHERE])
+    assert refused.exit_code == 2, refused.output
+    assert "say why" in refused.output
+    assert isinstance(CliRunner().invoke(cli.app, [*command, "restored", *NOWHERE]).exception, SettingsError)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("network", "resume", "bitcoin", "--depth", str(2**63)),
+        ("audit", "export", "--after", str(2**63)),
+        ("restore", "file", "--identity", "key", "--skip", str(2**31)),
+    ],
+)
+def test_a_number_that_nothing_can_hold_is_refused(command: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(cli.app, [*command, *NOWHERE]).exit_code == 2
+
+
+def test_words_that_are_no_text_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["kassa", "store", "create", "--name", "\udcff", "--currency", "EUR", *NOWHERE])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "kassa: '\\xff' is no text in UTF-8: type it again\n"
+
+
+def run(*words: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from kassa.cli import main; main()", *words]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **how)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["version"]])
+def test_an_answer_that_cannot_be_written_is_said_in_a_line(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = run(*words, stdout=full)
+    assert (done.returncode, done.stderr) == (1, "kassa: the answer could not be written: No space left on device\n")
+
+
+def test_a_terminal_without_arrows_is_told_all_the_same(tmp_path: Path) -> None:
+    nothing = {"KASSA_DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x", "KASSA_DATA_DIR": str(tmp_path)}
+    done = run("doctor", stdout=subprocess.PIPE, cwd=tmp_path, env=os.environ | nothing | {"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "? start it, or correct database_url" in done.stdout
