@@ -4,7 +4,10 @@ import re
 import tomllib
 from pathlib import Path
 
+import msgspec
+
 import kassa
+from kassa.api.routes import ENDPOINTS
 from kassa.chains.registry import FAMILIES as CHAIN_FAMILIES
 from kassa.core import errors
 from kassa.rates.sources import SOURCES
@@ -62,6 +65,12 @@ def test_decisions_are_numbered_without_gaps() -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def test_the_glossary_is_in_order_and_has_each_word_once() -> None:
+    words = re.findall(r"^\| \*\*(.+?)\*\*", text("docs/glossary.md"), re.MULTILINE)
+    assert words
+    assert words == sorted(set(words))
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     broken = [
         f"{path.relative_to(ROOT)} → {target}"
@@ -70,6 +79,46 @@ def test_links_between_documents_lead_somewhere() -> None:
         if not (path.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_links_to_a_section_lead_to_its_heading() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    links = [
+        (page, *link) for page in pages for link in re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", page.read_text("utf-8"))
+    ]
+    broken = [
+        f"{page.relative_to(ROOT)} → {target}#{section}"
+        for page, target, section in links
+        if section not in sections(page.parent / target if target else page)
+    ]
+    assert links
+    assert broken == []
+
+
+def sections(page: Path) -> set[str]:
+    """Return what the headings of a page are called in links, as GitHub names them."""
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_endpoint_that_is_named_is_served() -> None:
+    served = {(each.method, re.sub(r"\{\w+\}", "{}", each.path)): each for each in ENDPOINTS}
+    wrong = []
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        text = re.sub(r"/[a-z]{3}_…", "/{}", re.sub(r"\{\w+\}", "{}", page.read_text("utf-8")))
+        for method, path, query in re.findall(
+            r"(?:\b(GET|POST|PATCH|DELETE) )?(/v1/[\w/{}-]+)(?:\?([\w=&.-]+))?", text
+        ):
+            if path in ("/v1/openapi", "/v1/traces"):  # the document itself; a collector's
+                continue
+            found = [each for (by, at), each in served.items() if at == path and method in ("", by)]
+            asked = {name.partition("=")[0] for name in query.split("&")} - {""}
+            known = {field.encode_name for each in found if each.query for field in msgspec.structs.fields(each.query)}
+            if not found or not asked <= known:
+                wrong.append(f"{page.name}: {method} {path}?{query}")
+    assert wrong == []
 
 
 def test_the_version_is_said_once_more_and_equal() -> None:
