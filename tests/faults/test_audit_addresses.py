@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from kassa.auditing.remote import Claim, Found, audit, claim
 from kassa.checkout.pages import handlers
@@ -163,3 +165,25 @@ async def test_nothing_to_look_at_proves_nothing(served: Served) -> None:
     assert (found.checked, len(found.trouble)) == (0, 1)
     with pytest.raises(Invalid, match="chain"):
         claim("x", "no-such-chain", [TPUB], 10)
+
+
+async def test_without_anything_to_look_at_it_says_what_to_name() -> None:
+    found = await audit("http://127.0.0.1:1", OWN, key=None, invoices=(), most=50)
+    assert found.trouble == ["there is nothing to look at: name --invoice or --link, or give --key"]
+    for url in ("pay.example.com", "ftp://pay.example.com", "https://", "https://pay.example.com/kassa"):
+        with pytest.raises(Invalid, match="must be a host's address"):
+            await audit(url, OWN, key=None, invoices=["inv_1"], most=50)
+
+
+@pytest.mark.parametrize("said", ["<html>", "[]", '{"data": {}}', '{"data": [{}], "next_cursor": null}'])
+async def test_f9_a_server_that_answers_anything_else_is_named_and_believed_nothing(said: str) -> None:
+    async def answer(asked: web.Request) -> web.Response:
+        return web.Response(text=said if "stream" not in asked.path else f"data: {said}\n\n")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with TestServer(app) as server:
+        with pytest.raises(Invalid, match="did not answer as Kassa does"):
+            await audit(str(server.make_url("/")), OWN, key="k", invoices=(), most=50)
+        found = await audit(str(server.make_url("/")), OWN, key=None, invoices=["inv_1"], most=50)
+    assert (found.checked, found.trouble) == (0, [f"inv_1: nothing is offered on {BITCOIN} (status 200)"])

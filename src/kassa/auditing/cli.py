@@ -97,7 +97,9 @@ def addresses(
         list[str] | None, typer.Option(help="Order a canary by this payment link, and look at its page.")
     ] = None,
     most: Annotated[int, typer.Option(min=0, help="With a key: look at so many of the newest invoices.")] = 50,
-    depth: Annotated[int, typer.Option(min=1, help="Try at least so many indexes of each descriptor.")] = 20_000,
+    depth: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Try at least so many indexes of each descriptor.")
+    ] = 20_000,
     as_json: AsJson = False,
 ) -> None:
     """Prove, from ANOTHER machine, that what payers see comes from your key; exit code 1 when not, or not provable.

@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import aiohttp
 import msgspec
@@ -34,6 +34,39 @@ _TOKEN = re.compile(r'name="token" value="([^"]{1,200})"')
 _BITS, _CHALLENGE = re.compile(r'data-bits="([0-9]{1,2})"'), re.compile(r'name="challenge" value="([^"]{1,200})"')
 _INVOICE = re.compile(r"/i/(inv_[0-9A-Za-z]{1,60})")
 _WORD = re.compile(r"[0-9A-Za-z]{20,100}")
+Row = TypeVar("Row")
+
+
+class _Ordered(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Wallet(msgspec.Struct, frozen=True):
+    id: str
+    network: str
+    retired_at: str | None
+
+
+class _Issued(msgspec.Struct, frozen=True):
+    index: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    address: str | None
+
+
+class _Page(msgspec.Struct, Generic[Row], frozen=True):
+    data: list[Row]
+    next_cursor: str | None
+
+
+class _Option(msgspec.Struct, frozen=True):
+    network: str
+    asset: str
+    address: str | None
+    withheld: str | None = None
+
+
+class _Public(msgspec.Struct, frozen=True):
+    status: str
+    payment_options: list[_Option]
 
 
 @dataclass(slots=True)
@@ -99,11 +132,15 @@ async def audit(
     Of each payment link a canary is ordered first: an invoice that the server has no reason to think is watched.
     """
     found, highest = Found(), None
+    if re.fullmatch(r"https?://[^/?#\s]+/?", url) is None:
+        raise Invalid(FieldFault("url", f"{url[:200]!r} must be a host's address such as https://pay.example.com"))
+    if key is None and not invoices and not links:
+        found.trouble.append("there is nothing to look at: name --invoice or --link, or give --key")
     async with _session(url) as payer, _session(url, key) as merchant:
         named = [*invoices, *[each for link in links if (each := await _canary(payer, link, found)) is not None]]
         newest: list[str] = []
         if key is not None:
-            newest = [each["id"] async for each in _listed(merchant, "/v1/invoices", most)]
+            newest = [each.id async for each in _listed(merchant, "/v1/invoices", most, _Ordered)]
             highest = await _check_issued(merchant, brought, found)
         own = await asyncio.to_thread(brought.addresses, highest)
         for id_ in dict.fromkeys([*named, *newest]):
@@ -138,20 +175,20 @@ async def _pressed(payer: aiohttp.ClientSession, path: str, form: dict[str, str]
 async def _check_issued(merchant: aiohttp.ClientSession, brought: Claim, found: Found) -> int | None:
     """Compare the list of what was issued; return the highest index in it."""
     highest: int | None = None
-    wallets = [each async for each in _listed(merchant, "/v1/wallets", 1_000)]
-    mine = [each for each in wallets if each["network"] == brought.network]
+    wallets = [each async for each in _listed(merchant, "/v1/wallets", 1_000, _Wallet)]
+    mine = [each for each in wallets if each.network == brought.network]
     if not mine:
         found.trouble.append(f"the store has no wallet on {brought.network}")
     for wallet in mine:
-        async for each in _listed(merchant, f"/v1/wallets/{wallet['id']}/addresses", 2**31):
-            where = f"{wallet['id']} index {each['index']}"
-            if each["address"] is None:
+        async for each in _listed(merchant, f"/v1/wallets/{wallet.id}/addresses", 2**31, _Issued):
+            where = f"{wallet.id} index {each.index}"
+            if each.address is None:
                 found.trouble.append(f"{where}: the server itself withholds this address")
                 continue
-            highest = each["index"] if highest is None else max(highest, each["index"])
-            right = [brought.at(descriptor, each["index"])[0] for descriptor in brought.descriptors]
-            hint = "" if wallet["retired_at"] is None else " (of a wallet that was replaced: bring its descriptor too)"
-            _note(found, where, each["address"], good=each["address"] in right, hint=hint)
+            highest = each.index if highest is None else max(highest, each.index)
+            right = [brought.at(descriptor, each.index)[0] for descriptor in brought.descriptors]
+            hint = "" if wallet.retired_at is None else " (of a wallet that was replaced: bring its descriptor too)"
+            _note(found, where, each.address, good=each.address in right, hint=hint)
     return highest
 
 
@@ -159,23 +196,23 @@ async def _check_page(
     payer: aiohttp.ClientSession, invoice: str, brought: Claim, own: frozenset[bytes], found: Found, *, named: bool
 ) -> None:
     public = await _first_event(payer, f"/i/{invoice}/stream")
-    options = [] if public is None else [o for o in public["payment_options"] if o["network"] == brought.network]
+    options = [] if public is None else [o for o in public.payment_options if o.network == brought.network]
     if not options:
         # An order in another coin is nothing unusual; but whatever its page shows must be the merchant's.
+        status, text = await _text(payer, f"/i/{invoice}", {})
         if named or public is None:
-            found.trouble.append(f"{invoice}: nothing is offered on {brought.network}")
-        _, text = await _text(payer, f"/i/{invoice}", {})
+            found.trouble.append(f"{invoice}: nothing is offered on {brought.network} (status {status})")
         for address in _addresses_in(text, brought):
             _note(found, invoice, address, good=brought.parsed(address) in own)
     for option in options:
-        if option["address"] is None:
-            found.trouble.append(f"{invoice}: the address is withheld ({option.get('withheld')})")
+        if option.address is None:
+            found.trouble.append(f"{invoice}: the address is withheld ({option.withheld})")
             continue
-        status, text = await _text(payer, f"/i/{invoice}", {"asset": option["asset"]})
+        status, text = await _text(payer, f"/i/{invoice}", {"asset": option.asset})
         shown = list(_addresses_in(text, brought))
-        if status != 200 or (public is not None and public["status"] == "new" and not shown):
+        if status != 200 or (public is not None and public.status == "new" and not shown):
             found.trouble.append(f"{invoice}: the page shows no address (status {status})")
-        for address in dict.fromkeys([option["address"], *shown]):
+        for address in dict.fromkeys([option.address, *shown]):
             _note(found, invoice, address, good=brought.parsed(address) in own)
 
 
@@ -202,21 +239,24 @@ async def _session(url: str, key: str | None = None) -> AsyncIterator[aiohttp.Cl
         yield session
 
 
-async def _listed(session: aiohttp.ClientSession, path: str, most: int) -> AsyncIterator[dict[str, Any]]:  # JSON
+async def _listed(session: aiohttp.ClientSession, path: str, most: int, row: type[Row]) -> AsyncIterator[Row]:
     cursor, given = "", 0
     while True:
         status, text = await _text(session, path, {"limit": str(PAGE)} | ({"cursor": cursor} if cursor else {}))
         if status != 200:
             raise Invalid(FieldFault("url", f"{path} answered {status}; with --key, it must be a key that may read it"))
-        page = msgspec.json.decode(text)
-        for each in page["data"]:
+        try:
+            page: _Page[Row] = msgspec.json.decode(text, type=_Page[row])  # type: ignore[valid-type]  # of the caller
+        except msgspec.DecodeError as fault:
+            raise Invalid(FieldFault("url", f"{path} did not answer as Kassa does: {fault}")) from fault
+        for each in page.data:
             if given == most:
                 return
             given += 1
             yield each
-        cursor = page["next_cursor"]
-        if not cursor:
+        if not page.next_cursor:
             return
+        cursor = page.next_cursor
 
 
 async def _text(session: aiohttp.ClientSession, path: str, query: dict[str, str]) -> tuple[int, str]:
@@ -243,13 +283,12 @@ async def _sent(session: aiohttp.ClientSession, path: str, form: dict[str, str])
         raise Invalid(FieldFault("url", f"{path} cannot be used: {type(fault).__name__}")) from fault
 
 
-async def _first_event(session: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:  # JSON
+async def _first_event(session: aiohttp.ClientSession, path: str) -> _Public | None:
     try:
         async with session.get(path.lstrip("/"), allow_redirects=False) as answer:
             async for line in answer.content:
                 if line.startswith(b"data:"):
-                    told: dict[str, Any] = msgspec.json.decode(line[5:])
-                    return told
+                    return msgspec.json.decode(line[5:], type=_Public)
     except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.DecodeError):
         return None
     return None

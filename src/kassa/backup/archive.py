@@ -46,7 +46,11 @@ def identities(path: Path) -> list[Any]:  # pyrage's identities have no common t
             return [pyrage.ssh.Identity.from_buffer(text.encode())]
         lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
         return [pyrage.x25519.Identity.from_str(line) for line in lines]
-    except (OSError, ValueError, pyrage.IdentityError) as fault:
+    except OSError as fault:
+        raise BackupError(
+            f"{path} cannot be read: {fault.strerror}; name the identity file of age by --identity"
+        ) from None
+    except (ValueError, pyrage.IdentityError) as fault:
         # Its text may quote the key.
         raise BackupError(f"{path} is no identity file of age ({type(fault).__name__})") from None
 
