@@ -11,7 +11,7 @@ from kassa.api.routes import ENDPOINTS
 from kassa.chains.registry import FAMILIES as CHAIN_FAMILIES
 from kassa.core import errors
 from kassa.rates.sources import SOURCES
-from kassa.settings import keys
+from kassa.settings import keys, read_settings
 from kassa.settings.read import PREFIX
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,6 +33,20 @@ def test_the_map_names_nothing_that_is_not_there() -> None:
     named = set(re.findall(r"^\| `([\w/]+(?:/|\.py))`", text("docs/map.md"), re.MULTILINE))
     assert named
     assert [part for part in sorted(named) if not (KASSA / part).exists()] == []
+
+
+def test_the_map_names_every_loop() -> None:
+    (row,) = re.findall(r"^\| `workers/` \|(.*)$", text("docs/map.md"), re.MULTILINE)
+    files = {path.stem for path in (KASSA / "workers").glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"`(\w+)`", row)) == files
+
+
+def test_the_settings_of_the_readme_are_read_as_they_stand(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```toml\n(.*?)^```", text("README.md"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "kassa.toml").write_text("".join(blocks))
+    settings = read_settings(tmp_path / "kassa.toml", {})
+    assert set(settings.networks) == {"bitcoin", "base"}
+    assert settings.rates.sources
 
 
 def test_every_setting_is_documented_with_its_variable() -> None:
