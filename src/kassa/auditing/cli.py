@@ -55,7 +55,10 @@ def renew_key(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Seal every address anew with a new key, when the old one is lost: compare all wallets' fingerprints before."""
+    """Seal every address anew with a new key, when the old one is lost: compare all wallets' fingerprints before.
+
+    Stop every process first: one that runs with the former key takes what is sealed now for changed.
+    """
     from kassa.auditing import log
     from kassa.operations import operator
 
@@ -65,7 +68,11 @@ def renew_key(
     )
     if told["wallets_left"]:
         words += f"\nNo right seal, and offered no more: {', '.join(told['wallets_left'])}. Who changed the database?"
-    print(json.dumps(told) if as_json else f"{words}\nCopy the new address-key to every machine of this installation.")
+    words += (
+        "\nCopy the new address-key to every machine of this installation, and start every process again: one that runs"
+        " with the former key takes what is sealed now for changed."
+    )
+    print(json.dumps(told) if as_json else words)
 
 
 @log_app.command("export")
