@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Queue
@@ -23,7 +23,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from kassa.chains.bitcoin.devnode import DevNode as BitcoinNode
+from kassa.chains.devprocess import free_port
 from kassa.sandbox.receiver import fault_of
+from kassa.sandbox.start import _port
 
 KASSA = Path(sys.executable).parent / "kassa"
 LIMIT_SECONDS = 120
@@ -337,6 +339,15 @@ def test_it_ends_whole_and_continues_later(folder: Path) -> None:
     code, _, complaints = command(folder, "reset")
     assert (code, complaints) == (0, "")
     assert not (folder / ".kassa" / "sandbox").exists()
+
+
+async def test_of_two_that_start_at_once_each_is_given_a_port_of_its_own() -> None:
+    default = free_port()
+    async with AsyncExitStack() as one, AsyncExitStack() as other:
+        assert _port(one, None, default) == default
+        assert _port(other, None, default) != default  # although nobody listens there yet
+    async with AsyncExitStack() as later:
+        assert _port(later, None, default) == default
 
 
 def test_what_a_killed_sandbox_left_is_cleared_up(folder: Path) -> None:

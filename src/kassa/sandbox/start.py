@@ -109,9 +109,9 @@ async def opened(folder: Folder, screen: Screen, hear: Hear) -> AsyncIterator[Sa
         stack.callback(logs.configure)  # before the file is closed
         running = await chains.start(stack, folder, screen, earlier)
         receiver = Receiver(hear)
-        await receiver.start(_port(earlier.receiver_url if earlier else None, _RECEIVER_PORT))
+        await receiver.start(_port(stack, earlier.receiver_url if earlier else None, _RECEIVER_PORT))
         stack.push_async_callback(receiver.close)
-        _write_settings(folder, running, earlier)
+        _write_settings(stack, folder, running, earlier)
         settings = read_settings(folder.settings, {})
         with screen.doing("PostgreSQL", "starting the embedded database") as tell:
             house = await whole(stack.enter_async_context(open_house(settings, migrating=True)))
@@ -214,23 +214,26 @@ def _follows(networks: Json) -> bool:
     return all(network["state"] == "ok" and network["lag_blocks"] == 0 for network in networks["data"])
 
 
-def _write_settings(folder: Folder, running: Chains, earlier: State | None) -> None:
+def _write_settings(stack: AsyncExitStack, folder: Folder, running: Chains, earlier: State | None) -> None:
     text = _SETTINGS.format(
         path=folder.settings,
-        api=_port(earlier.api_url if earlier else None, _API_PORT),
-        ops=_port(None, _OPS_PORT),
+        api=_port(stack, earlier.api_url if earlier else None, _API_PORT),
+        ops=_port(stack, None, _OPS_PORT),
         networks=running.settings(),
         rates=", ".join(f'"{pair}" = "{rate}"' for pair, rate in chains.RATES.items()),
     )
     folder.write_settings(text)
 
 
-def _port(earlier_url: str | None, default: int) -> int:
+def _port(stack: AsyncExitStack, earlier_url: str | None, default: int) -> int:
     """Return the port of an earlier run, so that old addresses hold, or the default, or any that is free."""
     wanted = (urlsplit(earlier_url).port or default) if earlier_url else default
+    # Nobody listens there for seconds to come: that it is given away, another sandbox sees by its number in UDP.
+    given = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            given.bind(("127.0.0.1", wanted))
             probe.bind(("127.0.0.1", wanted))
             probe.listen()
         except OSError:
