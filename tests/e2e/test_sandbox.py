@@ -47,7 +47,12 @@ class Running:
         self._lines: Queue[str] = Queue()
         self._listener = Thread(target=self._listen, daemon=True)
         self._listener.start()
-        self.document = self._next()
+        try:
+            self.document = self._next()
+        except BaseException:  # else a later test that has nothing to do with it is told of a process that still runs
+            self._process.kill()
+            self._process.wait(LIMIT_SECONDS)
+            raise
 
     def __enter__(self) -> Self:
         return self
