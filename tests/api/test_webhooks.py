@@ -71,6 +71,26 @@ async def test_the_deliveries_of_an_invoice_are_listed_its_own_receiver_among_th
     assert (await (await served.key("invoices:read")).get(path)).status == 403
 
 
+async def test_deliveries_are_found_by_their_id_their_events_or_their_endpoints(served: Served) -> None:
+    made = (await served.all.post("/v1/webhooks", HOOK)).json
+    sent = [(await served.all.post(f"/v1/webhooks/{made['id']}/test")).json for _ in range(3)]
+    newest = sorted((each["id"] for each in sent), reverse=True)  # made in one moment
+    async with served.house.database.transaction() as tx:
+        other = await add_store(tx, served.house)
+    stranger = await served.key(store=other)
+
+    for text, expected in (
+        (sent[1]["id"], [sent[1]["id"]]), (sent[1]["event_id"], [sent[1]["id"]]), (made["id"], newest), ("nothing", []),
+    ):  # fmt: skip
+        found = (await served.all.get(f"/v1/deliveries?search={text}")).json["data"]
+        assert [each["id"] for each in found] == expected
+        assert (await stranger.get(f"/v1/deliveries?search={text}")).json["data"] == []
+    first = (await served.all.get(f"/v1/deliveries?search={made['id']}&limit=2")).json
+    second = (await served.all.get(f"/v1/deliveries?search={made['id']}&cursor={first['next_cursor']}")).json
+    assert [each["id"] for each in first["data"] + second["data"]] == newest
+    assert (await served.all.get("/v1/deliveries?state=failed&search=x")).fields == ["invoice_id"]
+
+
 async def test_what_was_given_up_is_listed_until_it_is_sent_again(served: Served) -> None:
     made = (await served.all.post("/v1/webhooks", HOOK)).json
     for _ in range(3):

@@ -1,7 +1,12 @@
 """What is looked for in books and links: found by what people have at hand, and never said to be none of what is."""
 
+import re
+
 import pytest
 
+from kassa.core.ids import InvoiceId
+from kassa.events import store as events
+from kassa.events.model import NewEvent
 from kassa.people.model import Role
 from tests.dashboard.furnished import furnish
 from tests.dashboard.test_daily import fault_at
@@ -147,3 +152,61 @@ async def test_the_ledger_takes_the_payment_that_replaced_another_for_what_is_as
         assert (seen.status, seen.text.count('data-label="Booked"')) == (200, int(there)), text
     seen = await accountant.send("GET", premises.at("books"), params={"invoice_id": f"\n{ids['inv'].upper()} "})
     assert seen.text.count('data-label="Booked"') == 1
+
+
+async def listed(visitor: Visitor, path: str, **query: str) -> list[str]:
+    """Return what a list shows of what is looked for, by its ids."""
+    seen = await visitor.send("GET", path, params=query)
+    assert seen.status == 200, seen.words
+    assert ("None is like that." in seen.words) is ("data-key" not in seen.text)
+    return re.findall('data-key="([^"]+)"', seen.text)
+
+
+async def test_an_event_is_found_by_its_id_or_by_that_of_what_it_is_about(premises: Premises) -> None:
+    owner, pool, store = await premises.member(Role.OWNER), premises.house.database.pool, premises.store.id
+    ids = await furnish(premises, await pool.fetchval("select id from people"))
+    deposit, invoice = f"pay_{'2' * 29}", InvoiceId(ids["inv"])
+    await pool.execute("update payments set invoice_id = $1, store_id = $2", invoice, store)
+    amount = {"amount": "1", "asset": "BTC", "hostile": "\x00"}
+    told = (
+        NewEvent(store, "payment.detected", {"object": "payment", "id": ids["pay"]} | amount, invoice),
+        NewEvent(store, "payment.detected", {"object": "payment", "id": deposit} | amount),
+        NewEvent(store, "customer.credited", {"object": "credit", "customer_id": ids["cus"]}, invoice),
+        NewEvent(store, "alert.opened", {"object": "alert", "id": ids["alt"], "kind": "credit_lost"}, invoice),
+    )
+    async with premises.house.database.transaction() as tx:
+        paid, deposited, credited, opened = await events.write(tx, told, premises.clock.now())
+        await events.number(tx)
+    rows = await pool.fetch("select id, type from events where store_id = $1 order by sequence", store)
+    by_type = {row["type"]: row["id"] for row in rows}
+    here = premises.at("events")
+    for text, expected in (
+        (paid, [paid]), (f" {paid.upper()}\n", [paid]), (premises.base + premises.at(f"events/{paid}"), [paid]),
+        (invoice, [opened, credited, paid, by_type["invoice.created"]]), (ids["pay"], [paid]), (deposit, [deposited]),
+        (ids["cus"], [credited]), (ids["lnk"], [by_type["payment_link.created"]]),
+        (ids["whk"], [by_type["webhook.test"]]), (ids["wch"], [by_type["wallet.change_asked"]]),
+        (paid[:-1], []), ("order-7", []),
+    ):  # fmt: skip
+        assert await listed(owner, here, search=text) == expected, text
+    assert opened in await listed(owner, here, search=ids["alt"])
+    assert await listed(owner, here, search=invoice, type="payment.*") == [paid]
+    seen = await owner.send("GET", here, params={"search": "a" * 2_049})
+    assert (seen.status, fault_at(seen.text, "search") != "", "None is like" in seen.words) == (422, True, False)
+
+
+async def test_a_delivery_is_found_by_its_id_its_events_or_its_receivers(premises: Premises) -> None:
+    owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
+    ids = await furnish(premises, await pool.fetchval("select id from people"))
+    rows = await pool.fetch("select id, event_id from deliveries where webhook_id = $1 order by id desc", ids["whk"])
+    every = [row["id"] for row in rows]
+    (event,) = [row["event_id"] for row in rows if row["id"] == ids["dlv"]]
+    here = premises.at("deliveries")
+    assert len(every) > 1
+    for text, expected in (
+        (ids["dlv"], [ids["dlv"]]), (f"\t{ids['dlv'].upper()} ", [ids["dlv"]]), (event, [ids["dlv"]]),
+        (premises.base + premises.at(f"events/{event}"), [ids["dlv"]]), (ids["whk"], every), (event[:-1], []),
+        (premises.base + premises.at(f"webhooks/{ids['whk']}"), every), (ids["inv"], []),
+    ):  # fmt: skip
+        assert await listed(owner, here, search=text) == expected, text
+    seen = await owner.send("GET", here, params={"search": "a" * 2_049})
+    assert (seen.status, fault_at(seen.text, "search") != "", "None is like" in seen.words) == (422, True, False)

@@ -9,9 +9,11 @@ import pytest
 
 from kassa.customers import search_store as customers
 from kassa.db.pool import Database
+from kassa.events import search_store as events
 from kassa.invoices import search_store as invoices
 from kassa.links import search_store as links
 from kassa.payments import list_store as payments
+from kassa.webhooks import search_store as deliveries
 
 ROWS = int(os.environ.get("ROWS", "20000"))
 _ROWS = """
@@ -32,6 +34,17 @@ insert into payments (id, network, txid, position, asset, units, maturity, addre
     from generate_series(1, $1) n;
 insert into customers (id, store_id, reference, name, created_at)
     select 'cus_' || n, 'sto_a', 'user-' || n, 'A' || n, now() from generate_series(1, $1) n;
+insert into events (id, store_id, sequence, type, created_at, invoice_id, object)
+    select 'evt_' || lpad(n::text, 29, '0'), 'sto_a', n,
+        case when n % 3 = 0 then 'customer.credited' else 'payment.settled' end, now(),
+        case when n % 2 = 0 then 'inv_' || n / 2 end, case when n % 3 = 0
+            then '{"object":"credit","customer_id":"cus_' || lpad((n % 1000)::text, 29, '0') || '"}'
+            else '{"object":"payment","id":"pay_' || lpad((n / 2)::text, 29, '0') || '"}' end
+    from generate_series(1, 2 * $1) n;
+insert into deliveries (id, event_id, store_id, webhook_id, url, lane, state, created_at, position)
+    select 'dlv_' || lpad(n::text, 10, '0') || lpad('', 19, 'a'), 'evt_' || lpad(n::text, 10, '0') || lpad('', 19, '0'),
+        'sto_a', 'whk_' || lpad((n % 4)::text, 29, '0'), 'https://a.example', 'a', 'delivered', now(), n
+    from generate_series(1, $1) n;
 """
 SEARCHES = {  # with the places of what is found at most, of networks, scripts, and what else there is
     "invoices": (invoices._SEARCH, ("{networks}", "{names}", "{scripts}", "100")),
@@ -120,3 +133,16 @@ async def test_a_search_for_links_reads_what_it_finds_and_not_the_store(grown: D
         if os.environ.get("SHOW"):
             print(text, *scans, sep="\n    ")
         assert [each for each in scans if each[0] == "Seq Scan" or each[2] > 110] == [], text
+
+
+@pytest.mark.parametrize("kind", ["force_custom_plan", "force_generic_plan"])
+async def test_a_search_for_events_and_deliveries_reads_what_it_finds_and_not_the_store(
+    grown: Database, kind: str
+) -> None:
+    event, delivery = f"evt_{'77':0>10}{'':0>19}", f"dlv_{'77':0>10}{'':a>19}"
+    for name, query in (("events", events._SEARCH), ("deliveries", deliveries._SEARCH)):
+        for text in (event, delivery, f"evt_{77:029}", f"cus_{77:029}", f"whk_{1:029}", "inv_77", "pay_77", "nothing"):
+            scans = await read(grown, kind, query, "text, text, bigint", f"'sto_a', '{text}', 100")
+            if os.environ.get("SHOW"):
+                print(name, text, *scans, sep="\n    ")
+            assert [each for each in scans if each[0] == "Seq Scan" or each[2] > 110] == [], (name, text)

@@ -184,14 +184,30 @@ async def list_after(tx: Tx, store_id: StoreId, after: EventId | None, kind: str
 
 
 async def newest(
-    tx: Tx, store_id: StoreId, kind: str | None, below: int | None, limit: int
+    tx: Tx,
+    store_id: StoreId,
+    kind: str | None,
+    below: int | None,
+    limit: int,
+    found: Sequence[EventId] | None = None,
 ) -> tuple[list[Event], int | None]:
     """Return up to `limit` numbered events, newest first, those below a sequence: all, or a type or family.
 
-    And below which sequence to go on, where there is more.
+    `found`: of these alone. And below which sequence to go on, where there is more.
     """
     start = _ENDLESS if below is None else below
-    if kind is not None:
+    if found is not None:
+        rows = await tx.fetch(
+            "select id, store_id, type, sequence, created_at, object from events"
+            " where store_id = $1 and sequence < $2 and id = any($4::text[]) and ($5::text[] is null or type = any($5))"
+            " order by sequence desc limit $3",
+            store_id,
+            start,
+            limit + 1,
+            found,
+            None if kind is None else types_of(kind),
+        )
+    elif kind is not None:
         rows = await tx.fetch(_BELOW, types_of(kind), store_id, start, limit + 1)
     else:
         rows = await tx.fetch(

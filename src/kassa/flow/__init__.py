@@ -56,7 +56,14 @@ from kassa.flow.detecting import (
     expected,
     note_round,
 )
-from kassa.flow.finding import find_customers, find_invoices, find_links, find_payments
+from kassa.flow.finding import (
+    find_customers,
+    find_deliveries,
+    find_events,
+    find_invoices,
+    find_links,
+    find_payments,
+)
 from kassa.flow.guarding import check_addresses, check_deposits, check_wallets
 from kassa.flow.keeping import keep_sums
 from kassa.flow.linking import (
@@ -135,6 +142,8 @@ __all__ = [
     "detect",
     "expected",
     "find_customers",
+    "find_deliveries",
+    "find_events",
     "find_invoices",
     "find_links",
     "find_payments",

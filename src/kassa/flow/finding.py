@@ -1,11 +1,13 @@
-"""Find invoices, payments, customers and links by what a person has at hand: an id, reference, address, txid, link."""
+"""Find what a store has by what a person has at hand: an id, reference, address, txid, link."""
 
 import kassa.customers.search_store as customers
+import kassa.events.search_store as events
 import kassa.invoices.search_store as invoices
 import kassa.links.search_store as links
 import kassa.payments.list_store as payments
+import kassa.webhooks.search_store as deliveries
 from kassa.core.errors import Invalid
-from kassa.core.ids import CustomerId, InvoiceId, LinkId, PaymentId
+from kassa.core.ids import CustomerId, DeliveryId, EventId, InvoiceId, LinkId, PaymentId
 from kassa.core.sought import Sought, read
 from kassa.db.pool import Tx
 from kassa.house import House
@@ -45,6 +47,16 @@ async def find_customers(tx: Tx, house: House, store: Store, text: str) -> list[
     return (
         await customers.search(tx, store.id, sought, _scripts(house, sought), _networks(house)) if sought.text else []
     )
+
+
+async def find_events(tx: Tx, store: Store, text: str) -> list[EventId]:
+    """Return the events of a store that a text is about, the newest hundred: by their id, or of what they tell."""
+    return await events.search(tx, store.id, read(text))
+
+
+async def find_deliveries(tx: Tx, store: Store, text: str) -> list[DeliveryId]:
+    """Return the deliveries of a store that a text is about, the newest hundred: by its id, event's or endpoint's."""
+    return await deliveries.search(tx, store.id, read(text))
 
 
 def _networks(house: House) -> list[str]:

@@ -1,6 +1,6 @@
 """Endpoints and the log of their deliveries, as merchants manage and read them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -187,6 +187,21 @@ async def list_failed(
         before,
         limit,
         after,
+    )
+    return await _with_attempts(tx, rows)
+
+
+async def list_found(
+    tx: Tx, store_id: StoreId, found: Sequence[DeliveryId], before: DeliveryId | None, limit: int
+) -> list[Delivery]:
+    """Return those of some deliveries that are a store's, newest first, from before `before`."""
+    rows = await tx.fetch(
+        f"{_DELIVERY} where d.store_id = $1 and d.id = any($2::text[]) and ($3::text is null or d.id < $3)"
+        " order by d.id desc limit $4",
+        store_id,
+        found,
+        before,
+        limit,
     )
     return await _with_attempts(tx, rows)
 

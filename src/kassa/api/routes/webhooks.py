@@ -74,15 +74,18 @@ async def _deliveries(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
 
 async def _some(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     query: shapes.DeliveryQuery = call.query
-    if (query.invoice_id is None) == (query.state is None):
-        raise Invalid(FieldFault("invoice_id", "give either this or state=failed"))
+    if [query.invoice_id, query.state, query.search].count(None) != 2:
+        raise Invalid(FieldFault("invoice_id", "give either this, state=failed or search"))
     if query.invoice_id is not None and not is_id("inv", query.invoice_id):
         raise Invalid(FieldFault("invoice_id", "is not the id of an invoice (inv_…)"))
     if query.created_after is not None and query.state is None:
         raise Invalid(FieldFault("created_after", "goes with state=failed"))
     cursor = read_cursor("dlv", query.cursor)
     before = None if cursor is None else DeliveryId(cursor)
-    if query.invoice_id is None:
+    if query.search is not None:
+        sought = await flow.find_deliveries(tx, call.store, query.search)
+        found = await webhooks.list_found(tx, call.store.id, sought, before, query.limit + 1)
+    elif query.invoice_id is None:
         after = moment("created_after", query.created_after)
         found = await webhooks.list_failed(tx, call.store.id, after, before, query.limit + 1)
     else:
@@ -134,7 +137,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="GET", path="/v1/deliveries", name="list_invoice_deliveries",
-        summary="List what was sent about an invoice, to its own webhook_url too, or what was given up, newest first",
+        summary="List what was sent about an invoice, to its own webhook_url too, was given up, or is looked for",
         access="webhooks:read", query=shapes.DeliveryQuery, work=_some, result=shapes.Page[shapes.Delivery],
     ),
     Endpoint(

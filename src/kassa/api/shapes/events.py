@@ -86,8 +86,18 @@ class Delivery(Struct):
 
 
 class DeliveryQuery(PageQuery, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Of which invoice; or in which state: those that were given up, of any day or made since a moment."""
+    """Of which invoice; those that were given up, of any day or made since a moment; or what to look for."""
 
+    search: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1, max_length=2048,
+                description="The id of a delivery, an event or an endpoint, whole; or a link that holds one.",
+            ),
+        ]
+        | None
+    ) = None  # fmt: skip
     invoice_id: Annotated[str, Meta(max_length=60)] | None = None
     state: Literal["failed"] | None = None
     created_after: Moment | None = None

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from kassa import flow
 from kassa.core.errors import NotFound
 from kassa.core.ids import EventId
 from kassa.dashboard.page import Action, Page, Screen
@@ -15,6 +16,7 @@ from kassa.events.model import TYPES
 from kassa.events.resource import event_resource
 
 _LIMIT = 50
+_LONGEST = 2_048  # as the searches of the API
 FAMILIES = tuple(sorted({kind.partition(".")[0] + ".*" for kind in TYPES}))
 
 
@@ -23,8 +25,13 @@ async def _list(visit: Visit) -> Screen:
     kind = visit.query.get("type") if visit.query.get("type") in FAMILIES else None
     before = visit.query.get("cursor", "")
     below = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
+    text = visit.query.get("search", "").strip()
+    if len(text) > _LONGEST:
+        visit.faults = {"search": f"must be at most {_LONGEST} characters long"}
+        return Screen("events.html", {"list": {"data": [], "next_cursor": None}, "families": FAMILIES}, 422)
     async with visit.house.database.pool.acquire() as connection:
-        found, more = await events.newest(connection, visit.store.id, kind, below, _LIMIT)
+        sought = await flow.find_events(connection, visit.store, text) if text else None
+        found, more = await events.newest(connection, visit.store.id, kind, below, _LIMIT, sought)
     cursor = None if more is None else str(more)
     shown = [(event, *_about(msgspec.json.decode(event.object))) for event in found]
     return Screen("events.html", {"list": {"data": shown, "next_cursor": cursor}, "families": FAMILIES})

@@ -3,6 +3,7 @@
 from secrets import token_bytes
 from typing import Any
 
+from kassa.core.errors import Invalid
 from kassa.dashboard.days import days
 from kassa.dashboard.page import Action, Go, Page, Screen
 from kassa.dashboard.visit import Visit
@@ -64,10 +65,18 @@ async def _resend(visit: Visit) -> Go:
     return Go(f"webhooks/{sent['webhook_id']}" if sent["webhook_id"] else "webhooks", "resent")
 
 
-async def _failed(visit: Visit) -> Screen:
-    asked = {"state": "failed"} | ({"cursor": cursor} if (cursor := visit.query.get("cursor")) else {})
-    asked |= days({"from": visit.query.get("from", "")})
-    return Screen("deliveries.html", {"list": await visit.ask("list_invoice_deliveries", query=asked)})
+async def _deliveries(visit: Visit) -> Screen:
+    asked = {"cursor": cursor} if (cursor := visit.query.get("cursor")) else {}
+    if text := visit.query.get("search", "").strip():
+        asked |= {"search": text}
+    else:
+        asked |= {"state": "failed"} | days({"from": visit.query.get("from", "")})
+    try:
+        found = await visit.ask("list_invoice_deliveries", query=asked)
+    except Invalid as error:
+        visit.faults = {fault.field: fault.message for fault in error.faults}
+        return Screen("deliveries.html", {"list": {"data": [], "next_cursor": None}}, 422)
+    return Screen("deliveries.html", {"list": found})
 
 
 def _filters(text: str) -> list[str]:
@@ -76,7 +85,7 @@ def _filters(text: str) -> list[str]:
 
 PAGES: tuple[Page, ...] = (
     Page(path="webhooks", title="Webhooks", access="webhooks:read", show=_list, nav="Technology"),
-    Page(path="deliveries", title="Deliveries given up", access="webhooks:read", show=_failed, live=True),
+    Page(path="deliveries", title="Deliveries", access="webhooks:read", show=_deliveries, live=True),
     Page(path="webhooks/{id}", title="Webhook", access="webhooks:read", show=_one, id_of="whk", live=True),
 )
 ACTIONS: tuple[Action, ...] = (
