@@ -20,7 +20,7 @@ from playwright.async_api import Page, expect
 from kassa.checkout.listing import trimmed
 from kassa.checkout.pages import handlers
 from kassa.checkout.symbols import modules_of
-from kassa.core.clock import SystemClock
+from kassa.core.clock import SystemClock, rfc3339
 from kassa.db.pool import Database
 from tests.api.conftest import follow
 from tests.api.served import Served, serve
@@ -399,6 +399,28 @@ async def test_an_open_link_says_truly_what_is_away_and_becomes_right_by_itself(
         assert await page.evaluate("window.here") == 1
         await page.goto("about:blank")
     faults.seen.clear()
+
+
+@pytest.mark.parametrize("typed", [None, "0"], ids=["untouched", "typed wrongly"])
+async def test_an_open_link_says_at_the_moment_of_its_end_that_it_ended_whatever_the_browsers_clock_says(
+    served: Served, page: Page, faults: Faults, typed: str | None
+) -> None:
+    ends = served.house.clock.now() + timedelta(seconds=15)
+    asked = {"title": "Tea", "min_amount": "1", "currency": "EUR", "reusable": True, "expires_at": rfc3339(ends)}
+    link = (await served.all.post("/v1/payment-links", asked)).json
+    await page.add_init_script("const now = Date.now.bind(Date); Date.now = () => now() + 600_000")
+    await page.goto(f"http://127.0.0.1:{served.port}/l/{link['id']}")
+    pay = page.get_by_role("button", name="Pay")
+    await expect(pay).to_be_visible()
+    if typed is not None:
+        await page.locator("#amount").fill(typed)
+        await pay.click()
+        await expect(page.locator("[aria-invalid]")).to_be_visible()
+        faults.seen.clear()
+    # Of such a link nothing is awaited: else it is asked once a minute.
+    await expect(page.get_by_role("heading", name="This link has expired")).to_be_visible(timeout=40_000)
+    assert served.house.clock.now() > ends
+    await expect(page.locator("form")).to_have_count(0)
 
 
 @asynccontextmanager

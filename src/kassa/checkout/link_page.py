@@ -9,6 +9,7 @@ from kassa.checkout import assets
 from kassa.checkout.languages import Language
 from kassa.checkout.page import TEMPLATES, languages, layout
 from kassa.checkout.words import shop, state
+from kassa.core.clock import rfc3339
 from kassa.flow import LinkView, PayerView
 from kassa.links.proof import Challenge
 from kassa.stores.branding import logo_path
@@ -91,6 +92,7 @@ def link_page(view: LinkView, filled: Filled, mine: PayerView | None = None) -> 
     return _TEMPLATE.render(
         **layout(said, branding.colour),
         link=link,
+        now=rfc3339(view.now),
         store=view.store.name,
         logo=None if branding.logo_hash is None else logo_path(branding.logo_hash),
         state=now,

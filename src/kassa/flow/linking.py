@@ -46,11 +46,12 @@ class LinkOrder:
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """What a link's page is made of: its public part, who asks for the money, and until when."""
+    """What a link's page is made of: its public part, who asks for the money, until when, and when it was looked at."""
 
     public: dict[str, Any]  # JSON
     store: Store
     expires_at: datetime | None
+    now: datetime
 
 
 async def make_link(tx: Tx, house: House, store: Store, order: LinkOrder, now: datetime) -> dict[str, Any]:  # JSON
@@ -123,7 +124,7 @@ async def link_view(tx: Tx, house: House, link_id: str, now: datetime) -> LinkVi
     # Sums that are not shown need not be added up for everybody who looks.
     told = link.show_received or not link.reusable
     standing = await _standing(tx, link, now) if told else evaluate(link, (), now)
-    return LinkView(public_link(_resource(house, store, link, standing)), store, link.expires_at)
+    return LinkView(public_link(_resource(house, store, link, standing)), store, link.expires_at, now)
 
 
 async def follow_links(tx: Tx, house: House, touched: Sequence[LinkId], now: datetime) -> None:

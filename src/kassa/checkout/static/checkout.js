@@ -6,7 +6,7 @@
   const words = JSON.parse(main.dataset.words);
   const parent = main.dataset.embed && window.parent !== window ? main.dataset.embed : null;
   const served = new Map(); // each part as the server sent it last
-  let loading = false, again = false, stream = null, polling = 0, silent = 0, reopening = 0, heard = 0, ahead = 0, drift = 0;
+  let loading = false, again = false, stream = null, polling = 0, silent = 0, reopening = 0, heard = 0;
 
   const tell = (type) => {
     if (parent) window.parent.postMessage({ kassa: 1, type, invoice: main.dataset.invoice, status: main.dataset.status }, parent);
@@ -36,20 +36,13 @@
     setTimeout(() => { delete button.dataset.copied; button.replaceChildren(...before); aloud.replaceChildren(); }, 2000);
   };
 
-  // The server's time, carried on by a clock that nobody can set: a payer's own may be minutes off. An answer was written
-  // between the moments when it was asked for and when it began to come.
-  const setClock = (now, asked, came) => { ahead = Date.parse(now) - (asked + came) / 2; };
-
   const tick = () => {
-    // A device that slept, or whose clock was set: some stop the other clock meanwhile, so the server is asked.
-    const apart = Date.now() - performance.now();
-    if (Math.abs(apart - drift) > 3000) refresh();
-    drift = apart;
+    if (window.kassaLive.clock.jumped()) refresh();
     // The server is never silent for so long: a connection that was forgotten on the way looks open for ever.
     if (stream && stream.readyState !== EventSource.CLOSED && performance.now() - heard > 40000) anew();
     const line = main.querySelector("[data-until]");
     if (!line) return;
-    const left = Math.floor((Date.parse(line.dataset.until) - ahead - performance.now()) / 1000);
+    const left = window.kassaLive.clock.left(line.dataset.until);
     const [hours, minutes, seconds] = [left / 3600, (left / 60) % 60, left % 60].map(Math.floor);
     const clock = [minutes, seconds].map((part) => String(part).padStart(2, "0")).join(":");
     line.hidden = left < 0;
@@ -105,7 +98,7 @@
     window.kassaLive.ask((fresh, notice, came) => {
       loading = false;
       const now = fresh?.querySelector("main")?.dataset.now;
-      if (now) setClock(now, asked, came);
+      if (now) window.kassaLive.clock.set(now, asked, came);
       const well = draw(fresh);
       if (well || notice) trouble.over(notice);
       else trouble.lost();
@@ -188,9 +181,7 @@
   window.addEventListener("pageshow", (event) => { if (event.persisted) look(); });
   document.addEventListener("visibilitychange", look);
   window.addEventListener("load", () => {
-    const [loaded] = performance.getEntriesByType("navigation");
-    setClock(main.dataset.now, loaded?.requestStart ?? 0, loaded?.responseStart ?? performance.now());
-    drift = Date.now() - performance.now();
+    window.kassaLive.clock.load(main.dataset.now);
     dress();
     setInterval(tick, 1000);
     if (document.hidden) poll(); else follow();

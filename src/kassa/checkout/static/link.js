@@ -1,10 +1,11 @@
-// Keeps the page of a link true while it is looked at: asked again now and then, and whenever it comes into view.
+// Keeps the page of a link true while it is looked at: asked again now and then, when the link ends, and whenever it
+// comes into view.
 "use strict";
 (() => {
   const main = document.querySelector("main[data-waiting]");
   if (!main) return;
   const pace = () => (main.dataset.waiting === "1" ? 10000 : 60000);
-  let served = main.cloneNode(true), timer = 0, loading = false;
+  let served = main.cloneNode(true), timer = 0, loading = false, asked = 0;
 
   const dress = () => {
     for (const link of main.querySelectorAll("[data-again]")) link.hidden = true; // this script looks
@@ -39,10 +40,13 @@
 
   const ask = () => {
     // What was entered and was wrong stays beside the words that say so, and a form for which work is done stays, too.
-    if (loading || main.querySelector("[aria-invalid], [data-bits]")) return;
+    if (loading || !over() && main.querySelector("[aria-invalid], [data-bits]")) return;
     loading = true;
-    window.kassaLive.ask((fresh, notice) => {
+    asked = performance.now();
+    window.kassaLive.ask((fresh, notice, came) => {
       loading = false;
+      const now = fresh?.querySelector("main")?.dataset.now;
+      if (now) window.kassaLive.clock.set(now, asked, came);
       const well = draw(fresh);
       if (well || notice) trouble.over(notice);
       else trouble.lost();
@@ -50,10 +54,26 @@
     });
   };
 
+  const over = (at) => {
+    const until = main.querySelector("[data-until]")?.dataset.until;
+    return until !== undefined && window.kassaLive.clock.left(until, at) < 0;
+  };
+
+  const tick = () => {
+    if (document.hidden) return;
+    // Until the server's clock, too, says that the link has ended.
+    const due = over() && (!over(asked) || performance.now() - asked > 3000);
+    if (window.kassaLive.clock.jumped() || due) ask();
+  };
+
   document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
   window.addEventListener("pageshow", (event) => { if (event.persisted) ask(); });
   window.addEventListener("offline", trouble.lost);
   window.addEventListener("online", ask);
+  window.addEventListener("load", () => {
+    window.kassaLive.clock.load(main.dataset.now);
+    setInterval(tick, 1000);
+  });
   dress();
   next();
 })();

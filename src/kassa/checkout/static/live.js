@@ -80,5 +80,26 @@ window.kassaLive = (() => {
 
   const soon = () => 3000 + Math.random() * 3000;
 
-  return { patch, localTimes, troubles, ask, soon };
+  // The server's time, carried on by a clock that nobody can set: a payer's own may be minutes off. An answer was written
+  // between the moments when it was asked for and when it began to come.
+  const clock = (() => {
+    const apart = () => Date.now() - performance.now();
+    let ahead = 0, drift = apart();
+    const set = (now, asked, came) => { ahead = Date.parse(now) - (asked + came) / 2; };
+    const load = (now) => {
+      const [loaded] = performance.getEntriesByType("navigation");
+      set(now, loaded?.requestStart ?? 0, loaded?.responseStart ?? performance.now());
+      drift = apart();
+    };
+    const left = (until, at = performance.now()) => Math.floor((Date.parse(until) - ahead - at) / 1000); // seconds
+    // A device that slept, or whose clock was set: some stop the other clock meanwhile.
+    const jumped = () => {
+      const before = drift;
+      drift = apart();
+      return Math.abs(drift - before) > 3000;
+    };
+    return { set, load, left, jumped };
+  })();
+
+  return { patch, localTimes, troubles, ask, soon, clock };
 })();
