@@ -293,6 +293,101 @@ async def test_a_wallet_that_never_answers_is_waited_for_in_words_until_the_page
     assert "eth_sendTransaction" in await asked(page, "Two")
 
 
+HANGS = """(method) => {
+  const { provider } = wallets.One, ask = provider.request;
+  provider.request = async (one) => {
+    if (one.method === method)
+      await new Promise((go, no) => { window.answer = go; window.decline = () => no({ code: 4001 }); });
+    return ask(one);
+  };
+}"""
+
+
+async def hung(world: tuple[World, Served], page: Page, method: str) -> Locator:
+    """Ask a wallet that does not answer, until the payer is asked whether it does; return the button that leaves it."""
+    await page.clock.install()
+    await at_checkout(world, page, 'announced("One"); announced("Two")')
+    await page.evaluate(HANGS, method)
+    await buttons(page).first.click()
+    again = page.get_by_role("button", name="Nothing was sent: try again")
+    await expect(page.locator("[data-wallets] [aria-disabled=true]")).to_have_count(2)
+    await page.clock.run_for(50_000)
+    await says(page, "Please confirm in your wallet")
+    await expect(again).to_have_count(0)
+    await page.clock.run_for(11_000)
+    await says(page, "Your wallet has not answered. Look there")
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # drawn anew
+    await page.clock.run_for(1_000)
+    await expect(page.locator("[data-wallets] [aria-disabled=true]")).to_have_count(2)
+    await expect(again).to_have_count(1)
+    return again
+
+
+@pytest.mark.parametrize("secure", [True, False], ids=["https", "http"])
+async def test_a_wallet_that_never_answers_is_left_when_its_payer_says_that_nothing_was_sent(
+    world: tuple[World, Served], page: Page, secure: bool
+) -> None:
+    if not secure:
+        await page.context.add_init_script("delete Navigator.prototype.locks")
+    again = await hung(world, page, "eth_sendTransaction")
+    await usable(page)
+    await again.focus()
+    await page.keyboard.press("Enter")
+    await expect(again).to_have_count(0)
+    await expect(page.locator("[data-said]")).to_have_text("")
+    await expect(buttons(page).first).to_be_focused()
+    await buttons(page).last.click()
+    await says(page, "Sent. Waiting until the network shows it")
+    await expect(page.locator("[data-wallets] [aria-disabled=true]")).to_have_count(2)
+    assert (await asked(page, "Two")).count("eth_sendTransaction") == 1
+
+
+async def test_what_a_wallet_answers_after_it_was_left_is_not_paid_twice(
+    world: tuple[World, Served], page: Page
+) -> None:
+    again = await hung(world, page, "eth_sendTransaction")
+    await again.click()
+    await page.evaluate("() => { window.first = window.answer; }")
+    await buttons(page).first.click()  # asked again, and answers the former request now
+    await page.evaluate("first()")
+    await says(page, "The first payment was sent after all. Decline the second one in your wallet.")
+    await page.evaluate("decline()")
+    await says(page, "Sent. Waiting until the network shows it")
+    await expect(page.locator("[data-wallets] [aria-disabled=true]")).to_have_count(2)
+    assert (await asked(page, "One")).count("eth_sendTransaction") == 1
+
+
+async def test_a_wallet_that_was_left_before_it_was_asked_for_money_is_asked_for_none(
+    world: tuple[World, Served], page: Page
+) -> None:
+    again = await hung(world, page, "eth_requestAccounts")
+    await again.click()
+    await expect(page.locator("[data-wallets] [aria-disabled=false]")).to_have_count(2)
+    await page.evaluate("answer()")
+    await expect(page.locator("[data-said]")).to_have_text("")
+    await buttons(page).last.click()
+    await says(page, "Sent. Waiting until the network shows it")
+    assert await asked(page, "One") == ["eth_requestAccounts"]
+
+
+async def test_a_payment_that_the_invoice_shows_opens_the_buttons_of_a_wallet_that_never_answered(
+    world: tuple[World, Served], page: Page
+) -> None:
+    _, served = world
+    again = await hung(world, page, "eth_sendTransaction")
+    await served.house.database.pool.execute(
+        """insert into payments (id, network, txid, position, asset, units, maturity, address_id, first_seen_at,
+               replaceable, block_height, block_hash, store_id, invoice_id)
+           select 'pay_' || right(invoice_id, 29), network, 'ab' || invoice_id, 'value', 'ETH@anvil', 10000, 0,
+               id, now(), false, 100, 'cd', store_id, invoice_id from addresses where invoice_id = $1""",
+        page.url.rpartition("/")[2],
+    )
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.locator(".payments li")).to_have_count(1)
+    await expect(again).to_have_count(0)
+    await expect(page.locator("[data-wallets] [aria-disabled=false]")).to_have_count(2)
+
+
 async def test_what_was_sent_days_ago_is_forgotten(world: tuple[World, Served], page: Page) -> None:
     id_ = await at_checkout(world, page, 'announced("One")')
     await buttons(page).click()

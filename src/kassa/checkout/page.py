@@ -239,6 +239,12 @@ def _script_words(said: Language) -> str:  # JSON
             "The network no longer knows the transaction. "
             "Look into your wallet: if nothing was paid, you can try again."
         ),
+        "slow": said.say(
+            "Your wallet has not answered. Look there: if the payment waits there, confirm or decline it there. "
+            "Only if nothing waits there and nothing was sent, try again."
+        ),
+        "again": said.say("Nothing was sent: try again"),
+        "twice": said.say("The first payment was sent after all. Decline the second one in your wallet."),
         "failed": said.say("Your wallet reported an error. Look there before you try again."),
     }
     return json.dumps(words)

@@ -4,8 +4,13 @@
   const NOTE = "kassa-sent-", KEPT = 24 * 3600 * 1000; // a day
   const ASKS = "asks-", RENEW = 1000, STALE = 65000; // a tab that is hidden for long gets its turn once a minute
   const LOOK_EVERY = 3000, USED_LOOKS = 20, GONE_LOOKS = 100; // one minute, and five
-  // `told` is the request that the line under the buttons is about.
-  let redraw = () => {}, sending = false, followed = false, paid = null, told = null;
+  const PATIENCE = 60000; // then a payer is asked whether the wallet does anything at all
+  // No request to a wallet can be taken back: only its payer knows whether it still waits there.
+  const again = document.createElement("button");
+  again.type = "button";
+  again.onclick = () => asking?.leave();
+  // `told` is the request that the line under the buttons is about, `asking` the attempt that a wallet has not answered.
+  let redraw = () => {}, asking = null, followed = false, paid = null, told = null;
 
   // What was sent, and by which transaction, is known to every tab of the browser: none asks for a second payment.
   const keep = (name, note) => {
@@ -95,18 +100,22 @@
     return isOn(provider, chain);
   };
 
-  const pay = async (provider, invoice, shown, say, words) => {
+  const pay = async (provider, invoice, shown, attempt, say, words) => {
     const request = JSON.parse(shown);
     say(words.confirm);
     const [from] = await provider.request({ method: "eth_requestAccounts" });
+    if (attempt.left) return "";
     if (!(await onNetwork(provider, request.chain))) return words.wrong_network;
-    // Another tab may have sent it since.
+    // Another tab may have sent it since, or an attempt that was left and answered late.
     paid ??= remembered(invoice);
     if (paid) return words.sent;
+    if (attempt.left) return "";
     const transaction = { from, chainId: request.chain.chainId, ...request.transaction };
     const hash = await provider.request({ method: "eth_sendTransaction", params: [transaction] });
     if (!hash) return words.wrong_network;
     remember(invoice, { shown, hash: String(hash), at: Date.now() });
+    if (attempt.left && asking) say(words.twice);
+    redraw();
     return words.sent;
   };
 
@@ -137,6 +146,7 @@
 
   window.kassaWallets = (main, words) => {
     const { invoice } = main.dataset;
+    again.textContent = words.again;
     forgetOld();
     paid ??= remembered(invoice);
     window.addEventListener("storage", ({ key }) => {
@@ -145,6 +155,7 @@
       paid = remembered(invoice) ?? paid;
       redraw();
     });
+    const listed = () => main.querySelectorAll(".payments li").length;
     // By its own name, or because nothing is asked for any more: what was paid before, or is to be paid otherwise, is another.
     const isShown = () => {
       const list = main.querySelector(".payments");
@@ -157,13 +168,15 @@
       const place = main.querySelector("[data-wallets]");
       // The network has shown it: should it disappear there, it may be sent again.
       if (paid && isShown()) remember(invoice, null);
-      if (paid && !sending) say(words.sent, paid.hash);
-      else if (told !== null && told !== place?.dataset.wallets && !sending) say("", null);
+      if (paid && !asking) say(words.sent, paid.hash);
+      else if (told !== null && told !== place?.dataset.wallets && !asking) say("", null);
+      // What a wallet that never answered has sent all the same.
+      if (asking && listed() > asking.listed) asking.leave();
       if (!place) return;
       // The same buttons as long as the page lives: whoever is on one stays there, however often the page is drawn.
       for (const { name, provider, button } of found.values()) {
         // Until the network shows what was sent, a second click would pay twice, in whatever asset.
-        const off = sending || paid !== null;
+        const off = asking !== null || paid !== null;
         button.setAttribute("aria-disabled", String(off));
         button.onclick = () => { if (button.getAttribute("aria-disabled") === "false") start(provider, place); };
         if (button.parentElement === place) continue;
@@ -173,7 +186,9 @@
         place.append(button);
       }
       // Loaded again: any wallet that is on the network knows what became of it.
-      if (paid && !followed && !sending && found.size) follow([...found.values()][0].provider);
+      if (asking?.slow) place.append(again);
+      else again.remove();
+      if (paid && !followed && !asking && found.size) follow([...found.values()][0].provider);
     };
 
     const say = (text, about) => {
@@ -184,20 +199,30 @@
 
     const start = async (provider, place) => {
       // What is asked for is what the page shows at this moment.
-      const shown = place.dataset.wallets;
-      sending = true;
+      const shown = place.dataset.wallets, attempt = { left: false, slow: false, listed: listed() };
+      const leaving = new Promise((leave) => { attempt.leave = () => { attempt.left = true; leave(""); }; });
+      const slow = setTimeout(() => {
+        attempt.slow = true;
+        if (!paid) say(words.slow, shown);
+        redraw();
+      }, PATIENCE);
+      asking = attempt;
       redraw();
       let outcome;
       try {
-        const work = () => pay(provider, invoice, shown, (text) => say(text, shown), words);
+        const asked = () => pay(provider, invoice, shown, attempt, (text) => say(text, shown), words);
+        const work = () => Promise.race([asked(), leaving]);
         outcome = (await alone(invoice, work)) ?? words.confirm; // in the other tab's wallet
       } catch (fault) {
         outcome = fault?.code === 4001 ? words.declined : words.failed;
       }
+      clearTimeout(slow);
+      const used = again === document.activeElement;
       say(outcome, shown);
-      sending = false;
+      asking = null;
       if (outcome === words.sent && !followed) follow(provider);
       redraw();
+      if (used) [...found.values()].find((one) => one.provider === provider)?.button.focus();
     };
 
     const follow = async (provider) => {
