@@ -254,6 +254,14 @@ async def test_long_values_in_a_list_fit_a_phone_and_squeeze_nothing(
     assert await page.evaluate(_SQUEEZED) == []
 
 
+async def test_all_that_a_customer_has_and_owes_is_seen_on_a_phone(office: Office, open_page: OpenPage) -> None:
+    page = await open_page(viewport=PHONE, storage_state=office.state)
+    await page.goto(office.path("customers/{id}", "cus"))
+    balances = page.get_by_role("region", name="Balances")
+    await expect(balances).to_contain_text("BTC@")
+    assert await balances.evaluate("(one) => one.scrollWidth - one.clientWidth") == 0
+
+
 _PAPER = {"width": 702, "height": 1000}  # A4 within its margins, at 96 points an inch
 _PRINTED = """() => {
     const wrong = [], shown = (what) => [...document.querySelectorAll(what)].filter((one) => one.checkVisibility());
