@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kassa import cli
-from kassa.backup.archive import identities
+from kassa.backup import archive
 from kassa.core.errors import BackupError, SettingsError
 
 NOWHERE = ("--config", "nowhere.toml")
@@ -74,7 +74,9 @@ def test_a_terminal_without_arrows_is_told_all_the_same(tmp_path: Path) -> None:
     assert "? start it, or correct database_url" in done.stdout
 
 
-def test_why_an_identity_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_why_a_backup_or_its_identity_cannot_be_read_is_said(tmp_path: Path) -> None:
     for path, why in ((tmp_path, "Is a directory"), (tmp_path / "key.txt", "No such file or directory")):
         with pytest.raises(BackupError, match=f"cannot be read: {why}"):
-            identities(path)
+            archive.identities(path)
+        with pytest.raises(BackupError, match=f"cannot be read: {why}"):
+            archive.read(path, [], None, lambda _: None)

@@ -138,15 +138,18 @@ def _content(tar: tarfile.TarFile, about: tarfile.TarInfo) -> bytes:
 @contextmanager
 def _decrypted(path: Path, keys: Sequence[Any], *, whole: bool) -> Iterator[IO[bytes]]:
     """Yield what a file holds, decrypted by a thread beside the reader."""
+    try:
+        file = path.open("rb")
+    except OSError as fault:
+        raise BackupError(f"{path} cannot be read: {fault.strerror}") from None
     source, sink = os.pipe()
     faults: list[Exception] = []
 
     def decrypt() -> None:
         # Ending the pipe early is how the reader says that it has enough.
-        with suppress(BrokenPipeError), os.fdopen(sink, "wb") as out:
+        with suppress(BrokenPipeError), os.fdopen(sink, "wb") as out, file:
             try:
-                with path.open("rb") as file:
-                    pyrage.decrypt_io(file, out, list(keys))
+                pyrage.decrypt_io(file, out, list(keys))
             except (pyrage.DecryptError, OSError, ValueError) as fault:
                 faults.append(fault)
 
