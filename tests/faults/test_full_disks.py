@@ -5,8 +5,8 @@ import errno
 import json
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pyrage
@@ -91,8 +91,29 @@ async def test_d10_a_full_database_volume_is_answered_by_503_and_needs_no_repair
         assert await kassa.stop() == [0]
 
 
+@contextmanager
+def full(volume: Path) -> Iterator[None]:
+    _fill(volume / "ballast", spare=0)
+    yield
+    (volume / "ballast").unlink()
+
+
+@contextmanager
+def read_only(volume: Path) -> Iterator[None]:
+    """Let nothing be written by whoever opens a file from now on."""
+    subprocess.run(["mount", "--bind", str(volume), str(volume)], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(volume)], check=True)
+    yield
+    subprocess.run(["umount", str(volume)], check=True)
+
+
+@pytest.mark.parametrize("unwritable", [full, read_only])
 async def test_d10_a_full_data_folder_shows_no_address_above_its_mark_and_needs_no_repair(
-    bitcoind: DevNode, database_url: str, volume: Path, tmp_path: Path
+    bitcoind: DevNode,
+    database_url: str,
+    volume: Path,
+    tmp_path: Path,
+    unwritable: Callable[[Path], AbstractContextManager[None]],
 ) -> None:
     """The mark that outlives a lost database cannot be raised: then nobody is shown what it does not cover."""
     folder = tmp_path / "kassa"
@@ -104,13 +125,12 @@ async def test_d10_a_full_data_folder_shows_no_address_above_its_mark_and_needs_
         await kassa.open_store()
         shown = [await kassa.invoice()]
         [mark] = json.loads((volume / MARKS).read_text()).values()
-        _fill(volume / "ballast", spare=0)
-        answers = [await order(kassa) for _ in range(2 * mark["index"])]
+        with unwritable(volume):
+            answers = [await order(kassa) for _ in range(2 * mark["index"])]
         made = [answer for status, answer in answers if status == 201]
         assert [status for status, _ in answers] == [201] * len(made) + [503] * (len(answers) - len(made))
         assert 0 < len(made) < mark["index"]
 
-        (volume / "ballast").unlink()
         made += [await kassa.invoice() for _ in range(mark["index"])]
         shown += made
         assert {each["id"] for each in await pages(kassa)} == {each["id"] for each in shown}
@@ -210,6 +230,26 @@ async def test_d10_a_backup_on_a_volume_that_fills_half_way_says_so_and_leaves_n
         assert (await kassa.run(*backup))[0] == 0
 
 
+async def test_d10_a_restore_to_a_read_only_volume_says_so_changes_nothing_and_works_once_it_can_write(
+    bitcoind: DevNode, database_url: str, volume: Path, tmp_path: Path
+) -> None:
+    key, made, folder = pyrage.x25519.Identity.generate(), tmp_path / "made.age", tmp_path / "kassa"
+    (tmp_path / "key").write_text(str(key))
+    folder.mkdir()
+    (folder / "data").symlink_to(volume)
+    async with installed(folder, bitcoind, database_url) as kassa:
+        await kassa.open_store()
+        assert (await kassa.run("backup", "--to", str(made), "--recipient", str(key.to_public())))[0] == 0
+        _, stores = await kassa.run("store", "list")
+        restore = ("restore", str(made), "--identity", str(tmp_path / "key"), "--replace")
+        with read_only(volume):
+            code, told = await kassa.run(*restore)
+        assert (code, "Traceback" in told, "Read-only file system" in told) == (1, False, True), told
+        assert "mount it for writing, and restore again" in told
+        assert (await kassa.run("store", "list"))[1] == stores
+        assert (await kassa.run(*restore))[0] == 0
+
+
 @pytest.mark.parametrize("spare", [0, 8_192], ids=["nothing", "the marks alone"])
 async def test_d10_a_restore_to_a_full_volume_says_so_changes_nothing_and_works_with_room(
     bitcoind: DevNode, database_url: str, volume: Path, tmp_path: Path, spare: int
@@ -244,6 +284,10 @@ async def test_d10_an_embedded_database_that_cannot_start_on_a_full_volume_says_
         assert "0.0 of 0.2 GiB are left under" in told
         assert "its volume is full: make room" in told
         (volume / "ballast").unlink()
+        assert (await kassa.run("store", "list"))[0] == 0
+        with read_only(volume):
+            code, told = await kassa.run("store", "list")
+        assert (code, told.count("mount it for writing")) == (1, 1), told
         assert (await kassa.run("store", "list"))[0] == 0
 
 

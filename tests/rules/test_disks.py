@@ -70,3 +70,8 @@ def test_each_volume_is_asked_once_and_a_folder_that_is_yet_to_come_by_its_paren
     assert room.folder == tmp_path.resolve()
     assert isinstance(room, Room)
     assert 0 < room.free_bytes <= room.size_bytes
+
+
+def test_a_folder_that_cannot_be_asked_hides_no_other(tmp_path: Path) -> None:
+    [room] = rooms([tmp_path / ("x" * 10_000), tmp_path])
+    assert room.folder == tmp_path.resolve()

@@ -111,7 +111,8 @@ def _told_when_full(folder: Path) -> Iterator[None]:
         if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         told = f"nothing can be written to {folder} ({fault.strerror}), and what was there is back"
-        raise BackupError(f"{told}: make room, and restore again") from fault
+        remedy = "mount it for writing" if fault.errno == errno.EROFS else "make room"
+        raise BackupError(f"{told}: {remedy}, and restore again") from fault
 
 
 def _manifest(members: Mapping[str, bytes]) -> Json:
