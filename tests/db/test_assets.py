@@ -1,5 +1,6 @@
 """What an asset's units mean outlives the settings; and one record that cannot be read holds up no other."""
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator
@@ -33,8 +34,10 @@ from kassa.stores.model import Store
 from kassa.wallets import store as wallets
 from kassa.watch import store as watch
 from kassa.watch.model import ChainUpdate, Position
+from tests.api.served import until
 from tests.detecting import open_alerts, undo
 from tests.house import BITCOIN, RATES, XPUB, SetClock, add_store, anvil_network, build_house, regtest
+from tests.locks import WAITING
 from tests.sim.accounts import EVER, silent
 
 ANVIL = "anvil"
@@ -135,6 +138,26 @@ async def shop(database: Database, tmp_path: Path) -> AsyncIterator[Shop]:
 async def leave(shop: Shop) -> None:
     """Nobody follows the token network any more, and no settings name it."""
     await shop.database.pool.execute("update networks set lease_until = null where id = $1", ANVIL)
+
+
+async def test_processes_that_name_their_assets_in_another_order_start_at_once(database: Database) -> None:
+    here = [Asset("ONE", BITCOIN, 8), Asset("TWO", BITCOIN, 8)]
+    async with database.transaction() as tx:
+        await assets.keep(tx, here[:1])
+
+        async def start() -> None:
+            async with database.transaction() as other:
+                await assets.keep(other, here[::-1])
+
+        started = asyncio.create_task(start())
+
+        async def it_waits() -> bool:
+            return bool(await database.pool.fetchval(WAITING))
+
+        await until(it_waits)
+        await assets.keep(tx, here)
+    await started
+    assert {each.id for each in here} <= (await assets.decimals(database.pool)).keys()
 
 
 async def test_an_asset_that_left_the_settings_takes_nothing_along(shop: Shop) -> None:

@@ -30,6 +30,7 @@ from kassa.settings import Settings
 from kassa.workers import keep_audit
 from tests.api.served import serve, until
 from tests.house import BITCOIN, TPUB, add_store, build_house
+from tests.locks import WAITING
 
 BY = Actor("operator test", "192.0.2.7")
 
@@ -117,6 +118,24 @@ async def test_o10_an_anchor_that_was_deleted_is_missed(database: Database, hous
     assert isinstance(await anchor.advance(database.pool, tmp_path / "another machine's"), Head)
     anchor.accept(tmp_path, await audit.last(database.pool), START)
     assert isinstance(await anchor.advance(database.pool, tmp_path), Head)
+
+
+async def test_o10_an_anchor_that_another_process_made_meanwhile_is_not_missed(
+    database: Database, house: House, tmp_path: Path
+) -> None:
+    await acts(database, house, "a.a", "b.b")
+    whole, file = await anchor.advance(database.pool, tmp_path), tmp_path / anchor.FILE
+    held = file.rename(tmp_path / "held")
+    async with database.transaction() as tx:
+        await tx.execute("lock table audit_anchors")
+        asked = [asyncio.create_task(look(database.pool, tmp_path)) for look in (anchor.advance, anchor.prove)]
+
+        async def both_wait() -> bool:  # they saw no file, and ask the database
+            return await database.pool.fetchval(WAITING) == 2
+
+        await until(both_wait)
+        held.rename(file)
+    assert await asyncio.gather(*asked) == [whole, whole]
 
 
 async def commands(settings: Settings) -> tuple[int, str, str]:

@@ -53,7 +53,8 @@ async def prove(pool: "Pool[Any]", data_dir: Path) -> Head | Break:
 
 async def _gone(pool: "Pool[Any]", data_dir: Path, anchor: Head, known_as: tuple[str, ...]) -> Break | None:
     for place in known_as if anchor == START else ():
-        if known := await audit.anchored(pool, place):
+        # It is on disk before the database knows of it: another process may have made the first one since we looked.
+        if (known := await audit.anchored(pool, place)) and await asyncio.to_thread(read_anchor, data_dir) == START:
             return Break(known, f"{data_dir / FILE}, which named act {known}, is gone")
     return None
 

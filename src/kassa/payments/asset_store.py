@@ -37,7 +37,8 @@ async def keep(tx: Tx, assets: Iterable[Asset]) -> None:
     Raises `SettingsError` where amounts were already written with others.
     """
     known = await decimals(tx)
-    for asset in assets:
+    # In one order: processes whose settings name their networks in another one may start at once.
+    for asset in sorted(assets, key=lambda asset: asset.id):
         if known.get(asset.id) == asset.decimals:
             continue
         try:
