@@ -1,6 +1,9 @@
 """Who gets in, and by what."""
 
+import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +13,10 @@ from kassa.db.pool import Database
 from kassa.people.model import Role
 from kassa.people.rules import token_hash
 from kassa.wallets.seal import Seal, is_locked
-from tests.dashboard.visitor import PASSWORD, Premises, open_premises
+from tests.api.served import until
+from tests.dashboard.visitor import PASSWORD, Forms, Premises, Seen, open_premises
+from tests.house import add_store
+from tests.locks import WAITING
 
 
 async def test_an_invitation_a_password_and_an_app_open_the_dashboard(premises: Premises) -> None:
@@ -33,6 +39,51 @@ async def test_signing_in_takes_both_password_and_code(premises: Premises) -> No
     await again.submit("/code", code=owner.code(premises.clock.now()))
     assert again.seen.url == premises.at("invoices")
     assert again.seen.status == 200
+
+
+async def meanwhile(premises: Premises, statement: str, sending: Coroutine[Any, Any, Seen]) -> Seen:
+    """Return what comes of a form while another process commits a statement on what the form leans on."""
+    pool = premises.house.database.pool
+    async with premises.house.database.transaction() as tx:
+        await tx.execute(statement)
+        sent = asyncio.create_task(sending)
+
+        async def it_waits() -> bool:
+            return bool(await pool.fetchval(WAITING))
+
+        await until(it_waits)
+    return await sent
+
+
+async def test_a_sign_in_that_is_ended_while_its_code_is_checked_opens_nothing(premises: Premises) -> None:
+    owner, again = await premises.member(Role.OWNER), premises.visitor()
+    await again.open("/dashboard/sign-in")
+    await again.submit("/sign-in", email="owner@shop.example", password=PASSWORD)
+    sending = again.submit("/code", code=owner.code(premises.clock.now()))
+    assert (await meanwhile(premises, "delete from sessions", sending)).status == 403
+    assert await premises.house.database.pool.fetchval("select count(*) from sessions") == 0
+
+
+async def test_who_began_before_a_new_link_was_used_sets_no_second_factor(premises: Premises) -> None:
+    visitor, link = premises.visitor(), await premises.invited("owner@shop.example", Role.OWNER)
+    await visitor.open(link)
+    await visitor.submit(link, name="The owner", password=PASSWORD)
+    visitor.secret = Forms(visitor.seen.text).found[0][1]["secret"][0]
+    sending = visitor.submit("/enrol", code=visitor.code(premises.clock.now()))
+    assert (await meanwhile(premises, "delete from sessions", sending)).status == 403
+    assert await premises.house.database.pool.fetchval("select totp_secret from people") is None
+
+
+async def test_an_invitation_that_is_withdrawn_while_it_is_accepted_lets_nobody_in(premises: Premises) -> None:
+    viewer = await premises.member(Role.VIEWER)
+    async with premises.house.database.transaction() as tx:
+        other = await add_store(tx, premises.house)
+    link = await premises.invited("viewer@shop.example", Role.OWNER, other)
+    await viewer.open(link)
+    withdrawn = "update invitations set revoked_at = now() where used_at is null"
+    assert (await meanwhile(premises, withdrawn, viewer.submit(link))).status == 404
+    pool = premises.house.database.pool
+    assert await pool.fetchval("select count(*) from members where store_id = $1", other.id) == 0
 
 
 WRITTEN = {

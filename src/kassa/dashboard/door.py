@@ -1,6 +1,7 @@
 """The pages before one is signed in: password, code, passkey, invitation, second factor; and the proof asked again."""
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
@@ -13,10 +14,11 @@ from kassa.checkout.answers import takes_gzip
 from kassa.core.errors import Forbidden, Invalid, NotFound, Rejected
 from kassa.dashboard import entering
 from kassa.dashboard.browser import AnyRequest, Browser, Form, answer, new_token, read_browser, read_form
-from kassa.dashboard.enrolling import Offer, confirm_totp, new_offer
+from kassa.dashboard.enrolling import Offer, Run, confirm_totp, new_offer
 from kassa.dashboard.hall import Hall, keep
 from kassa.dashboard.render import FILES, render
 from kassa.dashboard.words import UNSAVED
+from kassa.db.pool import Tx
 from kassa.files.shelf import Shelf
 from kassa.people import membership, proofs
 from kassa.people.model import Invitation, Session, Stage
@@ -141,7 +143,7 @@ class Door:
         if invitation.store is not None and session is not None and session.stage is Stage.OPEN:
             person, now = session.person, self._house.clock.now()
             assert person is not None
-            await self._house.database.run(lambda tx: entering.join(tx, self._house, browser, invitation, person, now))
+            await self._house.database.run(lambda tx: entering.join(tx, self._house, browser, token, person, now))
             return self._hall.go(f"/stores/{invitation.store}/overview")
         try:
             name, hashed = checked_person_name(form.get("name")), None
@@ -192,18 +194,14 @@ class Door:
         assert person is not None
         try:
             codes = await confirm_totp(
-                self._house, self._house.database.run, browser, session, form.get("secret"), form.get("code")
+                self._house, self._within(session), browser, session, form.get("secret"), form.get("code")
             )
         except Invalid as error:
             return self._draw(request, "enrol.html", error, offer=Offer.of(person, form.get("secret")))
-        token = await self._house.database.run(lambda tx: self._reopen(tx, browser, session, now))
+        run = self._house.database.run
+        token = await run(lambda tx: entering.finish(tx, self._house, browser, session, person, now))
         body = render("recovery.html", root=self._hall.root, title="Recovery codes", codes=codes, to=self._hall.root)
         return keep(answer(200, body), self._hall, token)
-
-    async def _reopen(self, tx: Any, browser: Browser, session: Session, now: Any) -> str:
-        assert session.person is not None
-        await sessions.end(tx, session.id)
-        return await entering.enter(tx, self._house, browser, session.person, now)
 
     # ------------------------------------------------------------ a fresh proof
 
@@ -246,8 +244,21 @@ class Door:
     async def _session(self, browser: Browser, *stages: Stage) -> Session:
         session = await self._hall.find(browser)
         if session is None or session.stage not in stages:
-            raise Forbidden("This took too long. Sign in again.", code="session")
+            raise Forbidden(entering.TOO_LONG, code="session")
         return session
+
+    def _within(self, session: Session) -> Run:
+        """Return how to do something in a transaction, as `database.run` does, while a session is not ended."""
+
+        async def run(work: Callable[[Tx], Awaitable[list[str]]]) -> list[str]:
+            async def held(tx: Tx) -> list[str]:
+                if not await sessions.hold(tx, session.id):
+                    raise Forbidden(entering.TOO_LONG, code="session")
+                return await work(tx)
+
+            return await self._house.database.run(held)
+
+        return run
 
     def _draw(self, request: AnyRequest, template: str, error: Invalid | None = None, **shown: Any) -> Response[Any]:
         browser = read_browser(request, self._site)

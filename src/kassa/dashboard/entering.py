@@ -17,7 +17,7 @@ import kassa.people.store as people
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.audit.model import Actor, Shown
 from kassa.core.clock import rfc3339
-from kassa.core.errors import FieldFault, Invalid, NotFound, Throttled
+from kassa.core.errors import FieldFault, Forbidden, Invalid, NotFound, Throttled
 from kassa.core.ids import PersonId, StoreId
 from kassa.dashboard.browser import Browser, new_token
 from kassa.dashboard.words import pause
@@ -42,6 +42,7 @@ _UNFINISHED = (
     "The second step was not set up. Go on in the browser in which you opened your link,"
     " or ask whoever runs this server for a new one"
 )
+TOO_LONG = "This took too long. Sign in again."
 _WRONG_CODE = "This code is wrong, or was used before"
 
 
@@ -93,8 +94,7 @@ async def by_code(house: House, browser: Browser, session: Session, code: str) -
 
     async def work(tx: Tx) -> str:
         await sessions.give_back(tx, tries_in(browser, session), now)
-        await sessions.end(tx, session.id)
-        return await enter(tx, house, browser, person, now)
+        return await finish(tx, house, browser, session, person, now)
 
     return await house.database.run(work)
 
@@ -104,11 +104,7 @@ async def by_passkey(house: House, browser: Browser, session: Session, answer: s
     now = house.clock.now()
     person = await _check_passkey(house, browser, session, answer, site, now)
 
-    async def work(tx: Tx) -> str:
-        await sessions.end(tx, session.id)
-        return await enter(tx, house, browser, person, now)
-
-    return await house.database.run(work)
+    return await house.database.run(lambda tx: finish(tx, house, browser, session, person, now))
 
 
 async def ask_passkey(house: House, browser: Browser, session: Session | None, site: proofs.Site) -> str:
@@ -270,14 +266,25 @@ async def begins_anew(tx: Tx, invitation: Invitation, person: Person) -> bool:
     return not person.has_second_factor and not await people.stores_of(tx, person.id)
 
 
-async def join(tx: Tx, house: House, browser: Browser, invitation: Invitation, person: Person, now: datetime) -> None:
-    """Make somebody who is signed in a member of the store that they were invited to; raises `NotFound`."""
-    if invitation.store is None or invitation.role is None or invitation.email != person.email:
+async def join(tx: Tx, house: House, browser: Browser, token: str, person: Person, now: datetime) -> None:
+    """Make somebody who is signed in a member of the store that a link invites them to; raises `NotFound`."""
+    invitation = await membership.invited(tx, house.seal, token, hold=True)  # withdrawn meanwhile is withdrawn
+    if invitation is None or invitation.store is None or invitation.role is None or invitation.email != person.email:
         raise NotFound("this link is for somebody else")
     if not is_open(invitation, now):
         raise NotFound("this link was used, or is too old")
     await people.use_invitation(tx, invitation.id, now)
     await membership.join(tx, house.seal, Actor(person.id, browser.address), invitation, person, now)
+
+
+async def finish(tx: Tx, house: House, browser: Browser, session: Session, person: Person, now: datetime) -> str:
+    """End a sign-in that somebody began, and open their session; return its token.
+
+    Raises `Forbidden` where it was ended meanwhile: who ends all sessions ends those that are about to be open, too.
+    """
+    if not await sessions.end(tx, session.id):
+        raise Forbidden(TOO_LONG, code="session")
+    return await enter(tx, house, browser, person, now)
 
 
 async def enter(tx: Tx, house: House, browser: Browser, person: Person, now: datetime) -> str:

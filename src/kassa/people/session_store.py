@@ -101,9 +101,15 @@ async def take_question(tx: Tx, id_: str, challenge: bytes) -> bool:
     return done == "UPDATE 1"
 
 
-async def end(tx: Tx, id_: str) -> None:
-    """End a session."""
-    await tx.execute("delete from sessions where id = $1", id_)
+async def end(tx: Tx, id_: str) -> bool:
+    """End a session; return False for one that was ended before, perhaps by another process at this moment."""
+    done: str = await tx.execute("delete from sessions where id = $1", id_)
+    return done == "DELETE 1"
+
+
+async def hold(tx: Tx, id_: str) -> bool:
+    """Let nobody else end a session before this transaction does; return False for one that was ended before."""
+    return await tx.fetchval("select true from sessions where id = $1 for update", id_) is not None
 
 
 async def end_dead(tx: Tx, token: str, now: datetime) -> None:
