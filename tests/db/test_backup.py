@@ -545,6 +545,32 @@ async def test_a_backup_that_is_ended_leaves_nothing_and_one_that_is_killed_unti
     assert list(folder.iterdir()) == [Path(told["file"])]
 
 
+async def test_of_two_backups_of_one_name_the_first_is_made(place: Place) -> None:
+    file, key = place.folder / "kassa.age", str(KEY.to_public())
+    named = os.environ | {"KASSA_DATABASE_URL": place.url, "KASSA_DATA_DIR": str(place.settings.data_dir)}
+    holder = await asyncio.wait_for(asyncpg.connect(place.url), 60)
+    try:
+        async with holder.transaction():
+            await holder.execute("lock table stores in access exclusive mode")
+            first = asyncio.create_task(make.backup(place.settings, None, file, [key], quiet))
+            await until(lambda: place.holds(_LOCKED), 60)
+            other = await asyncio.create_subprocess_exec(
+                KASSA, "backup", "--to", str(file), "--recipient", key, env=named, stderr=asyncio.subprocess.PIPE
+            )
+
+            async def it_ended_or_waits() -> bool:
+                return other.returncode is not None or await place.ask(_LOCKED) == 2
+
+            await until(it_ended_or_waits, 60)
+        told = await first
+        _, words = await other.communicate()
+    finally:
+        await holder.close()
+    assert (Path(told["file"]), told["bytes"]) == (file, file.stat().st_size)
+    assert (other.returncode, b"another backup writes it" in words) == (1, True)
+    assert [path.name for path in place.folder.glob("*.age*")] == [file.name]
+
+
 async def test_a_folder_keeps_so_many_and_no_backup_is_in_another(place: Place) -> None:
     folder = place.settings.data_dir
     old = [folder / f"kassa-2026010{day}T000000Z.age" for day in (1, 2, 3)]

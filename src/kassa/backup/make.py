@@ -101,13 +101,15 @@ def _remove(made: Path, keep: int) -> list[str]:
 
 def _remove_left(folder: Path) -> list[str]:
     """Remove what backups that were killed left of theirs; one that is being written is held locked."""
-    removed = []
-    for name in unfinished(path.name for path in folder.iterdir()):
-        with suppress(OSError), (folder / name).open("r+b") as file:  # held, gone by now, or somebody else's
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (folder / name).unlink()
-            removed.append(name)
-    return removed
+    return [name for name in unfinished(path.name for path in folder.iterdir()) if _remove_unheld(folder / name)]
+
+
+def _remove_unheld(path: Path) -> bool:
+    with suppress(OSError), path.open("r+b") as file:  # held, gone by now, or somebody else's
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+        return True
+    return False
 
 
 @contextmanager
@@ -160,9 +162,10 @@ def _write(
     server: int,
     tell: Tell,
 ) -> str:
-    partial.unlink(missing_ok=True)
     try:
         with _held(partial) as file, url_of(settings) as url:
+            if path.exists():
+                raise BackupError(f"{path} was made by another backup meanwhile: nothing is overwritten")
             dump = programs.start(programs.find("pg_dump", server), url, "--format=custom", "--no-owner", _EXCLUDED)
             if dump.stdout is None:
                 raise AssertionError("pg_dump was started without a pipe")
@@ -176,19 +179,32 @@ def _write(
             partial.rename(path)
     except OSError as fault:
         raise BackupError(f"{path} cannot be written: {fault.strerror or fault}") from fault
-    finally:
-        partial.unlink(missing_ok=True)
     _sync(path.parent)
     return digest
 
 
 @contextmanager
 def _held(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that did not exist, for its owner alone, and hold it locked."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    """Open a file for its owner alone, and hold it locked; it is gone again when the block fails.
+
+    Raises `BackupError` where another backup holds it: two that begin in one second have one name.
+    """
+    _remove_unheld(path)
+    taken = BackupError(f"{path} is there: another backup writes it, or it is to be removed by hand")
+    try:
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise taken from None
+    with open(opened, "wb") as file:
         with suppress(OSError):  # some shares cannot lock; what a killed backup leaves there stays, for nobody can tell
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
+        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            raise taken  # before it was locked, another one took it for left
+        try:
+            yield file
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _verify(path: Path, moment: Any, server: int) -> None:  # the identity that dies with this process
