@@ -1,6 +1,7 @@
 """The server that pip installed: durable, private, adopted after a kill, stopped by whoever leaves last."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -52,6 +53,28 @@ async def test_the_server_is_durable_and_reached_by_its_socket_alone(data_dir: P
         folder = data_dir / "postgres"
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / ".s.PGSQL.5432").stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes users")
+def test_first_starts_at_one_moment_make_the_servers_user_once(tmp_path: Path) -> None:
+    name, program, called = f"kassa-test-{os.getpid()}", tmp_path / "bin" / "useradd", tmp_path / "called"
+    program.parent.mkdir()
+    called.mkdir()
+    # Nobody makes the user before all have found that there is none.
+    waiting = f'touch {called}/$$; while [ "$(ls {called} | wc -l)" -lt 3 ]; do sleep 0.05; done'
+    program.write_text(f'#!/bin/sh\n{waiting}\nexec flock {called} {shutil.which("useradd")} "$@"\n')
+    program.chmod(0o755)
+    script = "import sys; from kassa.db import embedded; embedded.SYSTEM_USER = sys.argv[1]; print(embedded._account())"
+    named = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    command = [sys.executable, "-c", script, name]
+    starts = [subprocess.Popen(command, env=named, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    try:
+        assert [each.communicate(timeout=60)[0] for each in starts] == [f"{name}\n"] * 3
+    finally:
+        for each in starts:
+            each.kill()
+            each.wait()
+        subprocess.run(["userdel", name], check=False, capture_output=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -6,6 +6,7 @@ holds a shared lock on a file, which the kernel drops when the process dies in a
 
 import errno
 import fcntl
+import grp
 import hashlib
 import os
 import pwd
@@ -14,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -314,11 +315,22 @@ def _account() -> str | None:
         try:
             subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as fault:
+            if _is_made(SYSTEM_USER):  # by another first start at this moment
+                return SYSTEM_USER
             raise DatabaseError(
                 f"PostgreSQL does not run as root and the user {SYSTEM_USER} could not be made ({fault}):"
                 " run Kassa as an ordinary user"
             ) from fault
     return SYSTEM_USER
+
+
+def _is_made(user: str) -> bool:
+    """Tell whether there is a user with a group of its own; that is written after the user, within moments."""
+    for _ in range(20):
+        with suppress(KeyError):
+            return pwd.getpwnam(user).pw_gid == grp.getgrnam(user).gr_gid
+        time.sleep(0.05)
+    return False
 
 
 def _open_the_way(folder: Path, account: str) -> None:
