@@ -13,6 +13,7 @@ import pytest
 from kassa.api.health import KEPT_SECONDS
 from kassa.api.serving import ANSWER_SECONDS
 from kassa.db.pool import Database
+from kassa.measures import LOST_TRANSACTIONS
 from tests.api.conftest import follow
 from tests.api.served import ORDER, Served, serve, until
 from tests.house import BITCOIN, TPUB, add_store, build_house
@@ -58,7 +59,7 @@ async def test_d8_lost_transactions_are_tried_again_out_of_the_callers_sight(
         "select xact_rollback from pg_stat_database where datname = current_database()"
     )
 
-    asked = 0
+    had, asked = _counted_as_lost(), 0
 
     body = ORDER if table == "invoices" else {}
 
@@ -84,6 +85,12 @@ async def test_d8_lost_transactions_are_tried_again_out_of_the_callers_sight(
         assert await pool.fetchval("select count(*) from events") == 200
         assert await pool.fetchval("select next_index from keychains") == asked
     await until(lambda: _rolled_back(pool, before + least))
+    assert _counted_as_lost() > had
+
+
+def _counted_as_lost() -> float:
+    samples = [sample for family in LOST_TRANSACTIONS.collect() for sample in family.samples]
+    return sum(each.value for each in samples if each.name == "kassa_db_lost_transactions_total")
 
 
 async def _rolled_back(pool: "asyncpg.Pool[asyncpg.Record]", before: int) -> bool:
