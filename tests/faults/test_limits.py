@@ -96,6 +96,25 @@ async def test_limits_survive_a_restart_and_hold_for_all_processes(house: House,
         assert (await third.all.get("/v1/store")).status == 429
 
 
+async def test_what_one_process_let_in_counts_for_another_in_the_next_window(house: House, store: Store) -> None:
+    async def shared(count: int) -> bool:
+        total = "select sum(count) from request_counts where kind = 'store'"
+        return await house.database.pool.fetchval(total) == count
+
+    async with (
+        limited(house, store, requests_per_store=6) as first,
+        limited(house, store, requests_per_store=6) as second,
+    ):
+        assert [(await first.all.get("/v1/store")).status for _ in range(6)] == [200] * 6
+        await until(lambda: shared(6))
+        move(house, 60 - int(house.clock.now().timestamp()) % 60)
+        let_in = 0
+        while (await second.all.get("/v1/store")).status == 200:
+            let_in += 1
+            await until(lambda let_in=let_in: shared(6 + let_in))  # type: ignore[misc]
+    assert 1 <= let_in <= 3  # the first, and what comes before it heard of the others
+
+
 async def test_e24_guessing_keys_ends_after_some_tries_from_one_address(house: House, store: Store) -> None:
     async with limited(house, store, ("127.0.0.1",), refusals_per_address=4) as served:
         guess = served.caller("kassa_test_" + "A" * 43)

@@ -111,17 +111,20 @@ class Limiter:
         if not sent:
             return
         try:
-            totals = await counts.add(database.pool, sent)
+            seconds = {kind.value: limit.seconds for kind, limit in self._limits.items()}
+            totals = await counts.add(database.pool, sent, seconds)
         except DATABASE_AWAY as error:
             log.warning("request counts could not be shared", error=type(error).__name__)
             for window, count in sent.items():
                 self._unsent[window] = self._unsent.get(window, 0) + count
             return
-        for window, total in totals.items():
+        for window, (total, previous) in totals.items():
             kind, subject = Kind(window[0]), window[1]
             tally = self._known(kind, subject)
             if tally is not None and tally.start == window[2]:
-                self._keep(kind, subject, Tally(tally.start, total + self._unsent.get(window, 0), tally.previous))
+                # Others may have let in all of the window before, in which nobody came here.
+                current = total + self._unsent.get(window, 0)
+                self._keep(kind, subject, Tally(tally.start, current, max(tally.previous, previous)))
 
     async def _forget(self, database: Database, now: datetime) -> int:
         second = int(now.timestamp())

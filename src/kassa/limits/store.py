@@ -1,7 +1,7 @@
 """The counts of all processes: the SQL."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asyncpg.pool import Pool
@@ -12,22 +12,35 @@ Window = tuple[str, str, int]
 MOST = 50_000
 
 _ADD = """
-with relaxed as materialized (select set_config('synchronous_commit', 'off', true) as value)
-insert into request_counts (kind, subject, start, count)
-select u.kind, u.subject, u.start, u.count
-from relaxed, unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[]) as u (kind, subject, start, count)
-where relaxed.value = 'off' order by 1, 2, 3
-on conflict (kind, subject, start) do update set count = request_counts.count + excluded.count
-returning kind, subject, start, count
+with relaxed as materialized (select set_config('synchronous_commit', 'off', true) as value), added as (
+    insert into request_counts (kind, subject, start, count)
+    select u.kind, u.subject, u.start, u.count
+    from relaxed, unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[]) as u (kind, subject, start, count)
+    where relaxed.value = 'off' order by 1, 2, 3
+    on conflict (kind, subject, start) do update set count = request_counts.count + excluded.count
+    returning kind, subject, start, count
+)
+select a.kind, a.subject, a.start, a.count, coalesce(before.count, 0) as previous
+from added a
+join unnest($1::text[], $2::text[], $3::timestamptz[], $5::timestamptz[]) as w (kind, subject, start, first)
+    using (kind, subject, start)
+left join request_counts before
+    on (before.kind, before.subject, before.start) = (a.kind, a.subject, w.first)
 """
 
 
-async def add(pool: "Pool[Any]", counts: Mapping[Window, int]) -> dict[Window, int]:
-    """Add to the counts of windows and return what they are with everybody's together."""
+async def add(
+    pool: "Pool[Any]", counts: Mapping[Window, int], seconds: Mapping[str, int]
+) -> dict[Window, tuple[int, int]]:
+    """Add to the counts of windows, of which one of a kind lasts so many `seconds`.
+
+    Return what they are with everybody's together, each with the count of the window before it.
+    """
     columns = [list(column) for column in zip(*counts, strict=True)]
     starts = [datetime.fromtimestamp(start, UTC) for start in columns[2]]
-    rows = await pool.fetch(_ADD, columns[0], columns[1], starts, list(counts.values()))
-    return {_window(row): row["count"] for row in rows}
+    before = [start - timedelta(seconds=seconds[kind]) for kind, start in zip(columns[0], starts, strict=True)]
+    rows = await pool.fetch(_ADD, columns[0], columns[1], starts, list(counts.values()), before)
+    return {_window(row): (row["count"], row["previous"]) for row in rows}
 
 
 async def since(pool: "Pool[Any]", moment: datetime) -> dict[Window, int]:
