@@ -51,13 +51,16 @@ async def test_an_event_arrives_signed_as_the_specification_says(shop: Shop, sin
 async def test_an_event_is_sent_when_it_is_told_of_not_at_the_next_look(
     shop: Shop, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kassa.workers.send_webhooks._PAUSES", (250,))
-    listens = "select count(*) from pg_stat_activity where datname = current_database() and query like 'LISTEN%'"
+    monkeypatch.setattr("kassa.workers.send_webhooks._PAUSES", (0.005, 250))
+    listens = (
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and query like 'LISTEN%' and state = 'idle'"
+    )
     await shop.endpoint(sink.url)
     async with shop.sending():
         await until(lambda: shop.database.pool.fetchval(listens))
         for n in range(5):
-            await shop.write(shop.event(n))
+            await shop.write(shop.event(n, n))  # of another invoice: it waits for none of those before it
             await sink.until(lambda n=n: len(sink.got) > n)  # type: ignore[misc]
 
 
