@@ -10,17 +10,20 @@ import pytest
 from kassa.db.pool import Database
 from kassa.events import store as events
 from kassa.webhooks import queue_store as queue
-from kassa.webhooks.model import Claimed
+from kassa.webhooks.model import Answer, Claimed, Delivered, Outcome, Postponed, Result, RetryAt
 from tests.tools.sending import Shop, open_shop
 
 ROUNDS = 20
+
+
+CLAIM = timedelta(minutes=10)
 
 
 async def _claim(shop: Shop) -> list[tuple[Claimed, ...]]:
     now = shop.clock.now()
     async with shop.database.transaction() as tx:
         room = {lane.name: 30 for lane in await queue.lanes(tx, "", 10)}
-        return await queue.claim(tx, room, now, now + timedelta(minutes=10))
+        return await queue.claim(tx, room, now, now + CLAIM)
 
 
 @pytest.fixture
@@ -48,3 +51,24 @@ async def test_two_senders_that_claim_at_once_share_no_invoice(shop: Shop) -> No
         trains = Counter(train[0].invoice_id for claimed in both for train in claimed)
         assert [invoice for invoice, count in trains.items() if count > 1] == []
         assert trains.total() > 0
+
+
+@pytest.mark.parametrize("ending", ["put back", "to be tried again", "delivered"])
+async def test_who_was_away_for_longer_than_its_claim_leaves_anothers(shop: Shop, ending: str) -> None:
+    frozen = [each for train in await _claim(shop) for each in train]
+    shop.clock.ahead += CLAIM
+    other = [each for train in await _claim(shop) for each in train]
+    assert {each.id for each in other} == {each.id for each in frozen}
+
+    now = shop.clock.now()
+    answer = Answer(now, 1, 200, None, None)
+    outcome: Outcome = Delivered() if ending == "delivered" else RetryAt(now)
+    results = [] if ending == "put back" else [Result(each, answer, outcome) for each in frozen]
+    postponed = [Postponed(each, now) for each in frozen] if ending == "put back" else []
+    await shop.database.run(lambda tx: queue.record(tx, results, postponed, now))
+
+    assert await _claim(shop) == []
+    assert await shop.states() == {"delivered" if ending == "delivered" else "due": 100}
+    # The one who holds them now still says what came of them.
+    await shop.database.run(lambda tx: queue.record(tx, [Result(each, answer, Delivered()) for each in other], [], now))
+    assert await shop.states() == {"delivered": 100}

@@ -109,12 +109,14 @@ from taken t where d.id = t.id and d.id = any (array(select id from unbroken))
 returning d.id, d.store_id, d.event_id, d.webhook_id, d.lane, d.invoice_id, d.position, d.attempts, d.created_at, t.*
 """
 
+# Whoever was away for longer than its claim finds it another's, who may be posting now. What was delivered is so in any
+# case.
 _RECORD = """
 with made as (
     select * from unnest(
         $1::text[], $2::int[], $3::timestamptz[], $4::int[], $5::int[], $6::text[], $7::text[],
-        $8::text[], $9::timestamptz[]
-    ) as m (id, number, started_at, duration_ms, status_code, error, response, state, due_at)
+        $8::text[], $9::timestamptz[], $10::timestamptz[]
+    ) as m (id, number, started_at, duration_ms, status_code, error, response, state, due_at, until)
 ), noted as (
     insert into delivery_attempts (delivery_id, number, started_at, duration_ms, status_code, error, response)
     select id, number, started_at, duration_ms, status_code, error, response from made
@@ -122,7 +124,7 @@ with made as (
 )
 update deliveries d set state = m.state, due_at = m.due_at, claimed_until = null,
     attempts = greatest(d.attempts, m.number)
-from made m where d.id = m.id and (d.state = 'due' or m.state = 'delivered')
+from made m where d.id = m.id and (d.state = 'due' and d.claimed_until = m.until or m.state = 'delivered')
 """
 
 
@@ -158,8 +160,8 @@ async def claim(tx: Tx, room: Mapping[str, int], now: datetime, until: datetime)
     """Claim what is due of numbered events: at most `room` trains of each lane, each in the order of its events.
 
     A train is the oldest event of an invoice, even before its time, and those of its later ones that are due.
-    Nobody else claims them before `until`, the moment to assume that this process died. What an endpoint was disabled
-    for is put aside.
+    Nobody else claims them before `until`, the moment to assume that this process died; by it a claim is known, too.
+    What an endpoint was disabled for is put aside.
     """
     rows = await tx.fetch(_CLAIM, list(room.keys()), list(room.values()), now, until, TRAIN)
     trains: dict[tuple[str, str], list[Claimed]] = {}
@@ -190,9 +192,11 @@ async def _put_back(tx: Tx, postponed: Sequence[Postponed]) -> None:
     if postponed:
         await tx.execute(
             "update deliveries d set due_at = p.at, claimed_until = null"
-            " from unnest($1::text[], $2::timestamptz[]) as p (id, at) where d.id = p.id and d.state = 'due'",
+            " from unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) as p (id, at, until)"
+            " where d.id = p.id and d.state = 'due' and d.claimed_until = p.until",
             [each.delivery.id for each in postponed],
             [each.at for each in postponed],
+            [each.delivery.until for each in postponed],
         )
 
 
@@ -209,6 +213,7 @@ async def _write_down(tx: Tx, results: Sequence[Result]) -> None:
             [r.answer.response for r in results],
             [_state(r) for r in results],
             [r.outcome.at if isinstance(r.outcome, RetryAt) else None for r in results],
+            [r.delivery.until for r in results],
         )
 
 
@@ -294,4 +299,5 @@ def _claimed(row: Any) -> Claimed:  # asyncpg's record
         livemode=row["livemode"],
         attempts=row["attempts"],
         created_at=row["created_at"],
+        until=row["until"],
     )
