@@ -268,6 +268,26 @@ async def test_a_link_says_truthfully_what_came_too_late(
     await sound(page)
 
 
+async def test_a_look_that_is_asked_for_during_another_follows_it(kassa: Program, page: Page) -> None:
+    link = await make(kassa, reusable=True)  # whose page takes its turn once a minute
+    await page.goto(link["url"])
+    answered, asked = asyncio.Event(), 0
+
+    async def held(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        await answered.wait()
+        await route.continue_()
+
+    await page.route("**/l/*", held)
+    looked = "document.dispatchEvent(new Event('visibilitychange'))"
+    await page.evaluate(looked)
+    await until(lambda: asked == 1)
+    await page.evaluate(looked)
+    answered.set()
+    await until(lambda: asked == 2, seconds=20)
+
+
 # Last in this file: what is undone here raises an alert, by which later payments need more confirmations.
 async def test_a_link_says_that_the_network_took_a_payment_back(
     kassa: Program, shared_bitcoind: DevNode, page: Page

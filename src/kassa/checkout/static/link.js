@@ -5,7 +5,7 @@
   const main = document.querySelector("main[data-waiting]");
   if (!main) return;
   const pace = () => (main.dataset.waiting === "1" ? 10000 : 60000);
-  let served = main.cloneNode(true), timer = 0, loading = false, asked = 0;
+  let served = main.cloneNode(true), timer = 0, loading = false, again = false, asked = 0;
 
   const dress = () => {
     for (const link of main.querySelectorAll("[data-again]")) link.hidden = true; // this script looks
@@ -40,7 +40,8 @@
 
   const ask = () => {
     // What was entered and was wrong stays beside the words that say so, and a form for which work is done stays, too.
-    if (loading || !over() && main.querySelector("[aria-invalid], [data-bits]")) return;
+    if (!over() && main.querySelector("[aria-invalid], [data-bits]")) return;
+    if (loading) { again = true; return; }
     loading = true;
     asked = performance.now();
     window.kassaLive.ask((fresh, notice, came) => {
@@ -51,6 +52,8 @@
       if (well || notice) trouble.over(notice);
       else trouble.lost();
       next(well ? pace() : window.kassaLive.soon());
+      if (well && again) ask(); // what came into view meanwhile may be newer than the answer
+      again = false;
     });
   };
 
