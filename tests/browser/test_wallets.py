@@ -19,7 +19,7 @@ from kassa.settings import Confirmations
 from kassa.wallets import store as wallets
 from kassa.watch import store as watch
 from tests.api.conftest import follow
-from tests.api.served import Served, serve
+from tests.api.served import Served, serve, until
 from tests.browser.checkouts import StubWallet
 from tests.browser.conftest import Faults, OpenPage
 from tests.browser.usable import usable
@@ -348,7 +348,8 @@ async def test_what_a_wallet_answers_after_it_was_left_is_not_paid_twice(
     again = await hung(world, page, "eth_sendTransaction")
     await again.click()
     await page.evaluate("() => { window.first = window.answer; }")
-    await buttons(page).first.click()  # asked again, and answers the former request now
+    await buttons(page).first.click()
+    await until(lambda: page.evaluate("answer !== first"))  # asked again, and answers the former request now
     await page.evaluate("first()")
     await says(page, "The first payment was sent after all. Decline the second one in your wallet.")
     await page.evaluate("decline()")
