@@ -44,6 +44,8 @@ SHORTLY = {
     "kassa_mempool_watched_transfers",
 }
 """What is above zero while a payment waits, and no more when the story is over."""
+JUDGED = {"kassa_alerts", "kassa_restraints_open"}
+"""What a detector makes of the reorganisation, when it looks next, and stays so."""
 PROCESS = {"up", "ALERTS"}
 """Series that Prometheus makes itself."""
 ABSENT = {
@@ -131,7 +133,11 @@ async def story(kassa: Program, node: DevNode, sink: Sink) -> Shown:
         delivered = shown.total("kassa_delivery_attempts_total", result="delivered")
         return delivered >= 5 and shown.total("kassa_delivery_attempts_total") > delivered
 
+    async def judged() -> bool:
+        return Shown(await kassa.metrics()).moved >= JUDGED
+
     await kassa.until(posted)
+    await kassa.until(judged, seconds=120)
     await kassa.until(lambda: _stands_on_tip(kassa, node))
     shown = Shown(await kassa.metrics())
     shown.names |= waiting.names
