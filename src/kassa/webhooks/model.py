@@ -87,7 +87,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that this process may send `until` then. `secrets` sign it, all of them; `attempts` were made before.
+    """A delivery that this process may send before `until`. All `secrets` sign it; `attempts` were made before.
 
     `restored`: a backup was restored since, so the receiver may have got this, or the like, before. `passes`: an older
     one of the same invoice waits for its next attempt.
