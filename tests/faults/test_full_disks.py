@@ -37,12 +37,13 @@ def volume(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # as many images of containers set it
 async def test_d10_a_full_log_volume_ends_nothing_and_is_counted(
-    bitcoind: DevNode, database_url: str, tmp_path: Path
+    bitcoind: DevNode, database_url: str, tmp_path: Path, unbuffered: str
 ) -> None:
     async with installed(tmp_path / "kassa", bitcoind, database_url) as kassa:
         (kassa.folder / "up.log").symlink_to("/dev/full")
-        await kassa.start("up")
+        await kassa.start("up", environment={"PYTHONUNBUFFERED": unbuffered})
         await kassa.ready()
         await kassa.open_store()
         invoice = await kassa.invoice()
