@@ -205,9 +205,11 @@ async def former_chains(settings: Settings, database: Database) -> Mapping[str, 
 
 
 @asynccontextmanager
-async def open_books(settings: Settings, *, migrating: bool = False) -> AsyncIterator[Database]:
+async def open_books(
+    settings: Settings, *, migrating: bool = False, connections: int = CONNECTIONS
+) -> AsyncIterator[Database]:
     """Open the database of the settings, ready to be used; raises `DatabaseError`."""
-    async with open_server(settings) as database:
+    async with open_server(settings, connections) as database:
         embedded_one = settings.embedded
         async with database.pool.acquire() as connection:
             if embedded_one and (weak := await weak_settings(connection)):
@@ -217,14 +219,14 @@ async def open_books(settings: Settings, *, migrating: bool = False) -> AsyncIte
 
 
 @asynccontextmanager
-async def open_server(settings: Settings) -> AsyncIterator[Database]:
+async def open_server(settings: Settings, connections: int = CONNECTIONS) -> AsyncIterator[Database]:
     """Open the database as it is, starting the embedded server if that is meant; raises `DatabaseError`."""
     server = None
     if settings.embedded:
         server = await asyncio.to_thread(embedded.start, settings.data_dir)
     try:
         url = settings.database_url.reveal() if server is None else server.url
-        database = await open_database(url, connections=CONNECTIONS)
+        database = await open_database(url, connections=connections)
         try:
             yield database
         finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from kassa.main import former_chains, open_house
 from kassa.people.model import Role
 from kassa.settings import Settings
 from kassa.wallets import seal_store as seals
-from kassa.wallets.seal import is_locked
+from kassa.wallets.seal import is_locked, make_another
 from tests.api.conftest import house as house  # noqa: PLC0414  # a fixture
 from tests.api.conftest import served as served  # noqa: PLC0414  # a fixture
 from tests.api.served import ORDER, Caller, Served, serve
@@ -485,6 +486,34 @@ async def test_e28_a_renewal_with_the_former_key_there_seals_nothing_that_an_int
         found = [(await after.all.get(f"/v1/invoices/{id_}")).json["payment_options"][0] for id_ in (one, other, right)]
         assert [option["withheld"] for option in found] == ["address_mismatch", "address_mismatch", None]
         assert (await after.all.post("/v1/invoices", ORDER)).status == 503
+
+
+async def test_no_key_is_renewed_beside_a_kassa_that_runs_by_the_former_one(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(database_url=Secret(database_url), data_dir=tmp_path)
+    async with open_house(settings) as house:
+        with pytest.raises(DatabaseError, match="stop every process of it, on every machine, then renew the key"):
+            await renew_key(settings, Actor("operator test"), "lost")
+        assert {path.name for path in settings.data_dir.glob("address-key*")} == {"address-key", "address-key.lock"}
+        assert house.seal.fingerprint == await house.database.pool.fetchval("select fingerprint from seal_keys")
+    made, met = make_another, AsyncExitStack()
+
+    async def meanwhile(data_dir: Path, fingerprint: bytes | None) -> Any:
+        met_house.append(await met.enter_async_context(open_house(settings)))
+        return await made(data_dir, fingerprint)
+
+    met_house: list[House] = []
+    monkeypatch.setattr("kassa.auditing.log.make_another", meanwhile)
+    async with met:
+        with pytest.raises(DatabaseError, match="is running"):
+            await renew_key(settings, Actor("operator test"), "lost")
+        found = await met_house[0].database.pool.fetchval("select fingerprint from seal_keys")
+        assert met_house[0].seal.fingerprint == found  # what it checks by is what the database is sealed by
+    monkeypatch.undo()
+    await renew_key(settings, Actor("operator test"), "lost")
+    async with open_house(settings) as house:
+        assert house.seal.fingerprint != found
 
 
 async def test_a_renewal_of_the_key_that_broke_off_loses_no_secret(served: Served, database_url: str) -> None:

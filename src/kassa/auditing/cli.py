@@ -57,7 +57,7 @@ def renew_key(
 ) -> None:
     """Seal every address anew with a new key, when the old one is lost: compare all wallets' fingerprints before.
 
-    Stop every process first: one that runs with the former key takes what is sealed now for changed.
+    Refused while Kassa runs: stop every process of it first, on every machine that works on this database.
     """
     from kassa.auditing import log
     from kassa.operations import operator
@@ -68,10 +68,7 @@ def renew_key(
     )
     if told["wallets_left"]:
         words += f"\nNo right seal, and offered no more: {', '.join(told['wallets_left'])}. Who changed the database?"
-    words += (
-        "\nCopy the new address-key to every machine of this installation, and start every process again: one that runs"
-        " with the former key takes what is sealed now for changed."
-    )
+    words += "\nCopy the new address-key to every machine of this installation, and start every process again."
     print(json.dumps(told) if as_json else words)
 
 

@@ -19,6 +19,7 @@ from kassa.audit.resource import link_resource
 from kassa.audit.rules import compare, read_head
 from kassa.core.clock import SystemClock
 from kassa.core.errors import KassaError
+from kassa.db.server import refuse_running
 from kassa.house import derived_text
 from kassa.invoices import seal_store as invoice_seals
 from kassa.main import build_chains, former_chains, open_books
@@ -73,13 +74,17 @@ async def renew_key(settings: Settings, by: Actor, reason: str) -> Told:
     """Seal every wallet and address anew with a new key: for when the old one is lost. Recorded in the log.
 
     Where the former key is there, and is the one that sealed the database, only what it sealed is sealed anew. Else
-    what the wallets derive is taken for good, whoever wrote it: compare the wallets' fingerprints first.
+    what the wallets derive is taken for good, whoever wrote it: compare the wallets' fingerprints first. Raises
+    `DatabaseError` while another Kassa runs, which would take what is sealed anew for changed.
     """
     chains = build_chains(settings)
-    async with open_books(settings) as database:
+    async with open_books(settings, connections=1) as database:  # all others are somebody else's
+        await refuse_running(database.pool, "renew the key")
         everything = {**await former_chains(settings, database), **chains}
         fingerprint = await seals.fingerprint(database.pool)
         former, seal = await make_another(settings.data_dir, fingerprint)
+        # Who came meanwhile may have read the former key; who comes from now on is refused, for this one seals nothing.
+        await refuse_running(database.pool, "renew the key")
         told_by = former if former is not None and former.fingerprint == fingerprint else None
         async with database.transaction() as tx:
             await seals.adopt_key(tx, seal, renew=True)

@@ -31,6 +31,7 @@ from kassa.core.errors import BackupError, DatabaseError
 from kassa.core.files import usable
 from kassa.core.ids import StoreId
 from kassa.db.migrate import is_half_restored, known_names, migrate
+from kassa.db.server import refuse_running
 from kassa.operations import operator
 from kassa.settings import Settings
 from kassa.wallets.mark import FILE as MARKS
@@ -69,7 +70,7 @@ async def restore(settings: Settings, wish: Wish, tell: Tell) -> Json:
             reach = _reach(settings.data_dir, about, members, wish, now)
             aside = await _make_room(connection, wish, now)
             try:
-                await _refuse_running(connection)  # who came meanwhile saw nothing of it
+                await refuse_running(connection, "restore")  # who came meanwhile saw nothing of it
                 # Before anything is loaded: whatever becomes of this, no address below what was issued comes again.
                 cover(settings.data_dir, reach, read_counters(about))
                 server = connection.get_server_version().major
@@ -135,19 +136,13 @@ def _reach(data_dir: Path, about: Json, members: Mapping[str, bytes], wish: Wish
 
 
 async def _make_room(connection: Any, wish: Wish, now: datetime) -> str | None:
-    await _refuse_running(connection)
+    await refuse_running(connection, "restore")
     if await store.is_empty(connection) and not await is_half_restored(connection):
         await store.begin(connection)
         return None
     if not wish.replace:
         raise DatabaseError("the database is in use: --replace puts what it holds aside, under another name")
     return await store.put_aside(connection, now)
-
-
-async def _refuse_running(connection: Any) -> None:
-    """Raise `DatabaseError` while somebody is connected; whoever connects once a restore has begun is refused."""
-    if running := await store.others(connection):
-        raise DatabaseError(f"Kassa is running ({running} connections): stop every process of it, then restore")
 
 
 async def _undo(connection: Any, aside: str | None, now: datetime) -> None:

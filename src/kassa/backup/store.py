@@ -74,15 +74,6 @@ async def note_restore(tx: Tx, at: datetime, backup_at: datetime) -> None:
     await tx.execute("insert into restores (restored_at, backup_at) values ($1, $2)", at, backup_at)
 
 
-async def others(connection: Any) -> int:  # a connection
-    """Return how many connections of running Kassa processes the database has."""
-    return int(
-        await connection.fetchval(
-            "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'kassa'"
-        )
-    )
-
-
 async def is_empty(connection: Any) -> bool:  # a connection
     """Tell whether no Kassa ever used the database."""
     return await connection.fetchval("select to_regclass('public.migrations')") is None

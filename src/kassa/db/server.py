@@ -46,6 +46,21 @@ def check_version(major: int) -> None:
         )
 
 
+async def refuse_running(connection: Any, then: str) -> None:  # a connection
+    """Raise `DatabaseError`, which says to stop all and `then` do what was asked for, while another Kassa is connected.
+
+    Whoever connects after the look is not seen: look again once such a one would be refused by what it finds.
+    """
+    others = await connection.fetchval(
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and application_name = 'kassa' and pid <> pg_backend_pid()"
+    )
+    if others:
+        raise DatabaseError(
+            f"Kassa is running ({others} connections): stop every process of it, on every machine, then {then}"
+        )
+
+
 async def weak_settings(connection: "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]") -> list[str]:
     """Return the settings, as "fsync = off", with which a commit may be lost or torn by a crash of the machine."""
     rows = await connection.fetch("select name, setting from pg_settings where name = any($1)", list(_DURABLE))
