@@ -9,10 +9,14 @@ from kassa.alerts.model import Kind
 from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.evm.devnode import AnvilNode
 from kassa.core.clock import SystemClock
+from kassa.core.errors import LeaseLost
 from kassa.db.pool import Database
+from kassa.house import connection_of
+from kassa.watch import store as watch
+from kassa.watch.model import Position
 from kassa.workers import closer_look, follow_chain
 from tests.detecting import look, open_alerts
-from tests.evmshop import PRICE_WEI, address, open_evm_shop
+from tests.evmshop import ANVIL, PRICE_WEI, address, open_evm_shop
 from tests.shop import Json, open_shop
 from tests.tools.liar import Liar
 
@@ -210,3 +214,56 @@ async def test_a_node_that_has_pruned_what_is_still_needed_is_refused_with_the_r
         liar.on("getblockchaininfo").mutate(lambda info: info | {"pruned": True, "pruneheight": height + 1})
         await bitcoind.mine()
         await shop.until(invoice, status="settled")
+
+
+ASKED = {
+    "ability": lambda call: call.method == "trace_block",
+    "contracts": lambda call: call.method == "eth_getStorageAt",
+    "clock and words": lambda call: call.method == "web3_clientVersion",
+    "delegates": lambda call: call.method == "eth_getCode" and call.params[1] == "latest",
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+async def test_d6_who_lost_the_lease_while_the_node_answered_writes_nothing_of_it_down(
+    anvil: AnvilNode, database: Database, tmp_path: Path, asked: str
+) -> None:
+    async with (
+        Liar(anvil.rpc_url) as liar,
+        open_evm_shop(anvil, database, tmp_path, rpc_url=liar.url) as shop,
+    ):
+        invoice = await shop.only("ETH")
+        await shop.stop()
+        await anvil.rpc.call("anvil_setCode", address(invoice), "0xef0100" + "de1e" * 10)
+        await database.pool.execute("delete from contracts")
+        await database.pool.execute("update networks set internal = null, internal_best = null, node_name = 'another'")
+        first, then = await _take(database), list[object]()
+
+        async def taken_over() -> None:
+            await database.pool.execute("update networks set lease_until = now()")
+            assert (await _take(database)).fence == first.fence + 1
+            then.append(await _facts(database))
+
+        liar.on("*").where(ASKED[asked]).times(1).run(taken_over)
+        configured = shop.house.settings.networks[ANVIL]
+        source = shop.house.chains[ANVIL].connect(connection_of(configured))
+        try:
+            with pytest.raises(LeaseLost):
+                await follow_chain.Follower(shop.house, configured, source, first).look()
+        finally:
+            await source.close()
+        assert then == [await _facts(database)]
+
+
+async def _take(database: Database) -> Position:
+    async with database.transaction() as tx:
+        position = await watch.take_lease(tx, ANVIL, "test", follow_chain.LEASE_SECONDS)
+    assert position is not None
+    return position
+
+
+async def _facts(database: Database) -> dict[str, list[str]]:
+    return {
+        table: [str(row) for row in await database.pool.fetch(f"select * from {table}")]
+        for table in ("networks", "contracts", "alerts")
+    }

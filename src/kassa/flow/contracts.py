@@ -17,22 +17,21 @@ from kassa.core.facts import Contract
 from kassa.db.pool import Tx
 from kassa.flow.standing import reassess
 from kassa.house import House
-from kassa.watch.model import Position
 from kassa.watch.rules import contract_doubt
 
 log = structlog.get_logger()
 
 
 async def on_contracts(
-    tx: Tx, position: Position, seen: Sequence[Contract], decimals: Mapping[str, int], now: datetime
+    tx: Tx, network: str, seen: Sequence[Contract], decimals: Mapping[str, int], now: datetime
 ) -> None:
     """Note how the contracts of a network's tokens look; freeze an asset about which there is a doubt."""
-    known = await contracts.known(tx, position.network)
-    await contracts.put(tx, position.network, seen)
+    known = await contracts.known(tx, network)
+    await contracts.put(tx, network, seen)
     for contract in seen:
         reason = contract_doubt(known.get(contract.asset), contract, decimals[contract.asset])
         if reason is not None:
-            await freeze_asset(tx, position.network, contract.asset, reason, now)
+            await freeze_asset(tx, network, contract.asset, reason, now)
 
 
 async def freeze_asset(tx: Tx, network: str, asset: str, reason: str, now: datetime) -> None:

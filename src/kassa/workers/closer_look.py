@@ -1,5 +1,6 @@
 """What a follower looks at now and then, beside the chain: its node itself, and who may act for our addresses."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from math import inf
 from time import monotonic
@@ -21,13 +22,23 @@ MOST_WARNING = 1_000  # characters
 MOST_SKEW_SECONDS = 10**9
 """Whatever a node says of the time, it is no more wrong than this: some thirty years."""
 
+Note = Callable[[Tx], Awaitable[None]]
+"""Writes something down about the node, in a transaction of who follows it."""
+
 
 class CloserLook:
     """Looks when it is time. What the node does not tell is left for the next time: following does not lean on it."""
 
-    def __init__(self, house: House, network: str, source: ChainSource, keys: WatchedKeys) -> None:
+    def __init__(
+        self,
+        house: House,
+        network: str,
+        source: ChainSource,
+        keys: WatchedKeys,
+        write: Callable[[Note], Awaitable[None]],
+    ) -> None:
         self._house, self._network = house, network
-        self._source, self._keys = source, keys
+        self._source, self._keys, self._write = source, keys, write
         self._node_at = self._delegates_at = -inf
         self.pushed_at: datetime | None = None  # set by whoever listens
 
@@ -62,14 +73,14 @@ class CloserLook:
             await flow.note_clock(tx, self._network, skew, now)
             await flow.note_words(tx, self._network, node)
 
-        await self._house.database.run(note)
+        await self._write(note)
 
     async def _look_at_addresses(self) -> None:
         opened = await self._keys.open()
         found = await self._source.delegates(opened.addresses)
         named = {f"0x{address.hex()}": to for address, to in found.items()}
         now = self._house.clock.now()
-        await self._house.database.run(lambda tx: flow.on_delegates(tx, self._house, self._network, named, now))
+        await self._write(lambda tx: flow.on_delegates(tx, self._house, self._network, named, now))
 
 
 def _bounded(seconds: int) -> int:

@@ -21,13 +21,14 @@ from kassa.core.correlation import correlated
 from kassa.core.crashpoint import crashpoint
 from kassa.core.errors import ChainInvalid, ChainMoved, ChainUnavailable, ChainUnfit, LeaseLost
 from kassa.core.facts import Block, BlockRef, Pending, Tip
+from kassa.db.pool import Tx
 from kassa.house import House, connection_of
 from kassa.settings import Network
 from kassa.wallets.ahead import Ahead
 from kassa.watch.keys import WatchedKeys
 from kassa.watch.model import ChainUpdate, Extension, Older, Position, TooDeep
 from kassa.watch.rules import extend, is_behind, node_state
-from kassa.workers.closer_look import CloserLook
+from kassa.workers.closer_look import CloserLook, Note
 from kassa.workers.sharing import Sharing
 
 log = structlog.get_logger()
@@ -100,7 +101,7 @@ class Follower:
         self._source = source
         self._position = position
         self._keys = WatchedKeys(house.database.pool, network.name, house.clock)
-        self._closer = CloserLook(house, network.name, source, self._keys)
+        self._closer = CloserLook(house, network.name, source, self._keys, self._write)
         self._ahead = Ahead(network.name, self._derive, self._keys.add)
         self._sharing = Sharing(house, network.name)
         self._woken = asyncio.Event()
@@ -130,6 +131,15 @@ class Follower:
             async with self._house.database.transaction() as tx:
                 await watch.hold(tx, self._network.name, self._position.fence, LEASE_SECONDS)
             await asyncio.sleep(LEASE_SECONDS / 4)
+
+    async def _write(self, note: Note) -> None:
+        """Write what the node was found to be, beside its chain; raise `LeaseLost` when another process follows it."""
+
+        async def held(tx: Tx) -> None:
+            await watch.hold(tx, self._network.name, self._position.fence, LEASE_SECONDS)
+            await note(tx)
+
+        await self._house.database.run(held)
 
     async def _listen(self) -> None:
         async for _ in self._source.wake(self._keys):
@@ -199,7 +209,7 @@ class Follower:
                 f"the node has pruned what lies below block {ability.first_height}, and {at.height + 1} is the next "
                 "that is needed: use a node that keeps it, or let this one keep more (prune) and fetch the chain again"
             )
-        await self._house.database.run(lambda tx: flow.on_ability(tx, self._house, self._network.name, ability))
+        await self._write(lambda tx: flow.on_ability(tx, self._house, self._network.name, ability))
         self._checked = True
 
     async def _halted(self) -> bool:
@@ -306,7 +316,7 @@ class Follower:
         seen = await self._source.contracts()
         decimals = {asset.id: asset.decimals for asset in self._house.chains[self._network.name].assets}
         if seen:
-            await self._house.database.run(lambda tx: flow.on_contracts(tx, self._position, seen, decimals, now))
+            await self._write(lambda tx: flow.on_contracts(tx, self._network.name, seen, decimals, now))
         self._vetted_at = now
 
     async def _look_into_mempool(self, tip: Tip, read_at: datetime) -> Tip:
