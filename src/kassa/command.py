@@ -2,7 +2,9 @@
 
 import json
 import os
+import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,9 +57,17 @@ def ask(question: Coroutine[Any, Any, Any], *, silent: bool = False) -> Any:  # 
     import logging
 
     from kassa import logs
+    from kassa.db import embedded
 
     logs.configure(level=logging.CRITICAL if silent else logging.WARNING)
+    embedded.tell.set(_tell_who_waits)
     return asyncio.run(question)
+
+
+def _tell_who_waits(words: str) -> None:
+    if sys.stderr is not None:  # closed, and `print` would take the output in its place
+        with suppress(OSError):
+            print(words, file=sys.stderr, flush=True)
 
 
 def tell(told: dict[str, Any], as_json: bool, words: str) -> None:

@@ -150,15 +150,25 @@ def _processor_seconds(*command: str) -> float:
 
 
 def test_a_store_is_made_on_an_empty_folder(shell: Shell) -> None:
-    made = shell.json(
-        "store", "create", "--name", "Café", "--currency", "EUR", "--test", "--tolerance", "0.5%", "--spread", "1%"
-    )
+    first = shell.run(
+        "store", "create", "--name", "Café", "--currency", "EUR", "--test", "--tolerance", "0.5%", "--spread", "1%",
+        "--json",
+    )  # fmt: skip
+    made, place = json.loads(first.stdout), shell.folder / "kassa-data" / "postgres"
+    assert first.stderr == f"making the embedded database in {place}: this takes some seconds, once\n"
     assert made.keys() == {"store_id", "api_key"}
     assert made["api_key"].startswith("kassa_test_")
     [store] = shell.json("store", "list")["data"]
     assert (store["id"], store["livemode"]) == (made["store_id"], False)
     assert (store["tolerance_ppm"], store["spread_ppm"]) == (5000, 10_000)
-    assert not (shell.folder / "kassa-data" / "postgres" / "postmaster.pid").exists()
+    assert shell.run("store", "list").stderr == ""
+    assert not (place / "postmaster.pid").exists()
+
+
+def test_a_first_start_says_in_its_log_that_it_makes_the_database(shell: Shell) -> None:
+    with shell.up() as running:
+        assert running.line("listening") is not None
+        assert any("making the embedded database" in line for line in running.log.read_text().splitlines())
 
 
 def test_keys_are_made_listed_and_revoked(shared: Shell) -> None:

