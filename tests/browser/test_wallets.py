@@ -33,6 +33,7 @@ WALLET = """(() => {
     const wallet = { asked: [], chain: "0x7a69", faults: {}, receipt: null, ...more };
     wallet.provider = { request: async ({ method, params }) => {
       wallet.asked.push([method, params]);
+      if (method === "eth_getTransactionByHash") return wallet.known ?? null;
       const fault = wallet.faults[method];
       if (fault) throw Object.assign(new Error("<img src=x onerror=alert(1)>"), { code: fault });
       if (method === "eth_chainId") return wallet.chain;
@@ -295,7 +296,9 @@ async def test_a_wallet_that_never_answers_is_waited_for_in_words_until_the_page
 
 HANGS = """(method) => {
   const { provider } = wallets.One, ask = provider.request;
+  wallets.One.sent = [];
   provider.request = async (one) => {
+    if (one.method === "eth_sendTransaction") wallets.One.sent.push(one.params[0]);
     if (one.method === method)
       await new Promise((go, no) => { window.answer = go; window.decline = () => no({ code: 4001 }); });
     return ask(one);
@@ -383,10 +386,79 @@ async def test_a_payment_that_the_invoice_shows_opens_the_buttons_of_a_wallet_th
                id, now(), false, 100, 'cd', store_id, invoice_id from addresses where invoice_id = $1""",
         page.url.rpartition("/")[2],
     )
-    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await page.evaluate(
+        """() => {
+          const [{ from, to, value, data }] = wallets.One.sent;
+          wallets.One.known = { from, to: to.toUpperCase(), value, input: data ?? "0x" };
+          document.dispatchEvent(new Event('visibilitychange'));
+        }"""
+    )
     await expect(page.locator(".payments li")).to_have_count(1)
     await expect(again).to_have_count(0)
     await expect(page.locator("[data-wallets] [aria-disabled=false]")).to_have_count(2)
+    await page.evaluate("answer()")  # which is known by now
+    await expect(page.locator("[data-said]")).to_have_text("")
+    await expect(page.locator("[data-wallets] [aria-disabled=false]")).to_have_count(2)
+
+
+async def part_from_elsewhere(world: tuple[World, Served], page: Page, method: str) -> None:
+    """Ask a wallet that does not answer, and let a part come in Bitcoin meanwhile."""
+    made, served = world
+    invoice = await served.all.invoice(payment_options=[f"BTC@{BITCOIN}", ETH])
+    await page.add_init_script(WALLET % 'announced("One"); announced("Two")')
+    await page.goto(f"http://127.0.0.1:{served.port}/i/{invoice['id']}?asset={ETH}")
+    await page.evaluate(HANGS, method)
+    await buttons(page).first.click()
+    await says(page, "Please confirm in your wallet")
+    await until(lambda: page.evaluate("window.answer !== undefined"))
+    await made.look(made.paying(invoice["id"].encode().hex(), invoice, units=1_000))
+    await says(page, "What is to be paid has changed. Decline what your wallet still asks you for, and try again.")
+    await expect(page.locator(".payments li")).to_have_count(1)
+
+
+async def test_a_payment_from_elsewhere_opens_no_button_while_a_wallet_is_asked(
+    world: tuple[World, Served], page: Page
+) -> None:
+    await page.clock.install()
+    await part_from_elsewhere(world, page, "eth_sendTransaction")
+    await expect(page.locator("[data-wallets] [aria-disabled=true]")).to_have_count(2)
+    await page.clock.run_for(61_000)
+    await expect(page.get_by_role("button", name="Nothing was sent: try again")).to_have_count(1)
+    await says(page, "What is to be paid has changed.")
+    await expect(page.locator("[data-wallets] [aria-disabled=true]")).to_have_count(2)
+    await usable(page)
+    await page.evaluate("decline()")
+    await expect(page.locator("[data-wallets] [aria-disabled=false]")).to_have_count(2)
+    await expect(page.locator("[data-said]")).to_have_text("")
+
+
+async def test_a_wallet_is_asked_for_nothing_that_is_due_no_more(world: tuple[World, Served], page: Page) -> None:
+    await part_from_elsewhere(world, page, "eth_requestAccounts")
+    await page.evaluate("answer()")
+    await expect(page.locator("[data-wallets] [aria-disabled=false]")).to_have_count(2)
+    await says(page, "What is to be paid has changed.")
+    assert await asked(page, "One") == ["eth_requestAccounts", "eth_chainId"]
+    await buttons(page).last.click()
+    await says(page, "Sent. Waiting until the network shows it")
+
+
+async def test_a_page_listens_once_for_what_other_tabs_send_however_often_it_is_drawn(
+    world: tuple[World, Served], page: Page
+) -> None:
+    await page.add_init_script(
+        """window.listening = 0;
+           const listen = window.addEventListener;
+           window.addEventListener = (type, ...more) => {
+             if (type === "storage") window.listening++;
+             return listen.call(window, type, ...more);
+           };"""
+    )
+    await at_checkout(world, page, 'announced("One")')
+    for _ in range(3):
+        async with page.expect_response(page.url):
+            await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await page.wait_for_timeout(100)
+    assert await page.evaluate("listening") == 1
 
 
 async def test_what_was_sent_days_ago_is_forgotten(world: tuple[World, Served], page: Page) -> None:

@@ -245,6 +245,9 @@ def _script_words(said: Language) -> str:  # JSON
         ),
         "again": said.say("Nothing was sent: try again"),
         "twice": said.say("The first payment was sent after all. Decline the second one in your wallet."),
+        "changed": said.say(
+            "What is to be paid has changed. Decline what your wallet still asks you for, and try again."
+        ),
         "failed": said.say("Your wallet reported an error. Look there before you try again."),
     }
     return json.dumps(words)

@@ -64,6 +64,19 @@
     }
   };
 
+  // What the page asks a wallet for at this moment; null where nobody is asked to pay by one.
+  const shownNow = () => {
+    const place = document.querySelector("[data-wallets]");
+    return place === null || place.closest("[hidden]") ? null : place.dataset.wallets;
+  };
+  window.addEventListener("storage", ({ key }) => {
+    const { invoice } = document.querySelector("main").dataset;
+    if (key !== NOTE + invoice) return;
+    // A note taken away opens nothing here: this page may not show yet what that one does.
+    paid = remembered(invoice) ?? paid;
+    redraw();
+  });
+
   const announce = (name, provider, key) => {
     if (found.size >= MOST || found.has(key) || typeof provider?.request !== "function") return;
     const button = document.createElement("button");
@@ -101,22 +114,34 @@
   };
 
   const pay = async (provider, invoice, shown, attempt, say, words) => {
-    const request = JSON.parse(shown);
-    say(words.confirm);
+    const { chain, transaction } = JSON.parse(shown);
     const [from] = await provider.request({ method: "eth_requestAccounts" });
     if (attempt.left) return "";
-    if (!(await onNetwork(provider, request.chain))) return words.wrong_network;
+    if (!(await onNetwork(provider, chain))) return words.wrong_network;
     // Another tab may have sent it since, or an attempt that was left and answered late.
     paid ??= remembered(invoice);
     if (paid) return words.sent;
     if (attempt.left) return "";
-    const transaction = { from, chainId: request.chain.chainId, ...request.transaction };
-    const hash = await provider.request({ method: "eth_sendTransaction", params: [transaction] });
+    // A wallet may have asked its user for minutes.
+    if (shownNow() !== shown) return words.changed;
+    attempt.wanted = { from, ...transaction };
+    const params = [{ from, chainId: chain.chainId, ...transaction }];
+    const hash = await provider.request({ method: "eth_sendTransaction", params });
     if (!hash) return words.wrong_network;
+    if (attempt.own) return "";
     remember(invoice, { shown, hash: String(hash), at: Date.now() });
     if (attempt.left && asking) say(words.twice);
     redraw();
     return words.sent;
+  };
+
+  // Tell whether a transaction is the one that a wallet was asked for: any other came from elsewhere.
+  const isWanted = async (provider, { from, to, value, data = "0x" }, hash) => {
+    try {
+      const known = await provider.request({ method: "eth_getTransactionByHash", params: [hash] });
+      const [here, there] = [[from, to, data], [known.from, known.to, known.input]].map(String);
+      return here.toLowerCase() === there.toLowerCase() && BigInt(known.value) === BigInt(value);
+    } catch { return false; }
   };
 
   // Tell what became of a transaction: it failed in its block ("undone"), or the network knows it no more ("gone"); null
@@ -149,19 +174,12 @@
     again.textContent = words.again;
     forgetOld();
     paid ??= remembered(invoice);
-    window.addEventListener("storage", ({ key }) => {
-      if (key !== NOTE + invoice) return;
-      // A note taken away opens nothing here: this page may not show yet what that one does.
-      paid = remembered(invoice) ?? paid;
-      redraw();
-    });
-    const listed = () => main.querySelectorAll(".payments li").length;
+    const listed = () => [...main.querySelectorAll(".payments .tx bdi")].map((one) => one.textContent);
     // By its own name, or because nothing is asked for any more: what was paid before, or is to be paid otherwise, is another.
     const isShown = () => {
       const list = main.querySelector(".payments");
       if (!list) return false;
-      const named = [...list.querySelectorAll(".tx bdi")].some((one) => one.textContent === paid.hash.toLowerCase());
-      return named || !main.querySelector(".way, .ways");
+      return listed().includes(paid.hash.toLowerCase()) || !main.querySelector(".way, .ways");
     };
 
     redraw = () => {
@@ -169,9 +187,9 @@
       // The network has shown it: should it disappear there, it may be sent again.
       if (paid && isShown()) remember(invoice, null);
       if (paid && !asking) say(words.sent, paid.hash);
-      else if (told !== null && told !== place?.dataset.wallets && !asking) say("", null);
-      // What a wallet that never answered has sent all the same.
-      if (asking && listed() > asking.listed) asking.leave();
+      else if (asking && !paid) say(asking.shown === shownNow() ? asking.words : words.changed, null);
+      else if (told !== null && told !== shownNow() && !asking) say("", null);
+      if (asking) findOwn(asking);
       if (!place) return;
       // The same buttons as long as the page lives: whoever is on one stays there, however often the page is drawn.
       for (const { name, provider, button } of found.values()) {
@@ -197,13 +215,24 @@
       if (line && line.textContent !== text) line.textContent = text;
     };
 
+    // What a wallet that never answered has sent all the same.
+    const findOwn = async (attempt) => {
+      if (!attempt.wanted) return;
+      for (const hash of listed()) {
+        if (attempt.before.includes(hash) || !(await isWanted(attempt.provider, attempt.wanted, hash))) continue;
+        attempt.own = true;
+        attempt.leave();
+      }
+    };
+
     const start = async (provider, place) => {
       // What is asked for is what the page shows at this moment.
-      const shown = place.dataset.wallets, attempt = { left: false, slow: false, listed: listed() };
+      const shown = place.dataset.wallets, before = listed();
+      const attempt = { provider, shown, before, words: words.confirm, slow: false, left: false, own: false };
       const leaving = new Promise((leave) => { attempt.leave = () => { attempt.left = true; leave(""); }; });
       const slow = setTimeout(() => {
         attempt.slow = true;
-        if (!paid) say(words.slow, shown);
+        attempt.words = words.slow;
         redraw();
       }, PATIENCE);
       asking = attempt;
@@ -218,7 +247,7 @@
       }
       clearTimeout(slow);
       const used = again === document.activeElement;
-      say(outcome, shown);
+      say(outcome, outcome === words.changed ? shownNow() : shown);
       asking = null;
       if (outcome === words.sent && !followed) follow(provider);
       redraw();
