@@ -162,11 +162,26 @@ async def listed(visitor: Visitor, path: str, **query: str) -> list[str]:
     return re.findall('data-key="([^"]+)"', seen.text)
 
 
+async def named(premises: Premises, ids: dict[str, str]) -> tuple[str, str, str, str]:
+    """Name the furnished invoice and payment, and add a deposit; return reference, address, txid, and the deposit's."""
+    pool, store, invoice = premises.house.database.pool, premises.store.id, ids["inv"]
+    await pool.execute("update invoices set reference = 'order-7' where id = $1", invoice)
+    await pool.execute("update payments set txid = repeat('ab', 32), invoice_id = $1, store_id = $2", invoice, store)
+    await pool.execute(
+        """insert into payments (id, network, txid, position, asset, units, maturity, address_id, first_seen_at,
+               replaceable, block_height, block_hash, store_id)
+           select 'pay_' || repeat('2', 29), network, repeat('cd', 32), 'out:0', asset, units, 0, address_id,
+               first_seen_at, false, 100, 'cd', store_id from payments"""
+    )
+    address = await pool.fetchval("select address from addresses where invoice_id = $1", invoice)
+    return "order-7", address, "ab" * 32, "cd" * 32
+
+
 async def test_an_event_is_found_by_its_id_or_by_that_of_what_it_is_about(premises: Premises) -> None:
     owner, pool, store = await premises.member(Role.OWNER), premises.house.database.pool, premises.store.id
     ids = await furnish(premises, await pool.fetchval("select id from people"))
     deposit, invoice = f"pay_{'2' * 29}", InvoiceId(ids["inv"])
-    await pool.execute("update payments set invoice_id = $1, store_id = $2", invoice, store)
+    reference, address, txid, own = await named(premises, ids)
     amount = {"amount": "1", "asset": "BTC", "hostile": "\x00"}
     told = (
         NewEvent(store, "payment.detected", {"object": "payment", "id": ids["pay"]} | amount, invoice),
@@ -179,13 +194,17 @@ async def test_an_event_is_found_by_its_id_or_by_that_of_what_it_is_about(premis
         await events.number(tx)
     rows = await pool.fetch("select id, type from events where store_id = $1 order by sequence", store)
     by_type = {row["type"]: row["id"] for row in rows}
-    here = premises.at("events")
+    here, of_invoice = premises.at("events"), [opened, credited, paid, by_type["invoice.created"]]
+    of_address = [opened, credited, deposited, paid, by_type["invoice.created"]]
     for text, expected in (
         (paid, [paid]), (f" {paid.upper()}\n", [paid]), (premises.base + premises.at(f"events/{paid}"), [paid]),
-        (invoice, [opened, credited, paid, by_type["invoice.created"]]), (ids["pay"], [paid]), (deposit, [deposited]),
+        (invoice, of_invoice), (ids["pay"], [paid]), (deposit, [deposited]),
         (ids["cus"], [credited]), (ids["lnk"], [by_type["payment_link.created"]]),
         (ids["whk"], [by_type["webhook.test"]]), (ids["wch"], [by_type["wallet.change_asked"]]),
-        (paid[:-1], []), ("order-7", []),
+        (reference, of_invoice), (txid, of_invoice), (address, of_address),
+        (f"bitcoin:{address}?amount=1", of_address),
+        (f"https://mempool.space/tx/{own}", [deposited]),
+        (paid[:-1], []), ("order-8", []),
     ):  # fmt: skip
         assert await listed(owner, here, search=text) == expected, text
     assert opened in await listed(owner, here, search=ids["alt"])
@@ -194,9 +213,19 @@ async def test_an_event_is_found_by_its_id_or_by_that_of_what_it_is_about(premis
     assert (seen.status, fault_at(seen.text, "search") != "", "None is like" in seen.words) == (422, True, False)
 
 
-async def test_a_delivery_is_found_by_its_id_its_events_or_its_receivers(premises: Premises) -> None:
+async def test_a_delivery_is_found_by_its_id_its_receivers_or_by_what_finds_its_event(premises: Premises) -> None:
     owner, pool = await premises.member(Role.OWNER), premises.house.database.pool
     ids = await furnish(premises, await pool.fetchval("select id from people"))
+    reference, address, txid, own = await named(premises, ids)
+    told = (
+        NewEvent(premises.store.id, "payment.detected", {"object": "payment", "id": ids["pay"]}, InvoiceId(ids["inv"])),
+        NewEvent(premises.store.id, "payment.detected", {"object": "payment", "id": f"pay_{'2' * 29}"}),
+    )
+    async with premises.house.database.transaction() as tx:
+        made = await events.write(tx, told, premises.clock.now())
+        await events.number(tx)
+    paid, deposited = [await pool.fetchval("select id from deliveries where event_id = $1", each) for each in made]
+    both = sorted((paid, deposited), reverse=True)
     rows = await pool.fetch("select id, event_id from deliveries where webhook_id = $1 order by id desc", ids["whk"])
     every = [row["id"] for row in rows]
     (event,) = [row["event_id"] for row in rows if row["id"] == ids["dlv"]]
@@ -205,7 +234,9 @@ async def test_a_delivery_is_found_by_its_id_its_events_or_its_receivers(premise
     for text, expected in (
         (ids["dlv"], [ids["dlv"]]), (f"\t{ids['dlv'].upper()} ", [ids["dlv"]]), (event, [ids["dlv"]]),
         (premises.base + premises.at(f"events/{event}"), [ids["dlv"]]), (ids["whk"], every), (event[:-1], []),
-        (premises.base + premises.at(f"webhooks/{ids['whk']}"), every), (ids["inv"], []),
+        (premises.base + premises.at(f"webhooks/{ids['whk']}"), every), (ids["inv"], [paid]),
+        (ids["pay"], [paid]), (reference, [paid]), (address, both), (txid, [paid]), (own, [deposited]),
+        (f"bitcoin:{address}?amount=1", both), ("order-8", []),
     ):  # fmt: skip
         assert await listed(owner, here, search=text) == expected, text
     seen = await owner.send("GET", here, params={"search": "a" * 2_049})

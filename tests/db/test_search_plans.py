@@ -140,9 +140,15 @@ async def test_a_search_for_events_and_deliveries_reads_what_it_finds_and_not_th
     grown: Database, kind: str
 ) -> None:
     event, delivery = f"evt_{'77':0>10}{'':0>19}", f"dlv_{'77':0>10}{'':a>19}"
-    for name, query in (("events", events._SEARCH), ("deliveries", deliveries._SEARCH)):
+    found = [f"evt_{n:0>10}{'':0>19}" for n in range(100)]
+    more = {
+        "events": (events._SEARCH, "array['{}', 'inv_77', 'inv_78'], array['{}', 'pay_" + f"{99:029}" + "']"),
+        "deliveries": (deliveries._SEARCH, "array['{}', " + ", ".join(f"'{one}'" for one in found) + "]"),
+    }
+    for name, (query, rest) in more.items():
         for text in (event, delivery, f"evt_{77:029}", f"cus_{77:029}", f"whk_{1:029}", "inv_77", "pay_77", "nothing"):
-            scans = await read(grown, kind, query, "text, text, bigint", f"'sto_a', '{text}', 100")
+            types = "text, text, bigint, text[]" + (", text[]" if name == "events" else "")
+            scans = await read(grown, kind, query, types, f"'sto_a', '{text}', 100, {rest.format(text, text)}")
             if os.environ.get("SHOW"):
                 print(name, text, *scans, sep="\n    ")
             assert [each for each in scans if each[0] == "Seq Scan" or each[2] > 110] == [], (name, text)

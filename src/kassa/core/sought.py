@@ -32,6 +32,11 @@ class Sought:
     name: str
     txids: tuple[str, ...]
 
+    @property
+    def is_id(self) -> bool:
+        """Tell whether it is one of our ids: then it means that one thing alone."""
+        return _ID.match(self.name) is not None
+
 
 def read(given: str) -> Sought:
     """Return what a text is about, in time linear in it; of a text that names nothing, itself.

@@ -1,6 +1,8 @@
 """Which events a text is about: the SQL. Every branch goes by an index of what is sought."""
 
-from kassa.core.ids import EventId, StoreId
+from collections.abc import Sequence
+
+from kassa.core.ids import EventId, InvoiceId, PaymentId, StoreId
 from kassa.core.sought import Sought
 from kassa.db.pool import Tx
 
@@ -11,20 +13,25 @@ _APART = "(invoice_id is null or type not like 'invoice.%' and type not like 'pa
 _SEARCH = """
 select id from (
     select id, sequence from events where store_id = $1 and id = $2
-    union (select id, sequence from events where store_id = $1 and invoice_id = $2
-        order by created_at desc, position desc limit $3)
+    union select e.id, e.sequence from unnest($4::text[]) as i (id)
+        cross join lateral (select id, sequence from events where store_id = $1 and invoice_id = i.id
+            order by created_at desc, position desc limit $3) e
     union select id, sequence from events where store_id = $1
         and invoice_id = (select invoice_id from payments where store_id = $1 and id = $2) and ABOUT = $2
-    union (select id, sequence from events where store_id = $1 and ABOUT = $2 and APART
-        order by sequence desc nulls last limit $3)
+    union select e.id, e.sequence from unnest($5::text[]) as o (id)
+        cross join lateral (select id, sequence from events where store_id = $1 and ABOUT = o.id and APART
+            order by sequence desc nulls last limit $3) e
 ) found where sequence is not null order by sequence desc limit $3
 """.replace("ABOUT", _ABOUT).replace("APART", _APART)
 
 
-async def search(tx: Tx, store_id: StoreId, sought: Sought) -> list[EventId]:
-    """Return numbered events of a store, newest first: by their own id, or that of what they are about.
+async def search(
+    tx: Tx, store_id: StoreId, sought: Sought, invoices: Sequence[InvoiceId], payments: Sequence[PaymentId]
+) -> list[EventId]:
+    """Return numbered events of a store, newest first.
 
-    An invoice's are those of its payments, too.
+    By their own id, or that of what they are about; those about these invoices and deposits, too. An invoice's are
+    those of its payments, too.
     """
-    rows = await tx.fetch(_SEARCH, store_id, sought.name, MOST)
+    rows = await tx.fetch(_SEARCH, store_id, sought.name, MOST, [sought.name, *invoices], [sought.name, *payments])
     return [EventId(row["id"]) for row in rows]

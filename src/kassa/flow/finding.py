@@ -49,14 +49,26 @@ async def find_customers(tx: Tx, house: House, store: Store, text: str) -> list[
     )
 
 
-async def find_events(tx: Tx, store: Store, text: str) -> list[EventId]:
-    """Return the events of a store that a text is about, the newest hundred: by their id, or of what they tell."""
-    return await events.search(tx, store.id, read(text))
+async def find_events(tx: Tx, house: House, store: Store, text: str) -> list[EventId]:
+    """Return the events of a store that a text is about, the newest hundred.
+
+    By their own id, that of what they are about, or what else finds an invoice or a payment.
+    """
+    sought = read(text)
+    if sought.is_id:
+        return await events.search(tx, store.id, sought, (), ())
+    places = _scripts(house, sought), _networks(house)
+    asked = await invoices.search(tx, store.id, sought, *places)
+    return await events.search(tx, store.id, sought, asked, await payments.search(tx, store.id, sought, *places))
 
 
-async def find_deliveries(tx: Tx, store: Store, text: str) -> list[DeliveryId]:
-    """Return the deliveries of a store that a text is about, the newest hundred: by its id, event's or endpoint's."""
-    return await deliveries.search(tx, store.id, read(text))
+async def find_deliveries(tx: Tx, house: House, store: Store, text: str) -> list[DeliveryId]:
+    """Return the deliveries of a store that a text is about, the newest hundred.
+
+    By their own id, that of their endpoint, or what finds their event.
+    """
+    told = await find_events(tx, house, store, text)
+    return await deliveries.search(tx, store.id, read(text), told)
 
 
 def _networks(house: House) -> list[str]:

@@ -83,7 +83,7 @@ async def _some(tx: Tx, call: Call) -> dict[str, Any]:  # JSON
     cursor = read_cursor("dlv", query.cursor)
     before = None if cursor is None else DeliveryId(cursor)
     if query.search is not None:
-        sought = await flow.find_deliveries(tx, call.store, query.search)
+        sought = await flow.find_deliveries(tx, call.house, call.store, query.search)
         found = await webhooks.list_found(tx, call.store.id, sought, before, query.limit + 1)
     elif query.invoice_id is None:
         after = moment("created_after", query.created_after)

@@ -93,7 +93,10 @@ class DeliveryQuery(PageQuery, forbid_unknown_fields=True, frozen=True, kw_only=
             str,
             Meta(
                 min_length=1, max_length=2048,
-                description="The id of a delivery, an event or an endpoint, whole; or a link that holds one.",
+                description=(
+                    "Whole: the id of a delivery, an event, an endpoint or of what an event is about; an invoice's "
+                    "reference, an address or a txid. Or a link or payment URI that holds one."
+                ),
             ),
         ]
         | None

@@ -30,7 +30,7 @@ async def _list(visit: Visit) -> Screen:
         visit.faults = {"search": f"must be at most {_LONGEST} characters long"}
         return Screen("events.html", {"list": {"data": [], "next_cursor": None}, "families": FAMILIES}, 422)
     async with visit.house.database.pool.acquire() as connection:
-        sought = await flow.find_events(connection, visit.store, text) if text else None
+        sought = await flow.find_events(connection, visit.house, visit.store, text) if text else None
         found, more = await events.newest(connection, visit.store.id, kind, below, _LIMIT, sought)
     cursor = None if more is None else str(more)
     shown = [(event, *_about(msgspec.json.decode(event.object))) for event in found]
