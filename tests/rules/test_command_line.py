@@ -1,15 +1,17 @@
 """What the command line refuses before anything is read or asked."""
 
 import os
+import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from kassa import cli
+from kassa import __version__, cli
 from kassa.backup import archive
 from kassa.core.errors import BackupError, SettingsError
 
@@ -80,3 +82,30 @@ def test_why_a_backup_or_its_identity_cannot_be_read_is_said(tmp_path: Path) -> 
             archive.identities(path)
         with pytest.raises(BackupError, match=f"cannot be read: {why}"):
             archive.read(path, [], None, lambda _: None)
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from {} import {}
+main()
+"""
+
+
+@pytest.mark.parametrize(("ignored", "end"), [(False, (130, b"", b"")), (True, (0, f"{__version__}\n".encode(), b""))])
+def test_ctrl_c_ends_in_silence_also_what_is_still_being_loaded(ignored: bool, end: tuple[int, bytes, bytes]) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    program = INTERRUPTED.format(*project["project"]["scripts"]["kassa"].split(":"))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else None  # inherited, as behind nohup
+    try:
+        done = subprocess.run([sys.executable, "-c", program, "version"], capture_output=True, check=False)
+    finally:
+        if ignored:
+            signal.signal(signal.SIGINT, before)
+    assert (done.returncode, done.stdout, done.stderr) == end
