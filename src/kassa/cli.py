@@ -17,7 +17,7 @@ from kassa.auditing import cli as auditing
 from kassa.auditing.cli import key_app as address_key_app
 from kassa.auditing.cli import log_app as audit_app
 from kassa.backup import cli as backups
-from kassa.command import AsJson, Config, ask, file_of, settings_of, tell
+from kassa.command import AsJson, Config, ask, file_of, forget_what_is_not_for_us, settings_of, tell
 from kassa.commands.alerts import alert_app
 from kassa.commands.networks import asset_app, network_app
 from kassa.commands.people import user_app
@@ -64,6 +64,7 @@ app.command("restore")(backups.restore)
 
 def main() -> None:
     """Run the command line; a foreseen error is one line on standard error and exit code 1."""
+    _open_what_is_closed()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no arrow is told all the same
     try:
@@ -86,6 +87,14 @@ def main() -> None:
         sys.exit(1)
     finally:
         _give_up_what_cannot_be_told()
+
+
+def _open_what_is_closed() -> None:
+    # The next file that is opened would get the number, and what a library prints would be written into it.
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def _run_whole() -> None:
@@ -133,6 +142,7 @@ def begin(
         for path in env_file:
             found |= read_env_file(path)
         os.environ.update(found | os.environ)
+    forget_what_is_not_for_us(os.environ)
 
 
 @app.command()

@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ StoreId = Annotated[str, typer.Option("--store", help="The store's id: sto_…")
 
 DEFAULT_FILE = Path("kassa.toml")
 _REASON_LENGTH = 1_000
+_NOT_FOR_US = re.compile(r"PG[A-Z]+|SSLKEYLOGFILE|(?i:prometheus_multiproc_dir)")
 
 
 def reason(text: str) -> str:
@@ -29,6 +31,16 @@ def reason(text: str) -> str:
     if not text.strip() or not text.isprintable() or len(text) > _REASON_LENGTH:
         raise typer.BadParameter(f"say why, in a line of at most {_REASON_LENGTH} characters: it is kept")
     return text
+
+
+def forget_what_is_not_for_us(environ: MutableMapping[str, str]) -> None:
+    """Remove the variables by which a shell's user means other programs, and that our libraries would follow.
+
+    To another database than the settings name (and than pg_dump is told), to a file of all our TLS keys, or to a folder
+    of another program's metrics.
+    """
+    for name in filter(_NOT_FOR_US.fullmatch, list(environ)):
+        del environ[name]
 
 
 def settings_of(config: Path | None) -> "Settings":

@@ -1,6 +1,7 @@
 """A node under command does what the tests that lean on it believe."""
 
 import asyncio
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from kassa.chains.bitcoin.devnode import DevNode
 from kassa.chains.bitcoin.networks import NETWORKS
 from kassa.core.errors import SandboxError
 from kassa.core.facts import BlockRef
+from tests.tools.thief import robbed
 
 CHAINS = {"bitcoind": "bitcoin-regtest", "litecoind": "litecoin-regtest"}
 
@@ -236,3 +238,17 @@ async def test_a_program_that_ends_is_reported_with_its_last_words(bitcoind_prog
     broken = Program("bitcoind", (*bitcoind_program.argv, "-nosuchoption"), bitcoind_program.version)
     with pytest.raises(SandboxError, match="nosuchoption"):
         await DevNode.start(broken, tmp_path / "data")
+
+
+@pytest.mark.parametrize("prefix", ["-rpcport=", "-zmqpubrawtx=tcp://127.0.0.1:", "-bind=127.0.0.1:"])
+async def test_a_port_that_somebody_took_is_left_to_them(
+    bitcoind_program: Program, tmp_path: Path, prefix: str
+) -> None:
+    rival = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "{port}"]
+    with robbed(bitcoind_program, prefix, rival, tmp_path) as program:
+        node = await DevNode.start(program, tmp_path / "data", peers=True)
+        try:
+            pushed = await node.rpc.call("getzmqnotifications")
+            assert {each["address"] for each in pushed} == set(node.push)
+        finally:
+            await node.kill()

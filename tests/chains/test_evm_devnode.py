@@ -9,6 +9,7 @@ from kassa.chains.base import DevNode, Program
 from kassa.chains.evm.devnode import AnvilNode, AnvilOptions
 from kassa.core.errors import SandboxError
 from kassa.core.facts import BlockRef
+from tests.tools.thief import robbed
 
 
 async def balance(node: AnvilNode, address: str) -> int:
@@ -132,3 +133,13 @@ async def test_blocks_come_by_themselves_if_wanted(
                 await asyncio.sleep(0.05)
     finally:
         await node.kill()
+
+
+async def test_a_port_that_another_anvil_took_is_left_to_it(anvil_program: Program, tmp_path: Path) -> None:
+    rival = [*anvil_program.argv, "--port", "{port}", "--chain-id", "5"]
+    with robbed(anvil_program, "--port ", rival, tmp_path) as program:
+        node = await AnvilNode.start(program, tmp_path / "anvil")
+        try:
+            assert await node.rpc.call("eth_chainId") == hex(31337)
+        finally:
+            await node.kill()

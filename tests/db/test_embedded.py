@@ -159,6 +159,40 @@ async def test_a_path_too_long_for_a_socket_gets_a_private_folder(folder: Path) 
     short.rmdir()  # noqa: ASYNC240
 
 
+async def test_a_long_path_for_temporary_files_is_not_the_private_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = folder / ("temporary" * 12)
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))  # as TMPDIR names it at the start of a process
+    with closing(embedded.start(temporary / "data")) as server:
+        short = Path(server.url.partition("host=")[2])
+        connection = await asyncpg.connect(server.url)
+        await connection.close()
+    short.rmdir()  # noqa: ASYNC240
+
+
+@pytest.mark.parametrize("name", ["ü ß", "it's 100%41", "#x?y&z;", "co:lon@[x]"])
+async def test_a_folder_may_have_any_usual_name(folder: Path, name: str) -> None:
+    with closing(embedded.start(folder / name)) as server:
+        connection = await asyncpg.connect(server.url)
+        await connection.close()
+
+
+@pytest.mark.parametrize("name", ["a,b", 'a"b', "$HOME", "`id`", "back\\slash", "new\nline"])
+def test_a_folder_whose_name_the_servers_programs_misread_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(DatabaseError, match="name another as data_dir"):
+        embedded.start(folder / name)
+    assert not (folder / name).exists()
+
+
+def test_why_a_first_start_fails_is_said_and_not_what_was_cleared_up(data_dir: Path) -> None:
+    script = "import resource as r, sys; from pathlib import Path; from kassa.db.embedded import start;"
+    script += "r.setrlimit(r.RLIMIT_NOFILE, (20, 20)); start(Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", script, str(data_dir)], stderr=subprocess.PIPE, text=True, check=False)
+    assert "insufficient file descriptors" in done.stderr.splitlines()[-1]
+
+
 def test_data_of_another_version_is_refused_with_the_way_out(data_dir: Path) -> None:
     embedded.start(data_dir).close()
     version = data_dir / "postgres" / "PG_VERSION"

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -49,10 +50,11 @@ class Shell:
     """Runs the program in a folder, with nothing of ours in its environment."""
 
     folder: Path
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environ(self) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
+        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), **self.more}
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -69,13 +71,16 @@ class Shell:
     @contextmanager
     def up(self) -> Iterator["Running"]:
         with (self.folder / "log").open("wb") as log:
-            process = subprocess.Popen([KASSA, "up"], cwd=self.folder, env=self.environ, stderr=log)
+            # An open pipe holds up whoever reads from it.
+            process = subprocess.Popen(
+                [KASSA, "up"], cwd=self.folder, env=self.environ, stdin=subprocess.PIPE, stderr=log
+            )
         running = Running(process, self.folder / "log")
         try:
             yield running
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 @dataclass(frozen=True)
@@ -307,6 +312,26 @@ def test_a_port_in_use_is_one_line(shell: Shell) -> None:
         (shell.folder / "kassa.toml").write_text(settings(port=port))
         refused = shell.run("up", code=1).stderr.splitlines()
     assert f"cannot listen on 127.0.0.1:{port}" in refused[-1]
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"PGPORT": "6543", "PGSSLMODE": "verify-full", "PGTARGETSESSIONATTRS": "standby"},
+        {"SSLKEYLOGFILE": "keys"},
+        {"PROMETHEUS_MULTIPROC_DIR": "/nowhere"},
+        {"WEB_CONCURRENCY": "auto"},
+        {"LITESTAR_PDB": "1", "LITESTAR_DEBUG": "1"},
+    ],
+    ids=lambda foreign: next(iter(foreign)),
+)
+def test_what_other_programs_are_told_by_the_environment_changes_nothing(shell: Shell, foreign: Json) -> None:
+    with replace(shell, more=foreign).up() as running:
+        with pytest.raises(HTTPError, match="404"):
+            running.call("GET", "/v1/nothing/here")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(6 * EXIT_SECONDS) == 0
+    assert not (shell.folder / "keys").exists()
 
 
 def test_the_doctor_names_what_is_broken(shared: Shell) -> None:

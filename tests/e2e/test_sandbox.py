@@ -39,10 +39,10 @@ Json = dict[str, Any]
 class Running:
     """A `kassa sandbox --json` in a process of its own, and what it has told so far."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *before: str) -> None:
         self.folder = folder
         self._process = Popen(
-            [KASSA, "sandbox", "--json"], cwd=folder, env=environment(), stdout=PIPE, stderr=STDOUT, text=True
+            [*before, KASSA, "sandbox", "--json"], cwd=folder, env=environment(), stdout=PIPE, stderr=STDOUT, text=True
         )
         self._lines: Queue[str] = Queue()
         self._listener = Thread(target=self._listen, daemon=True)
@@ -344,6 +344,13 @@ def test_it_ends_whole_and_continues_later(folder: Path) -> None:
     code, _, complaints = command(folder, "reset")
     assert (code, complaints) == (0, "")
     assert not (folder / ".kassa" / "sandbox").exists()
+
+
+def test_one_that_was_told_to_outlive_its_terminal_does(folder: Path) -> None:
+    with Running(folder, "nohup") as sandbox:
+        os.kill(sandbox.document["pid"], signal.SIGHUP)
+        assert told(folder, "pay")["invoice"]["status"] == "processing"
+        assert sandbox.end(signal.SIGTERM) == 0
 
 
 async def test_of_two_that_start_at_once_each_is_given_a_port_of_its_own() -> None:

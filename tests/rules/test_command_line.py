@@ -69,6 +69,25 @@ def test_an_answer_that_cannot_be_written_is_said_in_a_line(words: list[str]) ->
     assert (done.returncode, done.stderr) == (1, "kassa: the answer could not be written: No space left on device\n")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_fault(closed: str, tmp_path: Path) -> None:
+    def code(*words: str) -> tuple[int, str]:
+        program = [sys.executable, "-c", "from kassa.cli import main; main()", *words]
+        command = ["sh", "-c", f'exec "$@" {closed}', "sh", *program]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    assert code("version")[0] == 0
+    assert code("store", "list", *NOWHERE) == (1, "")  # what is wrong belongs into no answer
+
+
+@pytest.mark.parametrize("name", ["PGHOST", "PGPASSWORD", "SSLKEYLOGFILE", "PROMETHEUS_MULTIPROC_DIR"])
+def test_a_variable_for_another_program_is_not_followed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "elsewhere")
+    assert CliRunner().invoke(cli.app, ["version"]).exit_code == 0
+    assert name not in os.environ
+
+
 def test_a_terminal_without_arrows_is_told_all_the_same(tmp_path: Path) -> None:
     nothing = {"KASSA_DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x", "KASSA_DATA_DIR": str(tmp_path)}
     done = run("doctor", stdout=subprocess.PIPE, cwd=tmp_path, env=os.environ | nothing | {"PYTHONIOENCODING": "ascii"})

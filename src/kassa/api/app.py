@@ -168,6 +168,8 @@ def create_app(house: House, pages: Sequence[HTTPRouteHandler] = (), unknown: Un
         routes,
         openapi_config=None,
         logging_config=None,
+        debug=False,  # else a variable of the environment says whether callers see where we failed,
+        pdb_on_exception=False,  # and whether a debugger stops everything then
         exception_handlers={Exception: partial(_on_error, unknown)},
         request_max_body_size=None,  # read_body counts what it reads
         lifespan=[noting],

@@ -44,6 +44,7 @@ def make_server(app: Any, host: str, port: int, *, connections: int = 2_000) -> 
         log_config=None,
         server_header=False,
         proxy_headers=False,
+        workers=1,  # else WEB_CONCURRENCY is read, which may say "auto"
         limit_concurrency=connections,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=20,

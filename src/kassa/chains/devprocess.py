@@ -42,6 +42,10 @@ class Process:
             words = self._output.read_text(errors="replace").strip()[-500:]
             raise SandboxError(f"{self._program.name} ended instead of serving {self._folder}: {words}")
 
+    def has_said(self, words: str) -> bool:
+        """Tell whether these words stand in what the program printed since its start."""
+        return words in self._output.read_text(errors="replace")
+
     async def stop(self) -> None:
         """Ask the process to end and wait for it; kill it if it does not."""
         await self._end(signal.SIGTERM)

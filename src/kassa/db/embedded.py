@@ -38,6 +38,8 @@ START_SECONDS = 900  # recovery replays up to max_wal_size of log
 ORPHAN_SECONDS = 20
 STOP_SECONDS = 8  # a stop must fit into the ten seconds that a clean exit may take
 SOCKET_PATH_BYTES = 103  # of sun_path, the shortest among the systems we run on
+_SPECIAL = frozenset(',"$`\\\n')
+"""In a path, pg_ctl's shell takes some of these for commands, and the server and its clients others for lists."""
 
 tell: ContextVar[Callable[[str], object]] = ContextVar("tell", default=lambda words: log.info(words))  # noqa: PLW0108  not configured yet
 """Is told what takes seconds: the log, or whoever waits for a command."""
@@ -83,6 +85,9 @@ def start(data_dir: Path) -> EmbeddedServer:
 
     Raises `DatabaseError` with the remedy when it cannot.
     """
+    if special := sorted(_SPECIAL.intersection(str(data_dir))):
+        told = " ".join(ascii(character)[1:-1] for character in special)
+        raise DatabaseError(f"the embedded database cannot be started in a path with {told}: name another as data_dir")
     account = _account()
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -286,10 +291,11 @@ def _ensure_database(socket: Path, account: str | None) -> None:
 
 def _socket_folder(folder: Path, account: str | None) -> Path:
     """Return the data folder itself, or a private one with a short path where its own is too long for a socket."""
-    if len(os.fsencode(folder / ".s.PGSQL.5432")) <= SOCKET_PATH_BYTES:
+    if _fits(folder):
         return folder
-    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    short = Path(tempfile.gettempdir()) / f"kassa-{os.geteuid()}-{name}"
+    name = f"kassa-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
+    temporary = Path(tempfile.gettempdir()) / name
+    short = temporary if _fits(temporary) else Path("/tmp") / name  # noqa: S108 whose it is, is looked at below
     short.mkdir(mode=0o700, exist_ok=True)
     # Whoever makes it first owns it: only root's or our own is used, and never through a symbolic link.
     found = short.lstat()
@@ -299,6 +305,10 @@ def _socket_folder(folder: Path, account: str | None) -> Path:
         shutil.chown(short, account, account)
     short.chmod(0o700)
     return short
+
+
+def _fits(folder: Path) -> bool:
+    return len(os.fsencode(folder / ".s.PGSQL.5432")) <= SOCKET_PATH_BYTES
 
 
 def _uid(account: str | None) -> int:
@@ -387,5 +397,8 @@ def _run(program: str, *arguments: str, account: str | None) -> str:
         output.seek(0)
         text = output.read().decode(errors="replace").strip()
     if done.returncode != 0:
-        raise DatabaseError(f"the embedded database's {program} failed: {text.splitlines()[-1] if text else 'no word'}")
+        lines = text.splitlines() or ["no word"]
+        # What initdb cleared up comes after the reason.
+        said = next((line for line in lines if "error:" in line or "FATAL:" in line), lines[-1])
+        raise DatabaseError(f"the embedded database's {program} failed: {said}")
     return text

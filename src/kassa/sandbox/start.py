@@ -90,7 +90,8 @@ def run(work: Coroutine[Any, Any, T]) -> T | None:
                 os._exit(130)
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, interrupt)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup(1) leaves it
+                loop.add_signal_handler(number, interrupt)
         try:
             return await work
         except asyncio.CancelledError:

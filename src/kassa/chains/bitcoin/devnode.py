@@ -280,6 +280,9 @@ class DevNode:
             return True
 
         await self._until(serves, "the node did not begin to serve")
+        # It goes on without its notices where somebody took their port, and another's would be waited for there.
+        if self.push and not await self.rpc.call("getzmqnotifications"):
+            raise SandboxError(f"Unable to use the port of {self.push[0]}: somebody else does; start again")
 
     async def _prepare(self) -> None:
         """Give a new node a wallet, and the wallet coins that can be spent."""

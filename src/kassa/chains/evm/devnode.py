@@ -256,6 +256,9 @@ class AnvilNode:
         await self.set_time(max(_now(), int(latest["timestamp"], 16) + 1))
 
     async def _serves(self) -> bool:
+        # Whoever took the port between its choice and its use may be an anvil too, and answers in this one's place.
+        if not self._own().process.has_said("Listening on"):
+            return False
         try:
             await self.rpc.call("eth_chainId")
         except SandboxError:
