@@ -18,8 +18,8 @@ from kassa.core.errors import DatabaseError
 from kassa.db import embedded
 from kassa.db.server import open_database, weak_settings
 
-HOLD = "import sys; from pathlib import Path; from kassa.db.embedded import start;"
-HOLD += "print(start(Path(sys.argv[1])).url, flush=True); sys.stdin.read()"
+HOLD = "import sys; from pathlib import Path; from kassa.db.embedded import start; from kassa import logs;"
+HOLD += "logs.configure(); print(start(Path(sys.argv[1])).url, flush=True); sys.stdin.read()"
 
 
 @pytest.fixture
