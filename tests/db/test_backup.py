@@ -26,6 +26,7 @@ from kassa.backup.store import Counter
 from kassa.core.clock import SystemClock
 from kassa.core.disks import rooms
 from kassa.core.errors import BackupError, DatabaseError, SettingsError
+from kassa.core.files import write_whole
 from kassa.core.secret import Secret
 from kassa.db.embedded import BINARIES
 from kassa.db.life import Lives
@@ -35,6 +36,7 @@ from kassa.main import open_books
 from kassa.settings import Settings
 from kassa.settings.model import Backup
 from kassa.wallets.mark import Mark, raise_marks, read_marks
+from kassa.wallets.seal import Seal
 from tests.api.served import until
 from tests.e2e.program import KASSA
 from tests.house import SetClock, add_store, build_house
@@ -444,6 +446,54 @@ async def test_a_key_that_was_renewed_since_the_backup_is_kept_and_the_backups_p
         told = await restore(place.settings, Wish(later, place.identity, replace=True), quiet)
         assert (told["key_differs"], beside.read_text()) == (True, "c" * 64)
     assert [path.read_text() for path in place.settings.data_dir.glob("restored-address-key.*")] == ["a" * 64]
+
+
+@pytest.mark.parametrize("left", ["no folder", "no key", "another key"])
+async def test_a_backup_without_the_key_that_sealed_the_database_is_refused(place: Place, left: str) -> None:
+    key = await sealed(place)
+    if left == "no folder":
+        place.settings = replace(place.settings, data_dir=place.folder / "elsewhere")
+    elif left == "no key":
+        key.unlink()
+    else:
+        write_whole(key, "cd" * 32)
+    with pytest.raises(BackupError, match="not the key that sealed this database"):
+        await place.backup()
+    assert not list(place.folder.glob("*.age*"))
+
+
+async def test_a_backup_while_a_renewal_of_the_key_is_broken_off_has_the_former_one(place: Place) -> None:
+    key = await sealed(place)
+    key.rename(key.with_name("address-key.former"))
+    write_whole(key, "cd" * 32)
+    assert (await place.backup()).exists()
+
+
+async def sealed(place: Place) -> Path:
+    """Let the database be sealed by a key in the data folder; return its path."""
+    key = place.settings.data_dir / "address-key"
+    write_whole(key, "ab" * 32)
+    sealed_by = Seal(bytes.fromhex("ab" * 32)).fingerprint
+    await place.run(f"insert into seal_keys (fingerprint) values ('\\x{sealed_by.hex()}')")
+    return key
+
+
+async def test_d26_the_files_of_a_restore_outlive_a_crash_of_the_machine(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_whole(place.settings.data_dir / "address-key", "ab" * 32)
+    file, kept, fsync = await place.backup(), set[int](), os.fsync
+
+    def notes(descriptor: int) -> None:
+        kept.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", notes)
+    new = replace(place.settings, data_dir=place.folder / "new")
+    told = await restore(new, Wish(file, place.identity, replace=True), quiet)
+    written = [Path(each) for each in told["files"]]
+    assert new.data_dir / "address-key" in written
+    assert {path.stat().st_ino for path in written} <= kept
 
 
 async def test_the_address_key_in_a_backup_may_be_for_another_key_alone(place: Place) -> None:

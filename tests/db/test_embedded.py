@@ -55,6 +55,20 @@ async def test_the_server_is_durable_and_reached_by_its_socket_alone(data_dir: P
         assert stat.S_IMODE((folder / ".s.PGSQL.5432").stat().st_mode) == 0o700
 
 
+async def test_it_has_our_settings_also_after_its_own_file_lost_them(data_dir: Path) -> None:
+    embedded.start(data_dir).close()
+    own = data_dir / "postgres" / "postgresql.conf"
+    lines = own.read_text().splitlines(keepends=True)
+    own.write_text("".join(line for line in lines if "kassa.conf" not in line) + "work_mem = '5MB'\n")
+    for _ in range(2):
+        with closing(embedded.start(data_dir)) as server:
+            connection = await asyncpg.connect(server.url)
+            assert await connection.fetchval("show listen_addresses") == ""
+            assert await connection.fetchval("show work_mem") == "5MB"
+            await connection.close()
+    assert own.read_text().count("kassa.conf") == 1
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes users")
 def test_first_starts_at_one_moment_make_the_servers_user_once(tmp_path: Path) -> None:
     name, program, called = f"kassa-test-{os.getpid()}", tmp_path / "bin" / "useradd", tmp_path / "called"

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+import kassa.wallets.seal_store as seals
 from kassa import __version__
 from kassa.audit.anchor import FILE as ANCHOR_FILE
 from kassa.backup import archive, programs, store
@@ -28,6 +29,7 @@ from kassa.settings import Settings
 from kassa.settings.read import is_setting
 from kassa.wallets.mark import FILE as MARKS_FILE
 from kassa.wallets.seal import FILE as KEY_FILE
+from kassa.wallets.seal import is_key_of
 
 FORMAT = 2
 SETTINGS = "kassa.toml"
@@ -59,12 +61,13 @@ async def backup(
         async with database.pool.acquire() as connection:
             about = dict(await store.manifest(connection))
             counters = await store.counters(connection, about["at"])
+            sealed_by = await seals.fingerprint(connection)
             server = connection.get_server_version().major
         told = {
             "format": FORMAT, "kassa": __version__, "at": rfc3339(about.pop("at")), **about,
             "counters": [told_counter(each) for each in counters],
         }  # fmt: skip
-        beside, left_out = _beside(settings.data_dir, keyed)
+        beside, left_out = _beside(settings.data_dir, keyed, sealed_by)
         members = {"manifest.json": json.dumps(told).encode(), **beside, **_settings(file)}
         left = _remove_left(path.parent) if to.is_dir() else []
         partial = path.with_name(path.name + PARTIAL)
@@ -136,19 +139,27 @@ def _settings(file: Path | None) -> dict[str, bytes]:
     )
 
 
-def _beside(data_dir: Path, keyed: Sequence[Any]) -> tuple[dict[str, bytes], list[str]]:
+def _beside(data_dir: Path, keyed: Sequence[Any], sealed_by: bytes | None) -> tuple[dict[str, bytes], list[str]]:
     """Return the small files of the data folder, and the names of those that are too large.
 
     Marks, keys, anchors; no locks, and not the server's own folder. The keys that seal addresses are encrypted to
-    recipients of their own, where there are any. Raises `BackupError` where one is too large that a restore needs.
+    recipients of their own, where there are any. Raises `BackupError` where one is too large that a restore needs, or
+    the key is not among them by which the database is sealed.
     """
-    kept = [path for path in sorted(data_dir.iterdir()) if path.is_file() and path.suffix not in _NOT_KEPT]
+    there = sorted(data_dir.iterdir()) if data_dir.is_dir() else []
+    kept = [path for path in there if path.is_file() and path.suffix not in _NOT_KEPT]
     left_out = [path.name for path in kept if path.stat().st_size > archive.SMALL]
     if needed := set(left_out).intersection(_NEEDED):
         raise BackupError(f"{data_dir / min(needed)} is over {archive.SMALL} bytes, more than a backup takes of it")
     with usable(data_dir):
         found = {path.name: path.read_bytes() for path in kept if path.name not in left_out}
-    for name in [name for name in found if keyed and KEY_FILE in name]:
+    keys = [name for name in found if KEY_FILE in name]
+    if sealed_by is not None and not any(is_key_of(sealed_by, found[name]) for name in keys):
+        raise BackupError(
+            f"{data_dir / KEY_FILE} is not the key that sealed this database, or is not there: no machine would work"
+            " from such a backup; copy it from a machine where Kassa runs, or make the backup there"
+        )
+    for name in keys if keyed else ():
         found[f"{name}.age"] = archive.locked(found.pop(name), keyed)
     return {BESIDE + name: content for name, content in found.items()}, left_out
 

@@ -28,7 +28,7 @@ from kassa.backup.make import BESIDE, ENVIRONMENT, FORMAT, SETTINGS, url_of
 from kassa.backup.reach import Reach, cover, pass_over, read_counters
 from kassa.core.clock import SystemClock, rfc3339
 from kassa.core.errors import BackupError, DatabaseError
-from kassa.core.files import usable
+from kassa.core.files import usable, write_whole
 from kassa.core.ids import StoreId
 from kassa.db.migrate import is_half_restored, known_names, migrate
 from kassa.db.server import refuse_running
@@ -208,9 +208,9 @@ def _put_beside(data_dir: Path, members: Mapping[str, bytes], written: list[Path
         path = data_dir / Path(name).name
         if name == MARKS or path.exists():
             continue
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            written.append(path)
-            file.write(content)
+        written.append(path)
+        # One that was begun and not ended would stand in the way of the next restore, which replaces nothing.
+        write_whole(path, content)
 
 
 def _make_way(path: Path, key: bytes) -> None:

@@ -12,14 +12,14 @@ from shlex import quote
 from kassa.core.errors import DatabaseError, SettingsError
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file as a whole, for its owner alone: after a crash of the machine it holds the old text or the new.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replace a file as a whole, for its owner alone: after a crash of the machine it holds the old content or the new.
 
     For one process at a time: whoever may not be alone holds `locked` meanwhile.
     """
     new = path.with_suffix(".new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)

@@ -44,6 +44,7 @@ _SPECIAL = frozenset(',"$`\\\n')
 tell: ContextVar[Callable[[str], object]] = ContextVar("tell", default=lambda words: log.info(words))  # noqa: PLW0108  not configured yet
 """Is told what takes seconds: the log, or whoever waits for a command."""
 
+_INCLUDE = "include 'kassa.conf'"
 _MIB = 2**20
 _LEAST_MIB = 20
 """A server that starts may write a segment of its log, which has 16 MiB."""
@@ -167,8 +168,6 @@ def _initialise(folder: Path, account: str | None) -> None:
     # Trust is safe where only the owner of the folder can reach the socket.
     command = ["--auth=trust", f"--username={ROLE}", "--encoding=UTF8", "--data-checksums", "--locale=C"]
     _run("initdb", *command, "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "-D", str(new), account=account)
-    with (new / "postgresql.conf").open("a") as file:
-        file.write("\ninclude 'kassa.conf'  # written at each start; settings of your own go below this line\n")
     new.rename(folder)
 
 
@@ -211,6 +210,15 @@ def _configure(folder: Path, socket: Path, account: str | None) -> None:
     path.write_text("".join(lines))
     if account is not None:
         shutil.chown(path, account, account)
+    _include(folder / "postgresql.conf")
+
+
+def _include(path: Path) -> None:
+    # Looked at before each start: a crash of the machine may have lost the line, or an operator. Without it the server
+    # would listen on a port, where every user of the machine may read and write everything.
+    if not any(line.startswith(_INCLUDE) for line in path.read_text().splitlines()):
+        with path.open("a") as file:
+            file.write(f"\n{_INCLUDE}  # written at each start; settings of your own go below this line\n")
 
 
 def _between(least: int, wanted: int, most: int) -> int:

@@ -112,6 +112,14 @@ def fits(seal: bytes | None, made: bytes) -> bool:
     return seal is not None and hmac.compare_digest(seal, made)
 
 
+def is_key_of(fingerprint: bytes, content: bytes) -> bool:
+    """Tell whether the content of a file is the key with a fingerprint."""
+    try:
+        return Seal(bytes.fromhex(content.decode("ascii").strip())).fingerprint == fingerprint
+    except ValueError:
+        return False
+
+
 async def read_or_make(data_dir: Path, fingerprint: bytes | None) -> tuple[Seal, bool]:
     """Return the seal of the key in a data folder, made at first start, and whether it was made by this call.
 
