@@ -172,7 +172,7 @@ def work(config: Config = None) -> None:
 @app.command()
 def migrate(config: Config = None, as_json: AsJson = False) -> None:
     """Bring the database to this version."""
-    from kassa import operations
+    from kassa.operations import migrations as operations
 
     told = ask(operations.migrate(settings_of(config)))
     tell(told, as_json, f"the database has {len(told['migrations'])} migrations, the last is {told['migrations'][-1]}")

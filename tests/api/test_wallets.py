@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from kassa import flow, operations
+from kassa import flow
 from kassa.core.ids import new_id
 from kassa.core.secret import Secret
+from kassa.operations.payments import assign_payment
 from kassa.stores import store as stores
 from tests.api.served import Caller, Served
 from tests.house import BITCOIN, TPUB
@@ -138,7 +139,7 @@ async def test_money_to_a_wallet_that_several_stores_have_is_given_to_one_by_the
     assert (listed["payment_id"], len(listed["stores"])) == (payment, 2)
 
     settings = replace(served.house.settings, database_url=Secret(database_url))
-    told = await operations.assign_payment(settings, served.store.id, payment, None)
+    told = await assign_payment(settings, served.store.id, payment, None)
     assert told["assigned_to"] == "income"
     assert (await served.all.get(f"/v1/payments/{payment}")).json["assigned_to"] == "income"
     assert (await other.post(f"/v1/payments/{payment}/assign", {"customer_id": customer})).status == 404

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import kassa.alerts.store as alerts
-from kassa import operations
 from kassa.alerts.model import Finding, Kind, Severity
 from kassa.alerts.telling_store import MOST, claim
 from kassa.core.errors import Invalid
 from kassa.core.secret import Secret
 from kassa.db.pool import Database
 from kassa.house import House
+from kassa.operations import alerts as operations
 from kassa.settings import Alerts, Settings
 from kassa.webhooks.rules import LONGEST_WAITS, sign
 from kassa.workers.tell_operator import LEASE, tell_operator

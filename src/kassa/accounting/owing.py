@@ -9,7 +9,7 @@ from kassa.api.texts import line_faults
 from kassa.core.errors import FieldFault, Invalid
 from kassa.customers.model import NOTE_LENGTH
 from kassa.db.pool import Tx
-from kassa.operations import in_transaction, operator
+from kassa.operations.acting import in_transaction, operator
 from kassa.settings import Settings
 
 

@@ -13,7 +13,7 @@ payment_app = typer.Typer(help="Money without an owner.", no_args_is_help=True)
 @payment_app.command("unassigned")
 def unassigned(config: Config = None, as_json: AsJson = False) -> None:
     """List money without an owner, with whose it may be."""
-    from kassa import operations
+    from kassa.operations import payments as operations
 
     told = ask(operations.unassigned_payments(settings_of(config)))
     lines = [
@@ -34,7 +34,7 @@ def assign(
     as_json: AsJson = False,
 ) -> None:
     """Give money without an owner to a customer, or to the store's income: your decision, which is kept."""
-    from kassa import operations
+    from kassa.operations import payments as operations
 
     told = ask(operations.assign_payment(settings_of(config), store, payment, customer))
     print(json.dumps(told) if as_json else f"{payment} belongs to {told['assigned_to']}")

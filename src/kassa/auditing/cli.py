@@ -43,7 +43,7 @@ def accept(
 ) -> None:
     """Take the log as it is now for the whole log: your decision, which is recorded in it."""
     from kassa.auditing import log
-    from kassa.operations import operator
+    from kassa.operations.acting import operator
 
     told = ask(log.accept(settings_of(config), operator(), reason))
     print(json.dumps(told) if as_json else f"accepted; the head is now\n{told['head']}")
@@ -60,7 +60,7 @@ def renew_key(
     Refused while Kassa runs: stop every process of it first, on every machine that works on this database.
     """
     from kassa.auditing import log
-    from kassa.operations import operator
+    from kassa.operations.acting import operator
 
     told = ask(log.renew_key(settings_of(config), operator(), reason))
     words = (

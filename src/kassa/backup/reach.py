@@ -13,7 +13,7 @@ from kassa.backup.store import Counter
 from kassa.core.ahead import AHEAD
 from kassa.core.clock import rfc3339
 from kassa.core.errors import BackupError
-from kassa.operations import operator
+from kassa.operations.acting import operator
 from kassa.wallets.mark import FILE, Mark, mark_name, mark_of, raise_marks
 from kassa.wallets.store import Keychain
 

@@ -32,7 +32,7 @@ from kassa.core.files import usable, write_whole
 from kassa.core.ids import StoreId
 from kassa.db.migrate import is_half_restored, known_names, migrate
 from kassa.db.server import refuse_running
-from kassa.operations import operator
+from kassa.operations.acting import operator
 from kassa.settings import Settings
 from kassa.wallets.mark import FILE as MARKS
 from kassa.wallets.mark import parse_marks, read_marks

@@ -21,7 +21,7 @@ def alert_list(
     as_json: AsJson = False,
 ) -> None:
     """List what is wrong, newest first."""
-    from kassa import operations
+    from kassa.operations import alerts as operations
 
     told = ask(operations.list_alerts(settings_of(config), closed=closed, kind=kind))
     tell_table(told, as_json, ("id", "severity", "kind", "status", "opened_at", "reason", "detail"))
@@ -32,7 +32,7 @@ def alert_list(
 @alert_app.command("acknowledge")
 def alert_acknowledge(alert: AlertId, note: Note, config: Config = None, as_json: AsJson = False) -> None:
     """Say that somebody looks after an alert; it stays open."""
-    from kassa import operations
+    from kassa.operations import alerts as operations
 
     told = ask(operations.acknowledge_alert(settings_of(config), alert, note))
     tell(told, as_json, f"{alert} is acknowledged")
@@ -48,7 +48,7 @@ def alert_close(
     as_json: AsJson = False,
 ) -> None:
     """Close an alert, or all of a kind: your decision, which is kept."""
-    from kassa import operations
+    from kassa.operations import alerts as operations
 
     if (alert is None) == (kind is None) or (undo and alert is None):
         raise typer.BadParameter("name an alert, or with --kind all of a kind; --undo is for one at a time")

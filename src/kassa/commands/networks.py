@@ -17,7 +17,7 @@ def asset_thaw(
     as_json: AsJson = False,
 ) -> None:
     """Offer and settle a frozen asset again, with its contract as it is now: your decision, which is kept."""
-    from kassa import operations
+    from kassa.operations import networks as operations
 
     told = ask(operations.thaw_asset(settings_of(config), asset))
     tell(told, as_json, f"{asset} is offered and settles again")
@@ -31,7 +31,7 @@ def network_resume(
     as_json: AsJson = False,
 ) -> None:
     """Follow a halted network again: your decision, which is kept."""
-    from kassa import operations
+    from kassa.operations import networks as operations
 
     told = ask(operations.resume_network(settings_of(config), network, depth))
     tell(told, as_json, f"{network} is followed again; reorganisations of up to {depth} blocks are allowed once")
@@ -44,7 +44,7 @@ def network_give_up(
     as_json: AsJson = False,
 ) -> None:
     """Say that a network will not be followed any more: what is sent after a restore waits for it no longer."""
-    from kassa import operations
+    from kassa.operations import networks as operations
 
     told = ask(operations.give_up_network(settings_of(config), network))
     tell(told, as_json, f"nobody waits for {network} any more; following it again takes this back")

@@ -18,7 +18,7 @@ def user_invite(
     as_json: AsJson = False,
 ) -> None:
     """Invite somebody to a store's dashboard; whoever opens the link first is let in, so send it to them alone."""
-    from kassa import operations
+    from kassa.operations import people as operations
 
     told = ask(operations.invite_user(settings_of(config), store, email, role))
     _tell_link(told, as_json)
@@ -35,7 +35,7 @@ def user_link(
     as_json: AsJson = False,
 ) -> None:
     """Make a link that signs somebody in once, without password or code: for who has lost them."""
-    from kassa import operations
+    from kassa.operations import people as operations
 
     told = ask(operations.link_user(settings_of(config), email, lost=lost))
     _tell_link(told, as_json)

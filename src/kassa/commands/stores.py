@@ -27,7 +27,7 @@ def store_create(
     as_json: AsJson = False,
 ) -> None:
     """Make a store; its first API key is shown here and never again."""
-    from kassa import operations
+    from kassa.operations import stores as operations
 
     made = operations.create_store(settings_of(config), name, currency, test=test, tolerance=tolerance, spread=spread)
     told = ask(made)
@@ -42,7 +42,7 @@ def store_spread(
     as_json: AsJson = False,
 ) -> None:
     """Change a store's spread; invoices that are open keep theirs."""
-    from kassa import operations
+    from kassa.operations import stores as operations
 
     told = ask(operations.set_spread(settings_of(config), store, spread))
     tell(told, as_json, f"the rates of {store} are {spread} below the market's from now on")
@@ -51,7 +51,7 @@ def store_spread(
 @store_app.command("list")
 def store_list(config: Config = None, as_json: AsJson = False) -> None:
     """List every store."""
-    from kassa import operations
+    from kassa.operations import stores as operations
 
     told = ask(operations.list_stores(settings_of(config)))
     tell_table(told, as_json, ("id", "name", "currency", "livemode", "created_at"))
@@ -71,7 +71,7 @@ def store_policy(
     as_json: AsJson = False,
 ) -> None:
     """Show what becomes of short, excess and late payments, or change it for the invoices to come."""
-    from kassa import operations
+    from kassa.operations import stores as operations
 
     given = {
         "tolerance_percent": _without_sign(tolerance), "tolerance_amount": tolerance_amount, "short": short,
@@ -93,7 +93,7 @@ def key_create(
     as_json: AsJson = False,
 ) -> None:
     """Make another API key; it is shown here and never again."""
-    from kassa import operations
+    from kassa.operations import stores as operations
 
     told = ask(operations.create_key(settings_of(config), store, scope or (), label, allowed_from or ()))
     tell(told, as_json, f"key      {told['key_id']}\nAPI key  {told['api_key']}   (shown only now: keep it)")
@@ -102,7 +102,7 @@ def key_create(
 @key_app.command("list")
 def key_list(store: StoreId, config: Config = None, as_json: AsJson = False) -> None:
     """List a store's keys."""
-    from kassa import operations
+    from kassa.operations import stores as operations
 
     told = ask(operations.list_keys(settings_of(config), store))
     tell_table(told, as_json, ("id", "label", "scopes", "allowed_from", "created_at", "last_used_at", "revoked_at"))
@@ -117,8 +117,8 @@ def key_bind(
     as_json: AsJson = False,
 ) -> None:
     """Change the networks that a key may be used from, at once."""
-    from kassa import operations
     from kassa.core.errors import FieldFault, Invalid
+    from kassa.operations import stores as operations
 
     if bool(allowed_from) == anywhere:
         raise Invalid(FieldFault("allowed_from", "say either --from, once for each network, or --anywhere"))
@@ -130,7 +130,7 @@ def key_bind(
 @key_app.command("revoke")
 def key_revoke(key_id: KeyId, config: Config = None, as_json: AsJson = False) -> None:
     """End a key at once."""
-    from kassa import operations
+    from kassa.operations import stores as operations
 
     told = ask(operations.revoke_key(settings_of(config), key_id))
     tell(told, as_json, f"{key_id} opens nothing any more")

@@ -22,7 +22,7 @@ def wallet_add(
     as_json: AsJson = False,
 ) -> None:
     """Give a store a wallet on a network."""
-    from kassa import operations
+    from kassa.operations import wallets as operations
 
     told = ask(operations.add_wallet(settings_of(config), store, network, descriptor))
     _compare(told, as_json, f"wallet   {told['wallet_id']}", "")
@@ -31,7 +31,7 @@ def wallet_add(
 @wallet_app.command("list")
 def wallet_list(store: StoreId, config: Config = None, as_json: AsJson = False) -> None:
     """List a store's wallets; compare each fingerprint with the signing device."""
-    from kassa import operations
+    from kassa.operations import wallets as operations
 
     told = ask(operations.list_wallets(settings_of(config), store))
     tell_table(told, as_json, ("id", "network", "fingerprint", "next_index", "gap_limit", "created_at", "retired_at"))
@@ -46,7 +46,7 @@ def wallet_change(
     as_json: AsJson = False,
 ) -> None:
     """Ask that a store's wallet be replaced; it holds once it is confirmed and the delay is over."""
-    from kassa import operations
+    from kassa.operations import wallets as operations
 
     told = ask(operations.change_wallet(settings_of(config), store, network, descriptor))
     _compare(told, as_json, f"change   {told['id']}", f" Then `kassa wallet confirm {told['id']} --fingerprint …`.")
@@ -60,7 +60,7 @@ def wallet_confirm(
     as_json: AsJson = False,
 ) -> None:
     """Confirm the change of a wallet."""
-    from kassa import operations
+    from kassa.operations import wallets as operations
 
     told = ask(operations.confirm_wallet(settings_of(config), change, fingerprint))
     tell(told, as_json, f"{change} holds from {told['due_at']}; until then `kassa wallet cancel {change}`")
@@ -73,7 +73,7 @@ def wallet_cancel(
     as_json: AsJson = False,
 ) -> None:
     """Give the change of a wallet up."""
-    from kassa import operations
+    from kassa.operations import wallets as operations
 
     told = ask(operations.cancel_wallet(settings_of(config), change))
     tell(told, as_json, f"{change} is {told['status']}")

@@ -18,7 +18,7 @@ def webhook_add(
     as_json: AsJson = False,
 ) -> None:
     """Add a receiver; the secret that signs its deliveries is shown here and never again."""
-    from kassa import operations
+    from kassa.operations import webhooks as operations
 
     told = ask(operations.add_webhook(settings_of(config), store, url, events or ()))
     tell(told, as_json, f"webhook  {told['webhook_id']}\nsecret   {told['secret']}   (shown only now: keep it)")
@@ -27,7 +27,7 @@ def webhook_add(
 @webhook_app.command("list")
 def webhook_list(store: StoreId, config: Config = None, as_json: AsJson = False) -> None:
     """List a store's receivers, without their secrets."""
-    from kassa import operations
+    from kassa.operations import webhooks as operations
 
     told = ask(operations.list_webhooks(settings_of(config), store))
     tell_table(told, as_json, ("id", "url", "events", "created_at", "disabled_at", "disabled_reason"))
@@ -43,7 +43,7 @@ def webhook_secret(
     as_json: AsJson = False,
 ) -> None:
     """Show the secret that signs deliveries to an invoice's own webhook_url; endpoints have their own."""
-    from kassa import operations
+    from kassa.operations import webhooks as operations
 
     told = ask(operations.webhook_secret(settings_of(config), store, rotate=rotate))
     old = f"\nold one  signs too until {told['previous_secret_until']}" if rotate else ""
