@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 import zxingcpp
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from kassa.checkout.listing import trimmed
 from kassa.checkout.pages import handlers
@@ -24,7 +24,8 @@ from kassa.core.clock import SystemClock, rfc3339
 from kassa.db.pool import Database
 from tests.api.conftest import follow
 from tests.api.served import Served, serve
-from tests.browser.conftest import DESKTOP, Faults, OpenPage, site
+from tests.browser.chromium import FLAGS
+from tests.browser.conftest import DESKTOP, PHONE, Faults, OpenPage, site
 from tests.browser.usable import usable
 from tests.house import add_store, build_house
 from tests.images import png
@@ -162,6 +163,59 @@ async def test_e19_a_shop_believes_no_message_but_that_of_its_own_frame(served: 
         await page.wait_for_function("heard.filter((said) => said[1].status === 'settled').length >= 4")
         assert [said for said in await page.evaluate("heard") if isinstance(said, str)] == ["ready new"]
         await expect(page.locator("dialog")).to_have_count(1)
+    await patched(served, frame_ancestors=[])
+
+
+@pytest.mark.parametrize(
+    ("asked", "wished", "spoken", "label"),
+    [("", "de-AT", "de", "Deine Zahlung"), ("pt-BR", "de-AT", "pt", "O seu pagamento"),
+     ("sv", "ar", "ar", "دفعتك"), ("constructor", "sv", "en", "Your payment")],
+)  # fmt: skip
+async def test_the_dialogue_in_a_shop_speaks_as_the_page_in_it(
+    served: Served, open_page: OpenPage, asked: str, wished: str, spoken: str, label: str
+) -> None:
+    invoice, page = await served.all.invoice(), await open_page(locale=wished)
+    async with shop(f"http://127.0.0.1:{served.port}", invoice["id"], asked) as origin:
+        await patched(served, frame_ancestors=[origin])
+        await page.goto(origin)
+        html = page.frame_locator("dialog iframe").locator("html")
+        await expect(html).to_have_attribute("lang", re.compile(f"{spoken}(-|$)"))
+        for each in (page.locator("dialog"), page.locator("dialog iframe")):
+            assert label in (await each.get_attribute("aria-label"), await each.get_attribute("title"))
+        await expect(page.locator("dialog")).to_have_attribute("lang", spoken)
+    await patched(served, frame_ancestors=[])
+
+
+async def test_the_dialogue_in_a_shop_is_no_larger_than_what_is_seen_of_the_shop(
+    served: Served, browser: Browser, chromium: str
+) -> None:
+    invoice = await served.all.invoice()
+    # Its bars take their part of the window, as those of a phone's browser do.
+    barred = await browser.browser_type.launch(
+        executable_path=chromium, args=list(FLAGS), ignore_default_args=["--hide-scrollbars"]
+    )
+    page = await barred.new_page(viewport=PHONE)  # type: ignore[arg-type]
+    async with shop(f"http://127.0.0.1:{served.port}", invoice["id"]) as origin:
+        await patched(served, frame_ancestors=[origin])
+        await page.goto(origin)
+        await page.wait_for_function("heard.includes('ready new')")
+        await page.evaluate("Object.assign(document.body.style, { width: '3000px', height: '3000px' })")
+        seen = "(({ clientWidth, clientHeight }) => [clientWidth, clientHeight])(document.documentElement)"
+        width, height = await page.evaluate(seen)
+        assert width < PHONE["width"]
+        assert height < PHONE["height"]
+        box = await page.locator("dialog").bounding_box()
+        assert box == {"x": 0, "y": 0, "width": width, "height": min(height, 832)}
+    await barred.close()
+    await patched(served, frame_ancestors=[])
+
+
+async def test_a_page_in_no_frame_has_nothing_to_close(served: Served, page: Page) -> None:
+    invoice = await served.all.invoice()
+    await patched(served, frame_ancestors=["https://shop.example"])
+    await page.goto(url(served, invoice, "?embed=https://shop.example"))
+    await expect(page.locator("#copy-address")).to_be_visible()
+    await expect(page.locator("[data-close]")).to_be_hidden()
     await patched(served, frame_ancestors=[])
 
 

@@ -289,6 +289,14 @@ async def test_what_is_printed_is_black_and_whole_and_has_nothing_to_press(
     assert await page.evaluate(_PRINTED) == []
 
 
+async def test_in_forced_colours_the_chosen_days_are_told_apart(office: Office, open_page: OpenPage) -> None:
+    page = await open_page(viewport=DESKTOP, storage_state=office.state, forced_colors="active")
+    await page.goto(office.at("overview"))
+    wide = "(all) => all.map((one) => parseFloat(getComputedStyle(one).borderTopWidth))"
+    assert await page.locator(".joined [aria-current]").evaluate_all(wide) == [3]
+    assert await page.locator(".joined a:not([aria-current])").evaluate_all(wide) == [1, 1]
+
+
 async def test_times_are_the_readers(office: Office, open_page: OpenPage) -> None:
     page = await open_page(timezone_id="Asia/Tokyo", storage_state=office.state)
     await page.goto(office.at("invoices"))

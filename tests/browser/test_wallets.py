@@ -575,3 +575,18 @@ async def test_a_transaction_is_led_to_where_a_site_shows_it_and_a_replaced_one_
     await expect(page.locator(".payments li:not(.dead)")).to_contain_text("1 of 2 confirmations")
     await expect(page.locator(".payments li:not(.dead) a.tx")).to_have_attribute("href", SITE + "bb" * 32)
     await usable(page)
+
+
+async def test_in_forced_colours_the_chosen_way_and_what_can_be_pressed_are_told_apart(
+    world: tuple[World, Served], open_page: OpenPage
+) -> None:
+    _, served = world
+    page = await open_page(forced_colors="active")
+    invoice = await served.all.invoice(payment_options=[f"BTC@{BITCOIN}", ETH, USDC])
+    await page.add_init_script(WALLET % 'announced("One")')
+    await page.goto(f"http://127.0.0.1:{served.port}/i/{invoice['id']}?asset={ETH}")
+    await expect(buttons(page)).to_have_count(1)
+    wide = "(all) => all.map((one) => parseFloat(getComputedStyle(one).borderTopWidth))"
+    assert await page.locator(".ways a:not([aria-current])").evaluate_all(wide) == [1, 1]
+    assert await page.locator(".ways [aria-current]").evaluate_all(wide) == [4]
+    assert await page.locator(".go, [data-wallets] button").evaluate_all(wide) == [1, 1]

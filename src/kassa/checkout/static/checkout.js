@@ -52,7 +52,8 @@
   };
 
   const dress = () => {
-    for (const button of main.querySelectorAll("[data-copy], [data-print]")) button.hidden = false;
+    const usable = `[data-copy], [data-print]${parent ? ", [data-close]" : ""}`;
+    for (const button of main.querySelectorAll(usable)) button.hidden = false;
     window.kassaLive.localTimes(main);
     tick();
     window.kassaWallets?.(main, words);

@@ -6,20 +6,25 @@
   const PATIENCE = 15000; // milliseconds until a frame that says nothing is taken for one that fails
   const BESIDE = 500; // milliseconds between a page's `ready` and the frame's `load`, at most; either may come first
   const ID = /^inv_[0-9A-Za-z]+$/;
+  const code = (tag) => String(tag).split("-")[0].toLowerCase();
 
   const open = ({ invoice, lang, onReady, onStatus, onError, onClose } = {}) => {
     if (!ID.test(invoice ?? "")) throw new TypeError("Kassa.open needs the id of an invoice");
     const url = new URL(`/i/${invoice}`, home);
     url.searchParams.set("embed", location.origin);
-    if (lang) url.searchParams.set("lang", lang);
+    if (lang) url.searchParams.set("lang", code(lang));
+    // As the page in the frame chooses.
+    const spoken = [lang, ...navigator.languages].map(code).find((one) => Object.hasOwn(WORDS, one)) ?? "en";
 
     const dialog = document.createElement("dialog");
     const frame = document.createElement("iframe");
     frame.src = url.href;
-    const [name, leave] = WORDS[lang] ?? WORDS.en;
+    const [name, leave] = WORDS[spoken];
     frame.title = name;
     frame.allow = "clipboard-write";
-    Object.assign(dialog.style, { padding: "0", border: "0", borderRadius: "12px", width: "min(100vw, 30rem)", height: "min(100vh, 52rem)", maxWidth: "none", maxHeight: "none", overflow: "hidden" });
+    dialog.lang = spoken;
+    // Not in vh: on phones that is the height without the browser's own bars, and the end would lie beneath them.
+    Object.assign(dialog.style, { padding: "0", border: "0", borderRadius: "12px", width: "min(100%, 30rem)", height: "min(100%, 52rem)", maxWidth: "none", maxHeight: "none", overflow: "hidden" });
     Object.assign(frame.style, { display: "block", width: "100%", height: "100%", border: "0" });
     // While the page in the frame has none of its own: one that is refused there, or away, must not lock anybody in.
     const out = document.createElement("button");
