@@ -122,6 +122,21 @@ async def test_a_killed_kassa_leaves_a_server_that_the_next_one_adopts(data_dir:
     assert server_pid(data_dir) is None
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces")
+def test_a_server_of_another_container_is_left_alone(data_dir: Path) -> None:
+    container = ["unshare", "--pid", "--ipc", "--mount-proc", "--fork", "--kill-child"]
+    with subprocess.Popen(
+        [*container, sys.executable, "-c", HOLD, str(data_dir)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline()
+        noted = server_pid(data_dir)
+        with pytest.raises(DatabaseError, match="another container"):
+            embedded.start(data_dir)
+        assert server_pid(data_dir) == noted is not None
+        other.communicate()  # with whoever is the first there, all of it ends
+
+
 async def test_a_killed_server_recovers_what_was_committed(data_dir: Path) -> None:
     with closing(embedded.start(data_dir)) as server:
         connection = await asyncpg.connect(server.url)

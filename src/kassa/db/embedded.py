@@ -95,13 +95,40 @@ def start(data_dir: Path) -> EmbeddedServer:
         with _control(data_dir):
             users = os.open(data_dir / "postgres.users", os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(users, fcntl.LOCK_SH)
+                _share(users, data_dir)
                 return EmbeddedServer(data_dir, _url(_serve(data_dir / "postgres", account)), users)
             except BaseException:
                 os.close(users)
                 raise
     except OSError as fault:
         raise DatabaseError(f"the embedded database cannot use {data_dir}: {fault}; {_remedy(fault)}") from fault
+
+
+def _share(users: int, data_dir: Path) -> None:
+    """Take part in the server, whose first user notes where processes have the numbers that it sees.
+
+    Raises `DatabaseError` where that is another container: its server's number is nobody's here, and a second server on
+    the same files would destroy them.
+    """
+    here = _process_numbers()
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if os.pread(users, 100, 0).decode() not in ("", here):
+            raise DatabaseError(
+                f"a Kassa in another container uses {data_dir}: run this command in that one (docker exec)"
+            ) from None
+    else:
+        os.ftruncate(users, 0)
+        os.pwrite(users, here.encode(), 0)
+    fcntl.flock(users, fcntl.LOCK_SH)
+
+
+def _process_numbers() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux
+        return ""
 
 
 def _remedy(fault: OSError) -> str:
