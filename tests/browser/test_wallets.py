@@ -166,6 +166,21 @@ async def test_a_transaction_that_failed_is_said_to_have_and_can_be_sent_again(
     await expect(buttons(page)).to_be_enabled()
 
 
+@pytest.mark.parametrize("fault", [None, 4100], ids=["on another network", "telling nothing"])
+async def test_what_one_wallet_cannot_tell_of_a_transaction_another_is_asked(
+    world: tuple[World, Served], page: Page, fault: int | None
+) -> None:
+    faults = "{}" if fault is None else f"{{ eth_getTransactionReceipt: {fault} }}"
+    await at_checkout(world, page, f'announced("One", {{ chain: "0x1", faults: {faults} }}); announced("Two")')
+    await buttons(page).last.click()
+    await says(page, "Sent. Waiting until the network shows it")
+    await page.reload()
+    await says(page, "Sent. Waiting until the network shows it")
+    await page.evaluate("wallets.Two.receipt = { status: '0x0' }")
+    await says(page, "The transaction failed, and nothing was paid.")
+    await expect(page.locator("[data-wallets] [aria-disabled=false]")).to_have_count(2)
+
+
 async def test_while_one_payment_is_not_shown_none_is_offered_in_another_asset(
     world: tuple[World, Served], page: Page
 ) -> None:

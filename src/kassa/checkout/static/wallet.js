@@ -144,9 +144,15 @@
     } catch { return false; }
   };
 
+  const another = (provider) => {
+    const all = [...found.values()].map((one) => one.provider);
+    return all[(all.indexOf(provider) + 1) % all.length];
+  };
+
   // Tell what became of a transaction: it failed in its block ("undone"), or the network knows it no more ("gone"); null
   // where it was done, or another way told. One answer proves little, for a wallet's node may lag behind others.
-  const fate = async (provider, invoice, { shown, hash }) => {
+  const fate = async (wallet, invoice, { shown, hash }) => {
+    let provider = wallet;
     const ask = (method, ...params) => provider.request({ method, params });
     const { chain } = JSON.parse(shown);
     let missing = 0;
@@ -159,13 +165,13 @@
         const known = await ask("eth_getTransactionByHash", hash);
         if (paid?.hash !== hash) return null;
         if (known?.nonce && !paid.nonce) remember(invoice, { ...paid, from: known.from, nonce: known.nonce });
-        // A node of another network knows nothing of it, and proves nothing.
-        if (!(await isOn(provider, chain))) { missing = 0; continue; }
+        // A node of another network knows nothing of it, and proves nothing: another wallet may be on the right one.
+        if (!(await isOn(provider, chain))) { missing = 0; provider = another(provider); continue; }
         // Some nodes go on showing what was cancelled: its place was taken by another transaction of the same sender.
         const used = paid.nonce && BigInt(await ask("eth_getTransactionCount", paid.from, "latest")) > BigInt(paid.nonce);
         missing = known && !used ? 0 : missing + 1;
         if (missing >= (used ? USED_LOOKS : GONE_LOOKS)) return "gone";
-      } catch { missing = 0; }
+      } catch { missing = 0; provider = another(provider); }
     }
   };
 
@@ -203,9 +209,9 @@
         button.replaceChildren(before, called, after);
         place.append(button);
       }
-      // Loaded again: any wallet that is on the network knows what became of it.
       if (asking?.slow) place.append(again);
       else again.remove();
+      // Loaded again: any wallet that is on the network knows what became of it.
       if (paid && !followed && !asking && found.size) follow([...found.values()][0].provider);
     };
 
