@@ -102,7 +102,8 @@ def _run_whole() -> None:
     try:
         app()
     finally:
-        print(end="", flush=True)  # bears a standard output that was closed
+        # Not by printing nothing: unbuffered (PYTHONUNBUFFERED), that writes no byte, which a full volume refuses too.
+        sys.stdout.flush()
 
 
 def _refuse_what_is_no_text(words: list[str]) -> None:
