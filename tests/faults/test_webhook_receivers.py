@@ -69,6 +69,7 @@ HOSTILE: dict[str, tuple[Answering, str]] = {
     "slow_drip": (said.slow_drip, "due"),
     "hang": (said.hang, "due"),
     "continue_flood": (said.continue_flood, "due"),
+    "interim_flood": (said.interim_flood, "due"),
     "endless_body": (said.endless_body, "delivered"),
     "endless_chunks": (said.endless_chunks, "delivered"),
     "slow_body": (said.slow_body, "delivered"),

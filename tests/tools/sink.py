@@ -129,6 +129,13 @@ async def continue_flood(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.001)
 
 
+async def interim_flood(writer: asyncio.StreamWriter) -> None:
+    """Say that it is being worked on, for ever, and as fast as it can."""
+    while True:
+        writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 4_000)
+        await writer.drain()
+
+
 class Sink:
     """`async with Sink() as sink:` receives at `sink.url`. `answers[path]` and `default` may change at any time."""
 

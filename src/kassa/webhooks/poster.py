@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from errno import EACCES
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
 from kassa import __version__
 from kassa.core.errors import Invalid
@@ -20,6 +22,8 @@ from kassa.webhooks.rules import check_url, excerpt, is_public
 TOTAL_SECONDS = 10
 BODY_SECONDS = 1
 BODY_BYTES = 64 * 1024
+MOST_BYTES = 2 * BODY_BYTES
+"""Of all that a receiver sends in answer to one post, what is read: 100 Continue, for ever, is an answer, too."""
 LOOKUPS = 256
 """Names that are looked up at the same time: as many as posts, so that a mute name server delays nobody else."""
 
@@ -55,6 +59,7 @@ class Poster:
             ttl_dns_cache=5,
             keepalive_timeout=4,  # below the 5 s after which common servers hang up
         )
+        connector._factory = partial(_Bounded, loop=connector._loop)  # type: ignore[assignment]  # no other way in
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -107,6 +112,29 @@ class Poster:
         """Close every connection."""
         await self._session.close()
         await self._resolver.close()
+
+
+class _Bounded(ResponseHandler):
+    """aiohttp's side of a connection, which parses no more of one answer than anybody here reads.
+
+    aiohttp parses whatever has come, which may be megabytes in one turn of the loop: nobody else has a turn meanwhile.
+    """
+
+    _left = MOST_BYTES
+
+    def set_response_params(self, **params: Any) -> None:  # as aiohttp calls it, before each request
+        self._left = MOST_BYTES
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        read, self._left = data[: self._left], max(0, self._left - len(data))
+        if read:
+            super().data_received(read)
+        if len(read) < len(data):
+            # It is the end, too, for a next request on this connection: where its answer would begin is not known.
+            self.set_exception(aiohttp.ClientPayloadError(f"over {MOST_BYTES} bytes, and no answer among them"))
+            if self.transport is not None and not self.transport.is_closing():
+                self.transport.pause_reading()
 
 
 class _Resolver(AbstractResolver):
