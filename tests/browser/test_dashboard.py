@@ -654,6 +654,33 @@ async def test_who_is_signed_out_is_told_that_a_page_stands_still(office: Office
     assert page.url == office.at("overview")
 
 
+_COVERED = """() => {
+    const box = document.activeElement.getBoundingClientRect();
+    const seen = [0.1, 0.5, 0.9].flatMap((x) => [0.1, 0.5, 0.9].map((y) => [x, y])).some(([x, y]) => {
+      const top = document.elementFromPoint(box.left + x * box.width, box.top + y * box.height);
+      return top !== null && top.closest("#stale") === null;
+    });
+    return seen || document.activeElement.closest("#stale") ? [] : [document.activeElement.textContent];
+}"""
+
+
+@pytest.mark.parametrize("letters", ["100%", "200%"])
+async def test_what_has_the_focus_is_not_beneath_what_says_that_a_page_stands_still(
+    office: Office, open_page: OpenPage, letters: str
+) -> None:
+    page = await open_page(viewport=PHONE, storage_state=office.state)
+    await page.goto(office.at("overview"))
+    await page.evaluate("(size) => { document.documentElement.style.fontSize = size; }", letters)
+    await page.context.clear_cookies()
+    stale = page.get_by_role("status").filter(has_text="This page keeps itself up to date no more")
+    await expect(stale).to_be_in_viewport()
+    covered: list[str] = []
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        covered += await page.evaluate(_COVERED)
+    assert covered == []
+
+
 @pytest.mark.parametrize("is_silent", [False, True])
 async def test_a_page_that_nobody_answers_says_since_when_it_is_not_up_to_date(
     office: Office, open_page: OpenPage, faults: Faults, is_silent: bool

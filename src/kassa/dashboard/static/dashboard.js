@@ -212,11 +212,16 @@
     return true;
   };
   // What was not answered for a while may be true no more, whether it was refused or nothing came at all.
-  const away = document.getElementById("away");
+  const [stale, away] = ["stale", "away"].map((id) => document.getElementById(id));
+  // They lie over the end of what is seen: what gets the focus stays above.
+  const show = (notice, is) => {
+    notice.hidden = !is;
+    document.documentElement.style.scrollPaddingBottom = is ? `${notice.offsetHeight}px` : "";
+  };
   let answered = Date.now(), doubt = 0;
   const missed = () => {
     away.querySelector("span").textContent = written(new Date(answered));
-    away.hidden = false;
+    show(away, true);
   };
   const sure = () => {
     clearTimeout(doubt);
@@ -231,10 +236,10 @@
     try {
       const isThere = await again();
       sure();
-      away.hidden = true;
+      show(away, false);
       answered = Date.now();
       if (!isThere) {
-        document.getElementById("stale").hidden = false;
+        show(stale, true);
         return;
       }
       pause = EVERY;
