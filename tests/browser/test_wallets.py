@@ -514,8 +514,13 @@ async def test_an_older_wallet_is_found_and_offered_once(world: tuple[World, Ser
     await expect(buttons(page)).to_have_text(["Pay with a wallet in this browser"])
     await buttons(page).click()
     await says(page, "Sent.")
+    await page.evaluate(
+        "dispatchEvent(new CustomEvent('eip6963:announceProvider', { detail: { info: { uuid: 'x' } } }))"
+    )
+    assert await buttons(page).all_inner_texts() == ["Pay with a wallet in this browser"]  # for that is none
     await page.evaluate("wallets.Old.announce()")  # late, but by its name
     await expect(buttons(page)).to_have_text(["Pay with Old"])
+    await expect(buttons(page)).to_be_focused()
     await expect(buttons(page)).to_be_disabled()
 
 

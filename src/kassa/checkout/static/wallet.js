@@ -87,11 +87,13 @@
 
   window.addEventListener("eip6963:announceProvider", (event) => {
     const { info, provider } = event.detail ?? {};
-    if (typeof info?.uuid !== "string" || !info.uuid) return;
+    if (typeof info?.uuid !== "string" || !info.uuid || typeof provider?.request !== "function") return;
     // What was found without a name is one of those that have one.
-    found.get(OLD)?.button.remove();
+    const old = found.get(OLD)?.button, used = old !== undefined && old === document.activeElement;
+    old?.remove();
     found.delete(OLD);
     announce(info.name, provider, info.uuid);
+    if (used) found.get(info.uuid)?.button.focus();
   });
 
   const isOn = async (provider, { chainId }) =>
