@@ -16,6 +16,7 @@ import pytest
 import wallycore  # noqa: F401  # loaded here, for what is done to it below
 from hypothesis import HealthCheck, Phase, settings
 
+from kassa.command import forget_what_is_not_for_us
 from kassa.db import embedded
 from kassa.db.migrate import migrate
 from kassa.db.pool import Database
@@ -62,6 +63,7 @@ def pytest_collection_finish() -> None:
 
 
 ROOT = Path(__file__).parent.parent
+forget_what_is_not_for_us(os.environ)  # as the program does
 _OURS = f"{os.getuid()}-{crc32(str(ROOT).encode()):08x}"
 
 # A pytest that starts closes the folder of all temporary ones to everybody else: also to an embedded PostgreSQL that

@@ -2,8 +2,11 @@
 
 import base64
 import hashlib
+import os
 import re
 import shutil
+import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +38,13 @@ Suites: sid
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 """
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_user_without_a_home_is_told_what_to_set() -> None:
+    script = "import os; from kassa.sandbox import nodes; os.environ.clear(); os.setuid(54321); nodes.nodes_dir()"
+    done = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, check=False)
+    assert "set KASSA_NODES_DIR" in done.stderr.splitlines()[-1]
 
 
 def machine(folder: Path, **files: str) -> Path:

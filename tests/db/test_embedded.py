@@ -92,6 +92,14 @@ def test_first_starts_at_one_moment_make_the_servers_user_once(tmp_path: Path) -
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_user_without_a_name_is_told_what_to_do(data_dir: Path) -> None:
+    script = "import os, sys; from pathlib import Path; from kassa.db import embedded; os.setuid(54321);"
+    command = [sys.executable, "-c", f"{script} embedded.start(Path(sys.argv[1]))", str(data_dir)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert "54321 has none: add it to /etc/passwd" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_local_user_cannot_reach_the_socket(data_dir: Path) -> None:
     with closing(embedded.start(data_dir)):
         connect = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"

@@ -353,6 +353,13 @@ def _uid(account: str | None) -> int:
 def _account() -> str | None:
     """Return the user that must run the server: ours (None), or a system user made for it when we are root."""
     if os.geteuid() != 0:
+        try:
+            pwd.getpwuid(os.geteuid())
+        except KeyError:
+            raise DatabaseError(
+                f"PostgreSQL runs under no user without a name, and {os.geteuid()} has none: add it to /etc/passwd, run"
+                " Kassa as another user, or set database_url"
+            ) from None
         return None
     try:
         pwd.getpwnam(SYSTEM_USER)

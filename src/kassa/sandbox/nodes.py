@@ -85,9 +85,15 @@ _VERSION = re.compile(r" [Vv]ersion:? v?([0-9]+\.\S*)")
 
 
 def nodes_dir() -> Path:
-    """Return where installed programs are kept: KASSA_NODES_DIR, or ~/.cache/kassa/nodes."""
-    chosen = os.environ.get("KASSA_NODES_DIR")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "kassa" / "nodes"
+    """Return where installed programs are kept: KASSA_NODES_DIR, or ~/.cache/kassa/nodes; raises `SandboxError`."""
+    if chosen := os.environ.get("KASSA_NODES_DIR"):
+        return Path(chosen)
+    try:
+        return Path.home() / ".cache" / "kassa" / "nodes"
+    except RuntimeError:
+        raise SandboxError(
+            "this user has no home directory to keep nodes in; set KASSA_NODES_DIR to a folder"
+        ) from None
 
 
 def find_or_install(name: str, cache: Path, say: Say) -> Program:
