@@ -74,6 +74,17 @@ async def test_much_is_not_held_back(wire: Wire) -> None:
     assert wire.calls == [b"x" * (MAX_JOINED // 2 * 3)]
 
 
+async def test_e44_a_caller_who_says_nothing_holds_no_connection(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.api.server.HEAD_SECONDS", 0.5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+
+    with suppress(ConnectionResetError):  # over as well
+        assert await asyncio.wait_for(reader.read(), 20) == b""
+    writer.close()
+
+
 async def test_e44_a_head_that_never_ends_holds_no_connection(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kassa.api.server.HEAD_SECONDS", 0.5)
     whole = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"  # answered without the database, however slow that is

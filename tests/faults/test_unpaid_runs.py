@@ -229,6 +229,20 @@ def test_e43_payers_of_links_share_one_half(length: int, payers: dict[str, int],
     assert has_room(length, BOUND, Taker("a", link=True), {"key": length - links}, payers, links) is has
 
 
+@pytest.mark.parametrize(("link", "first", "then"), [(False, 21, 20), (True, 11, 10)])
+def test_e43_with_a_payment_whoever_took_much_begins_anew(link: bool, first: int, then: int) -> None:
+    runs, wallet = UnpaidRuns(test=BOUND), wallet_at(0)
+    one, other = Taker("one", link=link), Taker("other", link=link)
+    runs.take([wallet], one, livemode=False)
+    runs.know(Known(wallet.keychain_id, 1, 1, int(link), -1))
+    for _ in range(first - 1):
+        runs.take([wallet], one, livemode=False)
+    runs.know(Known(wallet.keychain_id, first, 0, 0, first - 1))  # the last of them is paid
+    for _ in range(then):
+        runs.take([wallet], other, livemode=False)
+    assert runs.take([wallet], one, livemode=False) == {wallet.keychain_id}  # where shares count, and there are two
+
+
 def test_e43_live_wallets_are_bounded_unless_somebody_wants_it_otherwise() -> None:
     assert unpaid_bounds(Limits().unpaid_addresses) == (0, MOST_UNPAID)
     assert (unpaid_bounds(0), unpaid_bounds(7)) == ((0, 0), (7, 7))
@@ -261,18 +275,19 @@ def test_e43_a_crowd_that_comes_before_anything_was_read_is_bounded_too() -> Non
     assert runs.to_read_again([wallet]) == [(wallet.keychain_id, 400)]
 
 
-def test_e43_what_is_taken_while_the_count_is_read_is_not_forgotten() -> None:
-    runs, wallet, payers = UnpaidRuns(test=400), wallet_at(0), [Taker(str(n), link=True) for n in range(400)]
-    runs.take([wallet], payers[0], livemode=False)
-    runs.know(Known(wallet.keychain_id, 1, 1, 1, -1))
+@pytest.mark.parametrize(("link", "most"), [(True, 200), (False, 400)])
+def test_e43_what_is_taken_while_the_count_is_read_is_not_forgotten(link: bool, most: int) -> None:
+    runs, wallet, takers = UnpaidRuns(test=400), wallet_at(0), [Taker(str(n), link=link) for n in range(400)]
+    runs.take([wallet], takers[0], livemode=False)
+    runs.know(Known(wallet.keychain_id, 1, 1, int(link), -1))
     counted = runs.counted([wallet.keychain_id])[wallet.keychain_id]
-    for payer in payers[:100]:  # while it is read
-        runs.take([wallet], payer, livemode=False)
-    runs.know(Known(wallet.keychain_id, 1, 1, 1, -1), counted)
-    for payer in payers[100:199]:  # of 200, beside 101 before
-        runs.take([wallet], payer, livemode=False)
+    for taker in takers[:100]:  # while it is read
+        runs.take([wallet], taker, livemode=False)
+    runs.know(Known(wallet.keychain_id, 1, 1, int(link), -1), counted)
+    for taker in takers[100 : most - 1]:  # beside 101 before
+        runs.take([wallet], taker, livemode=False)
     with pytest.raises(Throttled):
-        runs.take([wallet], payers[199], livemode=False)
+        runs.take([wallet], takers[most - 1], livemode=False)
 
 
 def wallet_at(index: int) -> Wallet:

@@ -100,6 +100,7 @@ PROXY, EDGE, CLIENT, LIE = "10.0.0.1", "192.0.2.1", "198.51.100.7", "203.0.113.9
         (PROXY, [PROXY, PROXY], ["10.0.0.0/8"], PROXY),
         (PROXY, [f"{CLIENT}:4711"], ["10.0.0.0/8"], CLIENT),
         (PROXY, ["[2001:db8::1]:4711"], ["10.0.0.0/8"], "2001:db8::1"),
+        (PROXY, ["fe80::7%eth0"], ["10.0.0.0/8"], "fe80::7"),  # one caller, by whatever interface
         ("::ffff:10.0.0.1", [CLIENT], ["10.0.0.0/8"], CLIENT),
         (None, [LIE], ["10.0.0.0/8"], None),
     ],
