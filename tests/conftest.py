@@ -64,6 +64,8 @@ def pytest_collection_finish() -> None:
 
 ROOT = Path(__file__).parent.parent
 forget_what_is_not_for_us(os.environ)  # as the program does
+# A proxy that the machine needs for its downloads is not asked for what a test serves.
+os.environ |= {name: f"{os.environ.get(name, '')},127.0.0.1,localhost" for name in ("NO_PROXY", "no_proxy")}
 _OURS = f"{os.getuid()}-{crc32(str(ROOT).encode()):08x}"
 
 # A pytest that starts closes the folder of all temporary ones to everybody else: also to an embedded PostgreSQL that
