@@ -225,6 +225,17 @@ async def test_e43_a_live_store_has_a_quota_out_of_the_box_and_a_test_store_none
     assert MOST_ISSUED >= 20_000  # what no honest shop meets
 
 
+def test_e43_where_there_is_no_room_who_was_counted_longest_ago_is_forgotten(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kassa.limits.store.MOST", 3)
+    limiter, now = Limiter({Kind.ADDRESS: Limit(2, 60)}), house.clock.now()
+    for who in ("one", "two", "three", "one", "four"):
+        limiter.check(Kind.ADDRESS, who, now)
+    with pytest.raises(Throttled):
+        limiter.check(Kind.ADDRESS, "one", now)
+
+
 def test_e43_addresses_without_number_are_counted_in_bounded_memory(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

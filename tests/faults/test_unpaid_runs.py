@@ -199,6 +199,7 @@ async def test_e43_addresses_that_a_restore_passed_over_are_no_unpaid_ones(house
     ("length", "who", "takers", "links", "has"),
     [
         (19, "a", {"a": 19}, 0, True),
+        (19, "a", {"a": 17, "b": 1, "c": 1}, 0, True),  # in the first half whoever comes
         (20, "a", {"a": 20, "b": 0}, 0, False),  # half is gone, and there are two
         (39, "b", {"b": 39}, 0, True),  # alone: the bound itself
         (40, "a", {"b": 0}, 0, False),
