@@ -77,9 +77,8 @@ def ask(question: Coroutine[Any, Any, Any], *, silent: bool = False) -> Any:  # 
 
 
 def _tell_who_waits(words: str) -> None:
-    if sys.stderr is not None:  # closed, and `print` would take the output in its place
-        with suppress(OSError):
-            print(words, file=sys.stderr, flush=True)
+    with suppress(OSError):
+        print(words, file=sys.stderr, flush=True)
 
 
 def tell(told: dict[str, Any], as_json: bool, words: str) -> None:
